@@ -1,0 +1,6 @@
+"""Token ids ↔ text, exactly: what the gateway, the prompt model and the detokenize model share."""
+
+from tokens.detokenizer import IncrementalDetokenizer
+from tokens.table import TokenTable
+
+__all__ = ["IncrementalDetokenizer", "TokenTable"]
