@@ -26,6 +26,10 @@ class Instance:
     max_context: int = 2048
     """Tokens, prompt and answer together."""
     version: str = ""
+    loras: frozenset[str] = frozenset()
+    """Adapters that it serves (Consul meta `loras`, comma-separated, optional)."""
+    tenant_classes: frozenset[str] = frozenset()
+    """Tenant classes that it is kept for; empty: for everybody (Consul meta `tenant_classes`, optional)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,15 @@ class Load:
     gpu_memory_used_bytes: float | None = None
     gpu_memory_total_bytes: float | None = None
     gpu_utilization: float | None = None
+    slots: int | None = None
+    """Requests that the engine can hold at the same time, as it says itself."""
+
+    @property
+    def free_slots(self) -> int | None:
+        """Requests that the engine could still take without making one wait."""
+        if self.slots is None or self.active is None:
+            return None
+        return max(0, self.slots - self.active)
 
     @property
     def kv_fraction(self) -> float | None:
@@ -73,8 +86,11 @@ class FleetView:
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
     source_alive: bool = False
     """Whether Consul answered last time; when it did not, this is the last view it gave."""
+    _serving: list[tuple[Member, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def serving(self) -> tuple[Member, ...]:
-        """The members that may be given new work."""
-        return tuple(m for m in self.members.values() if m.healthy and not m.draining)
+        """The members that may be given new work; found once for each view."""
+        if not self._serving:
+            self._serving.append(tuple(m for m in self.members.values() if m.healthy and not m.draining))
+        return self._serving[0]

@@ -1,0 +1,218 @@
+"""What one instance carries now: our own dispatches, counted as they happen, and everybody else's, from its last sample.
+
+A sample alone is stale; our own count alone is blind to the other gateways. The account joins them without counting
+anything twice: from the sample only what was *not ours at that moment* is taken, and ours is always the live count.
+So what we dispatched since the sample is in, and what finished since is out, whatever the age of the sample.
+"""
+
+from collections import deque
+from math import exp
+
+from gateway.fleet.view import Instance, Load
+from gateway.routing.norms import Norms
+from gateway.routing.speed import Speed
+
+RECENT = 4096
+"""Events remembered between two samples; a dark instance must not make them grow."""
+
+
+class Account:
+    """The page of one instance in the ledger. Policies read it; the placer and its tickets write it."""
+
+    def __init__(self, instance: Instance, norms: Norms) -> None:
+        self.norms = norms
+        self.instance = instance
+        self.name = instance.name
+        self.slots = max(instance.slots, 1)
+        self.speed = Speed(norms.speed(instance))
+        self.load: Load | None = None
+        self.ours = 0
+        """Our dispatches in the instance."""
+        self.queued = 0
+        """Ours that have no first token yet."""
+        self.queued_tokens = 0.0
+        """Prompt tokens that those still need computed (the prefix cache taken off)."""
+        self.kv_tokens = 0.0
+        """KV tokens that ours are expected to fill."""
+        self.context_calls = 0
+        self.produced = 0
+        """Answer tokens that ours have given, ever; tickets add to it directly, per token."""
+        self.limit = float(instance.max_context)
+        """Tokens that a request may need at most: the context, and the whole KV cache once it is known."""
+        self.serving = False
+        """Whether it is in its model's pool."""
+        self.bucket = -1
+        self.seat = -1
+        """Where the pool's order keeps this account."""
+        self.busy_since = 0.0
+        """When the instance last began a prefill of ours, as far as we can tell."""
+        self._decoding_area = 0.0
+        self._area_at = 0.0
+        self._produced_at_sample = 0
+        self._area_at_sample = 0.0
+        self._dispatched: deque[float] = deque(maxlen=RECENT)
+        self._released: deque[tuple[float, float]] = deque(maxlen=RECENT)
+        self._others_at_sample = 0.0
+        self._others_waiting_at_sample = 0.0
+        self._kv_at_sample = 0.0
+        self._counted = (0, 0)
+
+    # what policies read
+
+    @property
+    def knows_queue(self) -> bool:
+        """Whether a sample says how many requests are in the instance."""
+        load = self.load
+        return load is not None and load.active is not None
+
+    @property
+    def knows_kv(self) -> bool:
+        """Whether a sample says how full the KV cache is."""
+        load = self.load
+        return load is not None and load.kv_used_blocks is not None and bool(load.kv_max_blocks)
+
+    def others(self, now: float) -> float:
+        """Requests of other gateways in the instance, as far as the last sample and our own behaviour tell.
+
+        What the sample showed fades towards the fleet's mean as requests come and go (over the time that one
+        usually stays); and since gateways that see the same samples make the same choices, each dispatch of
+        ours since then is echoed by as many of theirs as their share of the traffic is larger than ours.
+        """
+        load = self.load
+        if load is None:
+            return 0.0
+        norms = self.norms
+        echo = norms.echo
+        if echo == 0.0 and self._others_at_sample == 0.0:
+            return 0.0
+        mean = norms.others_mean
+        fade = exp(min(load.at - now, 0.0) / norms.stay_s.value)
+        return mean + (self._others_at_sample - mean) * fade + echo * len(self._dispatched)
+
+    def others_waiting(self, now: float) -> float:
+        """Requests of other gateways that wait for their first token in the instance."""
+        load = self.load
+        if load is None:
+            return 0.0
+        waiting = self._others_waiting_at_sample
+        if waiting:
+            waiting *= exp(min(load.at - now, 0.0) / self.norms.stay_s.value)
+        echo = self.norms.echo
+        return waiting + echo * min(len(self._dispatched), self.queued) if echo else waiting
+
+    def requests(self, now: float) -> float:
+        """Requests in the instance, waiting or running, whoever sent them."""
+        return self.ours + self.others(now)
+
+    def kv_fraction(self, now: float) -> float:
+        """Share of the KV cache in use, 0–1: ours live, and the rest of the sample fading as its requests end."""
+        load = self.load
+        if load is None or load.kv_used_blocks is None or not load.kv_max_blocks:
+            return 0.0
+        block = load.kv_block_tokens or 1
+        rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(
+            min(load.at - now, 0.0) / self.norms.stay_s.value
+        )
+        return min(max((rest + self.kv_tokens / block) / load.kv_max_blocks, 0.0), 1.0)
+
+    @property
+    def kv_capacity_tokens(self) -> float:
+        """Tokens that the KV cache holds; 0 while it is not known."""
+        load = self.load
+        if load is None or not load.kv_max_blocks or not load.kv_block_tokens:
+            return 0.0
+        return float(load.kv_max_blocks * load.kv_block_tokens)
+
+    # what the placer and its tickets write
+
+    def dispatched(self, now: float, compute_tokens: float, kv_tokens: float) -> None:
+        """One of ours goes to the instance, with so many prompt tokens to compute."""
+        if not self.queued:
+            self.busy_since = now
+        self.ours += 1
+        self.queued += 1
+        self.queued_tokens += compute_tokens
+        self.kv_tokens += kv_tokens
+        self._dispatched.append(now)
+
+    def first_token(self, now: float, compute_tokens: float) -> float:
+        """One of ours answered; returns the seconds that the instance seems to have spent on its prompt.
+
+        Prefills are served one after the other, so a prompt's own time begins when it came or when the prompt
+        before it was done, whichever is later.
+        """
+        spent = now - self.busy_since
+        self.queued -= 1
+        self.queued_tokens -= compute_tokens
+        self.busy_since = now
+        self._advance(now, self.ours - self.queued - 1)
+        return spent
+
+    def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:
+        """One of ours left the instance; `queued`: it never had a first token."""
+        if queued:
+            self.queued -= 1
+            self.queued_tokens -= compute_tokens
+            self.busy_since = now
+        else:
+            self._advance(now, self.ours - self.queued)
+        self.ours -= 1
+        self.kv_tokens -= kv_tokens
+        self._released.append((now, dispatched_at))
+        if not self.ours:  # floating-point dust must not pile up over millions of requests
+            self.queued_tokens = self.kv_tokens = 0.0
+
+    def _advance(self, now: float, decoding: int) -> None:
+        """Add to the integral of decoding sequences over time, which `decoding` of ours have been since last time."""
+        self._decoding_area += decoding * (now - self._area_at)
+        self._area_at = now
+
+    def observe(self, load: Load, now: float) -> None:
+        """Take in a new sample; from the tokens since the last one, learn how fast a sequence decodes."""
+        if load is self.load:
+            return
+        self._advance(now, self.ours - self.queued)
+        area = self._decoding_area - self._area_at_sample
+        tokens = self.produced - self._produced_at_sample
+        if area > 0.2 and tokens >= 8:
+            self.speed.learn_step(area / tokens)
+            self._area_at_sample, self._produced_at_sample = self._decoding_area, self.produced
+        dispatched, released = self._dispatched, self._released
+        while dispatched and dispatched[0] <= load.at:
+            dispatched.popleft()
+        while released and released[0][0] <= load.at:
+            released.popleft()
+        gone_since = sum(1 for _, dispatched_at in released if dispatched_at <= load.at)
+        new = len(dispatched)
+        ours_then = max(self.ours - new, 0) + gone_since
+        total = _requests_in(load)
+        self._others_at_sample = float(max(total - ours_then, 0)) if total is not None else 0.0
+        self._others_waiting_at_sample = float(max((load.waiting or 0) - max(self.queued - new, 0), 0))
+        self._kv_at_sample = self.kv_tokens
+        self.load = load
+        if self.kv_capacity_tokens:
+            self.limit = min(float(self.instance.max_context), self.kv_capacity_tokens)
+        norms = self.norms
+        old_total, old_ours = self._counted
+        counted = (max(total, ours_then), ours_then) if total is not None else (0, 0)
+        norms.sampled_total += counted[0] - old_total
+        norms.sampled_ours += counted[1] - old_ours
+        self._counted = counted
+
+    def forget_sample(self) -> None:
+        """The instance left, or its metrics did: what it last said no longer counts."""
+        norms = self.norms
+        norms.sampled_total -= self._counted[0]
+        norms.sampled_ours -= self._counted[1]
+        self._counted = (0, 0)
+        self._others_at_sample = self._others_waiting_at_sample = 0.0
+        self._dispatched.clear()
+        self._released.clear()
+        self.load = None
+
+
+def _requests_in(load: Load) -> int | None:
+    """Requests in an instance by its sample: engines differ in whether `active` counts the waiting ones too."""
+    if load.active is None:
+        return None
+    return max(load.active, (load.waiting or 0) + (load.scheduled or 0))

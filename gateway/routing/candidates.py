@@ -1,0 +1,116 @@
+"""What a policy chooses from: the pool of one model, seen for one job at one moment."""
+
+from collections.abc import Collection, Sequence
+from random import Random
+
+from gateway.routing.account import Account
+from gateway.routing.eligibility import eligible
+from gateway.routing.norms import Norms
+from gateway.routing.order import Order
+from gateway.routing.prefix_index import PrefixIndex
+from gateway.routing.types import Job
+
+LEAST = 10
+"""Of the least loaded, so many are examined in a large pool. More: closer to the true minimum, and slower."""
+HOLDERS = 8
+"""Of those that hold most of the prompt's prefix."""
+SAMPLED = 4
+"""Drawn at random: they find an instance whose order is out of date."""
+SMALL = LEAST + HOLDERS + SAMPLED
+"""Pools up to this size are examined whole."""
+
+
+class Pool:
+    """The serving instances of one model, ordered by standing work; or all of them, unordered, for context calls."""
+
+    def __init__(self, grain: float) -> None:
+        self.accounts: list[Account] = []
+        self.by_name: dict[str, Account] = {}
+        self.order = Order(grain)
+
+    def add(self, account: Account) -> None:
+        """An instance begins to serve."""
+        self.accounts.append(account)
+        self.by_name[account.name] = account
+
+    def remove(self, account: Account) -> None:
+        """An instance stops serving."""
+        self.accounts.remove(account)
+        del self.by_name[account.name]
+
+
+class Candidates:
+    """The eligible accounts for one job. Cheap to make; a policy calls only what it needs."""
+
+    __slots__ = ("_exclude", "_index", "_pool", "answer_tokens", "job", "keys", "norms", "now")
+
+    def __init__(
+        self,
+        pool: Pool,
+        job: Job,
+        *,
+        exclude: Collection[str],
+        now: float,
+        norms: Norms,
+        index: PrefixIndex,
+        keys: Sequence[int],
+    ) -> None:
+        self._pool = pool
+        self._exclude = exclude
+        self._index = index
+        self.job = job
+        self.now = now
+        self.norms = norms
+        self.keys = keys
+        self.answer_tokens = norms.expected_answer(job.max_tokens)
+        """Tokens that the answer is expected to have."""
+
+    def everyone(self) -> list[Account]:
+        """Every eligible account: linear in the pool."""
+        job, exclude = self.job, self._exclude
+        return [a for a in self._pool.accounts if eligible(a, job, exclude)]
+
+    def at(self, position: int) -> Account | None:
+        """The eligible account at a position of the pool (modulo its size), or the next one after it."""
+        accounts = self._pool.accounts
+        for step in range(len(accounts)):
+            account = accounts[(position + step) % len(accounts)]
+            if eligible(account, self.job, self._exclude):
+                return account
+        return None
+
+    def one(self, rng: Random, *, but: Account | None = None) -> Account | None:
+        """An eligible account at random, other than `but`."""
+        accounts = self._pool.accounts
+        if not accounts:
+            return None
+        for _ in range(4):
+            account = accounts[int(rng.random() * len(accounts))]
+            if account is not but and eligible(account, self.job, self._exclude):
+                return account
+        rest = [a for a in self.everyone() if a is not but]
+        return rest[int(rng.random() * len(rest))] if rest else None
+
+    def few(self, rng: Random) -> list[Account]:
+        """A short list worth examining: the whole of a small pool; of a large one the least loaded, those that
+        hold the prompt's prefix, and some at random. Where a rare filter leaves none of them, everyone is asked.
+        """
+        accounts = self._pool.accounts
+        if len(accounts) <= SMALL:
+            return self.everyone()
+        found = dict.fromkeys(self._pool.order.least(LEAST, rng))
+        if self.keys:
+            by_name = self._pool.by_name
+            for name in self._index.holders(self.keys, HOLDERS):
+                if name in by_name:
+                    found[by_name[name]] = None
+        size = len(accounts)
+        for _ in range(SAMPLED):
+            found[accounts[int(rng.random() * size)]] = None
+        job, exclude = self.job, self._exclude
+        return [a for a in found if eligible(a, job, exclude)] or self.everyone()
+
+    def cached_tokens(self, account: Account) -> int:
+        """Prompt tokens that the instance will probably find in its cache; the last one is always computed."""
+        depth = self._index.depth(account.name, self.keys) if self.keys else 0
+        return min(depth * self._index.block_tokens, len(self.job.prompt_ids) - 1) if depth else 0

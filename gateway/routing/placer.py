@@ -1,0 +1,169 @@
+"""The ledger of placement: accounts of all instances, pools by model, and the tickets between them.
+
+One placer per gateway process, used from one thread (the event loop). Nothing here waits.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from random import Random
+
+from gateway.fleet.view import FleetView, Member
+from gateway.routing.account import Account
+from gateway.routing.candidates import Candidates, Pool
+from gateway.routing.eligibility import explain
+from gateway.routing.norms import Norms
+from gateway.routing.policies.policy import Policy
+from gateway.routing.prefix_index import PrefixIndex
+from gateway.routing.ticket import ContextTicket, Ticket
+from gateway.routing.types import Choice, Job, NoInstance, Outcome, Why
+
+
+class Placer:
+    """Places jobs by a policy and keeps the account of what is in flight."""
+
+    def __init__(
+        self, policy: Policy, clock: Callable[[], float], rng: Random, *, index: PrefixIndex | None = None
+    ) -> None:
+        self.policy = policy
+        self.norms = Norms()
+        self.index = index if index is not None else PrefixIndex()
+        self._clock = clock
+        self._rng = rng
+        self._accounts: dict[str, Account] = {}
+        self._pools: dict[str, Pool] = {}
+        self._everywhere = Pool(policy.grain)
+        self._members: dict[str, Member] = {}
+
+    # what is known of the fleet
+
+    def update(self, view: FleetView, changed: Iterable[str] | None = None) -> None:
+        """Take in a new view. With `changed` (names) only those members are looked at: O(changed)."""
+        names = changed if changed is not None else {**self._members, **view.members}
+        for name in names:
+            member = view.members.get(name)
+            if member is not self._members.get(name):
+                self._take(name, member)
+
+    def _take(self, name: str, member: Member | None) -> None:
+        """One member is new, gone, or changed."""
+        account = self._accounts.get(name)
+        if member is None:
+            del self._members[name]
+        else:
+            self._members[name] = member
+        if account is not None and (member is None or member.instance != account.instance):
+            self._withdraw(account)  # tickets of that life keep their account until they end
+            del self._accounts[name]
+            self.index.forget(name)
+            account = None
+        if member is None:
+            return
+        if account is None:
+            account = self._accounts[name] = Account(member.instance, self.norms)
+        if not member.healthy:
+            self.index.forget(name)  # whoever comes back under this name most likely comes back with an empty cache
+        if not member.healthy or member.draining:
+            self._withdraw(account)
+            return
+        if not account.serving:
+            account.serving = True
+            self._pool(account.instance.model).add(account)
+            self._everywhere.add(account)
+        if member.load is not None:
+            account.observe(member.load, self._clock())
+            if account.kv_capacity_tokens:
+                self.index.resize(name, account.kv_capacity_tokens)
+        else:
+            account.forget_sample()
+        self._reorder(account)
+
+    def _pool(self, model: str) -> Pool:
+        pool = self._pools.get(model)
+        if pool is None:
+            pool = self._pools[model] = Pool(self.policy.grain)
+        return pool
+
+    def _withdraw(self, account: Account) -> None:
+        """No new work for the instance."""
+        account.forget_sample()
+        if account.serving:
+            account.serving = False
+            pool = self._pool(account.instance.model)
+            pool.remove(account)
+            pool.order.remove(account)
+            self._everywhere.remove(account)
+
+    def _reorder(self, account: Account) -> None:
+        """The account's load changed: keep the pool's order true."""
+        if account.serving:
+            work = self.policy.standing(account, self._clock())
+            self._pool(account.instance.model).order.put(account, work)
+
+    # what is asked of it
+
+    def place(self, job: Job, exclude: Collection[str] = frozenset()) -> Ticket:
+        """Choose an instance and charge it at once. `exclude`: the names that failed this request already.
+
+        Raises NoInstance, whose `why` and message say what stands against it.
+        """
+        pool = self._pools.get(job.model)
+        if pool is None:
+            known = ", ".join(sorted(self._pools)) or "none yet"
+            raise NoInstance(Why.UNKNOWN_MODEL, f"no instance has ever served the model {job.model!r}; known: {known}")
+        keys = self.index.keys(job.prompt_ids, salt=job.lora)
+        candidates = self._candidates(pool, job, exclude, keys)
+        choice = self.policy.choose(candidates, job)
+        if choice is None:
+            raise explain(pool.accounts, job, exclude)
+        account = self._accounts[choice.instance.name]
+        if keys:
+            self.index.record(account.name, keys)
+        ticket = Ticket(
+            job,
+            choice,
+            account,
+            now=candidates.now,
+            keys=keys,
+            kv_tokens=len(job.prompt_ids) + candidates.answer_tokens,
+            on_change=self._reorder,
+            on_end=self._settle,
+        )
+        self._reorder(account)
+        return ticket
+
+    def place_context(self, exclude: Collection[str] = frozenset(), *, job: Job | None = None) -> ContextTicket:
+        """An instance for a context call: of a few at random, the one with the fewest such calls, then requests."""
+        job = job or Job(request_id="", model="", kind="context")
+        candidates = self._candidates(self._everywhere, job, exclude, ())
+        few = candidates.few(self._rng)
+        if not few:
+            raise explain(self._everywhere.accounts, job, exclude)
+        now = candidates.now
+        account = min(few, key=lambda a: (a.context_calls, a.requests(now), self._rng.random()))
+        reason = f"fewest context calls: {account.context_calls}"
+        return ContextTicket(job, Choice(account.instance, reason), account)
+
+    def _candidates(self, pool: Pool, job: Job, exclude: Collection[str], keys: Sequence[int]) -> Candidates:
+        return Candidates(pool, job, exclude=exclude, now=self._clock(), norms=self.norms, index=self.index, keys=keys)
+
+    def in_flight(self, name: str) -> int:
+        """Our generations in an instance now; 0 for one that we do not know."""
+        account = self._accounts.get(name)
+        return account.ours if account is not None else 0
+
+    def account(self, name: str) -> Account | None:
+        """The page of one instance, to show it; do not write to it."""
+        return self._accounts.get(name)
+
+    def _settle(self, ticket: Ticket, account: Account, outcome: Outcome, produced: Sequence[int]) -> None:
+        """A ticket ended."""
+        now = self._clock()
+        queued = ticket.answered_at is None
+        account.released(now, ticket.dispatched_at, ticket.compute_tokens, ticket.kv_tokens, queued)
+        if outcome is Outcome.OK:
+            self.norms.learn_answer(ticket.job.max_tokens, ticket.produced)
+            self.norms.stay_s.learn(now - ticket.dispatched_at)
+            self.norms.prompt_tokens.learn(ticket.compute_tokens)
+            if produced and account.serving:
+                whole = [*ticket.job.prompt_ids, *produced]
+                self.index.record(account.name, self.index.keys(whole, salt=ticket.job.lora))
+        self._reorder(account)

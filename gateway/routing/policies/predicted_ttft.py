@@ -1,0 +1,78 @@
+"""Predicted time to first token, in seconds: the instance that is expected to answer first.
+
+    prefill ahead   (queued prompt tokens of ours + the others' waiting × the usual prompt) × measured s/token
+  + own prefill     overhead + (prompt − what the prefix index says is cached there) × measured s/token
+  + slot wait       requests beyond the slots × measured step × expected answer / slots
+  + KV wait         share of the cache that is lacking × measured step × expected answer
+  + burden          what a busy batch costs the answer itself: BURDEN × requests/slots × measured step × answer
+
+A prefix hit is worth exactly the seconds of prefill that it saves, so affinity ends by itself where a hot spot's
+queue costs more than the hit. Ties within `grain` are drawn at random.
+
+Cost: O(1) in large pools: 22 candidates, about 1.5 µs each. Rivals: smg's least_load (tokens over one assumed
+throughput, no prefix credit), Dynamo's KV cost (blocks, no speed: a slow instance looks like a fast one), EPP's
+weighted scores (no unit, so weights to tune).
+"""
+
+from random import Random
+
+from gateway.routing.account import Account
+from gateway.routing.candidates import Candidates
+from gateway.routing.types import Choice, Job
+
+BURDEN = 0.1
+"""How much of the answer's own slowing counts beside the wait for its start. 0: none, only TTFT matters."""
+
+
+class PredictedTtft:
+    """The default policy."""
+
+    grain = 0.005
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def standing(self, account: Account, now: float) -> float:
+        """Seconds that a wholly cached, usual request would wait."""
+        norms = account.norms
+        return self._seconds(account, now, 0.0, norms.answer_tokens.value, lit=account.knows_queue, kv=False)
+
+    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+        """The eligible instance with the least predicted seconds."""
+        accounts = candidates.few(self._rng)
+        if not accounts:
+            return None
+        lit = all(a.knows_queue for a in accounts)
+        kv = all(a.knows_kv for a in accounts)
+        now, answer, prompt = candidates.now, candidates.answer_tokens, len(job.prompt_ids)
+        cached = [candidates.cached_tokens(a) for a in accounts]
+        seconds = [
+            self._seconds(a, now, prompt - hit, answer, lit=lit, kv=kv) for a, hit in zip(accounts, cached, strict=True)
+        ]
+        bound = min(seconds) + self.grain
+        ties = [i for i, s in enumerate(seconds) if s <= bound]
+        chosen = ties[int(self._rng.random() * len(ties))] if len(ties) > 1 else ties[0]
+        account, hit, least = accounts[chosen], cached[chosen], seconds[chosen]
+        reason = f"first token in {least:.3f} s, {account.queued} queued, {hit} of {prompt} prompt tokens cached"
+        if not lit:
+            reason += ", own counts only"
+        return Choice(account.instance, reason, seconds=least, cached_tokens=hit)
+
+    def _seconds(self, a: Account, now: float, compute: float, answer: float, *, lit: bool, kv: bool) -> float:
+        """The formula above; `lit` and `kv` say which metrics all candidates have."""
+        speed = a.speed
+        ahead, requests = a.queued_tokens, float(a.ours)
+        if lit:
+            requests += a.others(now)
+            ahead += a.others_waiting(now) * a.norms.prompt_tokens.value
+        seconds = speed.overhead_s + (ahead + compute) * speed.prefill_s_per_token
+        turnover = speed.step_s * answer
+        seconds += BURDEN * turnover * requests / a.slots
+        over = requests + 1 - a.slots
+        if over > 0:
+            seconds += over * turnover / a.slots
+        if kv:
+            lacking = (compute + answer) / a.kv_capacity_tokens - (1 - a.kv_fraction(now))
+            if lacking > 0:
+                seconds += lacking * turnover
+        return seconds

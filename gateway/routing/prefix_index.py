@@ -1,0 +1,116 @@
+"""Which instance probably holds which prompt prefix in its KV cache.
+
+A prompt is known by the chained hashes of its whole token blocks, so that equal keys mean equal tokens from the
+start. Per instance the keys live in an LRU of the engine's own capacity. A prompt's blocks are touched from its end
+to its start: eviction takes leaves first, as the engines do, so whoever holds block k holds every block before it.
+That is what lets `depth` be a binary search and `holders` look at the deepest block alone.
+"""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Sequence
+
+DEFAULT_CAPACITY = 1024
+"""Blocks taken for an instance's capacity until its metrics tell."""
+
+
+class PrefixIndex:
+    """Bounded: at most `capacity(instance)` keys an instance and `max_blocks` in all (about 250 bytes a key)."""
+
+    def __init__(self, *, block_tokens: int = 32, max_blocks: int = 2_000_000) -> None:
+        self.block_tokens = block_tokens
+        self._max_blocks = max_blocks
+        self._held: dict[str, OrderedDict[int, None]] = {}
+        self._capacity: dict[str, int] = {}
+        self._holders: dict[int, dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        """Keys held, over all instances."""
+        return sum(len(held) for held in self._held.values())
+
+    def keys(self, token_ids: Sequence[int], *, salt: str = "") -> list[int]:
+        """One chained key for each whole block of the prompt; `salt` tells apart what never shares KV (a LoRA)."""
+        size = self.block_tokens * 4
+        raw = array("i", token_ids).tobytes()
+        keys: list[int] = []
+        key = hash(salt)
+        for end in range(size, len(raw) + 1, size):
+            key = hash((key, raw[end - size : end]))
+            keys.append(key)
+        return keys
+
+    def resize(self, name: str, kv_tokens: float) -> None:
+        """The instance's KV cache holds so many tokens."""
+        self._capacity[name] = max(int(kv_tokens) // self.block_tokens, 1)
+
+    def capacity(self, name: str) -> int:
+        """Blocks remembered for an instance: the engine's own capacity, within a fair share of the bound."""
+        share = max(self._max_blocks // max(len(self._held), 1), 1)
+        return min(self._capacity.get(name, DEFAULT_CAPACITY), share)
+
+    def record(self, name: str, keys: Sequence[int]) -> None:
+        """The instance computes (or reuses) this prompt now."""
+        held = self._held.get(name)
+        if held is None:
+            held = self._held[name] = OrderedDict()
+        holders = self._holders
+        for key in reversed(keys):
+            if key in held:
+                held.move_to_end(key)
+            else:
+                held[key] = None
+                who = holders.get(key)
+                if who is None:
+                    holders[key] = {name: None}
+                else:
+                    who[name] = None
+        excess = len(held) - self.capacity(name)
+        for _ in range(excess):
+            self._drop(name, held.popitem(last=False)[0])
+
+    def _drop(self, name: str, key: int) -> None:
+        who = self._holders[key]
+        del who[name]
+        if not who:
+            del self._holders[key]
+
+    def forget(self, name: str) -> None:
+        """The instance is gone or restarted: its cache is empty."""
+        for key in self._held.pop(name, ()):
+            self._drop(name, key)
+        self._capacity.pop(name, None)
+
+    def depth(self, name: str, keys: Sequence[int]) -> int:
+        """How many leading blocks of the prompt the instance holds."""
+        held = self._held.get(name)
+        if not held or not keys or keys[0] not in held:
+            return 0
+        low, high = 1, len(keys)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if keys[middle - 1] in held:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def holders(self, keys: Sequence[int], limit: int) -> list[str]:
+        """Up to `limit` instances that hold something of the prompt, those that hold most of it first."""
+        known = self._holders
+        low, high = 0, len(keys)
+        while low < high:  # the deepest block that anyone holds
+            middle = (low + high + 1) // 2
+            if keys[middle - 1] in known:
+                low = middle
+            else:
+                high = middle - 1
+        found: dict[str, None] = {}
+        depth, stride = low, 1
+        while depth > 0 and len(found) < limit:
+            for name in known[keys[depth - 1]]:
+                found[name] = None
+                if len(found) >= limit:
+                    break
+            depth -= stride  # ever larger steps back: a long prompt costs its logarithm
+            stride *= 2
+        return list(found)
