@@ -1,0 +1,167 @@
+"""Brings an embedded fleet up: checks, starts the supervisor, and waits until all of it serves or some of it failed."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ragfleet import consul_binary, parts, plan, processes, status, supervisor
+from ragfleet.home import Home, cache_folder
+from ragfleet.plan import Plan
+from ragfleet.status import FleetStatus
+from worker import preflight, triton
+
+READY_SECONDS = 180.0
+POLL = 0.3
+TAIL_LINES = 15
+GIVE_UP_AFTER = 3
+"""Failed starts in a row after which a part is not going to come up by itself."""
+
+
+class NotStartableError(Exception):
+    """Something is missing before anything was started; the text says what to do."""
+
+
+class StartFailedError(Exception):
+    """A part did not come up."""
+
+    def __init__(self, part: str, reason: str, log: Path) -> None:
+        super().__init__(f"{part}: {reason}")
+        self.part = part
+        self.reason = reason
+        self.log = log
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part on its way, for a display: its state in a word, and more where there is more to say."""
+
+    name: str
+    state: str
+    reason: str = ""
+
+
+def check(home: Home, wanted: Plan) -> None:
+    """Raises NotStartableError with every reason why this fleet cannot start here."""
+    problems = [str(problem) for problem in preflight.check_server(triton.find())]
+    problems += [str(p) for p in preflight.check_repository(Path(wanted.model_repository), wanted.flavour)]
+    if consul_binary.find(cache_folder()) is None:
+        problems.append("There is no Consul yet. Run 'make setup'.")
+    for port, part in parts.ports_of(wanted).items():
+        if owner := processes.owner_of(port):
+            problems.append(
+                f"Port {port}, which {part} needs, is taken by {owner}."
+                " Stop that, or use another range: ragfleet up --port-base 21000"
+            )
+    if problems:
+        raise NotStartableError("\n".join(problems))
+
+
+def start(home: Home, wanted: Plan) -> int:
+    """Starts the supervisor for `wanted` and returns its pid. The fleet's processes of an earlier crash are ended first."""
+    home.make()
+    processes.sweep(home.root)
+    check(home, wanted)
+    before = plan.read(home.plan_file)
+    key = wanted.api_key or (before.api_key if before else "") or f"sk-ragfleet-{secrets.token_urlsafe(24)}"
+    plan.write(home.plan_file, replace(wanted, api_key=key))
+    for stale in (home.parts_file, *home.run.glob("triton-*.json")):
+        stale.unlink(missing_ok=True)
+    # The embedded Consul holds nothing but registrations; those of an earlier fleet would haunt this one.
+    shutil.rmtree(home.consul_data, ignore_errors=True)
+    environment = {**os.environ, processes.HOME_MARK: str(home.root), processes.PART_MARK: "supervisor"}
+    with home.log_of("supervisor").open("ab") as output:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "ragfleet.supervisor"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return daemon.pid
+
+
+def wait(
+    home: Home,
+    show: Callable[[list[Step]], None],
+    *,
+    pid: int,
+    seconds: float = READY_SECONDS,
+    first_ready: bool = True,
+) -> FleetStatus:
+    """Returns when the whole fleet serves. Raises StartFailedError for the part that failed or is late.
+
+    `first_ready`: parts that fail to start give up early; without it (scaling) only the deadline does.
+    """
+    ends = time.monotonic() + seconds
+    while True:
+        seen = status.gather(home)
+        steps = steps_of(seen)
+        show(steps)
+        if seen.ready and all(step.state == "ready" for step in steps):
+            return seen
+        if not processes.alive(pid):
+            raise StartFailedError(
+                "supervisor", "has ended; was the fleet stopped meanwhile?", home.log_of("supervisor")
+            )
+        if first_ready:
+            _give_up_on_the_hopeless(home, seen)
+        if time.monotonic() > ends:
+            late = next((step for step in steps if step.state != "ready"), Step("gateway", "not ready"))
+            reason = late.reason or "; ".join(seen.reasons) or late.state
+            raise StartFailedError(late.name, f"not ready after {seconds:.0f} s ({reason})", _log(home, late.name))
+        time.sleep(POLL)
+
+
+def steps_of(seen: FleetStatus) -> list[Step]:
+    """One step for each part, instances with their worker's own words."""
+    instances = {entry.name: entry for entry in seen.instances}
+    steps = []
+    for part in seen.parts:
+        name = str(part["name"])
+        if entry := instances.get(name):
+            waiting = part["state"] == "waiting"
+            steps.append(Step(name, "waiting" if waiting else entry.state, "" if waiting else entry.reason))
+        else:
+            steps.append(Step(name, str(part["state"]), str(part["reason"])))
+    return steps
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """The last lines of a log; empty where there is none."""
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def scale(home: Home, instances: int) -> int:
+    """Writes the wanted number of instances and tells the supervisor; returns its pid. Raises NotStartableError."""
+    pid, wanted = supervisor.running(home), plan.read(home.plan_file)
+    if pid <= 0 or wanted is None:
+        raise NotStartableError("The fleet is not running. Start it with: ragfleet up")
+    plan.write(home.plan_file, replace(wanted, instances=instances))
+    os.kill(pid, signal.SIGHUP)
+    return pid
+
+
+def _give_up_on_the_hopeless(home: Home, seen: FleetStatus) -> None:
+    for part in seen.parts:
+        name = str(part["name"])
+        if part["failures"] >= GIVE_UP_AFTER or "status 3" in str(part["reason"]):
+            raise StartFailedError(name, str(part["reason"]) or "does not start", _log(home, str(part["log"])))
+    for entry in seen.instances:
+        if entry.state == "restarting" and entry.restarts >= GIVE_UP_AFTER:
+            raise StartFailedError(entry.name, entry.reason, home.log_of(entry.name))
+
+
+def _log(home: Home, name: str) -> Path:
+    own = home.log_of(name)
+    return own if own.exists() else home.log_of(f"{name}.worker")

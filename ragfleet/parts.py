@@ -1,0 +1,174 @@
+"""The parts of an embedded fleet: how each is started, when it is ready, how long it gets to stop."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ragfleet.home import PROJECT, Home
+from ragfleet.plan import Plan
+from ragfleet.processes import HOME_MARK, PART_MARK
+from worker import state
+from worker.state import Phase
+
+ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process that the supervisor keeps alive."""
+
+    name: str
+    argv: list[str]
+    environment: Mapping[str, str]
+    ready: Callable[[int], bool]
+    """Given the process's pid, whether it serves. Blocking, bounded by ANSWER_SECONDS."""
+    after: tuple[str, ...] = ()
+    """Parts that must be ready before this one is started for the first time."""
+    log: str = ""
+    patience: float = 5.0
+    """Seconds between SIGTERM and SIGKILL when the whole fleet stops."""
+
+    @property
+    def log_name(self) -> str:
+        """The name of its log file, without `.log`."""
+        return self.log or self.name
+
+
+def consul(plan: Plan, home: Home, binary: Path) -> Part:
+    """The one Consul server, with its UI."""
+    ports = plan.ports
+    argv = [
+        str(binary),
+        "agent",
+        "-server",
+        "-bootstrap-expect=1",
+        "-ui",
+        f"-config-file={PROJECT / 'consul' / 'embedded.hcl'}",
+        f"-data-dir={home.consul_data}",
+        f"-http-port={ports.consul}",
+        f"-server-port={ports.consul_server}",
+        f"-serf-lan-port={ports.consul_serf}",
+    ]
+    if _consul_version(binary) >= (1, 14):
+        argv.append("-grpc-tls-port=-1")  # on by default there, unknown before
+
+    def elected(_: int) -> bool:
+        return len(_get(f"{plan.consul_url}/v1/status/leader").strip(b'" \n')) > 0
+
+    return Part("consul", argv, _environment(home, "consul"), elected)
+
+
+def milvus(plan: Plan, home: Home) -> Part:
+    """Milvus Lite's server; it has no authentication, so it binds loopback only."""
+    program = Path(sys.executable).parent / "milvus-lite"
+    argv = [str(program), "server", f"--data-dir={home.milvus_data}", "--host=127.0.0.1", f"--port={plan.ports.milvus}"]
+    return Part("milvus", argv, _environment(home, "milvus"), lambda _: listens(plan.ports.milvus))
+
+
+def worker(plan: Plan, home: Home, index: int) -> Part:
+    """The node agent of one instance; it runs the instance's Triton."""
+    name = f"triton-{index}"
+    http, grpc, metrics = plan.ports.triton(index)
+    argv = [sys.executable, "-m", "worker", f"--name={name}", f"--http-port={http}", f"--grpc-port={grpc}"]
+    argv += [f"--metrics-port={metrics}", f"--model-repository={plan.model_repository}"]
+    if plan.flavour:
+        argv.append(f"--flavour={plan.flavour}")
+
+    def ready(pid: int) -> bool:
+        now = state.read(home.instance_file(name))
+        return now is not None and now.worker_pid == pid and now.state is Phase.READY
+
+    after = ("consul",) if "milvus" in plan.without or plan.milvus_uri else ("consul", "milvus")
+    return Part(
+        name,
+        argv,
+        _environment(home, name, **_addresses(plan, home)),
+        ready,
+        after=after,
+        log=f"{name}.worker",
+        patience=7.0,
+    )
+
+
+def gateway(plan: Plan, home: Home) -> Part:
+    """The gateway. It is ready when it can serve, so after the instances."""
+    environment = _environment(
+        home,
+        "gateway",
+        **_addresses(plan, home),
+        RAGFLEET_GATEWAY_HOST="127.0.0.1",
+        RAGFLEET_GATEWAY_PORT=str(plan.ports.gateway),
+        RAGFLEET_API_KEY=plan.api_key,
+    )
+
+    def ready(_: int) -> bool:
+        return bool(_get(f"{plan.gateway_url}/health/ready"))
+
+    return Part("gateway", [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
+
+
+def infrastructure(plan: Plan, home: Home, consul_binary: Path) -> list[Part]:
+    """Every part but the instances, in the order of their start."""
+    parts = [consul(plan, home, consul_binary)]
+    if "milvus" not in plan.without and not plan.milvus_uri:
+        parts.append(milvus(plan, home))
+    if "gateway" not in plan.without:
+        parts.append(gateway(plan, home))
+    return parts
+
+
+def ports_of(plan: Plan) -> dict[int, str]:
+    """Every port that `plan` needs, with the part that needs it."""
+    ports = plan.ports
+    needed = {ports.consul: "consul", ports.consul_server: "consul", ports.consul_serf: "consul"}
+    if "gateway" not in plan.without:
+        needed[ports.gateway] = "gateway"
+    if "milvus" not in plan.without and not plan.milvus_uri:
+        needed[ports.milvus] = "milvus"
+    for index, name in enumerate(plan.names):
+        needed.update(dict.fromkeys(ports.triton(index), name))
+    return needed
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections at 127.0.0.1:`port`."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _addresses(plan: Plan, home: Home) -> dict[str, str]:
+    return {
+        "RAGFLEET_CONSUL_URL": plan.consul_url,
+        "MILVUS_URI": plan.milvus,
+        "RAGFLEET_TOKENIZER_DIR": os.environ.get("RAGFLEET_TOKENIZER_DIR") or str(home.tokenizer),
+    }
+
+
+def _environment(home: Home, part: str, **more: str) -> dict[str, str]:
+    return {**os.environ, **more, HOME_MARK: str(home.root), PART_MARK: part, "PYTHONUNBUFFERED": "1"}
+
+
+def _get(url: str) -> bytes:
+    """The body of a 200 answer, else nothing."""
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:  # noqa: S310 - our own loopback URLs
+            body: bytes = response.read()
+            return body or b"-"
+    except (OSError, ValueError):
+        return b""
+
+
+def _consul_version(binary: Path) -> tuple[int, int]:
+    shown = subprocess.run([binary, "version"], capture_output=True, text=True, timeout=20, check=False).stdout
+    found = re.search(r"v(\d+)\.(\d+)", shown)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,94 @@
+"""What `ragfleet up` wants of the fleet: var/run/fleet.json, the supervisor's desired state."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ragfleet.home import PROJECT
+
+MAX_INSTANCES = 64
+OPTIONAL_PARTS = ("milvus", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of an embedded fleet; docs/contracts.md states them."""
+
+    gateway: int = 8000
+    consul: int = 8500
+    consul_server: int = 8300
+    consul_serf: int = 8301
+    consul_grpc: int = 8502
+    milvus: int = 19530
+    first_triton: int = 8101
+
+    @classmethod
+    def based(cls, base: int | None) -> "Ports":
+        """The default ports, or all of them moved to `base`…"""
+        if base is None:
+            return cls()
+        return cls(base, base + 1, base + 2, base + 3, base + 4, base + 8, base + 11)
+
+    def triton(self, index: int) -> tuple[int, int, int]:
+        """HTTP, gRPC and metrics of the instance `index`."""
+        first = self.first_triton + 10 * index
+        return first, first + 1, first + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One fleet as it should be."""
+
+    instances: int = 2
+    flavour: str = ""
+    port_base: int | None = None
+    api_key: str = ""
+    model_repository: str = str(PROJECT / "model_repository")
+    milvus_uri: str = ""
+    """A Milvus that runs elsewhere; empty: Milvus Lite is one of the parts."""
+    without: list[str] = field(default_factory=list)
+    """Parts that somebody else runs, of OPTIONAL_PARTS."""
+
+    @property
+    def ports(self) -> Ports:
+        """Every port that the fleet uses."""
+        return Ports.based(self.port_base)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where clients call; OpenAI's base URL is this and /v1."""
+        return f"http://127.0.0.1:{self.ports.gateway}"
+
+    @property
+    def consul_url(self) -> str:
+        """Consul's HTTP API, and its UI under /ui."""
+        return f"http://127.0.0.1:{self.ports.consul}"
+
+    @property
+    def milvus(self) -> str:
+        """The Milvus in use."""
+        return self.milvus_uri or f"http://127.0.0.1:{self.ports.milvus}"
+
+    @property
+    def names(self) -> list[str]:
+        """The instances' names, in order."""
+        return [f"triton-{index}" for index in range(self.instances)]
+
+
+def write(path: Path, plan: Plan) -> None:
+    """Replaces the file whole, readable by this user only: it holds the API key."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(asdict(plan), indent=1) + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def read(path: Path) -> Plan | None:
+    """The plan, or None where there is none that can be read."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Plan(**{name: fields[name] for name in Plan.__slots__ if name in fields})
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,171 @@
+"""What the fleet looks like now: state files, live processes and the gateway's own view, merged into one picture."""
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ragfleet import plan, processes, supervisor
+from ragfleet.home import Home
+from ragfleet.plan import Plan
+from worker import state
+from worker.state import InstanceState, Phase
+
+ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """One Triton and its worker. `pid` is tritonserver's; 0 stands for no process."""
+
+    name: str
+    state: str
+    """The worker's phase, or lost (worker and Triton dead), unwatched (worker dead), isolated (the gateway avoids it)."""
+    reason: str
+    pid: int
+    worker_pid: int
+    http_port: int
+    grpc_port: int
+    metrics_port: int
+    restarts: int = 0
+    load: Any = None
+    """What the gateway knows of its load."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The answer of `ragfleet status --json`."""
+
+    running: bool
+    ready: bool
+    """Every instance is ready, and so is the gateway."""
+    gateway_url: str
+    api_key: str
+    consul_url: str
+    milvus_uri: str
+    flavour: str
+    home: str
+    instances: list[InstanceStatus] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """Why it is not ready."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as docs/contracts.md names them."""
+        return asdict(self)
+
+
+def merge(
+    file: InstanceState, *, worker_alive: bool, triton_alive: bool, seen: Mapping[str, Any] | None
+) -> tuple[str, str]:
+    """The state of an instance and the reason for it, the least trusting source first.
+
+    `seen` is the gateway's entry for it, None where the gateway does not answer or does not know it.
+    """
+    if file.state is Phase.STOPPED:
+        return "stopped", file.reason
+    if not worker_alive:
+        if triton_alive:
+            return "unwatched", "its worker died; the supervisor starts another"
+        return "lost", "its worker and its Triton are dead"
+    if not triton_alive and file.state in {Phase.READY, Phase.HUNG}:
+        return Phase.RESTARTING.value, "Triton is dead; the worker starts another"
+    if (
+        file.state is Phase.READY
+        and seen is not None
+        and seen.get("state") not in {None, "ready", "healthy", "serving"}
+    ):
+        return "isolated", str(seen.get("reason") or seen["state"])
+    return file.state.value, file.reason
+
+
+def gather(home: Home) -> FleetStatus:
+    """Reads everything; takes at most a few seconds, also where the gateway hangs."""
+    wanted = plan.read(home.plan_file) or Plan()
+    alive = supervisor.running(home) != 0
+    seen, ready, reasons = _ask_gateway(wanted) if alive and "gateway" not in wanted.without else ({}, True, [])
+    instances = _instances(home, wanted, seen) if alive or any(processes.members(home.root)) else []
+    not_ready = [f"{entry.name}: {entry.state} {entry.reason}".strip() for entry in instances if entry.state != "ready"]
+    return FleetStatus(
+        running=alive,
+        ready=alive and ready and not not_ready and len(instances) == wanted.instances,
+        gateway_url=wanted.gateway_url,
+        api_key=wanted.api_key,
+        consul_url=wanted.consul_url,
+        milvus_uri=wanted.milvus,
+        flavour=wanted.flavour or "default",
+        home=str(home.root),
+        instances=instances,
+        parts=read_parts(home) if alive else [],
+        reasons=not_ready + reasons,
+    )
+
+
+def read_parts(home: Home) -> list[dict[str, Any]]:
+    """What the supervisor wrote of each part; empty before it did."""
+    try:
+        found = json.loads(home.parts_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]]) -> list[InstanceStatus]:
+    names = dict.fromkeys([*wanted.names, *sorted(path.stem for path in home.run.glob("triton-*.json"))])
+    found = []
+    for index, name in enumerate(names):
+        file = state.read(home.instance_file(name))
+        if file is None:
+            file = InstanceState(name, Phase.STARTING, 0, 0, *wanted.ports.triton(index), reason="no worker yet")
+            condition, reason = file.state.value, file.reason
+        else:
+            condition, reason = merge(
+                file,
+                worker_alive=processes.alive(file.worker_pid),
+                triton_alive=processes.alive(file.pid),
+                seen=seen.get(name),
+            )
+        found.append(
+            InstanceStatus(
+                name=name,
+                state=condition,
+                reason=reason,
+                pid=file.pid if processes.alive(file.pid) else 0,
+                worker_pid=file.worker_pid if processes.alive(file.worker_pid) else 0,
+                http_port=file.http_port,
+                grpc_port=file.grpc_port,
+                metrics_port=file.metrics_port,
+                restarts=file.restarts,
+                load=seen.get(name, {}).get("load"),
+            )
+        )
+    return found
+
+
+def _ask_gateway(wanted: Plan) -> tuple[dict[str, Mapping[str, Any]], bool, list[str]]:
+    """Its instances by name, whether it is ready, and why not."""
+    status, health = get_json(f"{wanted.gateway_url}/health/ready", wanted.api_key)
+    reasons = [str(reason) for reason in health.get("reasons", [])] if isinstance(health, Mapping) else []
+    if status == 0:
+        reasons = ["gateway: does not answer"]
+    _, fleet = get_json(f"{wanted.gateway_url}/fleet", wanted.api_key)
+    entries = fleet.get("instances", []) if isinstance(fleet, Mapping) else []
+    return {str(entry.get("name")): entry for entry in entries if isinstance(entry, Mapping)}, status == 200, reasons
+
+
+def get_json(url: str, key: str = "") -> tuple[int, Any]:
+    """Status and body of an answer; (0, None) where there is none within ANSWER_SECONDS."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - our own loopback URLs
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:  # noqa: S310
+            return response.status, json.loads(response.read() or b"null")
+    except urllib.request.HTTPError as error:
+        with error:
+            try:
+                return error.code, json.loads(error.read() or b"null")
+            except ValueError:
+                return error.code, None
+    except (OSError, ValueError):
+        return 0, None

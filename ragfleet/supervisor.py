@@ -1,0 +1,320 @@
+"""The daemon behind `ragfleet up`: keeps every part of the fleet alive until it is told to stop.
+
+SIGTERM stops the fleet, SIGHUP re-reads fleet.json (the number of instances may change). It holds a lock on
+supervisor.pid as long as it lives, which is how others know that it does.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from ragfleet import consul_binary, parts, plan, processes
+from ragfleet.home import Home, cache_folder, home_from_environment
+from ragfleet.parts import Part
+from ragfleet.plan import Plan
+from worker.backoff import Backoff
+from worker.log import configure, event
+
+POLL = 0.2
+LOG_LIMIT = 20 << 20
+"""Bytes; a log that is longer when its part starts is put aside as `.1`."""
+DRAIN_SECONDS = 60.0
+"""What an instance gets that is scaled away while others serve; the worker's own drain time-out is shorter."""
+PR_SET_CHILD_SUBREAPER = 36
+
+log = logging.getLogger("supervisor")
+
+
+@dataclass(slots=True)
+class PartState:
+    """One part as the supervisor sees it: an entry of parts.json."""
+
+    name: str
+    state: str = "waiting"
+    """waiting (for another part), starting, ready, restarting, stopping, stopped."""
+    pid: int = 0
+    restarts: int = 0
+    failures: int = 0
+    """Ends in a row without having been ready."""
+    reason: str = ""
+    log: str = ""
+
+
+class Keeper:
+    """Keeps one part running."""
+
+    def __init__(self, part: Part, supervisor: "Supervisor") -> None:
+        self.part = part
+        self.state = PartState(part.name, log=part.log_name)
+        self.was_ready = asyncio.Event()
+        self._supervisor = supervisor
+        self._stopping = asyncio.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def pid(self) -> int:
+        """Its process, or 0."""
+        return self._process.pid if self._process and self._process.poll() is None else 0
+
+    async def stop(self, patience: float) -> None:
+        """SIGTERM; once more after two thirds of `patience` (a worker then stops waiting for requests); SIGKILL."""
+        self._stopping.set()
+        self._enter("stopping")
+        for wait, number in ((patience * 2 / 3, signal.SIGTERM), (patience / 3, signal.SIGTERM), (2.0, signal.SIGKILL)):
+            self._signal(number)
+            if await self._ended(wait):
+                break
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._enter("stopped")
+
+    async def _run(self) -> None:
+        await self._supervisor.until_ready(self.part.after)
+        backoff = Backoff(longest=15.0)
+        while not self._stopping.is_set():
+            backoff.started(time.monotonic())
+            if self._start():
+                await self._watch()
+            if self._stopping.is_set():
+                return
+            self.state.restarts += 1
+            self.state.failures += 1
+            delay = backoff.failed(time.monotonic())
+            self._enter("restarting", self._verdict())
+            log.warning(event("restarting", part=self.part.name, after_seconds=delay, why=self.state.reason))
+            await asyncio.sleep(delay)
+
+    def _start(self) -> bool:
+        path = self._supervisor.home.log_of(self.part.log_name)
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_suffix(".log.1"))
+        try:
+            with path.open("ab") as output:
+                self._process = subprocess.Popen(
+                    self.part.argv,
+                    env=dict(self.part.environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._process = None
+            self._enter("restarting", str(error))
+            return False
+        self._enter("starting")
+        log.info(event("started", part=self.part.name, pid=self._process.pid))
+        return True
+
+    async def _watch(self) -> None:
+        """Until the process ends; notes when it is ready."""
+        assert self._process is not None
+        while self._process.poll() is None:
+            if self.state.state == "starting" and await asyncio.to_thread(self.part.ready, self._process.pid):
+                self.state.failures = 0
+                self._enter("ready")
+                self.was_ready.set()
+                log.info(event("ready", part=self.part.name))
+            await asyncio.sleep(POLL)
+
+    def _verdict(self) -> str:
+        code = self._process.returncode if self._process else None
+        if code is None:
+            return self.state.reason
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def _ended(self, seconds: float) -> bool:
+        ends = time.monotonic() + seconds
+        while self._process and self._process.poll() is None:
+            if time.monotonic() > ends:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def _enter(self, state: str, reason: str = "") -> None:
+        self.state.state, self.state.reason, self.state.pid = state, reason, self.pid
+        self._supervisor.publish()
+
+
+class Supervisor:
+    """The whole fleet of one state folder."""
+
+    def __init__(self, home: Home, wanted: Plan, consul: Path) -> None:
+        self.home = home
+        self._plan = wanted
+        self._consul = consul
+        self._keepers: dict[str, Keeper] = {}
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Begins the orderly stop."""
+        self._stop.set()
+
+    def reload(self) -> None:
+        """fleet.json has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Returns when everything is stopped."""
+        for part in parts.infrastructure(self._plan, self.home, self._consul):
+            self._keepers[part.name] = Keeper(part, self)
+        self._scale()
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 0.5)
+            self._reap_orphans()
+            if self._changed.is_set():
+                self._changed.clear()
+                self._plan = plan.read(self.home.plan_file) or self._plan
+                self._scale()
+        await self._stop_all()
+
+    async def until_ready(self, names: tuple[str, ...]) -> None:
+        """Waits until each of these parts was ready once."""
+        for name in names:
+            await self._keepers[name].was_ready.wait()
+
+    def publish(self) -> None:
+        """Writes parts.json whole."""
+        states = [asdict(keeper.state) for keeper in self._keepers.values()]
+        fresh = self.home.parts_file.with_suffix(".fresh")
+        fresh.write_text(json.dumps(states, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(self.home.parts_file)
+
+    def _scale(self) -> None:
+        """Starts the instances that are missing, and drains those that are too many."""
+        for index, name in enumerate(self._plan.names):
+            if name not in self._keepers:
+                self._keepers[name] = Keeper(parts.worker(self._plan, self.home, index), self)
+        for name in [name for name in self._keepers if name.startswith("triton-") and name not in self._plan.names]:
+            farewell = asyncio.create_task(self._dismiss(name))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+        self.publish()
+
+    async def _dismiss(self, name: str) -> None:
+        keeper = self._keepers[name]
+        if keeper.state.state == "stopping":
+            return
+        log.info(event("draining", part=name))
+        await keeper.stop(DRAIN_SECONDS)
+        await asyncio.to_thread(processes.sweep, self.home.root, part=name)  # a Triton whose worker had to be killed
+        del self._keepers[name]
+        self.home.instance_file(name).unlink(missing_ok=True)
+        self.publish()
+        self.reload()  # it may have been wanted again meanwhile
+
+    async def _stop_all(self) -> None:
+        """The gateway first, so that it can end its streams; then the instances together; Milvus and Consul last."""
+        log.info(event("stopping the fleet"))
+        for task in self._farewells:
+            task.cancel()
+        instances = [name for name in self._keepers if name.startswith("triton-")]
+        for group in (["gateway"], instances, ["milvus", "consul"]):
+            keepers = [self._keepers[name] for name in group if name in self._keepers]
+            await asyncio.gather(*(keeper.stop(keeper.part.patience) for keeper in keepers))
+        log.info(event("stopped the fleet"))
+
+    def _reap_orphans(self) -> None:
+        """Buries what a killed worker left to us (see `become_subreaper`)."""
+        ours = {keeper.pid for keeper in self._keepers.values()}
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error, ChildProcessError):
+                if child.pid not in ours and child.status() == psutil.STATUS_ZOMBIE:
+                    os.waitpid(child.pid, os.WNOHANG)
+
+
+def become_subreaper() -> None:
+    """Makes orphaned descendants our children, so that none stays a zombie where process 1 buries nobody (containers)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def lock(home: Home) -> Iterator[None]:
+    """Holds supervisor.pid. Raises BlockingIOError where another supervisor does."""
+    with home.supervisor_pid.open("a+", encoding="utf-8") as file:
+        for attempt in range(20):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # perhaps only somebody who looks whether we run, see `running`
+                if attempt == 19:
+                    raise
+                time.sleep(0.05)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def running(home: Home) -> int:
+    """The pid of the supervisor that holds the lock, or 0."""
+    try:
+        with home.supervisor_pid.open("r", encoding="utf-8") as file:
+            return _holder(file)
+    except FileNotFoundError:
+        return 0
+
+
+def _holder(file: IO[str]) -> int:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(file.read().strip() or -1)
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return 0
+
+
+async def serve(home: Home, wanted: Plan, consul: Path) -> None:
+    """Runs the fleet until SIGTERM or SIGINT."""
+    supervisor = Supervisor(home, wanted, consul)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, supervisor.stop)
+    loop.add_signal_handler(signal.SIGINT, supervisor.stop)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
+    await supervisor.run()
+
+
+def main() -> int:
+    """`python -m ragfleet.supervisor`, started by `ragfleet up`; fleet.json says what to run."""
+    configure("supervisor")
+    home = home_from_environment()
+    wanted = plan.read(home.plan_file)
+    found = consul_binary.find(cache_folder())
+    if wanted is None or found is None:
+        log.error(event("nothing to run; use 'ragfleet up'", plan=home.plan_file, consul=found))
+        return 1
+    try:
+        with lock(home):
+            become_subreaper()
+            asyncio.run(serve(home, wanted, found.path))
+    except BlockingIOError:
+        log.error(event("another supervisor runs this fleet", home=home.root))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,329 @@
+"""One worker at work: three loops around one Triton.
+
+`_keep_running` starts, adopts, restarts and finally stops it; `_watch` asks it how it is; `_beat` tells Consul.
+They share a `Pulse`; only `_keep_running` decides what happens to the process.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from worker import meta, preflight, state, triton
+from worker.backoff import Backoff
+from worker.heartbeat import SILENCE, Pulse, judge
+from worker.load import Load, SteadyWords
+from worker.log import event
+from worker.probe import Probe, Unreachable
+from worker.process import TritonProcess, last_error, remove_shared_memory
+from worker.registration import Registration
+from worker.settings import Settings
+from worker.state import InstanceState, Phase
+
+BEAT = 1.0
+SETTLE = 1.0
+"""Seconds after the start of maintenance until no gateway can still be sending new work."""
+
+log = logging.getLogger(__name__)
+
+
+class NotRunnableError(Exception):
+    """Triton cannot run on this machine; the text says what is missing and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How Triton is started here."""
+
+    argv: Sequence[str]
+    environment: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Equal for ways of starting that give the same server."""
+        return triton.digest(self.argv)
+
+
+def prepare(settings: Settings) -> Launch:
+    """Checks the machine and composes the command line. Raises NotRunnableError. Takes up to a second."""
+    installation = triton.find()
+    problems = preflight.check_server(installation)
+    problems += preflight.check_repository(settings.model_repository, settings.flavour)
+    if problems or installation is None:
+        raise NotRunnableError("\n".join(str(problem) for problem in problems))
+    cores = os.cpu_count() or 1
+    environment = triton.environment(settings, installation, os.environ, cores=cores)
+    argv = triton.arguments(
+        settings,
+        installation,
+        backends=triton.prepare_backends(installation, settings.home),
+        flags=triton.known_flags(installation, environment),
+        response_cache=triton.wants_response_cache(settings.model_repository),
+        gpu=Path("/dev/nvidia0").exists(),
+        cores=cores,
+        key=secrets.token_hex(16),
+    )
+    return Launch(argv, environment)
+
+
+class Agent:
+    """Runs one instance until it is told to stop."""
+
+    def __init__(self, settings: Settings, launch: Launch, *, version: str) -> None:
+        self._settings = settings
+        self._launch = launch
+        self._version = version
+        self._pulse = Pulse(phase_since=time.monotonic(), answered=time.monotonic())
+        self._backoff = Backoff()
+        self._triton: TritonProcess | None = None
+        self._restarts = 0
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._registration = Registration(
+            settings.consul_url, settings.name, address=settings.advertise, port=settings.http_port
+        )
+        self._probe = Probe(settings.bind, settings.http_port, settings.metrics_port)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Begins the drain; a second call, or `at_once`, no longer waits for running requests."""
+        if self._stop.is_set() or at_once:
+            self._hurry.set()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Returns when Triton is stopped and the instance has left Consul."""
+        async with self._probe:
+            background = [asyncio.create_task(self._watch()), asyncio.create_task(self._beat())]
+            keeper = asyncio.create_task(self._keep_running())
+            try:
+                # A loop that ends by itself has failed; then the worker fails whole, and its supervisor restarts it.
+                await asyncio.wait([*background, keeper], return_when=asyncio.FIRST_COMPLETED)
+                if not keeper.done():
+                    keeper.cancel()
+                for task in (*background, keeper):
+                    if task.done() and not task.cancelled():
+                        task.result()
+            finally:
+                for task in (*background, keeper):
+                    task.cancel()
+                await asyncio.gather(*background, keeper, return_exceptions=True)
+                await self._registration.close()
+                if self._triton:
+                    self._triton.close()
+
+    # --- the life of the process -------------------------------------------------------------------------------
+
+    async def _keep_running(self) -> None:
+        self._triton = await self._adopt()
+        self._looked.set()
+        while not self._stop.is_set():
+            if self._triton is None:
+                self._triton = self._start()
+            if self._triton and await self._until_ready(self._triton) and await self._until_lost(self._triton):
+                continue
+            if not self._stop.is_set():
+                await self._pause_before_restart()
+        await self._drain()
+
+    async def _adopt(self) -> TritonProcess | None:
+        """The Triton of an earlier worker, if it is alive, ready, and was started as this one would start it."""
+        old = state.read(self._settings.state_file)
+        if old is None or not old.pid:
+            return None
+        found = TritonProcess.adopt(old.pid, old.pid_started)
+        if found is None:
+            return None
+        self._restarts = old.restarts
+        try:
+            if old.launch == self._launch.digest and await self._probe.ready():
+                log.info(event("adopted the running triton", pid=found.pid))
+                self._pulse.ready, self._pulse.answered, self._pulse.load = True, time.monotonic(), await self._load()
+                self._pulse.phase = Phase.READY
+                return found
+        except Unreachable:
+            pass
+        log.info(event("stopping a triton that cannot be adopted", pid=found.pid))
+        await found.stop(0)
+        return None
+
+    def _start(self) -> TritonProcess | None:
+        self._enter(Phase.STARTING)
+        removed = remove_shared_memory(triton.shared_memory_prefix(self._settings))
+        self._backoff.started(time.monotonic())
+        try:
+            process = TritonProcess.start(self._launch.argv, self._launch.environment, self._settings.triton_log)
+        except OSError as error:
+            self._enter(Phase.RESTARTING, f"tritonserver cannot be started: {error}")
+            return None
+        log.info(event("started triton", pid=process.pid, removed_shared_memory=removed))
+        return process
+
+    async def _until_ready(self, process: TritonProcess) -> bool:
+        """Waits while the models load. False: it died, took too long, or the worker is to stop."""
+        begun = time.monotonic()
+        self._save()
+        while not process.exited.is_set() and not self._stop.is_set():
+            if self._pulse.ready and self._pulse.answered >= begun:
+                await self._learn()
+                self._enter(Phase.READY)
+                log.info(event("triton is ready", pid=process.pid, seconds=time.monotonic() - begun))
+                return True
+            if time.monotonic() - begun > self._settings.start_timeout:
+                self._lost(f"Triton was not ready within {self._settings.start_timeout:.0f} s")
+                return False
+            await _first(process.exited, self._stop, seconds=0.1)
+        if process.exited.is_set():
+            self._lost(self._obituary(process))
+        return False
+
+    async def _until_lost(self, process: TritonProcess) -> bool:
+        """Watches a Triton that was ready. False: it must be started again, or the worker is to stop."""
+        while not process.exited.is_set() and not self._stop.is_set():
+            silence = self._pulse.silence(time.monotonic())
+            if silence >= self._settings.hang_timeout:
+                self._lost(f"Triton did not answer for {silence:.0f} s and was killed")
+                return False
+            if silence >= SILENCE and self._pulse.phase is Phase.READY:
+                self._enter(Phase.HUNG, f"Triton does not answer since {silence:.0f} s")
+            elif silence < SILENCE and self._pulse.phase is Phase.HUNG:
+                self._enter(Phase.READY)
+            await _first(process.exited, self._stop, seconds=0.25)
+        if process.exited.is_set():
+            self._lost(self._obituary(process))
+        return False
+
+    def _obituary(self, process: TritonProcess) -> str:
+        complaint = "" if process.killed else last_error(self._settings.triton_log)
+        return f"Triton {process.verdict()}" + (f": {complaint}" if complaint else "")
+
+    def _lost(self, reason: str) -> None:
+        self._pulse.ready = False
+        self._pulse.load = None
+        self._enter(Phase.RESTARTING, reason)
+
+    async def _pause_before_restart(self) -> None:
+        if self._triton:
+            await self._triton.bury()
+            self._triton.close()
+            self._triton = None
+        delay = self._backoff.failed(time.monotonic())
+        self._restarts += 1
+        self._save()
+        log.warning(event("restarting triton", after_seconds=delay, restarts=self._restarts, why=self._pulse.reason))
+        await _first(self._stop, seconds=delay)
+
+    async def _drain(self) -> None:
+        """Maintenance, then wait for the running requests, then stop Triton, then leave Consul."""
+        begun = time.monotonic()
+        hung = self._pulse.silence(begun) >= SILENCE
+        self._enter(Phase.DRAINING)
+        if self._triton and not self._triton.exited.is_set():
+            known = await self._registration.drain()
+            settled = begun + (SETTLE if known else 0.0)
+            while not self._hurry.is_set() and not hung and not self._triton.exited.is_set():
+                now = time.monotonic()
+                if now - begun > self._settings.drain_timeout:
+                    log.warning(event("requests still run at the end of the drain time-out", load=self._pulse.load))
+                    break
+                fresh = self._pulse.answered > settled
+                if now >= settled and fresh and (self._pulse.load is None or self._pulse.load.idle):
+                    break
+                await _first(self._hurry, self._triton.exited, seconds=0.1)
+            await self._triton.stop(
+                0 if hung else min(self._settings.exit_timeout, 3.0 if self._hurry.is_set() else 1e9)
+            )
+        left = await self._registration.deregister()
+        remove_shared_memory(triton.shared_memory_prefix(self._settings))
+        self._triton = None
+        self._enter(Phase.STOPPED)
+        log.info(event("stopped", seconds=time.monotonic() - begun, left_consul=left))
+
+    # --- what it looks like, and who is told ----------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Asks Triton each second, faster while it starts."""
+        while True:
+            asked = time.monotonic()
+            with contextlib.suppress(Unreachable):
+                self._pulse.ready = await self._probe.ready()
+                self._pulse.answered = time.monotonic()
+                self._pulse.load = await self._load()
+            busy = self._pulse.phase in {Phase.STARTING, Phase.DRAINING, Phase.RESTARTING}
+            await asyncio.sleep(max(0.05, (0.2 if busy else BEAT) - (time.monotonic() - asked)))
+
+    async def _load(self) -> Load | None:
+        """The metrics, if they can be had: a Triton without them still serves."""
+        try:
+            return await self._probe.load()
+        except Unreachable:
+            return None
+
+    async def _beat(self) -> None:
+        steady = SteadyWords()
+        # A worker that restarts beside a healthy Triton must not report it as starting.
+        await self._looked.wait()
+        due = time.monotonic()
+        while True:
+            await self._registration.beat(judge(self._pulse, steady, time.monotonic()))
+            due = max(due + BEAT, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+
+    async def _learn(self) -> None:
+        """Reads what the gateways must know of this engine, and writes the entry in Consul anew."""
+        try:
+            llm, embedding = await self._probe.config("llm"), await self._probe.config("embedding")
+        except Unreachable:
+            return  # the next beat reports the silence
+        self._registration.describe(
+            meta.describe(
+                self._settings,
+                llm,
+                embedding,
+                self._pulse.load,
+                version=self._version,
+                embedding_folder=Path(os.environ.get("RAGFLEET_EMBEDDING_DIR", "")).name,
+            )
+        )
+
+    def _enter(self, phase: Phase, reason: str = "") -> None:
+        if phase is not self._pulse.phase:
+            log.info(event("entered", state=phase.value, reason=reason))
+        self._pulse.phase, self._pulse.reason, self._pulse.phase_since = phase, reason, time.monotonic()
+        self._save()
+
+    def _save(self) -> None:
+        settings, process = self._settings, self._triton
+        state.write(
+            settings.state_file,
+            InstanceState(
+                name=settings.name,
+                state=self._pulse.phase,
+                worker_pid=os.getpid(),
+                pid=process.pid if process else 0,
+                http_port=settings.http_port,
+                grpc_port=settings.grpc_port,
+                metrics_port=settings.metrics_port,
+                restarts=self._restarts,
+                since=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                reason=self._pulse.reason,
+                pid_started=process.started if process else 0.0,
+                launch=self._launch.digest,
+            ),
+        )
+
+
+async def _first(*events: asyncio.Event, seconds: float) -> None:
+    """Returns when one of the events is set, or after `seconds`."""
+    waits = [asyncio.create_task(happened.wait()) for happened in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,67 @@
+"""What the worker tells Consul each second: a pure judgement over what it last saw of its Triton."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.load import Load, SteadyWords
+from worker.state import Phase
+
+Status = Literal["passing", "warning", "critical"]
+
+SILENCE = 3.0
+"""Seconds without an answer from which on a Triton counts as hung."""
+SPANS = (3, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One report: Consul's status of the TTL check, and its output."""
+
+    status: Status
+    words: str
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What is known of Triton now. The prober and the lifecycle write it, the heartbeat reads it. Monotonic seconds."""
+
+    phase: Phase = Phase.STARTING
+    reason: str = ""
+    phase_since: float = 0.0
+    answered: float = 0.0
+    """When Triton answered last."""
+    ready: bool = False
+    """What it answered."""
+    load: Load | None = None
+
+    def silence(self, now: float) -> float:
+        """Seconds since the last answer."""
+        return now - self.answered
+
+
+def judge(pulse: Pulse, steady: SteadyWords, now: float) -> Beat:
+    """The beat for this moment.
+
+    Loading models is a warning, a Triton that died, hangs or says that it is not ready is critical; neither is given
+    work. Missing metrics are no reason to take an instance out, so they only show in the words.
+    """
+    if pulse.phase is Phase.STARTING:
+        return Beat("warning", f"starting since {span(now - pulse.phase_since)}")
+    if pulse.phase in {Phase.RESTARTING, Phase.STOPPED}:
+        return Beat("critical", pulse.reason or pulse.phase.value)
+    if pulse.silence(now) >= SILENCE:
+        return Beat("critical", f"Triton does not answer since {span(pulse.silence(now))}")
+    if not pulse.ready:
+        return Beat("critical", "Triton answers, but its models are not ready")
+    told = steady.update(pulse.load, now) if pulse.load else "ready, no metrics"
+    if pulse.phase is Phase.DRAINING:
+        return Beat("passing", f"draining: {told}")
+    return Beat("passing", told)
+
+
+def span(seconds: float) -> str:
+    """A duration in steps (3 s, 10 s, 30 s, 1 min, …), so that words about a lasting state do not change each second."""
+    step = max((limit for limit in SPANS if limit <= seconds), default=0)
+    if step < 60:
+        return f"{step} s"
+    return f"{step // 60} min" if step < 3600 else "over 1 h"

@@ -1,0 +1,50 @@
+"""What Consul tells the gateways of an instance beside its address: constants of the engine, read from Triton itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.load import Load
+from worker.settings import Settings
+
+CONTEXT_PARAMETERS = ("max_context", "max_seq_len", "n_ctx", "max_tokens_in_paged_kv_cache")
+"""Where the flavours of `llm` state how many tokens prompt and answer may have together; the first that is a number."""
+SLOT_PARAMETERS = ("slots", "max_batch_size", "n_parallel")
+DEFAULT_CONTEXT = 2048
+
+
+def describe(
+    settings: Settings,
+    llm: Mapping[str, Any],
+    embedding: Mapping[str, Any],
+    load: Load | None,
+    *,
+    version: str,
+    embedding_folder: str = "",
+) -> dict[str, str]:
+    """The meta of docs/contracts.md, all strings. `llm` and `embedding` are the models' configs as Triton shows them."""
+    slots = (load.slots if load else None) or number(llm, SLOT_PARAMETERS) or int(llm.get("max_batch_size", 0)) or 1
+    backend = str(llm.get("backend", ""))
+    return {
+        "grpc_port": str(settings.grpc_port),
+        "metrics_port": str(settings.metrics_port),
+        "model": settings.model,
+        "engine": parameter(llm, "engine") or ("tensorrt_llm" if backend == "tensorrtllm" else backend),
+        "flavour": settings.flavour or "default",
+        "device": "gpu" if load and load.gpu_memory_total else "cpu",
+        "slots": str(slots),
+        "max_context": str(number(llm, CONTEXT_PARAMETERS) or DEFAULT_CONTEXT),
+        "version": version,
+        "embedding_model": parameter(embedding, "model") or embedding_folder or "all-MiniLM-L6-v2",
+    }
+
+
+def parameter(config: Mapping[str, Any], name: str) -> str:
+    """One of a model's parameters; empty where it has none of that name."""
+    entry = config.get("parameters", {}).get(name, {})
+    return str(entry.get("string_value", "")) if isinstance(entry, Mapping) else ""
+
+
+def number(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    """The first of these parameters that is a positive number, else 0."""
+    values = (parameter(config, name) for name in names)
+    return next((int(value) for value in values if value.isdecimal() and int(value) > 0), 0)

@@ -1,0 +1,127 @@
+"""One tritonserver process in a process group of its own: started here, or adopted from a worker that died.
+
+Its exit is watched through a pidfd, which works for both; only a child's exit status can be read.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+GRACE = 5.0
+"""Seconds that the kernel gets to bury a killed process group."""
+
+
+class TritonProcess:
+    """A live tritonserver. `exited` completes when it is gone."""
+
+    def __init__(self, process: psutil.Process, child: subprocess.Popen[bytes] | None) -> None:
+        self.pid = process.pid
+        self.started: float = process.create_time()
+        self._child = child
+        self.exited: asyncio.Event = asyncio.Event()
+        self._pidfd = os.pidfd_open(self.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
+
+    @classmethod
+    def start(cls, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> "TritonProcess":
+        """Starts it; raises OSError where it cannot be executed. The log outlives both processes."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                argv,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its Python stubs are in its group, and can be killed with it
+            )
+        return cls(psutil.Process(child.pid), child)
+
+    @classmethod
+    def adopt(cls, pid: int, started: float) -> "TritonProcess | None":
+        """The process `pid` if it is still the one that started at `started` (epoch seconds)."""
+        try:
+            process = psutil.Process(pid)
+            same = abs(process.create_time() - started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE
+            return cls(process, None) if same else None
+        except (psutil.Error, OSError):
+            return None
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it, so that its log knows nothing of its end."""
+        code = self._child.poll() if self._child else None
+        return code is not None and code < 0
+
+    def verdict(self) -> str:
+        """How it ended, in words; call it after `exited`."""
+        code = self._child.poll() if self._child else None
+        if code is None:
+            return "exited"
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"exited with status {code}"
+
+    async def stop(self, patience: float) -> None:
+        """SIGTERM, `patience` seconds, then SIGKILL for whatever is left of the group."""
+        if patience > 0 and not self.exited.is_set():
+            # To the server alone: it ends its stubs in order, after what they are computing.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.exited.wait(), patience)
+        await self.bury()
+
+    async def bury(self) -> None:
+        """Kills the whole group, also stubs that outlived their server, and waits until the server is gone."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.exited.wait(), GRACE)
+
+    def close(self) -> None:
+        """Stops watching; the process is left as it is."""
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _on_exit(self) -> None:
+        if self._child:
+            self._child.poll()  # reaps it
+        self.close()
+        self.exited.set()
+
+
+def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> int:  # noqa: S108 - where Triton puts it
+    """Removes the regions that a killed Triton left behind; returns how many. Call it while no such Triton runs."""
+    removed = 0
+    for region in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            region.unlink()
+            removed += 1
+    return removed
+
+
+def last_error(log: Path, tail_bytes: int = 16_384) -> str:
+    """Triton's last complaint in its log, shortened to one line; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - tail_bytes))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        if line.startswith("error:"):
+            return line.removeprefix("error:").strip()[:300]
+        # 2026-01-31T12:00:00Z E 42 model_lifecycle.cc:654] "failed to load …"; the driver's is normal without a GPU
+        if re.match(r"\S+ E \d+ ", line) and "CudaDriverHelper" not in line:
+            return line.partition("] ")[2].strip('"')[:300]
+    return ""

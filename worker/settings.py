@@ -1,0 +1,99 @@
+"""What one worker is told: arguments first, the environment where docs/contracts.md names a variable for it."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One worker and its one Triton. Times are seconds."""
+
+    name: str
+    home: Path
+    model_repository: Path
+    http_port: int
+    grpc_port: int
+    metrics_port: int
+    flavour: str = ""
+    """Name of the `configs/<flavour>.pbtxt` that models are loaded with; empty: their own config.pbtxt."""
+    consul_url: str = "http://127.0.0.1:8500"
+    bind: str = "127.0.0.1"
+    advertise: str = "127.0.0.1"
+    """The address under which gateways reach this Triton."""
+    model: str = "smollm2-135m-instruct"
+    """The public id of the model that `llm` serves."""
+    drain_timeout: float = 30.0
+    hang_timeout: float = 20.0
+    start_timeout: float = 300.0
+    exit_timeout: float = 10.0
+
+    @property
+    def state_file(self) -> Path:
+        """What `ragfleet status` and the next worker of this name read."""
+        return self.home / "run" / f"{self.name}.json"
+
+    @property
+    def triton_log(self) -> Path:
+        """Triton's own output."""
+        return self.home / "log" / f"{self.name}.log"
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Reads the command line of `python -m worker`; exits with status 2 and a usage text where it is wrong."""
+    parser = _parser(environment)
+    args = parser.parse_args(argv)
+    return Settings(
+        name=args.name,
+        home=args.home.resolve(),
+        model_repository=args.model_repository.resolve(),
+        http_port=args.http_port,
+        grpc_port=args.grpc_port or args.http_port + 1,
+        metrics_port=args.metrics_port or args.http_port + 2,
+        flavour=args.flavour,
+        consul_url=args.consul_url.rstrip("/"),
+        bind=args.bind,
+        advertise=args.advertise or args.bind,
+        model=args.model,
+        drain_timeout=args.drain_timeout,
+        hang_timeout=args.hang_timeout,
+        start_timeout=args.start_timeout,
+        exit_timeout=args.exit_timeout,
+    )
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker",
+        description="Runs one Triton: starts it, registers it in Consul, reports its load, restarts it, drains it on SIGTERM.",
+        epilog="SIGTERM drains; a second SIGTERM, or SIGINT, stops at once. Exit status: 0 drained, 2 usage, 3 not ready to run.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--name", required=True, help="the instance's name, also its id in Consul, e.g. triton-0")
+    add("--http-port", type=int, required=True)
+    add("--grpc-port", type=int, default=0, help="0: the HTTP port + 1")
+    add("--metrics-port", type=int, default=0, help="0: the HTTP port + 2")
+    add("--model-repository", type=Path, default=Path("model_repository"))
+    add("--flavour", default="", help="load models with configs/<flavour>.pbtxt where they have one")
+    add("--home", type=Path, default=Path(environment.get("RAGFLEET_HOME") or "var"), help="the state folder")
+    add("--consul-url", default=environment.get("RAGFLEET_CONSUL_URL") or "http://127.0.0.1:8500")
+    add("--bind", default="127.0.0.1", help="the address that Triton listens at")
+    add("--advertise", default="", help="the address that Consul tells the gateways; empty: the one of --bind")
+    add(
+        "--model",
+        default=environment.get("RAGFLEET_MODEL_NAME") or "smollm2-135m-instruct",
+        help="public id of the model",
+    )
+    add("--drain-timeout", type=float, default=30.0, help="seconds that running requests get on SIGTERM")
+    add("--hang-timeout", type=float, default=20.0, help="seconds without an answer after which Triton is restarted")
+    add("--start-timeout", type=float, default=300.0, help="seconds that Triton gets to load its models")
+    add("--exit-timeout", type=float, default=10.0, help="seconds between SIGTERM and SIGKILL for Triton")
+    return parser
+
+
+def from_process(argv: Sequence[str]) -> Settings:
+    """The settings of this very process."""
+    return parse(argv, os.environ)
