@@ -1,0 +1,139 @@
+"""What Consul's answer means: entries of `/v1/health/service` → members, and what to believe just after an outage.
+
+Pure: no I/O, the time is an argument.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.fleet.view import Instance, Member
+
+_NODE_MAINTENANCE = "_node_maintenance"
+_SERVICE_MAINTENANCE = "_service_maintenance:"
+_REASON_CHARS = 300
+
+Entry = Mapping[str, Any]
+
+
+def read_entries(entries: Iterable[Entry], required: tuple[str, ...] = ("ready", "worker")) -> dict[str, Member]:
+    """Members by name, in the order of their names.
+
+    `required` are the checks `service:<id>:<which>` that must exist (docs/contracts.md): an instance is healthy when they
+    and all others, the node's included, are passing. A service id that two nodes use becomes `<id>@<node>` for both.
+    """
+    listed = list(entries)
+    uses = Counter(entry["Service"]["ID"] for entry in listed)
+    members = {}
+    for entry in listed:
+        name = entry["Service"]["ID"]
+        if uses[name] > 1:
+            name = f"{name}@{entry['Node']['Node']}"
+        members[name] = _member(name, entry, required)
+    return dict(sorted(members.items()))
+
+
+def _member(name: str, entry: Entry, required: tuple[str, ...]) -> Member:
+    instance, faults = _instance(name, entry)
+    draining, notes = False, []
+    seen = set()
+    for check in entry.get("Checks") or ():
+        check_id = check["CheckID"]
+        seen.add(check_id)
+        if check_id == _NODE_MAINTENANCE or check_id.startswith(_SERVICE_MAINTENANCE):
+            draining = True
+            notes.append(f"draining: {check.get('Notes') or check.get('Output') or 'maintenance'}")
+        elif check["Status"] != "passing":
+            words = " ".join((check.get("Output") or "").split()) or "no output yet"
+            faults.append(f"{check.get('Name') or check_id} is {check['Status']}: {words}")
+    service_id = entry["Service"]["ID"]
+    faults += [
+        f"check {which!r} is not registered" for which in required if f"service:{service_id}:{which}" not in seen
+    ]
+    reason = "; ".join(notes + faults)[:_REASON_CHARS]
+    return Member(instance, healthy=not faults and not draining, draining=draining, reason=reason)
+
+
+def _instance(name: str, entry: Entry) -> tuple[Instance, list[str]]:
+    """The instance, and what is wrong with how it was registered."""
+    service = entry["Service"]
+    meta: Mapping[str, str] = service.get("Meta") or {}
+    faults: list[str] = []
+
+    def whole(key: str, default: int | None = None) -> int:
+        raw = meta.get(key, "")
+        if raw.isascii() and raw.isdigit():
+            return int(raw)
+        if raw or default is None:
+            faults.append(f"registered without a usable {key}: {raw!r}")
+        return default or 0
+
+    instance = Instance(
+        name=name,
+        address=service.get("Address") or entry["Node"]["Address"],
+        http_port=service["Port"],
+        grpc_port=whole("grpc_port"),
+        metrics_port=whole("metrics_port"),
+        model=meta.get("model", ""),
+        engine=meta.get("engine", ""),
+        flavour=meta.get("flavour", ""),
+        device=meta.get("device", "cpu"),
+        slots=whole("slots", 1),
+        max_context=whole("max_context", 2048),
+        version=meta.get("version", ""),
+        loras=_words(meta.get("loras", "")),
+        tenant_classes=_words(meta.get("tenant_classes", "")),
+    )
+    return instance, faults
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word for part in text.split(",") if (word := part.strip()))
+
+
+class Afterglow:
+    """Keeps believing in who was healthy before an outage of Consul, for a little while after it.
+
+    A Consul that has just come back knows too little: started on an empty disk it has no services until the workers
+    register again, and after any restart every HTTP check is critical until its first run. Taken at its word it would
+    empty the fleet. So for `hold_s` after the answers resume, a member that was healthy in the last view before stays so
+    where Consul says "unknown" or "critical". What Consul says of it in favour, or a drain, counts at once.
+    Trust (passive ejection) still guards against those who really died meanwhile.
+
+    hold_s: seconds. Raising it survives slower re-registration; lowering it drops instances sooner that died in an outage.
+    """
+
+    def __init__(self, hold_s: float = 20.0) -> None:
+        self._hold_s = hold_s
+        self._until = 0.0
+        self._believed: dict[str, Member] = {}
+
+    @property
+    def until(self) -> float | None:
+        """When belief runs out, if any is left; the members must be looked at again then."""
+        return self._until if self._believed else None
+
+    def interrupted(self, last: Mapping[str, Member]) -> None:
+        """Consul went away, or its index went back: `last` is the membership before."""
+        self._believed = {name: m for name, m in last.items() if m.healthy} | self._believed
+        self._until = float("inf")
+
+    def resumed(self, now: float) -> None:
+        """Consul answers again."""
+        if self._believed and self._until == float("inf"):
+            self._until = now + self._hold_s
+
+    def apply(self, fresh: Mapping[str, Member], now: float) -> dict[str, Member]:
+        """What to publish for what Consul says at `now`."""
+        if now >= self._until:
+            self._believed = {}
+        members = dict(fresh)
+        for name, before in list(self._believed.items()):
+            said = fresh.get(name)
+            if said is not None and (said.healthy or said.draining or said.instance != before.instance):
+                del self._believed[name]
+            else:
+                words = said.reason if said is not None else "not registered"
+                members[name] = replace(before, healthy=True, reason=f"believed since Consul was away; now: {words}")
+        return dict(sorted(members.items()))

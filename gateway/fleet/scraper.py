@@ -1,0 +1,145 @@
+"""Reads every member's metrics, each in its own cadence, so that a dead host delays nobody.
+
+A member that cannot be read keeps its last load for `stale_after_s`; after that its load is None, which placement knows
+how to handle. It is asked less and less often then, up to `slowest_s`, so that its return is noticed within that time.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from gateway.fleet.exposition import Exposition
+from gateway.fleet.store import Clock, FleetStore
+from gateway.fleet.view import FleetView, Instance
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[str, int, str, float], Awaitable[bytes]]
+"""(address, port, path, deadline_s) → the body of a 200 answer; any exception means that it could not be read."""
+Heard = Callable[[str, bool], None]
+"""(name, answered): called after each scrape, for example `Trust.heard`."""
+
+
+class MetricsScraper:
+    """Keeps the loads in a store fresh while `run` runs.
+
+    period_s: seconds from the start of one reading to the start of the next. Lower: fresher loads, more work on both sides.
+    deadline_s: seconds for one reading. Lower: a hung instance is known sooner; too low: a busy one looks hung.
+    stale_after_s: seconds for which the last load stands in for a missing one. Default: a deadline and three periods.
+    slowest_s: the longest pause between two attempts at a member that does not answer.
+    """
+
+    def __init__(
+        self,
+        store: FleetStore,
+        fetch: Fetch,
+        *,
+        period_s: float = 0.25,
+        deadline_s: float = 1.0,
+        stale_after_s: float | None = None,
+        slowest_s: float = 1.0,
+        path: str = "/metrics",
+        heard: Heard | None = None,
+        clock: Clock = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._fetch = fetch
+        self._period_s = period_s
+        self._deadline_s = deadline_s
+        self._stale_after_s = deadline_s + 3 * period_s if stale_after_s is None else stale_after_s
+        self._slowest_s = max(slowest_s, period_s)
+        self._path = path
+        self._heard = heard
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - spreads the cadences, guards nothing
+        self._exposition = Exposition()
+        self._tasks: dict[tuple[str, str, int], asyncio.Task[None]] = {}
+        self._failure: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Scrape until cancelled. Raises what a reading's own loop raised, should it ever end by an error of ours."""
+        self._failure = asyncio.get_running_loop().create_future()
+        unsubscribe = self._store.subscribe(self._follow)
+        try:
+            await self._failure
+        finally:
+            unsubscribe()
+            tasks, self._tasks = list(self._tasks.values()), {}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _follow(self, view: FleetView) -> None:
+        """One task for each member; one that moved to another port is another."""
+        wanted = {(name, m.instance.address, m.instance.metrics_port): m.instance for name, m in view.members.items()}
+        for key in self._tasks.keys() - wanted.keys():
+            self._tasks.pop(key).cancel()
+        for key, instance in wanted.items():
+            if key not in self._tasks and instance.metrics_port > 0:
+                task = asyncio.create_task(self._read_on(instance), name=f"scrape {instance.name}")
+                task.add_done_callback(self._ended)
+                self._tasks[key] = task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._failure is None or self._failure.done():
+            return
+        if (error := task.exception()) is not None:
+            self._failure.set_exception(error)
+
+    async def _read_on(self, instance: Instance) -> None:
+        await asyncio.sleep(self._rng.uniform(0, self._period_s) if self._store.load_age(instance.name) else 0)
+        misses = 0
+        while True:
+            started = self._clock()
+            problem = await self._read(instance)
+            if problem is None:
+                if misses:
+                    log.info("%s: metrics are readable again", instance.name)
+                misses = 0
+            else:
+                misses += 1
+                if misses == 1:
+                    log.warning("%s: metrics cannot be read: %s", instance.name, problem)
+                age = self._store.load_age(instance.name)
+                if age is not None and age > self._stale_after_s:
+                    self._store.set_load(instance.name, None)
+            if self._heard is not None:
+                self._heard(instance.name, problem is None)
+            pause = min(self._period_s * 2 ** min(max(misses - 2, 0), 16), self._slowest_s)
+            await asyncio.sleep(max(0.0, started + pause * self._rng.uniform(0.9, 1.1) - self._clock()))
+
+    async def _read(self, instance: Instance) -> str | None:
+        """One reading into the store; None, or what went wrong in words."""
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                body = await self._fetch(instance.address, instance.metrics_port, self._path, self._deadline_s)
+        except TimeoutError:
+            return f"no answer within {self._deadline_s:g} s"
+        except Exception as error:  # noqa: BLE001 - the fetch is injected: whatever it raises, this member is dark
+            return str(error) or repr(error)
+        self._store.set_load(instance.name, self._exposition.read(body, self._clock()))
+        return None
+
+
+async def fetch_plain(address: str, port: int, path: str, deadline_s: float) -> bytes:
+    """A GET over asyncio streams, one connection each: the fallback where no client of gateway/triton is at hand.
+
+    Raises OSError, or TimeoutError past the deadline.
+    """
+    async with asyncio.timeout(deadline_s):
+        reader, writer = await asyncio.open_connection(address, port)
+        try:
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n".encode())
+            head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    status = head.split(None, 2)[1:2]
+    if status != [b"200"]:
+        raise OSError(f"http://{address}:{port}{path} answered {b' '.join(status).decode() or 'nothing'}")
+    return body

@@ -1,0 +1,136 @@
+"""The fleet's state: one writer's side of `FleetView`.
+
+Discovery writes who is in the fleet, the scraper what each carries; everybody else reads `view`, which is replaced and
+never changed. A view is built when it is next read, so that a thousand scrapes between two requests cost one copy.
+
+All of it belongs to one event loop (or one thread); nothing here waits except `wait_for`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from types import MappingProxyType
+
+from gateway.fleet.view import FleetView, Load, Member
+
+Clock = Callable[[], float]
+Subscriber = Callable[[FleetView], None]
+
+
+class FleetStore:
+    """Holds the members and publishes views of them. `clock` gives monotonic seconds."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._members: dict[str, Member] = {}
+        self._version = 0
+        self._source_alive = False
+        self._source_seen_at: float | None = None
+        self._view: FleetView | None = FleetView()
+        self._subscribers: list[Subscriber] = []
+        self._watchers: list[tuple[Callable[[FleetView], bool], asyncio.Future[FleetView]]] = []
+
+    @property
+    def view(self) -> FleetView:
+        """The fleet now. The same object until something changes."""
+        if self._view is None:
+            members = MappingProxyType(dict(self._members))
+            self._view = FleetView(self._version, members, self._source_alive)
+        return self._view
+
+    def set_members(self, members: Iterable[Member], *, source_alive: bool = True) -> None:
+        """Replace the membership by what Consul says now; a known instance keeps its last load.
+
+        `Member.load` of what is given is not read. Nothing moves when nothing is new: a different reason alone gives a new
+        view, but neither a new version nor a call of the subscribers.
+        """
+        fresh = {m.instance.name: self._with_load(m) for m in members}
+        known = self._members
+        changed = fresh.keys() != known.keys() or any(_standing(m) != _standing(known[n]) for n, m in fresh.items())
+        if changed or any(m.reason != known[n].reason for n, m in fresh.items()):
+            self._members = fresh
+            self._view = None
+        self._version += changed
+        self._published(notify=self._source(source_alive) or changed)
+
+    def set_load(self, name: str, load: Load | None) -> None:
+        """Keep the newest reading of one instance; None when it can no longer be read. A name that has left is ignored."""
+        member = self._members.get(name)
+        if member is None or (load is None and member.load is None):
+            return
+        self._members[name] = replace(member, load=load)
+        self._view = None
+        self._published(notify=False)
+
+    def set_source_alive(self, alive: bool) -> None:
+        """Whether Consul answers; the members stay as they are."""
+        self._published(notify=self._source(alive))
+
+    def load_age(self, name: str) -> float | None:
+        """Seconds since the instance's load was read; None while there is none."""
+        member = self._members.get(name)
+        return None if member is None or member.load is None else max(0.0, self._clock() - member.load.at)
+
+    def source_age(self) -> float | None:
+        """Seconds since Consul last answered; None when it never did."""
+        return None if self._source_seen_at is None else self._clock() - self._source_seen_at
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call back with the new view after each change of membership, health, drain or Consul's reach (not of load).
+
+        The first call comes at once, with the view of now. It runs inside the writer: it must be quick and must not raise.
+        Returns the function that ends the subscription.
+        """
+        self._subscribers.append(callback)
+        callback(self.view)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    async def wait_for(self, predicate: Callable[[FleetView], bool], timeout: float) -> FleetView:
+        """The first view, from now on, for which `predicate` holds (loads count). Raises TimeoutError after `timeout` s."""
+        if predicate(self.view):
+            return self.view
+        future: asyncio.Future[FleetView] = asyncio.get_running_loop().create_future()
+        watcher = (predicate, future)
+        self._watchers.append(watcher)
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            self._watchers.remove(watcher)
+
+    def _with_load(self, member: Member) -> Member:
+        known = self._members.get(member.instance.name)
+        same_process = known is not None and _endpoint(known) == _endpoint(member)
+        return replace(member, load=known.load if known is not None and same_process else None)
+
+    def _source(self, alive: bool) -> bool:
+        if alive:
+            self._source_seen_at = self._clock()
+        changed = alive != self._source_alive
+        if changed:
+            self._source_alive = alive
+            self._view = None
+        return changed
+
+    def _published(self, *, notify: bool) -> None:
+        if notify:
+            for callback in tuple(self._subscribers):
+                callback(self.view)
+        for predicate, future in self._watchers:
+            if not future.done() and predicate(self.view):
+                future.set_result(self.view)
+
+
+def _standing(member: Member) -> tuple[object, ...]:
+    """What makes a new version: everything but load and words."""
+    return member.instance, member.healthy, member.draining
+
+
+def _endpoint(member: Member) -> tuple[str, int]:
+    return member.instance.address, member.instance.metrics_port
