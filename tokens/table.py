@@ -56,6 +56,7 @@ class TokenTable:
         "_plain_inside",
         "bytes_of",
         "controls",
+        "end_id",
         "end_ids",
         "first_text_of",
         "special_ids",
@@ -74,7 +75,10 @@ class TokenTable:
         self.controls: Mapping[str, ControlToken] = added
         self.special_ids = frozenset(token.id for token in added.values() if token.special)
         conventional = (added[name].id for name in _ENDS_BY_CONVENTION if name in added)
-        self.end_ids = frozenset(end_ids) | frozenset(conventional)
+        known = tuple(conventional)
+        self.end_ids = frozenset(end_ids) | frozenset(known)
+        # The one to give to an engine that takes only one: what ends a turn goes before what ends a text.
+        self.end_id: int | None = known[0] if known else min(self.end_ids, default=None)
 
         # Without its added tokens a tokenizer reads "<|im_end|>" as the ten characters that somebody typed.
         to_bytes = _reader_of(definition)

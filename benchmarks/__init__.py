@@ -1,0 +1,1 @@
+"""What this project claims, each claim with the command that shows it."""

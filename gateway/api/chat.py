@@ -1,0 +1,147 @@
+"""`POST /v1/chat/completions`: one response object owns everything that a request holds.
+
+Admission's permit, the placement and the engine's stream are all taken inside `ChatResponse.__call__` and given back in
+its `finally`, so that no path (an error, a client that left, a shutdown) can leak one.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway import errors
+from gateway.api.middleware import raw_send
+from gateway.api.schemas import ChatRequest
+from gateway.api.sse import DONE, ChunkWriter, error_event
+from gateway.serving.chat import Chat, ChatService
+from gateway.tenants.tenant import Tenant
+
+JSON = (b"content-type", b"application/json")
+EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ChatResponse(Response):
+    """Answers one chat completion request, streamed or whole."""
+
+    def __init__(self, service: ChatService, request: ChatRequest, tenant: Tenant, request_id: str) -> None:
+        super().__init__()
+        self._service = service
+        self._request = request
+        self._tenant = tenant
+        self._request_id = request_id
+        self._started = time.monotonic()
+        self._headers_sent = False
+        self._status = 200
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve until the answer is out or the client has left."""
+        work = asyncio.ensure_future(self._serve(scope, send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            if not work.done():
+                self._status = 499  # the client closed the request (nginx's number; only for our metrics)
+                work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+            seconds = time.monotonic() - self._started
+            self._service.observe(self._request, self._tenant, status=self._status, seconds=seconds)
+
+    async def _serve(self, scope: Scope, send: Send) -> None:
+        try:
+            self._service.check(self._request, self._tenant)  # a bad request need not wait to hear so
+            permit = await self._service.admit(self._tenant)
+            with permit:
+                async with self._service.open(self._request, self._tenant, self._request_id, permit) as chat:
+                    if self._request.stream:
+                        await self._stream(chat, send, raw_send(scope, send))
+                    else:
+                        await self._whole(chat, send)
+        except errors.RagfleetError as error:
+            self._status = errors.face(error).status
+            if self._headers_sent:
+                await send({"type": "http.response.body", "body": error_event(errors.body(error)) + DONE})
+            else:
+                await send_error(send, error)
+
+    async def _stream(self, chat: Chat, send: Send, send_chunk: Send) -> None:
+        include_usage = self._request.stream_options is not None and self._request.stream_options.include_usage
+        writer = ChunkWriter(
+            completion_id=chat.id, created=chat.created, model=self._request.model, usage_null=include_usage
+        )
+        first = writer.role(chat.rag)
+        if chat.rag is not None:
+            # The sources are known before the engine has read the prompt: the client gets them at once.
+            await self._start(send)
+            await send_chunk({"type": "http.response.body", "body": first, "more_body": True})
+            first = b""
+        while (piece := await chat.next()) is not None:
+            if not piece:
+                continue
+            body = writer.text(piece)
+            if first:
+                await self._start(send)
+                body, first = first + body, b""
+            await send_chunk({"type": "http.response.body", "body": body, "more_body": True})
+        if first:
+            await self._start(send)
+        assert chat.finish_reason is not None
+        end = [first, writer.finish(chat.finish_reason, chat.annotations(), chat.extra())]
+        if include_usage:
+            end.append(writer.usage(chat.usage()))
+        end.append(DONE)
+        await send_chunk({"type": "http.response.body", "body": b"".join(end)})
+
+    async def _start(self, send: Send) -> None:
+        self._headers_sent = True
+        await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+
+    async def _whole(self, chat: Chat, send: Send) -> None:
+        pieces: list[str] = []
+        while (piece := await chat.next()) is not None:
+            pieces.append(piece)
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
+        if annotations := chat.annotations():
+            message["annotations"] = annotations
+        body = {
+            "id": chat.id,
+            "object": "chat.completion",
+            "created": chat.created,
+            "model": self._request.model,
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": chat.finish_reason}],
+            "usage": chat.usage(),
+            **({} if chat.rag is None else {"rag": chat.rag}),
+            **chat.extra(),
+        }
+        await send_json(send, 200, body)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def send_json(
+    send: Send, status: int, body: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """A whole JSON response."""
+    raw = orjson.dumps(body)
+    head = [JSON, (b"content-length", str(len(raw)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": raw})
+
+
+async def send_error(send: Send, error: errors.RagfleetError) -> None:
+    """An error in OpenAI's shape."""
+    await send_json(send, errors.face(error).status, errors.body(error), errors.headers(error))

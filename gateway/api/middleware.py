@@ -1,0 +1,75 @@
+"""Plain ASGI middleware: a request id on every answer, and a bound on every body.
+
+Not Starlette's BaseHTTPMiddleware: it copies every chunk of a stream through a queue.
+"""
+
+import re
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import PayloadTooLarge
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}")
+
+
+class RequestId:
+    """Takes the client's X-Request-Id where it is a sane word, makes one otherwise, and sends it back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}".encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+
+        async def with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _headers(message).append((b"x-request-id", request_id))
+            await send(message)
+
+        # The token path sends thousands of body messages: they take the server's own `send` (see `raw_send`).
+        scope["ragfleet.send"] = send
+        await self._app(scope, receive, with_id)
+
+
+def raw_send(scope: Scope, send: Send) -> Send:
+    """The server's `send` beneath the middleware, for body chunks, which no middleware changes."""
+    found: Send = scope.get("ragfleet.send", send)
+    return found
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """The whole body, or None where the client left. Raises PayloadTooLarge, from the announced length where there is one."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is over the limit of {limit} bytes.")
+
+
+def _headers(message: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    headers = list(message.get("headers", []))
+    message["headers"] = headers
+    return headers

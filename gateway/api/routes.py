@@ -1,0 +1,109 @@
+"""The paths of the gateway and how its errors look."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from gateway import errors
+from gateway.api.chat import ChatResponse
+from gateway.api.middleware import read_body
+from gateway.api.schemas import ChatRequest, parse_chat
+from gateway.tenants.tenant import Tenant
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+log = logging.getLogger("ragfleet.gateway")
+
+
+def install(app: FastAPI, gateway: "Gateway") -> None:
+    """Add every route and error handler."""
+    _openai(app, gateway)
+    _operations(app, gateway)
+    _errors(app)
+
+
+def _openai(app: FastAPI, gateway: "Gateway") -> None:
+    def tenant_of(request: Request) -> Tenant:
+        return gateway.tenants.authenticate(request.headers.get("authorization"))
+
+    # The body is read and validated here rather than by FastAPI, whose errors are not OpenAI's; the schema still shows in /docs.
+    schema = ChatRequest.model_json_schema(ref_template="#/components/schemas/ChatRequest/$defs/{model}")
+
+    @app.post(
+        "/v1/chat/completions",
+        tags=["OpenAI"],
+        summary="Answer a conversation, with or without the knowledge base",
+        response_model=None,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
+    )
+    async def chat_completions(request: Request) -> Response:
+        tenant = tenant_of(request)
+        body = await read_body(request.scope, request.receive, gateway.settings.max_body_bytes)
+        if body is None:
+            return Response(status_code=499)
+        return ChatResponse(gateway.chat, parse_chat(body), tenant, request.state.request_id)
+
+    @app.get(
+        "/v1/models", tags=["OpenAI"], summary="The models of the fleet, and `rag:<store>` for each knowledge store"
+    )
+    async def models(request: Request) -> dict[str, Any]:
+        return {"object": "list", "data": [_model(name) for name in gateway.chat.models(tenant_of(request))]}
+
+    @app.get("/v1/models/{model:path}", tags=["OpenAI"], summary="One model")
+    async def model(request: Request, model: str) -> dict[str, Any]:
+        if model not in gateway.chat.models(tenant_of(request)):
+            raise errors.NotFound(f"The model '{model}' does not exist.", param="model", code="model_not_found")
+        return _model(model)
+
+
+def _operations(app: FastAPI, gateway: "Gateway") -> None:
+    @app.get("/health/live", tags=["Operations"], summary="This process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready", tags=["Operations"], summary="Requests can be served", response_model=None)
+    async def ready() -> Response:
+        is_ready, state = gateway.readiness()
+        return _json(state, 200 if is_ready else 503)
+
+    @app.get("/metrics", tags=["Operations"], summary="Prometheus metrics", response_model=None)
+    async def metrics() -> Response:
+        gateway.refresh_gauges()
+        return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/fleet", tags=["Operations"], summary="Every instance with its state, load and reason")
+    async def fleet() -> dict[str, Any]:
+        return gateway.describe()
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(errors.RagfleetError)
+    async def ours(_: Request, error: errors.RagfleetError) -> Response:
+        head = {k.decode(): v.decode() for k, v in errors.headers(error)}
+        return _json(errors.body(error), errors.face(error).status, head)
+
+    @app.exception_handler(HTTPException)
+    async def theirs(request: Request, error: HTTPException) -> Response:
+        known = {404: f"There is no path {request.url.path}.", 405: f"{request.method} is not allowed here."}
+        wrapped = errors.BadRequest(known.get(error.status_code, str(error.detail)), status=error.status_code)
+        return _json(errors.body(wrapped), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        log.error("unforeseen error in %s %s", request.method, request.url.path, exc_info=error)
+        wrapped = errors.RagfleetError("An internal error; the gateway's log has the details.")
+        return _json(errors.body(wrapped), 500)
+
+
+def _json(body: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "ragfleet"}

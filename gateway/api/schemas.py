@@ -1,0 +1,195 @@
+"""The wire schema of a chat completion request, as OpenAI's clients send it.
+
+A parameter that would change the answer and that we do not implement is refused by name, never ignored; values
+that change nothing (nulls, defaults, bookkeeping fields) are accepted.
+"""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gateway.errors import BadRequest
+
+# Not implemented: only these values, which mean "off", pass.
+HARMLESS: dict[str, tuple[Any, ...]] = {
+    "n": (None, 1),
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "logit_bias": (None, {}),
+    "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "none", "auto"),
+    "functions": (None, []),
+    "function_call": (None, "none"),
+    "modalities": (None, ["text"]),
+    "audio": (None,),
+    "prediction": (None,),
+    "reasoning_effort": (None,),
+    "web_search_options": (None,),
+    "verbosity": (None, "medium"),
+    "best_of": (None, 1),
+    "echo": (None, False),
+}
+# Bookkeeping that changes no answer.
+IGNORED = frozenset(
+    {
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "parallel_tool_calls",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+    }
+)
+
+
+class TextPart(BaseModel):
+    """A piece of a message's content."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One message of the conversation."""
+
+    model_config = ConfigDict(extra="ignore")
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    @property
+    def text(self) -> str:
+        """The content as one string."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class FileSearch(BaseModel):
+    """The one tool: answer from knowledge stores."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["file_search"]
+    vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+
+
+class StreamOptions(BaseModel):
+    """Options of a streamed answer."""
+
+    model_config = ConfigDict(extra="forbid")
+    include_usage: bool = False
+    include_obfuscation: Literal[False] | None = None
+
+
+class ChatRequest(BaseModel):
+    """`POST /v1/chat/completions`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    """Extension: sample from the k likeliest tokens; 0 for all."""
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Extension: no end before this many tokens."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    """Extension: over 1 makes what was said already less likely."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: str | list[str] | None = None
+    tools: list[FileSearch] | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _stop(cls, value: str | list[str] | None) -> str | list[str] | None:
+        stops = [value] if isinstance(value, str) else value or []
+        if len(stops) > 4:
+            raise ValueError("at most 4 stop strings")
+        if any(not s or len(s) > 256 for s in stops):
+            raise ValueError("a stop string has 1 to 256 characters")
+        return value
+
+    @field_validator("tools")
+    @classmethod
+    def _one_tool(cls, value: list[FileSearch] | None) -> list[FileSearch] | None:
+        if value is not None and len(value) > 1:
+            raise ValueError("at most one file_search tool")
+        return value
+
+    @model_validator(mode="after")
+    def _question(self) -> "ChatRequest":
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: only with stream=true")
+        return self
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def answer_limit(self) -> int | None:
+        """Answer tokens that the client asked for at the most."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def conversation(self) -> list[dict[str, str]]:
+        """The messages with their content as plain strings."""
+        return [{"role": m.role, "content": m.text} for m in self.messages]
+
+    @property
+    def knowledge(self) -> tuple[list[str], int | None] | None:
+        """The stores named by a file_search tool, and how many results it wants."""
+        if not self.tools:
+            return None
+        return self.tools[0].vector_store_ids, self.tools[0].max_num_results
+
+    @property
+    def question(self) -> str:
+        """The text to retrieve for: the last message of the user, or the last message."""
+        asked = [m.text for m in self.messages if m.role == "user"]
+        return asked[-1] if asked else self.messages[-1].text
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """The request in a body. Raises BadRequest whose `param` names the field."""
+    try:
+        raw = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise BadRequest("The body must be a JSON object.")
+    for name in IGNORED & raw.keys():
+        del raw[name]
+    for name in HARMLESS.keys() & raw.keys():
+        value = raw.pop(name)
+        if not any(type(value) is type(ok) and value == ok for ok in HARMLESS[name]):
+            raise BadRequest(f"'{name}' is not supported; leave it out.", param=name, code="unsupported_parameter")
+    try:
+        return ChatRequest.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def _explain(error: ValidationError) -> BadRequest:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    # Pydantic's path names the arm of a union, too ("content.str"); clients know only fields and indices.
+    path = [str(p) for p in first["loc"] if p not in ("str", "list[TextPart]", "list[str]")]
+    param = ".".join(path) or None
+    if first["type"] == "extra_forbidden":
+        return BadRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+    if first["type"] == "missing":
+        return BadRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    message = first["msg"].removeprefix("Value error, ")
+    if param is None and ":" in message:
+        param = message.partition(":")[0]
+    return BadRequest(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")

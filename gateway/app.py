@@ -1,0 +1,174 @@
+"""The wiring: every part of the gateway, made once, started and stopped in order."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway.admission import Admission
+from gateway.api import routes
+from gateway.api.middleware import RequestId
+from gateway.config import Settings
+from gateway.fleet.discovery import ConsulDiscovery
+from gateway.fleet.scraper import MetricsScraper
+from gateway.fleet.store import FleetStore
+from gateway.fleet.trust import Trust, TrustSettings
+from gateway.knowledge.stores import KnowledgeStores
+from gateway.metrics import Metrics
+from gateway.routing import Placer, policies
+from gateway.serving.chat import ChatService
+from gateway.serving.context import ContextBuilder
+from gateway.serving.engines import Engines
+from gateway.tenants.directory import Directory
+from gateway.triton.connection import Pool, fetch
+from gateway.triton.errors import Cause, InstanceError
+from gateway.triton.llm import Streams
+from tokens.table import TokenTable
+
+log = logging.getLogger("ragfleet.gateway")
+
+
+class Gateway:
+    """All parts of one gateway process. `running()` is its life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.draining = False
+        self.tenants = Directory.from_settings(settings.api_key, settings.tenants_file)
+        self.table = TokenTable.load(settings.tokenizer_dir)
+        self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
+        self.store = FleetStore(time.monotonic)
+        self.trust = Trust(TrustSettings(), time.monotonic)
+        rng = random.Random()  # noqa: S311 - breaks ties, guards nothing
+        self.placer = Placer(policies.build(settings.policy, rng), time.monotonic, rng)
+        self.engines = Engines(store=self.store, placer=self.placer, trust=self.trust, pool=self.pool)
+        self.admission = Admission(
+            lambda: round(self.engines.capacity() * settings.admission_headroom),
+            time.monotonic,
+            limit=settings.admission_queue,
+        )
+        self.streams = Streams(
+            self.pool,
+            first_token_deadline_s=settings.first_token_deadline_s,
+            token_deadline_s=settings.token_deadline_s,
+        )
+        self.store.subscribe(lambda _: self.admission.refresh())
+        self.stores = KnowledgeStores(settings.home / "knowledge.db")
+        self.chat = ChatService(
+            settings=settings,
+            admission=self.admission,
+            engines=self.engines,
+            context=ContextBuilder(self.engines, self.pool, settings, self.metrics),
+            streams=self.streams,
+            table=self.table,
+            stores=self.stores,
+            metrics=self.metrics,
+        )
+        self.discovery = ConsulDiscovery(settings.consul_url, store=self.store)
+        self.scraper = MetricsScraper(
+            self.store,
+            self._scrape,
+            period_s=settings.scrape_period_s,
+            deadline_s=settings.scrape_deadline_s,
+            heard=self.engines.heard,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start the background tasks; on leaving drain, then end them."""
+        tasks = [
+            asyncio.create_task(_supervised(name, run), name=name)
+            for name, run in (
+                ("discovery", self.discovery.run),
+                ("scraper", self.scraper.run),
+                ("streams", self.streams.run),
+            )
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.pool.close()
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests can be served, and the words for it."""
+        view = self.store.view
+        serving = [m.instance.name for m in view.serving]
+        state: dict[str, Any] = {
+            "ready": bool(serving) and not self.draining,
+            "serving": serving,
+            "out": {m.instance.name: m.reason for m in view.members.values() if m.instance.name not in serving},
+            "consul": "answers" if view.source_alive else "does not answer; the last view is served",
+        }
+        if self.draining:
+            state["reason"] = "shutting down"
+        elif not serving:
+            state["reason"] = "no instance is healthy" if view.members else "no instance is registered"
+        return state["ready"], state
+
+    def describe(self) -> dict[str, Any]:
+        """The fleet for people and for `ragfleet status`."""
+        view = self.store.view
+        return {
+            "version": view.version,
+            "consul_alive": view.source_alive,
+            "policy": self.settings.policy,
+            "admission": asdict(self.admission.stats()),
+            "instances": self.engines.describe(),
+        }
+
+    def refresh_gauges(self) -> None:
+        """Set the gauges that mirror state, at the moment of a scrape."""
+        self.metrics.instances.clear()
+        for instance in self.engines.describe():
+            self.metrics.instances.labels(instance["state"]).inc()
+        self.metrics.consul_alive.set(self.store.view.source_alive)
+        self.metrics.in_flight.set(self.admission.held)
+        self.metrics.waiting.set(self.admission.waiting)
+
+    async def _scrape(self, address: str, port: int, path: str, deadline_s: float) -> bytes:
+        status, body = await fetch(self.pool, "GET", address, port, path, deadline_s=deadline_s)
+        if status != 200:
+            raise InstanceError(Cause.ENGINE, f"HTTP status {status}")
+        return body
+
+
+async def _supervised(name: str, run: Any) -> None:
+    """Run a loop for ever: what it did not foresee is logged, and it starts again."""
+    while True:
+        try:
+            work: Coroutine[Any, Any, None] = run()
+            await work
+        except Exception:
+            log.exception("background task %s failed; it starts again in 1 s", name)
+        await asyncio.sleep(1)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application."""
+    gateway = Gateway(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with gateway.running():
+            yield
+
+    app = FastAPI(
+        title="Ragfleet",
+        summary="A highly available RAG and LLM inference system, with OpenAI's API.",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    routes.install(app, gateway)
+    app.add_middleware(RequestId)
+    return app

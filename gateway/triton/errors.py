@@ -1,0 +1,61 @@
+"""What an instance can do wrong, seen from the gateway, and what each kind means for the next attempt."""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why an attempt on an instance ended. The value is what metrics and migration trails show."""
+
+    CONNECT = "connect"  # nobody answers at its port
+    RESET = "reset"  # the connection broke: the process died or was restarted
+    STALL = "stall"  # no first or next token within the deadline
+    ENGINE = "engine"  # the engine reported an error
+    BUSY = "busy"  # its queue is full: healthy, but not now
+    DRAIN = "drain"  # it is leaving the fleet and its patience is over
+    STALE = "stale"  # a kept connection had been closed meanwhile; says nothing about the instance
+
+
+class InstanceError(Exception):
+    """An attempt on one instance failed; another instance may succeed."""
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+    @property
+    def blames_instance(self) -> bool:
+        """Whether the instance's health is in doubt (a full queue or a drain is not a fault)."""
+        return self.cause not in (Cause.BUSY, Cause.DRAIN, Cause.STALE)
+
+    @property
+    def lost_instance(self) -> bool:
+        """Whether the engine itself seems to have gone, which a poison request can cause."""
+        return self.cause in (Cause.RESET, Cause.STALL)
+
+
+class RequestRefused(Exception):
+    """The model refused the request itself: no instance will take it. `reason` is the text after the model's prefix."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+_REFUSALS = {
+    "llm: bad request:": "bad request",
+    "prompt: too long:": "too long",
+    "prompt: bad messages:": "bad messages",
+    "retrieval: unavailable:": "retrieval unavailable",
+    "retrieval: not found:": "not found",
+}
+
+
+def from_model(text: str) -> InstanceError | RequestRefused:
+    """Translate the error text of a model (docs/contracts.md) or of Triton itself."""
+    for prefix, kind in _REFUSALS.items():
+        if (at := text.find(prefix)) >= 0:
+            return RequestRefused(kind, text[at + len(prefix) :].strip())
+    if "llm: queue full" in text or "Exceeds maximum queue size" in text:
+        return InstanceError(Cause.BUSY, text)
+    return InstanceError(Cause.ENGINE, text)

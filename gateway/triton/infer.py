@@ -1,0 +1,56 @@
+"""One call of a non-streaming model over Triton's HTTP/JSON inference protocol (KServe v2)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.triton.connection import Pool, fetch
+from gateway.triton.errors import Cause, InstanceError, from_model
+
+Tensor = tuple[str, list[int], list[Any]]
+"""Datatype, shape, flat data."""
+
+
+def text(value: str) -> Tensor:
+    """A STRING[1] tensor."""
+    return ("BYTES", [1], [value])
+
+
+def int32(value: int) -> Tensor:
+    """An INT32[1] tensor."""
+    return ("INT32", [1], [value])
+
+
+def fp32(value: float) -> Tensor:
+    """An FP32[1] tensor."""
+    return ("FP32", [1], [value])
+
+
+def boolean(value: bool) -> Tensor:
+    """A BOOL[1] tensor."""
+    return ("BOOL", [1], [value])
+
+
+async def infer(
+    pool: Pool, host: str, port: int, model: str, inputs: Mapping[str, Tensor], *, request_id: str, deadline_s: float
+) -> dict[str, list[Any]]:
+    """Call `model` once: output name → flat data. Raises InstanceError or RequestRefused."""
+    body = orjson.dumps(
+        {
+            "id": request_id,
+            "inputs": [
+                {"name": name, "datatype": kind, "shape": shape, "data": data}
+                for name, (kind, shape, data) in inputs.items()
+            ],
+        }
+    )
+    path = f"/v2/models/{model}/infer"
+    status, raw = await fetch(pool, "POST", host, port, path, body=body, deadline_s=deadline_s)
+    try:
+        answer = orjson.loads(raw)
+    except ValueError as error:
+        raise InstanceError(Cause.ENGINE, f"unreadable answer of {model}: HTTP {status}") from error
+    if status != 200:
+        raise from_model(str(answer.get("error", f"HTTP status {status}")))
+    return {output["name"]: output["data"] for output in answer["outputs"]}

@@ -1,0 +1,193 @@
+"""The stream of token ids from one instance's `llm` model, over Triton's generate_stream endpoint.
+
+One stream is one HTTP request, straight to `llm` and not through an ensemble, so that a stream that is closed
+cancels the running step (reference: an ensemble does not pass a cancel on).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from gateway.triton.connection import Connection, Pool, request_bytes
+from gateway.triton.errors import Cause, InstanceError, RequestRefused, from_model
+
+PATH = "/v2/models/llm/generate_stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """What one attempt asks of the engine. Field names in `sampling` are those of TensorRT-LLM's inputs."""
+
+    id: str
+    input_ids: Sequence[int]
+    request_output_len: int
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        return orjson.dumps(
+            {
+                "id": self.id,
+                "input_ids": self.input_ids,
+                "input_lengths": len(self.input_ids),
+                "request_output_len": self.request_output_len,
+                "streaming": True,
+                **self.sampling,
+            }
+        )
+
+
+class TokenStream:
+    """Token ids as they come. `next()` gives what has arrived, at least one id; an empty list is the end.
+
+    The deadline is checked by one sweep over all streams (`Streams`), not by a timer for each token.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_done",
+        "_error",
+        "_forget",
+        "_ids",
+        "_kept",
+        "_status",
+        "_tail",
+        "_waiter",
+        "deadline",
+        "patience_s",
+    )
+
+    def __init__(self, *, deadline: float, patience_s: float, forget: Callable[["TokenStream"], None]) -> None:
+        self._connection: Connection | None = None
+        self._kept = False
+        self._ids: list[int] = []
+        self._tail = b""
+        self._status = 0
+        self._done = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._forget = forget
+        self.deadline = deadline
+        self.patience_s = patience_s
+
+    def attach(self, connection: Connection, *, kept: bool) -> None:
+        """Bind the connection that will carry this stream; `kept` says that it was used before."""
+        self._connection = connection
+        self._kept = kept
+
+    async def next(self) -> list[int]:
+        """At least one id, or [] at the end. Raises InstanceError or RequestRefused, after all ids that came before it."""
+        while not self._ids:
+            if self._error is not None:
+                raise self._error
+            if self._done:
+                return []
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        ids, self._ids = self._ids, []
+        return ids
+
+    def close(self) -> None:
+        """Free the engine at once. Idempotent."""
+        self._forget(self)
+        if not self._done and self._connection is not None:
+            self._connection.abort()
+        self._done = True
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error and cancel it on the instance."""
+        if self._error is None and not self._done:
+            self._error = error
+            self.close()
+            self._wake()
+
+    # Exchange: from the event loop's callbacks
+
+    def on_status(self, status: int) -> None:
+        self._status = status
+
+    def on_body(self, data: bytes) -> None:
+        if self._status != 200:
+            self._tail += data
+            return
+        events = (self._tail + data if self._tail else data).split(b"\n\n")
+        self._tail = events.pop()
+        try:
+            for event in events:
+                message = orjson.loads(event[6:])  # after "data: "
+                ids = message.get("output_ids")
+                if type(ids) is int:
+                    self._ids.append(ids)
+                elif ids is not None:
+                    self._ids.extend(ids)
+                elif "error" in message:
+                    self.fail(from_model(str(message["error"])))
+        except ValueError as error:
+            self.fail(InstanceError(Cause.ENGINE, f"unreadable event from llm: {error}"))
+            return
+        self.deadline = asyncio.get_running_loop().time() + self.patience_s
+        self._wake()
+
+    def on_end(self) -> None:
+        self._forget(self)
+        if self._status != 200:
+            self._error = self._error or _http_error(self._status, self._tail)
+        self._done = True
+        self._wake()
+
+    def on_lost(self, error: InstanceError) -> None:
+        self._forget(self)
+        if self._kept and self._status == 0:
+            error = InstanceError(Cause.STALE, "the kept connection had been closed")
+        self._error = self._error or error
+        self._done = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _http_error(status: int, body: bytes) -> InstanceError | RequestRefused:
+    try:
+        text = str(orjson.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        text = body[:200].decode(errors="replace")
+    return from_model(text or f"HTTP status {status}")
+
+
+class Streams:
+    """Opens token streams and ends those that stall."""
+
+    SWEEP_S = 0.1
+
+    def __init__(self, pool: Pool, *, first_token_deadline_s: float, token_deadline_s: float) -> None:
+        self._pool = pool
+        self._first_s = first_token_deadline_s
+        self._token_s = token_deadline_s
+        self._live: set[TokenStream] = set()
+
+    async def open(self, host: str, port: int, request: GenerateRequest) -> TokenStream:
+        """Send the request. A kept connection that turns out dead is noticed at the first `next()`, as STALE."""
+        connection, kept = await self._pool.take(host, port)
+        now = asyncio.get_running_loop().time()
+        stream = TokenStream(deadline=now + self._first_s, patience_s=self._token_s, forget=self._live.discard)
+        self._live.add(stream)
+        stream.attach(connection, kept=kept)
+        connection.send(request_bytes("POST", host, port, PATH, request.encode()), stream)
+        return stream
+
+    async def run(self) -> None:
+        """Watch over the deadlines until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.SWEEP_S)
+            now = loop.time()
+            for stream in [s for s in self._live if now > s.deadline]:
+                stream.fail(InstanceError(Cause.STALL, "the instance sent no token within the deadline"))
+            self._pool.sweep()
