@@ -37,7 +37,7 @@ class Home:
     @property
     def tokenizer(self) -> Path:
         """The tokenizer and chat template of the default model, made by `ragfleet setup`."""
-        return self.root / "models" / "smollm2-135m-instruct"
+        return self.root / "models" / "smollm2"
 
     @property
     def plan_file(self) -> Path:

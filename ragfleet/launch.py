@@ -94,11 +94,11 @@ def wait(
     *,
     pid: int,
     seconds: float = READY_SECONDS,
-    first_ready: bool = True,
+    first_start: bool = True,
 ) -> FleetStatus:
     """Returns when the whole fleet serves. Raises StartFailedError for the part that failed or is late.
 
-    `first_ready`: parts that fail to start give up early; without it (scaling) only the deadline does.
+    `first_start`: parts that fail to start give up early; without it (scaling) only the deadline does.
     """
     ends = time.monotonic() + seconds
     while True:
@@ -111,7 +111,7 @@ def wait(
             raise StartFailedError(
                 "supervisor", "has ended; was the fleet stopped meanwhile?", home.log_of("supervisor")
             )
-        if first_ready:
+        if first_start:
             _give_up_on_the_hopeless(home, seen)
         if time.monotonic() > ends:
             late = next((step for step in steps if step.state != "ready"), Step("gateway", "not ready"))

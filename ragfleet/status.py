@@ -4,6 +4,7 @@ import json
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ragfleet import plan, processes, supervisor
@@ -13,6 +14,7 @@ from worker import state
 from worker.state import InstanceState, Phase
 
 ANSWER_SECONDS = 2.0
+UNKNOWN = MappingProxyType({"state": "unknown", "reason": "the gateway has not seen it yet"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def gather(home: Home) -> FleetStatus:
     """Reads everything; takes at most a few seconds, also where the gateway hangs."""
     wanted = plan.read(home.plan_file) or Plan()
     alive = supervisor.running(home) != 0
-    seen, ready, reasons = _ask_gateway(wanted) if alive and "gateway" not in wanted.without else ({}, True, [])
+    seen, ready, reasons = _ask_gateway(wanted) if alive and "gateway" not in wanted.without else (None, True, [])
     instances = _instances(home, wanted, seen) if alive or any(processes.members(home.root)) else []
     not_ready = [f"{entry.name}: {entry.state} {entry.reason}".strip() for entry in instances if entry.state != "ready"]
     return FleetStatus(
@@ -111,7 +113,7 @@ def read_parts(home: Home) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else []
 
 
-def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]]) -> list[InstanceStatus]:
+def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] | None) -> list[InstanceStatus]:
     names = dict.fromkeys([*wanted.names, *sorted(path.stem for path in home.run.glob("triton-*.json"))])
     found = []
     for index, name in enumerate(names):
@@ -124,7 +126,7 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]]) 
                 file,
                 worker_alive=processes.alive(file.worker_pid),
                 triton_alive=processes.alive(file.pid),
-                seen=seen.get(name),
+                seen=None if seen is None else seen.get(name, UNKNOWN),
             )
         found.append(
             InstanceStatus(
@@ -137,18 +139,18 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]]) 
                 grpc_port=file.grpc_port,
                 metrics_port=file.metrics_port,
                 restarts=file.restarts,
-                load=seen.get(name, {}).get("load"),
+                load=(seen or {}).get(name, {}).get("load"),
             )
         )
     return found
 
 
-def _ask_gateway(wanted: Plan) -> tuple[dict[str, Mapping[str, Any]], bool, list[str]]:
-    """Its instances by name, whether it is ready, and why not."""
+def _ask_gateway(wanted: Plan) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str]]:
+    """Its instances by name (None where it does not answer), whether it is ready, and why not."""
     status, health = get_json(f"{wanted.gateway_url}/health/ready", wanted.api_key)
-    reasons = [str(reason) for reason in health.get("reasons", [])] if isinstance(health, Mapping) else []
-    if status == 0:
-        reasons = ["gateway: does not answer"]
+    if status == 0 or not isinstance(health, Mapping):
+        return None, False, ["gateway: does not answer"]
+    reasons = [f"gateway: {health['reason']}"] if health.get("reason") else []
     _, fleet = get_json(f"{wanted.gateway_url}/fleet", wanted.api_key)
     entries = fleet.get("instances", []) if isinstance(fleet, Mapping) else []
     return {str(entry.get("name")): entry for entry in entries if isinstance(entry, Mapping)}, status == 200, reasons

