@@ -58,6 +58,7 @@ class Gateway:
             self.pool,
             first_token_deadline_s=settings.first_token_deadline_s,
             token_deadline_s=settings.token_deadline_s,
+            gather_s=settings.gather_s,
         )
         self.store.subscribe(lambda _: self.admission.refresh())
         self.stores = KnowledgeStores(settings.home / "knowledge.db")

@@ -5,6 +5,7 @@ cancels the running step (reference: an ensemble does not pass a cancel on).
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,12 +55,20 @@ class TokenStream:
         "_kept",
         "_status",
         "_tail",
+        "_traffic",
         "_waiter",
         "deadline",
         "patience_s",
     )
 
-    def __init__(self, *, deadline: float, patience_s: float, forget: Callable[["TokenStream"], None]) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: float,
+        patience_s: float,
+        forget: Callable[["TokenStream"], None],
+        traffic: Callable[[], None],
+    ) -> None:
         self._connection: Connection | None = None
         self._kept = False
         self._ids: list[int] = []
@@ -69,6 +78,7 @@ class TokenStream:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._forget = forget
+        self._traffic = traffic
         self.deadline = deadline
         self.patience_s = patience_s
 
@@ -130,8 +140,9 @@ class TokenStream:
         except ValueError as error:
             self.fail(InstanceError(Cause.ENGINE, f"unreadable event from llm: {error}"))
             return
-        self.deadline = asyncio.get_running_loop().time() + self.patience_s
+        self.deadline = time.monotonic() + self.patience_s
         self._wake()
+        self._traffic()
 
     def on_end(self) -> None:
         self._forget(self)
@@ -161,22 +172,64 @@ def _http_error(status: int, body: bytes) -> InstanceError | RequestRefused:
     return from_model(text or f"HTTP status {status}")
 
 
+class Gathering:
+    """Lets the tokens of many streams gather, as a network card moderates its interrupts.
+
+    Triton sends each stream's token by itself, so with many streams the event loop would wake for nearly every one, and once
+    tokens are paced the wake-ups cost more than the work (docs/transport.md has the measurement). After a round in which
+    tokens came, the thread rests until `gather_s` has gone by since the last rest; what comes meanwhile is
+    read in one go. A round that took longer than that is not followed by a rest, so a busy loop loses nothing.
+    """
+
+    def __init__(self, gather_s: float, *, few: int = 4) -> None:
+        self._gather_s = gather_s
+        self._few = few
+        self._scheduled = False
+        self._rested_at = 0.0
+
+    def round(self, streams: int) -> None:
+        """Tokens came, with so many streams live; below `few` the wake-ups are rare enough."""
+        if self._scheduled or streams < self._few or self._gather_s <= 0:
+            return
+        self._scheduled = True
+        # Two turns of the loop: whoever was woken by this round writes first.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._rest)
+
+    def _rest(self) -> None:
+        self._scheduled = False
+        left = self._gather_s - (time.monotonic() - self._rested_at)
+        if left > 0:
+            time.sleep(left)
+        self._rested_at = time.monotonic()
+
+
 class Streams:
-    """Opens token streams and ends those that stall."""
+    """Opens token streams and ends those that stall.
+
+    gather_s: see `Gathering`; the most by which a token can be late because of it. 0: never.
+    """
 
     SWEEP_S = 0.1
 
-    def __init__(self, pool: Pool, *, first_token_deadline_s: float, token_deadline_s: float) -> None:
+    def __init__(
+        self, pool: Pool, *, first_token_deadline_s: float, token_deadline_s: float, gather_s: float = 0.0
+    ) -> None:
         self._pool = pool
         self._first_s = first_token_deadline_s
         self._token_s = token_deadline_s
         self._live: set[TokenStream] = set()
+        self._gathering = Gathering(gather_s)
 
     async def open(self, host: str, port: int, request: GenerateRequest) -> TokenStream:
         """Send the request. A kept connection that turns out dead is noticed at the first `next()`, as STALE."""
         connection, kept = await self._pool.take(host, port)
-        now = asyncio.get_running_loop().time()
-        stream = TokenStream(deadline=now + self._first_s, patience_s=self._token_s, forget=self._live.discard)
+        stream = TokenStream(
+            deadline=time.monotonic() + self._first_s,
+            patience_s=self._token_s,
+            forget=self._live.discard,
+            traffic=self._traffic,
+        )
         self._live.add(stream)
         stream.attach(connection, kept=kept)
         connection.send(request_bytes("POST", host, port, PATH, request.encode()), stream)
@@ -184,10 +237,12 @@ class Streams:
 
     async def run(self) -> None:
         """Watch over the deadlines until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.SWEEP_S)
-            now = loop.time()
+            now = time.monotonic()
             for stream in [s for s in self._live if now > s.deadline]:
                 stream.fail(InstanceError(Cause.STALL, "the instance sent no token within the deadline"))
             self._pool.sweep()
+
+    def _traffic(self) -> None:
+        self._gathering.round(len(self._live))
