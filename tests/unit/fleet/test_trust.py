@@ -1,0 +1,418 @@
+"""Ejection, probing and their caps, with the time in the test's hand."""
+
+import random
+from types import MappingProxyType
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.fleet.trust import Outcome, Pass, State, Transition, Trust, TrustSettings
+from gateway.fleet.view import FleetView, Instance, Member
+
+FAIL, TIMEOUT, OK, IGNORED = Outcome.FAILURE, Outcome.TIMEOUT, Outcome.SUCCESS, Outcome.IGNORED
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fleet(*names: str, down: tuple[str, ...] = ()) -> FleetView:
+    members = {n: Member(Instance(n, "127.0.0.1", 1, 2, 3, "m"), healthy=n not in down) for n in names}
+    return FleetView(1, MappingProxyType(members), True)
+
+
+class Case:
+    """A trust over five members, with what it told."""
+
+    def __init__(self, *names: str, **overrides: object) -> None:
+        self.clock = Clock()
+        self.told: list[Transition] = []
+        chosen = TrustSettings(**{"jitter": 0.0, **overrides})  # type: ignore[arg-type]
+        self.trust = Trust(chosen, self.clock, on_transition=self.told.append, rng=random.Random(1))
+        self.trust.follow(fleet(*(names or "abcde")))
+
+    def fails(self, name: str, times: int, outcome: Outcome = FAIL) -> None:
+        for _ in range(times):
+            self.trust.record(name, outcome)
+
+    def probes(self, name: str) -> list[Pass]:
+        passes = iter(lambda: self.trust.try_acquire(name), None)
+        return [p for _, p in zip(range(100), passes, strict=False)]
+
+
+def test_a_stranger_is_trusted() -> None:
+    case = Case()
+    assert case.trust.admits("a")
+    assert case.trust.ejected() == {}
+    assert case.trust.standing("a").state is State.TRUSTED
+
+
+def test_failures_in_a_row_eject_and_the_reason_says_so() -> None:
+    case = Case(consecutive_failures=3)
+    case.fails("a", 2)
+    assert case.trust.admits("a")
+    case.fails("a", 1)
+    assert not case.trust.admits("a")
+    assert case.trust.try_acquire("a") is None
+    assert case.trust.ejected() == {"a": "3 failures in a row"}
+    assert case.told == [Transition("a", State.TRUSTED, State.EJECTED, "3 failures in a row", 2.0)]
+
+
+def test_a_success_breaks_the_row() -> None:
+    case = Case(consecutive_failures=3, error_rate=2.0)
+    for _ in range(5):
+        case.fails("a", 2)
+        case.trust.record("a", OK)
+    assert case.trust.ejected() == {}
+
+
+def test_missed_deadlines_eject_sooner_than_failures() -> None:
+    case = Case(consecutive_failures=5, consecutive_timeouts=2)
+    case.fails("a", 2, TIMEOUT)
+    assert case.trust.ejected() == {"a": "2 deadlines in a row missed"}
+
+
+def test_an_error_rate_ejects_without_any_row() -> None:
+    case = Case(error_rate=0.5, error_rate_least=10, window_s=10)
+    for _ in range(4):
+        case.trust.record("a", OK)
+        case.trust.record("a", FAIL)
+    assert case.trust.ejected() == {}  # eight are no evidence
+    case.trust.record("a", OK)
+    case.trust.record("a", FAIL)
+    assert case.trust.ejected() == {"a": "5 of 10 requests failed within 10 s"}
+
+
+def test_old_errors_leave_the_window() -> None:
+    case = Case(error_rate=0.5, error_rate_least=4, window_s=10)
+    for outcome in (OK, FAIL, OK):
+        case.trust.record("a", outcome)
+    case.clock.now += 11
+    for outcome in (FAIL, OK, FAIL):
+        case.trust.record("a", outcome)
+    assert case.trust.ejected() == {}
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_client_errors_never_count(times: int) -> None:
+    case = Case(consecutive_failures=1, error_rate_least=1)
+    case.fails("a", times, IGNORED)
+    assert case.trust.ejected() == {}
+    assert case.told == []
+
+
+def test_client_errors_do_not_break_a_row_of_failures() -> None:
+    case = Case(consecutive_failures=3)
+    for outcome in (FAIL, IGNORED, FAIL, IGNORED, FAIL):
+        case.trust.record("a", outcome)
+    assert "a" in case.trust.ejected()
+
+
+def test_exactly_n_probes_pass_half_open() -> None:
+    case = Case(probes=3)
+    case.fails("a", 3)
+    case.clock.now += 1.99
+    assert case.probes("a") == []
+    case.clock.now += 0.01
+    assert case.trust.admits("a")
+    assert len(case.probes("a")) == 3
+    assert not case.trust.admits("a")
+
+
+def test_all_probes_must_succeed() -> None:
+    case = Case(probes=3)
+    case.fails("a", 3)
+    case.clock.now += 2
+    first, second, third = case.probes("a")
+    first.record(OK)
+    second.record(OK)
+    assert not case.trust.admits("a")
+    third.record(OK)
+    assert case.trust.standing("a").state is State.TRUSTED
+    assert case.told[-1].reason == "3 probes succeeded"
+    assert len(case.probes("a")) == 100
+
+
+def test_one_failed_probe_ejects_for_longer_and_the_others_reports_are_stale() -> None:
+    case = Case(probes=3)
+    case.fails("a", 3)
+    case.clock.now += 2
+    first, second, third = case.probes("a")
+    first.record(FAIL)
+    assert case.told[-1] == Transition("a", State.PROBING, State.EJECTED, "a probe failed (failure)", 4.0)
+    second.record(FAIL)
+    third.record(OK)
+    assert len(case.told) == 3
+    assert case.trust.standing("a").remaining_s == 4.0
+
+
+def test_a_probe_that_fails_after_its_first_token_counts() -> None:
+    case = Case(probes=2)
+    case.fails("a", 3)
+    case.clock.now += 2
+    first, _second = case.probes("a")
+    first.record(OK)
+    first.record(FAIL)
+    assert "a" in case.trust.ejected()
+
+
+def test_a_probe_whose_client_left_is_free_again() -> None:
+    case = Case(probes=1)
+    case.fails("a", 3)
+    case.clock.now += 2
+    (probe,) = case.probes("a")
+    probe.record(IGNORED)
+    probe.record(IGNORED)
+    assert len(case.probes("a")) == 1
+
+
+def test_a_probe_that_nobody_reports_on_is_given_up_at_last() -> None:
+    case = Case(probes=1, probe_patience_s=120)
+    case.fails("a", 3)
+    case.clock.now += 2
+    (lost,) = case.probes("a")
+    case.clock.now += 119
+    assert not case.trust.admits("a")
+    case.clock.now += 2
+    assert case.trust.admits("a")
+    (again,) = case.probes("a")
+    lost.record(FAIL)  # too late to say anything
+    again.record(OK)
+    assert case.trust.standing("a").state is State.TRUSTED
+
+
+def test_reports_from_before_an_ejection_say_nothing_new() -> None:
+    case = Case(probes=1)
+    before = [case.trust.try_acquire("a") for _ in range(20)]
+    for each in before[:10]:
+        assert each is not None
+        each.record(FAIL)
+    case.clock.now += 2
+    (probe,) = case.probes("a")
+    for each in before[10:15]:
+        assert each is not None
+        each.record(FAIL)
+    probe.record(OK)
+    for each in before[15:]:
+        assert each is not None
+        each.record(FAIL)
+    assert [t.after for t in case.told] == [State.EJECTED, State.PROBING, State.TRUSTED]
+
+
+def test_each_ejection_is_twice_as_long_up_to_the_cap() -> None:
+    case = Case(base_ejection_s=2, max_ejection_s=10, probes=1)
+    case.fails("a", 3)
+    for _ in range(4):
+        case.clock.now += 10
+        (probe,) = case.probes("a")
+        probe.record(FAIL)
+    assert [t.for_s for t in case.told if t.after is State.EJECTED] == [2, 4, 8, 10, 10]
+
+
+def test_trust_decays_the_memory_of_ejections() -> None:
+    case = Case(base_ejection_s=2, decay_s=30, probes=1)
+    for quiet in (0, 29, 31, 200):
+        case.clock.now += quiet
+        case.fails("a", 3)
+        case.clock.now += 60
+        (probe,) = case.probes("a")
+        probe.record(OK)
+    # first; once remembered; twice remembered less one; nothing remembered
+    assert [t.for_s for t in case.told if t.after is State.EJECTED] == [2, 4, 4, 2]
+
+
+def test_jitter_spreads_ejections_by_its_share() -> None:
+    case = Case(*map(str, range(400)), jitter=0.1, base_ejection_s=10, max_ejected_fraction=1.0)
+    for name in map(str, range(200)):
+        case.fails(name, 3)
+    lengths = [t.for_s for t in case.told]
+    assert min(lengths) >= 9
+    assert max(lengths) <= 11
+    assert max(lengths) - min(lengths) > 1
+
+
+@pytest.mark.parametrize(("members", "most"), [("a", 0), ("ab", 1), ("abc", 1), ("abcd", 2), ("abcdefgh", 4)])
+def test_only_a_share_of_the_fleet_is_ejected(members: str, most: int) -> None:
+    case = Case(*members, max_ejected_fraction=0.5)
+    for name in members:
+        case.fails(name, 10)
+    assert len(case.trust.ejected()) == most
+
+
+def test_even_a_full_share_leaves_one() -> None:
+    case = Case(*"abcd", max_ejected_fraction=1.0)
+    for name in "abcd":
+        case.fails(name, 10)
+    assert len(case.trust.ejected()) == 3
+
+
+def test_who_was_spared_is_ejected_when_there_is_room() -> None:
+    case = Case(*"ab", probes=1)
+    case.fails("a", 3)
+    case.fails("b", 3)
+    assert set(case.trust.ejected()) == {"a"}
+    case.clock.now += 2
+    (probe,) = case.probes("a")
+    probe.record(OK)
+    case.fails("b", 1)
+    assert set(case.trust.ejected()) == {"b"}
+
+
+def test_members_that_consul_calls_unhealthy_do_not_count_as_fleet() -> None:
+    case = Case(*"abcd", max_ejected_fraction=0.5)
+    case.trust.follow(fleet(*"abcd", down=("a", "b")))
+    case.fails("a", 3)  # is out anyhow
+    case.fails("c", 3)
+    case.fails("d", 3)
+    assert set(case.trust.ejected()) == {"a", "c"}
+
+
+def test_the_ejected_come_back_when_the_others_are_gone() -> None:
+    case = Case(*"abc")
+    case.fails("a", 3)
+    case.trust.follow(fleet(*"abc", down=("b", "c")))
+    assert case.trust.admits("a")
+    assert case.told[-1].reason == "too few others are left"
+    assert len(case.probes("a")) == 100
+
+
+def test_a_failed_probe_of_the_last_one_keeps_it_in_work() -> None:
+    case = Case(*"ab", probes=1)
+    case.fails("a", 3)
+    case.clock.now += 2
+    (probe,) = case.probes("a")
+    case.fails("b", 3)  # spared: a is still on probation
+    probe.record(FAIL)
+    assert set(case.trust.ejected()) == {"a"}
+    assert case.trust.admits("b")
+
+
+def test_who_leaves_is_forgotten_and_its_reports_do_not_reach_a_namesake() -> None:
+    case = Case(*"abc")
+    old = [case.trust.try_acquire("a") for _ in range(9)]
+    case.fails("a", 3)
+    case.trust.follow(fleet(*"bc"))
+    assert case.trust.ejected() == {}
+    case.trust.follow(fleet(*"abc"))
+    assert case.trust.try_acquire("a") is not None
+    for each in old:
+        assert each is not None
+        each.record(FAIL)
+    assert case.trust.admits("a")
+
+
+def test_silence_ejects_an_idle_instance_for_as_long_as_it_lasts() -> None:
+    case = Case(consecutive_silences=3)
+    for _ in range(3):
+        case.trust.heard("a", False)
+    assert case.trust.ejected() == {"a": "3 metric scrapes in a row unanswered"}
+    for _ in range(100):
+        case.clock.now += 1
+        case.trust.heard("a", False)
+        assert not case.trust.admits("a")
+    case.trust.heard("a", True)
+    assert case.trust.admits("a")
+    assert case.told[-1].after is State.PROBING
+    assert case.told[-1].reason == "it answers again"
+
+
+def test_without_more_news_even_silence_runs_out() -> None:
+    case = Case(consecutive_silences=1)
+    case.trust.heard("a", False)
+    case.clock.now += 2
+    assert case.trust.admits("a")
+
+
+def test_requests_that_succeed_outweigh_silent_metrics() -> None:
+    case = Case(consecutive_silences=3)
+    for _ in range(20):
+        case.trust.heard("a", False)
+        case.trust.heard("a", False)
+        case.trust.record("a", OK)
+    assert case.trust.ejected() == {}
+
+
+def test_answered_scrapes_do_not_excuse_failed_requests() -> None:
+    case = Case(consecutive_failures=3)
+    for _ in range(3):
+        case.trust.heard("a", True)
+        case.trust.record("a", FAIL)
+    case.trust.heard("a", True)
+    assert "a" in case.trust.ejected()
+
+
+def test_silence_can_be_switched_off() -> None:
+    case = Case(consecutive_silences=0)
+    for _ in range(100):
+        case.trust.heard("a", False)
+    assert case.trust.ejected() == {}
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of events: the caps hold, and every ejection ends."""
+
+    names = st.sampled_from("abcd")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.case = Case(*"abcd", probes=2)
+        self.down: set[str] = set()
+        self.passes: list[Pass] = []
+
+    @rule(name=names, outcome=st.sampled_from(list(Outcome)))
+    def record(self, name: str, outcome: Outcome) -> None:
+        self.case.trust.record(name, outcome)
+
+    @rule(name=names)
+    def acquire(self, name: str) -> None:
+        admitted = self.case.trust.admits(name)
+        given = self.case.trust.try_acquire(name)
+        assert admitted == (given is not None)
+        if given is not None:
+            self.passes.append(given)
+
+    @precondition(lambda self: self.passes)
+    @rule(data=st.data(), outcome=st.sampled_from(list(Outcome)), twice=st.booleans())
+    def report(self, data: st.DataObject, outcome: Outcome, twice: bool) -> None:
+        given = data.draw(st.sampled_from(self.passes))
+        given.record(outcome)
+        if not twice:
+            self.passes.remove(given)
+
+    @rule(name=names, answered=st.booleans())
+    def heard(self, name: str, answered: bool) -> None:
+        self.case.trust.heard(name, answered)
+
+    @rule(name=names)
+    def flap(self, name: str) -> None:
+        self.down ^= {name}
+        self.case.trust.follow(fleet(*"abcd", down=tuple(self.down)))
+
+    @rule(seconds=st.floats(0, 70))
+    def wait(self, seconds: float) -> None:
+        self.case.clock.now += seconds
+
+    @invariant()
+    def enough_are_left(self) -> None:
+        serving = set("abcd") - self.down
+        kept = {n for n in serving if self.case.trust.standing(n).state is not State.TRUSTED}
+        assert len(kept) <= max(0, min(len(serving) - 1, max(1, len(serving) // 2)))
+
+    @invariant()
+    def no_more_probes_than_n(self) -> None:
+        for record in self.case.trust._records.values():
+            assert 0 <= record.probes_issued <= 2
+
+    @invariant()
+    def ejections_end(self) -> None:
+        for name in "abcd":
+            assert self.case.trust.standing(name).remaining_s <= 60
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
