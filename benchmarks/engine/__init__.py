@@ -1,0 +1,1 @@
+"""What the way through gateway and Triton costs in tokens per second, against the bare engine."""
