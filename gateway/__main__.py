@@ -1,12 +1,43 @@
 """`python -m gateway`: serve until SIGTERM, then let running answers finish."""
 
+import asyncio
 import logging
+import signal
 import sys
+from types import FrameType
 
 import uvicorn
 
-from gateway.app import create_app
+from gateway.app import Gateway, create_app
 from gateway.config import ConfigError, Settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn closes its door at the first SIGTERM. This one keeps it open until the running answers are out, so that a
+    client which comes meanwhile is told to go elsewhere instead of finding nobody."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Future[None] | None = None
+
+    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Serve until told to stop."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first SIGTERM drains; a second one, or SIGINT, stops at once."""
+        if sig != signal.SIGTERM or self._gateway.draining or self._loop is None:
+            super().handle_exit(sig, frame)
+            return
+        self._gateway.draining = True
+        self._loop.call_soon_threadsafe(self._drain, sig)
+
+    def _drain(self, sig: int) -> None:
+        self._draining = asyncio.ensure_future(self._gateway.drain())
+        self._draining.add_done_callback(lambda _: uvicorn.Server.handle_exit(self, sig, None))
 
 
 def main() -> int:
@@ -14,12 +45,12 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
-        app = create_app(settings)
-    except (ConfigError, OSError) as error:
+        gateway = Gateway(settings)
+    except (ConfigError, OSError, ValueError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
-    uvicorn.run(
-        app,
+    config = uvicorn.Config(
+        create_app(gateway),
         host=settings.gateway_host,
         port=settings.gateway_port,
         loop="uvloop",
@@ -27,8 +58,9 @@ def main() -> int:
         access_log=False,
         log_level="info",
         server_header=False,
-        timeout_graceful_shutdown=round(settings.drain_deadline_s),
+        timeout_graceful_shutdown=5,
     )
+    Server(config, gateway).run()
     return 0
 
 

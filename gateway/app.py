@@ -18,7 +18,7 @@ from gateway.config import Settings
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
-from gateway.fleet.trust import Trust, TrustSettings
+from gateway.fleet.trust import State, Transition, Trust, TrustSettings
 from gateway.knowledge.stores import KnowledgeStores
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
@@ -45,10 +45,16 @@ class Gateway:
         self.table = TokenTable.load(settings.tokenizer_dir)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         self.store = FleetStore(time.monotonic)
-        self.trust = Trust(TrustSettings(), time.monotonic)
+        self.trust = Trust(TrustSettings(), time.monotonic, on_transition=self._trust_changed)
         rng = random.Random()  # noqa: S311 - breaks ties, guards nothing
         self.placer = Placer(policies.build(settings.policy, rng), time.monotonic, rng)
-        self.engines = Engines(store=self.store, placer=self.placer, trust=self.trust, pool=self.pool)
+        self.engines = Engines(
+            store=self.store,
+            placer=self.placer,
+            trust=self.trust,
+            pool=self.pool,
+            drain_patience_s=settings.drain_patience_s,
+        )
         self.admission = Admission(
             lambda: round(self.engines.capacity() * settings.admission_headroom),
             time.monotonic,
@@ -90,6 +96,7 @@ class Gateway:
                 ("discovery", self.discovery.run),
                 ("scraper", self.scraper.run),
                 ("streams", self.streams.run),
+                ("rescue", self.engines.run),
             )
         ]
         try:
@@ -99,6 +106,20 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.pool.close()
+
+    async def drain(self) -> None:
+        """Refuse what is new with a 503 that says so, and wait for the running answers, up to the deadline."""
+        self.draining = True
+        self.admission.drain()
+        end = time.monotonic() + self.settings.drain_deadline_s
+        while self.admission.held and time.monotonic() < end:  # noqa: ASYNC110 - some looks at a shutdown need no event
+            await asyncio.sleep(0.05)
+
+    def _trust_changed(self, change: Transition) -> None:
+        log.info("%s: %s → %s: %s", change.name, change.before, change.after, change.reason)
+        if change.after is State.EJECTED:
+            self.metrics.ejections.labels(change.name).inc()
+        self.admission.refresh()
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests can be served, and the words for it."""
@@ -154,9 +175,9 @@ async def _supervised(name: str, run: Any) -> None:
         await asyncio.sleep(1)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application."""
-    gateway = Gateway(settings)
+def create_app(settings: Settings | Gateway) -> FastAPI:
+    """The ASGI application of a gateway, or of a new one with these settings."""
+    gateway = settings if isinstance(settings, Gateway) else Gateway(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

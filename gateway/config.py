@@ -75,6 +75,8 @@ class Settings:
     """Instances tried for one request, migrations included."""
     poison_limit: int = 2
     """Instances that may die under one request before it is stopped and named."""
+    drain_patience_s: float = 20.0
+    """How long answers may go on at an instance that drains before they are moved. Lower: faster roll-outs, more moves."""
     drain_deadline_s: float = 30.0
     """How long running streams may go on after SIGTERM."""
 

@@ -1,5 +1,7 @@
 """The engines as serving sees them: placement, trust and the fleet's view behind one door."""
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -63,13 +65,21 @@ class Placed:
 class Engines:
     """Places jobs on instances that are trusted, and keeps the score."""
 
-    def __init__(self, *, store: FleetStore, placer: Placer, trust: Trust, pool: Pool) -> None:
+    RESCUE_EVERY_S = 0.2
+    QUIET_S = 1.0
+    """Seconds without a token after which a stream on an untrusted instance counts as lost."""
+
+    def __init__(
+        self, *, store: FleetStore, placer: Placer, trust: Trust, pool: Pool, drain_patience_s: float = 20.0
+    ) -> None:
         self._store = store
         self._placer = placer
         self._trust = trust
         self._pool = pool
         self._models: dict[str, int] = {}
         self._streams: dict[str, set[TokenStream]] = {}
+        self._drain_patience_s = drain_patience_s
+        self._draining_since: dict[str, float] = {}
         store.subscribe(trust.follow)
         store.subscribe(self._apply)
 
@@ -138,6 +148,29 @@ class Engines:
             stream.fail(InstanceError(Cause.DRAIN, f"{name} is leaving the fleet"))
         return len(streams)
 
+    async def run(self) -> None:
+        """Rescue streams until cancelled, sooner than their own deadlines would."""
+        while True:
+            await asyncio.sleep(self.RESCUE_EVERY_S)
+            self.rescue(time.monotonic())
+
+    def rescue(self, now: float) -> None:
+        """Move the streams of instances that drain past our patience, and the silent ones of instances that are not trusted."""
+        if not self._streams:
+            return
+        ejected = self._trust.ejected()
+        for name, streams in self._streams.items():
+            if not streams:
+                continue
+            member = self._store.view.members.get(name)
+            since = self._draining_since.get(name)
+            if since is not None and now - since > self._drain_patience_s:
+                self.move_away(name)
+            elif name in ejected or member is None or not member.healthy:
+                # A healthy stream on an instance that others complain of goes on; a silent one will not speak again.
+                for stream in [s for s in streams if s.quiet_s(now) > self.QUIET_S]:
+                    stream.fail(InstanceError(Cause.STALL, f"{name} is silent: {ejected.get(name, 'not healthy')}"))
+
     def running(self) -> Mapping[str, int]:
         """Streams of this gateway by instance."""
         return {name: len(streams) for name, streams in self._streams.items() if streams}
@@ -174,7 +207,11 @@ class Engines:
             i = member.instance
             models[i.model] = max(models.get(i.model, 0), i.max_context)
         self._models = models
+        for name in self._draining_since.keys() - {n for n, m in view.members.items() if m.draining}:
+            del self._draining_since[name]
         for member in view.members.values():
+            if member.draining:
+                self._draining_since.setdefault(member.instance.name, time.monotonic())
             if member.draining or not member.healthy:
                 # An open idle connection would hold up a leaving Triton until its exit timeout.
                 self._pool.close((member.instance.address, member.instance.http_port))

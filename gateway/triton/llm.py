@@ -53,6 +53,7 @@ class TokenStream:
         "_forget",
         "_ids",
         "_kept",
+        "_spoken",
         "_status",
         "_tail",
         "_traffic",
@@ -71,6 +72,7 @@ class TokenStream:
     ) -> None:
         self._connection: Connection | None = None
         self._kept = False
+        self._spoken = False
         self._ids: list[int] = []
         self._tail = b""
         self._status = 0
@@ -101,6 +103,10 @@ class TokenStream:
                 self._waiter = None
         ids, self._ids = self._ids, []
         return ids
+
+    def quiet_s(self, now: float) -> float:
+        """Seconds since the last token (monotonic now); 0 before the first, which may wait in a queue."""
+        return max(0.0, now - (self.deadline - self.patience_s)) if self._spoken else 0.0
 
     def close(self) -> None:
         """Free the engine at once. Idempotent."""
@@ -141,6 +147,7 @@ class TokenStream:
             self.fail(InstanceError(Cause.ENGINE, f"unreadable event from llm: {error}"))
             return
         self.deadline = time.monotonic() + self.patience_s
+        self._spoken = True
         self._wake()
         self._traffic()
 
