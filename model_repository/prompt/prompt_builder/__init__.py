@@ -1,0 +1,7 @@
+"""From messages and passages to the ids of a prompt that fits its budget."""
+
+from prompt_builder.builder import Prompt, PromptBuilder
+from prompt_builder.errors import BadMessages, BadPassages, PromptError, TooLong
+from prompt_builder.template import ChatTemplate
+
+__all__ = ["BadMessages", "BadPassages", "ChatTemplate", "Prompt", "PromptBuilder", "PromptError", "TooLong"]

@@ -1,0 +1,74 @@
+"""The prompt of one request: the conversation, and before its question as many passages as the budget allows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prompt_builder.errors import TooLong
+from prompt_builder.messages import Message, last_question, parse_messages, replaced
+from prompt_builder.passages import Passage, numbered, parse_passages
+from prompt_builder.template import ChatTemplate
+from prompt_builder.wording import Wording
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`used` holds the passages that are in the prompt, in their order there, each with its number `n`."""
+
+    input_ids: list[int]
+    used: list[dict[str, Any]]
+
+    def used_json(self) -> str:
+        return json.dumps(self.used, ensure_ascii=False)
+
+
+class PromptBuilder:
+    def __init__(self, template: ChatTemplate, wording: Wording | None = None) -> None:
+        self._template = template
+        self._wording = wording or Wording()
+
+    def build(self, messages: str | bytes, passages: str | bytes, *, max_prompt_tokens: int, grounded: bool) -> Prompt:
+        """Read the two JSON lists and make a prompt of at most `max_prompt_tokens` tokens.
+
+        Passages are dropped whole, the weakest first; the conversation is never cut. Raises BadMessages, BadPassages,
+        and TooLong when the conversation alone is over the budget.
+        """
+        conversation = parse_messages(messages)
+        found = parse_passages(passages)
+
+        def ids_with(count: int) -> list[int]:
+            return self._template.encode(self._with_passages(conversation, found[:count], grounded=grounded))
+
+        # Most prompts fit as they are. Otherwise the greatest number of passages that fits is searched by halves:
+        # each trial encodes the whole prompt, because tokens can form across any seam.
+        ids = ids_with(len(found))
+        if len(ids) <= max_prompt_tokens:
+            return Prompt(ids, numbered(found))
+        fits, over = -1, len(found)
+        kept: list[int] = []
+        while over - fits > 1:
+            count = (fits + over) // 2
+            ids = ids_with(count)
+            if len(ids) <= max_prompt_tokens:
+                fits, kept = count, ids
+            else:
+                over = count
+        if fits < 0:
+            raise TooLong(len(ids), max_prompt_tokens)
+        return Prompt(kept, numbered(found[:fits]))
+
+    def _with_passages(
+        self, conversation: Sequence[Message], passages: Sequence[Passage], *, grounded: bool
+    ) -> Sequence[Message]:
+        if not grounded and not passages:
+            return conversation
+        at = last_question(conversation)
+        texts = [passage.text for passage in passages]
+        question = self._wording.question(conversation[at].content, texts, grounded=grounded)
+        asked = replaced(conversation, at, question)
+        if grounded and not any(message.role == "system" for message in conversation):
+            return [Message("system", self._wording.system), *asked]
+        return asked

@@ -1,0 +1,77 @@
+"""A conversation in OpenAI's wire form, read strictly: what would be ignored is refused by name instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from prompt_builder.errors import BadMessages
+
+Role = Literal["system", "user", "assistant"]
+# Newer OpenAI clients call the system's voice "developer"; open models were trained with "system".
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+def parse_messages(document: str | bytes) -> list[Message]:
+    """Read a JSON list of {role, content}. Raises BadMessages naming the place, e.g. `messages[2].content`."""
+    try:
+        raw = json.loads(document)
+    except ValueError as error:
+        raise BadMessages(f"messages is not JSON: {error}") from error
+    if not isinstance(raw, list) or not raw:
+        raise BadMessages("messages must be a list with at least one message")
+    return [_message(f"messages[{i}]", item) for i, item in enumerate(raw)]
+
+
+def last_question(messages: Sequence[Message]) -> int:
+    """The index of the last user message. Raises BadMessages when nobody asks anything."""
+    for i in reversed(range(len(messages))):
+        if messages[i].role == "user":
+            return i
+    raise BadMessages("messages must have a message with role 'user' to answer from passages")
+
+
+def replaced(messages: Sequence[Message], index: int, content: str) -> list[Message]:
+    """The same conversation with another content at `index`."""
+    return [*messages[:index], replace(messages[index], content=content), *messages[index + 1 :]]
+
+
+def _message(where: str, item: Any) -> Message:
+    if not isinstance(item, dict):
+        raise BadMessages(f"{where} must be an object with role and content")
+    role = item.get("role")
+    if role not in _ROLES:
+        raise BadMessages(f"{where}.role {role!r} is not supported; use one of {', '.join(_ROLES)}")
+    for field in ("tool_calls", "function_call", "audio", "refusal"):
+        if item.get(field):
+            raise BadMessages(f"{where}.{field} is not supported")
+    return Message(_ROLES[role], _text(f"{where}.content", item.get("content")))
+
+
+def _text(where: str, content: Any) -> str:
+    if isinstance(content, str):
+        return _sound(content)
+    if not isinstance(content, list) or not content:
+        raise BadMessages(f"{where} must be a string or a list of text parts")
+    texts = []
+    for i, part in enumerate(content):
+        if not isinstance(part, dict) or part.get("type") != "text":
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise BadMessages(f"{where}[{i}] of type {kind!r} is not supported; only 'text' is")
+        if not isinstance(part.get("text"), str):
+            raise BadMessages(f"{where}[{i}].text must be a string")
+        texts.append(part["text"])
+    return _sound("".join(texts))
+
+
+def _sound(text: str) -> str:
+    """JSON can spell half a surrogate pair, which is no character: it reads as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

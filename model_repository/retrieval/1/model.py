@@ -1,0 +1,61 @@
+"""Triton's side of `retrieval`: one question in, its passages out."""
+
+import asyncio
+import json
+import logging
+import os
+
+import numpy as np
+import pymilvus  # noqa: F401 - it takes a second to import, which the first request shall not pay
+import triton_python_backend_utils as pb_utils
+
+from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, RetrievalError, Settings
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        # Each failure goes to the caller; pymilvus would add sixty lines of traceback to the log for every one.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        parameters = json.loads(args["model_config"])["parameters"]
+        settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
+        self.search = HybridSearch(settings)
+        self.loop = asyncio.new_event_loop()
+
+    def execute(self, requests):
+        return [self._answer(request) for request in requests]
+
+    def finalize(self):
+        self.loop.run_until_complete(self.search.close())
+        self.loop.close()
+
+    def _answer(self, request):
+        query = Query(
+            text=_text(request, "query"),
+            vector=pb_utils.get_input_tensor_by_name(request, "embedding").as_numpy().reshape(-1),
+            collection=_text(request, "collection"),
+            filter=_text(request, "filter"),
+            top_k=int(_value(request, "top_k", 5)),
+            min_score=float(_value(request, "min_score", -1.0)),
+        )
+        try:
+            passages = self.loop.run_until_complete(self.search.search(query))
+        except RetrievalError as error:
+            return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), _code(error)))
+        document = json.dumps(passages, ensure_ascii=False).encode()
+        return pb_utils.InferenceResponse([pb_utils.Tensor("passages", np.array([[document]], np.object_))])
+
+
+def _code(error):
+    if isinstance(error, CollectionNotFound):
+        return pb_utils.TritonError.NOT_FOUND
+    return pb_utils.TritonError.INVALID_ARG if isinstance(error, BadQuery) else pb_utils.TritonError.UNAVAILABLE
+
+
+def _value(request, name, default):
+    """The one element of an input, or `default` where the request leaves it out."""
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return default if tensor is None else tensor.as_numpy().reshape(-1)[0]
+
+
+def _text(request, name):
+    return _value(request, name, b"").decode("utf-8", "replace")
