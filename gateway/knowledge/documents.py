@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 MAX_BYTES = 64 * 1024 * 1024
 """Files above this are refused; a text of this size is some 50,000 pages."""
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BOILERPLATE = ["script", "style", "noscript", "template", "nav", "svg", "iframe"]
 
 
@@ -69,14 +70,14 @@ def convert(path: Path) -> Document:
 def read(path: Path) -> bytes:
     """The content of a file that can be converted. Raises Unsupported- or OversizedDocument without reading it, or OSError."""
     _converter(path.name)
-    if path.stat().st_size > MAX_BYTES:
-        raise OversizedDocument(f"{path.name} is larger than {MAX_BYTES // 1024 // 1024} MiB; split it")
+    _check_size(path.name, path.stat().st_size)
     return path.read_bytes()
 
 
 def convert_bytes(name: str, content: bytes) -> Document:
     """Convert `content`; the ending of `name` says what it is. Raises a DocumentError."""
     converter = _converter(name)
+    _check_size(name, len(content))
     if not content.strip():
         raise EmptyDocument(f"{name} is empty")
     document = converter(name, content)
@@ -96,26 +97,30 @@ def _converter(name: str) -> _Converter:
     return converter
 
 
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise OversizedDocument(f"{name} is larger than {MAX_BYTES // 1024 // 1024} MiB; split it")
+
+
 def _clean(text: str) -> str:
-    """Line ends become LF; characters that no database takes (NUL and other controls, lone surrogates) are dropped."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    """All line and page ends become LF; what no database takes (NUL and other controls, lone surrogates) is dropped."""
+    text = re.sub(r"\r\n|[\r\f\v\x85]", "\n", text)
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
 
 
 def _decode(name: str, content: bytes) -> str:
     """UTF-8, or UTF-16 with a byte order mark, or the Windows code page of western Europe."""
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError:
-        pass
-    try:
-        text = content.decode("cp1252")
-    except UnicodeDecodeError:
-        text = "\0"
-    if any(unicodedata.category(char) == "Cc" and char not in "\n\r\t\f" for char in text):
-        raise CorruptDocument(f"{name} is not text; save it as UTF-8")
-    return text
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        # Stray controls happen in UTF-8 (logs have colours), but almost any bytes are cp1252 of some sort.
+        controls = set(_CONTROLS.findall(text)) - set("\n\r\t\f")
+        if "\0" not in controls and not (controls and encoding == "cp1252"):
+            return text
+    raise CorruptDocument(f"{name} is not text; save it as UTF-8")
 
 
 def _title(text: str, name: str) -> str:

@@ -39,7 +39,6 @@ class Manifest:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(_SCHEMA)
 
     def entries(self, store: str) -> dict[str, Entry]:
