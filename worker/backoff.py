@@ -22,6 +22,6 @@ class Backoff:
         if self._started is not None and now - self._started >= self.settled:
             self.failures = 0
         self._started = None
-        delay = min(self.first * 2.0**self.failures, self.longest)
-        self.failures = min(self.failures + 1, 32)
+        delay = min(self.first * 2.0 ** min(self.failures, 32), self.longest)
+        self.failures += 1
         return delay

@@ -88,7 +88,7 @@ def level(load: Load) -> tuple[int, ...]:
     The queue counts in powers of two, the slots in quarters (none and all apart), memory in tenths.
     """
     running, slots = load.running or 0, load.slots or 0
-    quarters = (4 if running >= slots else math.ceil(4 * running / (slots + 1))) if slots and running else running
+    quarters = (5 if running >= slots else math.ceil(4 * running / slots)) if slots else running
     return (
         (load.waiting or 0).bit_length(),
         quarters,

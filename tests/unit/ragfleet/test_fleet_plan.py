@@ -1,0 +1,64 @@
+"""The desired fleet: its ports, its file, its parts."""
+
+from pathlib import Path
+
+from ragfleet import parts, plan
+from ragfleet.home import Home
+from ragfleet.plan import Plan, Ports
+
+
+def test_default_ports() -> None:
+    ports = Ports.based(None)
+    assert (ports.gateway, ports.consul, ports.milvus) == (8000, 8500, 19530)
+    assert ports.triton(0) == (8101, 8102, 8103)
+    assert ports.triton(2) == (8121, 8122, 8123)
+
+
+def test_a_base_moves_every_port() -> None:
+    ports = Ports.based(21000)
+    assert (ports.gateway, ports.consul, ports.milvus) == (21000, 21001, 21008)
+    assert ports.triton(1) == (21021, 21022, 21023)
+
+
+def test_no_port_is_used_twice() -> None:
+    for base in (None, 21000):
+        wanted = Plan(instances=9, port_base=base)
+        # 1 gateway, 3 of Consul, 1 Milvus, 3 for each Triton
+        assert len(parts.ports_of(wanted)) == 5 + 3 * 9
+
+
+def test_parts_that_others_run_need_no_port() -> None:
+    assert "milvus" not in parts.ports_of(Plan(milvus_uri="http://milvus:19530")).values()
+    assert "gateway" not in parts.ports_of(Plan(without=["gateway"])).values()
+
+
+def test_plan_comes_back_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "fleet.json"
+    wanted = Plan(instances=3, flavour="simulated", port_base=21000, api_key="sk-secret", without=["milvus"])
+    plan.write(path, wanted)
+    assert plan.read(path) == wanted
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_broken_plan_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.json"
+    assert plan.read(path) is None
+    path.write_text("{]")
+    assert plan.read(path) is None
+
+
+def test_each_worker_gets_its_ports_and_the_marks(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    part = parts.worker(Plan(flavour="simulated", port_base=21000), home, 1)
+    assert "--name=triton-1" in part.argv
+    assert "--http-port=21021" in part.argv
+    assert "--flavour=simulated" in part.argv
+    assert part.environment["RAGFLEET_HOME"] == str(tmp_path)
+    assert part.environment["RAGFLEET_PART"] == "triton-1"
+    assert part.environment["RAGFLEET_CONSUL_URL"] == "http://127.0.0.1:21001"
+    assert part.environment["MILVUS_URI"] == "http://127.0.0.1:21008"
+    assert part.after == ("consul", "milvus")
+
+
+def test_workers_do_not_wait_for_a_milvus_that_others_run(tmp_path: Path) -> None:
+    assert parts.worker(Plan(milvus_uri="http://milvus:19530"), Home(tmp_path), 0).after == ("consul",)

@@ -1,0 +1,56 @@
+"""What `status` says, from what the worker wrote, what lives, and what the gateway sees."""
+
+import pytest
+
+from ragfleet.launch import steps_of
+from ragfleet.status import UNKNOWN, FleetStatus, InstanceStatus, merge
+from worker.state import InstanceState, Phase
+
+READY = {"state": "ready", "reason": ""}
+
+
+def file(phase: Phase, reason: str = "") -> InstanceState:
+    return InstanceState("triton-0", phase, 10, 11, 8101, 8102, 8103, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("phase", "worker_alive", "triton_alive", "seen", "expected"),
+    [
+        (Phase.READY, True, True, READY, "ready"),
+        (Phase.READY, True, True, None, "ready"),
+        (Phase.READY, True, True, UNKNOWN, "isolated"),
+        (Phase.READY, True, True, {"state": "ejected", "reason": "3 failures in a row"}, "isolated"),
+        (Phase.READY, True, False, READY, "restarting"),
+        (Phase.HUNG, True, True, READY, "hung"),
+        (Phase.STARTING, True, True, UNKNOWN, "starting"),
+        (Phase.READY, False, True, READY, "unwatched"),
+        (Phase.READY, False, False, READY, "lost"),
+        (Phase.DRAINING, True, True, READY, "draining"),
+        (Phase.STOPPED, False, False, None, "stopped"),
+    ],
+)
+def test_the_least_trusting_source_wins(
+    phase: Phase, *, worker_alive: bool, triton_alive: bool, seen: dict[str, str] | None, expected: str
+) -> None:
+    state, _ = merge(file(phase), worker_alive=worker_alive, triton_alive=triton_alive, seen=seen)
+    assert state == expected
+
+
+def test_reasons_are_told() -> None:
+    ejected = {"state": "ejected", "reason": "3 failures in a row"}
+    assert merge(file(Phase.READY), worker_alive=True, triton_alive=True, seen=ejected)[1] == "3 failures in a row"
+    hung = file(Phase.HUNG, "Triton does not answer since 3 s")
+    assert merge(hung, worker_alive=True, triton_alive=True, seen=None)[1] == "Triton does not answer since 3 s"
+
+
+def test_a_display_shows_instances_in_their_workers_words() -> None:
+    instance = InstanceStatus("triton-0", "restarting", "Triton exited with status 1", 0, 10, 1, 2, 3)
+    part = {"pid": 1, "restarts": 0, "failures": 0, "reason": ""}
+    seen = FleetStatus(
+        True, False, "", "", "", "", "", "", [instance],
+        [{"name": "consul", "state": "ready", **part}, {"name": "triton-0", "state": "starting", **part}],
+    )  # fmt: skip
+    assert [(step.name, step.state, step.reason) for step in steps_of(seen)] == [
+        ("consul", "ready", ""),
+        ("triton-0", "restarting", "Triton exited with status 1"),
+    ]

@@ -1,0 +1,95 @@
+"""The state file, the log lines, the meta, the last words of a dead Triton."""
+
+import json
+import logging
+from pathlib import Path
+
+from worker import meta, state
+from worker.load import Load
+from worker.log import LineFormatter, event
+from worker.process import last_error, remove_shared_memory
+from worker.settings import parse
+from worker.state import InstanceState, Phase
+
+SETTINGS = parse(["--name=triton-0", "--http-port=8101"], {"RAGFLEET_MODEL_NAME": "tiny"})
+
+
+def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "triton-0.json"
+    written = InstanceState("triton-0", Phase.READY, 10, 11, 8101, 8102, 8103, restarts=2, reason="x", pid_started=1.5)
+    state.write(path, written)
+    assert state.read(path) == written
+    fields = json.loads(path.read_text())
+    contract = {"name", "state", "worker_pid", "pid", "http_port", "grpc_port", "metrics_port", "restarts", "since"}
+    assert contract <= fields.keys()
+    assert [file.name for file in path.parent.iterdir()] == ["triton-0.json"]
+
+
+def test_a_broken_or_missing_state_file_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "triton-0.json"
+    assert state.read(path) is None
+    for text in ("{", "[]", '{"state": "ready"}', '{"state": "dancing"}'):
+        path.write_text(text)
+        assert state.read(path) is None
+
+
+def test_log_lines_are_read_by_people_and_machines() -> None:
+    record = logging.LogRecord(
+        "x", logging.INFO, "", 0, event("triton is ready", pid=5, why="a b", seconds=1.234), (), None
+    )
+    record.created = 0.0
+    line = LineFormatter("triton-0").format(record)
+    assert line == '1970-01-01T00:00:00.000Z info triton-0 triton is ready pid=5 why="a b" seconds=1.23'
+
+
+def test_meta_comes_from_the_engine() -> None:
+    llm = {
+        "backend": "python",
+        "max_batch_size": 64,
+        "parameters": {"engine": {"string_value": "llama.cpp"}, "max_context": {"string_value": "4096"}},
+    }
+    told = meta.describe(SETTINGS, llm, {}, Load(slots=8), version="1.0")
+    assert told["slots"] == "8"
+    assert told["max_context"] == "4096"
+    assert told["engine"] == "llama.cpp"
+    assert told["model"] == "tiny"
+    assert told["device"] == "cpu"
+    assert told["flavour"] == "default"
+    assert (told["grpc_port"], told["metrics_port"]) == ("8102", "8103")
+    assert all(isinstance(value, str) for value in told.values())
+
+
+def test_meta_of_a_tensorrt_engine_on_a_gpu() -> None:
+    llm = {"backend": "tensorrtllm", "parameters": {"max_tokens_in_paged_kv_cache": {"string_value": "${max}"}}}
+    told = meta.describe(SETTINGS, llm, {}, Load(slots=64, gpu_memory_used=1.0, gpu_memory_total=2.0), version="1.0")
+    assert (told["engine"], told["device"], told["max_context"]) == ("tensorrt_llm", "gpu", "2048")
+
+
+def test_the_last_complaint_is_found_and_the_usual_noise_is_not(tmp_path: Path) -> None:
+    log = tmp_path / "triton-0.log"
+    assert last_error(log) == ""
+    noise = '2026-11-23T23:14:31Z E 8810 server.cc:241] "CudaDriverHelper has not been initialized."\n'
+    log.write_text(f"started\n{noise}")
+    assert last_error(log) == ""
+    log.write_text(
+        f'2026-11-23T23:14:31Z E 1 model_lifecycle.cc:6] "failed to load"\n{noise}2026-11-23T23:14:31Z I 1 a] "x"\n'
+    )
+    assert last_error(log) == "failed to load"
+    log.write_text("error: creating server: Internal - failed to load all models\n")
+    assert last_error(log) == "creating server: Internal - failed to load all models"
+
+
+def test_only_the_own_shared_memory_is_removed(tmp_path: Path) -> None:
+    for name in ("ragfleet_1_triton-0_a", "ragfleet_1_triton-0_b", "ragfleet_1_triton-1_a"):
+        (tmp_path / name).touch()
+    assert remove_shared_memory("ragfleet_1_triton-0_", tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["ragfleet_1_triton-1_a"]
+
+
+def test_environment_gives_the_defaults() -> None:
+    settings = parse(
+        ["--name=triton-0", "--http-port=1"], {"RAGFLEET_HOME": "/state", "RAGFLEET_CONSUL_URL": "http://c:1/"}
+    )
+    assert settings.home == Path("/state")
+    assert settings.consul_url == "http://c:1"
+    assert settings.state_file == Path("/state/run/triton-0.json")
