@@ -1,7 +1,7 @@
 """`make bench-engine`: tokens per second through gateway and Triton, against llama.cpp called directly, 8 at once.
 
-Both are up for the whole run and take turns (A B A B …) with the same prompts, the same number of tokens (no end before it) and the same
-engine settings; the idle one uses no CPU. The ratio is taken pair by pair.
+Both are up for the whole run and take turns (A B A B …) with the same prompts, the same number of tokens (no end before
+it) and the same engine settings; the idle one uses no CPU. The ratio is taken pair by pair.
 """
 
 import argparse
