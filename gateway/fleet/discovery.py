@@ -18,9 +18,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from gateway.fleet.membership import Afterglow, read_entries
+from gateway.fleet.membership import Afterglow, Said, read_entries
 from gateway.fleet.store import Clock, FleetStore
-from gateway.fleet.view import Member
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +102,7 @@ class ConsulDiscovery:
         now = self._clock()
         self._afterglow.resumed(now)
         before = self._store.view.version
-        self._store.set_members(self._afterglow.apply(self._members(entries), now).values(), source_alive=True)
+        self._store.set_members(self._afterglow.apply(self._read(entries), now).values(), source_alive=True)
         return self._store.view.version != before
 
     async def _query(self, session: aiohttp.ClientSession, wait_s: float) -> tuple[int, Any]:
@@ -120,7 +119,7 @@ class ConsulDiscovery:
         except (KeyError, ValueError) as error:
             raise ConsulLost(f"not an answer of Consul: {error!r}") from error
 
-    def _members(self, entries: Any) -> dict[str, Member]:
+    def _read(self, entries: Any) -> dict[str, Said]:
         try:
             return read_entries(entries, self._required)
         except (KeyError, TypeError, AttributeError) as error:

@@ -3,9 +3,10 @@
 Pure: no I/O, the time is an argument.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.fleet.view import Instance, Member
@@ -17,8 +18,18 @@ _REASON_CHARS = 300
 Entry = Mapping[str, Any]
 
 
-def read_entries(entries: Iterable[Entry], required: tuple[str, ...] = ("ready", "worker")) -> dict[str, Member]:
-    """Members by name, in the order of their names.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What Consul says of one instance."""
+
+    member: Member
+    tested: bool
+    """Whether a check that really ran speaks against it. Otherwise Consul may only not know yet: a check that has no output
+    was not run since Consul started, and a TTL can have run out because the worker could not reach Consul."""
+
+
+def read_entries(entries: Iterable[Entry], required: tuple[str, ...] = ("ready", "worker")) -> dict[str, Said]:
+    """What is said, by name and in the order of the names.
 
     `required` are the checks `service:<id>:<which>` that must exist (docs/contracts.md): an instance is healthy when they
     and all others, the node's included, are passing. A service id that two nodes use becomes `<id>@<node>` for both.
@@ -30,13 +41,14 @@ def read_entries(entries: Iterable[Entry], required: tuple[str, ...] = ("ready",
         name = entry["Service"]["ID"]
         if uses[name] > 1:
             name = f"{name}@{entry['Node']['Node']}"
-        members[name] = _member(name, entry, required)
+        members[name] = _read(name, entry, required)
     return dict(sorted(members.items()))
 
 
-def _member(name: str, entry: Entry, required: tuple[str, ...]) -> Member:
+def _read(name: str, entry: Entry, required: tuple[str, ...]) -> Said:
     instance, faults = _instance(name, entry)
-    draining, notes = False, []
+    notes: list[str] = []
+    draining = tested = False
     seen = set()
     for check in entry.get("Checks") or ():
         check_id = check["CheckID"]
@@ -47,12 +59,13 @@ def _member(name: str, entry: Entry, required: tuple[str, ...]) -> Member:
         elif check["Status"] != "passing":
             words = " ".join((check.get("Output") or "").split()) or "no output yet"
             faults.append(f"{check.get('Name') or check_id} is {check['Status']}: {words}")
+            tested |= bool(check.get("Output")) and not words.startswith("TTL expired")
     service_id = entry["Service"]["ID"]
     faults += [
         f"check {which!r} is not registered" for which in required if f"service:{service_id}:{which}" not in seen
     ]
     reason = "; ".join(notes + faults)[:_REASON_CHARS]
-    return Member(instance, healthy=not faults and not draining, draining=draining, reason=reason)
+    return Said(Member(instance, healthy=not faults and not draining, draining=draining, reason=reason), tested)
 
 
 def _instance(name: str, entry: Entry) -> tuple[Instance, list[str]]:
@@ -98,10 +111,10 @@ class Afterglow:
     A Consul that has just come back knows too little: started on an empty disk it has no services until the workers
     register again, and after any restart every HTTP check is critical until its first run. Taken at its word it would
     empty the fleet. So for `hold_s` after the answers resume, a member that was healthy in the last view before stays so
-    where Consul says "unknown" or "critical". What Consul says of it in favour, or a drain, counts at once.
-    Trust (passive ejection) still guards against those who really died meanwhile.
+    where Consul does not know it, or holds it for critical without having tested it. What it says in favour counts at once,
+    and so do a drain and a failed test. Trust (passive ejection) guards against those who really died meanwhile.
 
-    hold_s: seconds. Raising it survives slower re-registration; lowering it drops instances sooner that died in an outage.
+    hold_s: seconds. Raising it survives slower re-registration; lowering it drops instances sooner that left in an outage.
     """
 
     def __init__(self, hold_s: float = 20.0) -> None:
@@ -116,24 +129,30 @@ class Afterglow:
 
     def interrupted(self, last: Mapping[str, Member]) -> None:
         """Consul went away, or its index went back: `last` is the membership before."""
-        self._believed = {name: m for name, m in last.items() if m.healthy} | self._believed
-        self._until = float("inf")
+        self._believed |= {name: member for name, member in last.items() if member.healthy}
+        self._until = math.inf
 
     def resumed(self, now: float) -> None:
-        """Consul answers again."""
-        if self._believed and self._until == float("inf"):
+        """Consul answers."""
+        if self._until == math.inf:
             self._until = now + self._hold_s
 
-    def apply(self, fresh: Mapping[str, Member], now: float) -> dict[str, Member]:
-        """What to publish for what Consul says at `now`."""
+    def apply(self, said: Mapping[str, Said], now: float) -> dict[str, Member]:
+        """The members to publish for what Consul says at `now`."""
         if now >= self._until:
             self._believed = {}
-        members = dict(fresh)
+        members = {name: each.member for name, each in said.items()}
         for name, before in list(self._believed.items()):
-            said = fresh.get(name)
-            if said is not None and (said.healthy or said.draining or said.instance != before.instance):
+            each = said.get(name)
+            if each is not None and _counts(each, before):
                 del self._believed[name]
             else:
-                words = said.reason if said is not None else "not registered"
-                members[name] = replace(before, healthy=True, reason=f"believed since Consul was away; now: {words}")
+                words = each.member.reason if each is not None else "not registered"
+                members[name] = replace(before, reason=f"believed since Consul was away; now: {words}")
         return dict(sorted(members.items()))
+
+
+def _counts(said: Said, before: Member) -> bool:
+    """Whether Consul knows enough to be taken at its word; of another instance under the same name it always does."""
+    member = said.member
+    return member.healthy or member.draining or said.tested or member.instance != before.instance

@@ -91,7 +91,7 @@ class MetricsScraper:
             self._failure.set_exception(error)
 
     async def _read_on(self, instance: Instance) -> None:
-        await asyncio.sleep(self._rng.uniform(0, self._period_s) if self._store.load_age(instance.name) else 0)
+        await asyncio.sleep(self._rng.uniform(0, self._period_s))  # a whole fleet that comes at once is spread out
         misses = 0
         while True:
             started = self._clock()

@@ -1,6 +1,6 @@
 """Consul's entries as members, and belief after an outage."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -28,7 +28,7 @@ def entry(
 
 
 def only(one: dict[str, Any]) -> Member:
-    return next(iter(read_entries([one]).values()))
+    return next(iter(read_entries([one]).values())).member
 
 
 def test_a_passing_entry() -> None:
@@ -93,10 +93,10 @@ def test_optional_meta_has_defaults() -> None:
 
 
 def test_an_id_that_two_nodes_use_is_told_apart() -> None:
-    members = read_entries([entry(node="n2"), entry(node="n1"), entry("triton-1")])
-    assert list(members) == ["triton-0@n1", "triton-0@n2", "triton-1"]
-    assert all(m.healthy for m in members.values())
-    assert members["triton-0@n2"].instance.name == "triton-0@n2"
+    said = read_entries([entry(node="n2"), entry(node="n1"), entry("triton-1")])
+    assert list(said) == ["triton-0@n1", "triton-0@n2", "triton-1"]
+    assert all(s.member.healthy for s in said.values())
+    assert said["triton-0@n2"].member.instance.name == "triton-0@n2"
 
 
 def test_a_reason_has_bounds() -> None:
@@ -106,7 +106,9 @@ def test_a_reason_has_bounds() -> None:
 class TestAfterglow:
     """What is believed after an outage, and for how long."""
 
-    good = read_entries([entry("a"), entry("b"), entry("c", ready="critical")])
+    good: ClassVar = {
+        n: s.member for n, s in read_entries([entry("a"), entry("b"), entry("c", ready="critical")]).items()
+    }
 
     def outage(self, hold_s: float = 20) -> Afterglow:
         afterglow = Afterglow(hold_s)
@@ -119,7 +121,7 @@ class TestAfterglow:
         assert Afterglow().until is None
 
     def test_the_forgotten_and_the_critical_stay_who_were_healthy_before(self) -> None:
-        said = read_entries([entry("b", ready=("critical", "no output"))])
+        said = read_entries([entry("b", ready="critical", worker=("critical", "TTL expired (last output: queue 0)"))])
         members = self.outage().apply(said, 101.0)
         assert {n: m.healthy for n, m in members.items()} == {"a": True, "b": True}
         assert members["a"].reason == "believed since Consul was away; now: not registered"
@@ -142,6 +144,10 @@ class TestAfterglow:
         later = afterglow.apply(read_entries([entry("a", ready="critical")]), 102.0)
         assert not later["a"].healthy
         assert "b" not in later
+
+    def test_a_failed_test_counts_at_once(self) -> None:
+        refused = entry("a", ready=("critical", "connection refused"), worker=("critical", "TTL expired"))
+        assert not self.outage().apply(read_entries([refused]), 101.0)["a"].healthy
 
     def test_one_that_registered_anew_elsewhere_is_judged_anew(self) -> None:
         moved = entry("a", meta={"metrics_port": "9999"}, ready="critical")
