@@ -34,7 +34,7 @@ class Model(_Strict):
 
     repo: str
     revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="a commit, so that two builds get the same weights")
-    exclude: tuple[str, ...] = ()
+    exclude: str | None = Field(default=None, description="a pattern of files that nobody needs")
     architecture: Architecture
 
 
