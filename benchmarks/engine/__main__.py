@@ -41,7 +41,7 @@ def prompt_ids(fleet: Fleet, messages: list[dict[str, str]]) -> list[int]:
         ("max_prompt_tokens", "INT32", 1500),
         ("grounded", "BOOL", False),
     ]
-    body = {"inputs": [{"name": n, "datatype": d, "shape": [1], "data": [v]} for n, d, v in inputs]}
+    body = {"inputs": [{"name": n, "datatype": d, "shape": [1, 1], "data": [v]} for n, d, v in inputs]}
     url = f"http://127.0.0.1:{fleet.instances[0]['http_port']}/v2/models/prompt/infer"
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=30) as response:
         outputs: list[dict[str, Any]] = json.load(response)["outputs"]

@@ -48,6 +48,7 @@ _REFUSALS = {
     "prompt: bad messages:": "bad messages",
     "retrieval: unavailable:": "retrieval unavailable",
     "retrieval: not found:": "not found",
+    "retrieval: bad query:": "bad query",
 }
 
 

@@ -9,27 +9,27 @@ from gateway.triton.connection import Pool, fetch
 from gateway.triton.errors import Cause, InstanceError, from_model
 
 Tensor = tuple[str, list[int], list[Any]]
-"""Datatype, shape, flat data."""
+"""Datatype, shape (the batch dimension in front), flat data."""
 
 
 def text(value: str) -> Tensor:
-    """A STRING[1] tensor."""
-    return ("BYTES", [1], [value])
+    """A batch of one STRING[1]."""
+    return ("BYTES", [1, 1], [value])
 
 
 def int32(value: int) -> Tensor:
-    """An INT32[1] tensor."""
-    return ("INT32", [1], [value])
+    """A batch of one INT32[1]."""
+    return ("INT32", [1, 1], [value])
 
 
 def fp32(value: float) -> Tensor:
-    """An FP32[1] tensor."""
-    return ("FP32", [1], [value])
+    """A batch of one FP32[1]."""
+    return ("FP32", [1, 1], [value])
 
 
 def boolean(value: bool) -> Tensor:
-    """A BOOL[1] tensor."""
-    return ("BOOL", [1], [value])
+    """A batch of one BOOL[1]."""
+    return ("BOOL", [1, 1], [value])
 
 
 async def infer(
