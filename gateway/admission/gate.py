@@ -90,7 +90,6 @@ class Gate:
         if self._closed:
             raise self._refusal(self._closed, status=503, code="draining", retry_after_s=LEAST_RETRY_S)
         if self._in_use < self._capacity and not self._queue:
-            self._queue.charge(entry)
             self._grant(entry)
             return
         expected_s = self._expected_s(self._queue.ahead(entry))

@@ -3,7 +3,8 @@
 Stride scheduling (Waldspurger and Weihl, 1995) on two levels. Each tenant has a *pass*, a virtual time; the waiting
 tenant with the lowest pass gets the next place, and its pass then grows by cost / weight. So under contention places are
 shared by weight, a tenant's own requests keep their order, and each waiting tenant's turn comes after a bounded number
-of others. A tenant that comes back from idleness starts at the present virtual time: it neither saved up nor owes.
+of others. A tenant that comes back from idleness starts at the present virtual time: it neither saved up nor owes. When
+nobody waits any more, all is forgotten: what was had without contention is no debt.
 Priority classes share places in the same way, with the weight RATIO^priority: while both wait, a class gets RATIO
 places for each one of the class below, and none starves.
 
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 RATIO = 8.0
-_PRUNE_AT = 1024
 
 K = TypeVar("K", bound=Hashable)
 
@@ -53,7 +53,6 @@ class _Stride(Generic[K]):
     def __init__(self) -> None:
         self.time = 0.0
         self._passes: dict[K, float] = {}
-        self._prune_at = _PRUNE_AT
 
     def order(self, key: K) -> float:
         """The key's pass: lowest first."""
@@ -63,9 +62,6 @@ class _Stride(Generic[K]):
         """The key was served: time moves to its pass, and its next turn away by `amount`."""
         self.time = self.order(key)
         self._passes[key] = self.time + amount
-        if len(self._passes) >= self._prune_at:  # who lies behind the present time is like one never seen
-            self._passes = {k: p for k, p in self._passes.items() if p > self.time}
-            self._prune_at = max(_PRUNE_AT, 2 * len(self._passes))
 
 
 class _Class:
@@ -101,8 +97,8 @@ class FairQueue:
 
     def push(self, entry: Entry) -> Entry | None:
         """Let an entry wait; gives back the one that had to make room for it, if any. Raises QueueFull."""
+        evicted = self._make_room(entry) if self._size >= self._limit else None
         group = self._classes.setdefault(entry.priority, _Class(entry.priority))
-        evicted = self._make_room(entry, group) if self._size >= self._limit else None
         group.lines.setdefault(entry.tenant, deque()).append(entry)
         self._size += 1
         return evicted
@@ -115,24 +111,25 @@ class FairQueue:
         group = self._classes[priority]
         line = group.lines[min(group.lines, key=group.turns.order)]
         entry = line[0]
+        group.turns.charge(entry.tenant, entry.cost / entry.weight)
+        self._turns.charge(priority, entry.cost / group.weight)
         self.remove(entry)
-        self.charge(entry)
         return entry
 
     def remove(self, entry: Entry) -> None:
         """Take out an entry that waits."""
         self._classes[entry.priority].drop(entry)
         self._size -= 1
-
-    def charge(self, entry: Entry) -> None:
-        """Account for a place; `pop` does it, who never had to wait is charged by the queue's user."""
-        group = self._classes.setdefault(entry.priority, _Class(entry.priority))
-        group.turns.charge(entry.tenant, entry.cost / entry.weight)
-        self._turns.charge(entry.priority, entry.cost / group.weight)
+        if not self._size:
+            self._classes.clear()
+            self._turns = _Stride()
 
     def drain(self) -> list[Entry]:
-        """Take out everything, in order of the turns."""
-        return [self.pop() for _ in range(self._size)]
+        """Take out everything."""
+        entries = [entry for group in self._classes.values() for line in group.lines.values() for entry in line]
+        for entry in entries:
+            self.remove(entry)
+        return entries
 
     def waiting(self) -> Counter[str]:
         """Entries waiting, by tenant."""
@@ -156,18 +153,22 @@ class FairQueue:
                 before += min(len(line), own * share)
         return round(before)
 
-    def _make_room(self, entry: Entry, group: _Class) -> Entry:
+    def _make_room(self, entry: Entry) -> Entry:
         """Evict the newest entry of the tenant furthest over its share, the asking one counted with what it asks for."""
-        fullest = max((g for g in self._classes.values() if g.lines), key=lambda g: (g.size + (g is group)) / g.weight)
-
-        def load(tenant: str) -> float:
-            line = fullest.lines[tenant]
-            return (len(line) + (fullest is group and tenant == entry.tenant)) / line[-1].weight
-
-        tenant = max(fullest.lines, key=load)
-        own = (len(group.lines.get(entry.tenant, ())) + 1) / entry.weight
-        if fullest is group and (tenant == entry.tenant or load(tenant) <= own):
+        if not self._size:
             raise QueueFull
-        victim = fullest.lines[tenant][-1]
+        sizes = {priority: group.size for priority, group in self._classes.items()}
+        sizes[entry.priority] = sizes.get(entry.priority, 0) + 1
+        fullest = max(sizes, key=lambda priority: sizes[priority] / class_weight(priority))
+        if fullest not in self._classes:
+            raise QueueFull
+        lines = self._classes[fullest].lines
+        loads = {tenant: len(line) / line[-1].weight for tenant, line in lines.items()}
+        if fullest == entry.priority:
+            loads[entry.tenant] = (len(lines.get(entry.tenant, ())) + 1) / entry.weight
+        tenant = max(loads, key=lambda name: (loads[name], name == entry.tenant))
+        if fullest == entry.priority and tenant == entry.tenant:
+            raise QueueFull
+        victim = lines[tenant][-1]
         self.remove(victim)
         return victim
