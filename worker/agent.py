@@ -64,7 +64,7 @@ def prepare(settings: Settings) -> Launch:
         installation,
         backends=triton.prepare_backends(installation, settings.home),
         flags=triton.known_flags(installation, environment),
-        response_cache=triton.wants_response_cache(settings.model_repository),
+        wishes=triton.wishes(settings.model_repository, settings.flavour),
         gpu=Path("/dev/nvidia0").exists(),
         cores=cores,
         key=secrets.token_hex(16),
@@ -281,16 +281,21 @@ class Agent:
             llm, embedding = await self._probe.config("llm"), await self._probe.config("embedding")
         except Unreachable:
             return  # the next beat reports the silence
-        self._registration.describe(
-            meta.describe(
-                self._settings,
-                llm,
-                embedding,
-                self._pulse.load,
-                version=self._version,
-                embedding_folder=Path(os.environ.get("RAGFLEET_EMBEDDING_DIR", "")).name,
-            )
+        try:
+            engine = await asyncio.to_thread(meta.engine_limits, llm)
+            overrides = meta.overrides(os.environ.get("RAGFLEET_LLM_PARAMS", ""))
+        except ValueError as error:
+            log.warning(event("the limits of the engine are told from its configuration only", why=error))
+            engine, overrides = {}, {}
+        told = meta.describe(
+            self._settings,
+            meta.with_parameters(llm, {**engine, **overrides}),
+            embedding,
+            self._pulse.load,
+            version=self._version,
+            embedding_folder=os.environ.get("RAGFLEET_EMBEDDING_DIR", ""),
         )
+        self._registration.describe(told)
 
     def _enter(self, phase: Phase, reason: str = "") -> None:
         if phase is not self._pulse.phase:

@@ -1,6 +1,8 @@
 """What Consul tells the gateways of an instance beside its address: constants of the engine, read from Triton itself."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from worker.load import Load
@@ -10,6 +12,7 @@ CONTEXT_PARAMETERS = ("max_context", "max_seq_len", "n_ctx", "max_tokens_in_page
 """Where the flavours of `llm` state how many tokens prompt and answer may have together; the first that is a number."""
 SLOT_PARAMETERS = ("slots", "max_batch_size", "n_parallel")
 DEFAULT_CONTEXT = 2048
+DEFAULT_EMBEDDING = "all-MiniLM-L6-v2"
 
 
 def describe(
@@ -34,7 +37,7 @@ def describe(
         "slots": str(slots),
         "max_context": str(number(llm, CONTEXT_PARAMETERS) or DEFAULT_CONTEXT),
         "version": version,
-        "embedding_model": parameter(embedding, "model") or embedding_folder or "all-MiniLM-L6-v2",
+        "embedding_model": Path(parameter(embedding, "model_dir") or embedding_folder).name or DEFAULT_EMBEDDING,
     }
 
 
@@ -48,3 +51,32 @@ def number(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
     """The first of these parameters that is a positive number, else 0."""
     values = (parameter(config, name) for name in names)
     return next((int(value) for value in values if value.isdecimal() and int(value) > 0), 0)
+
+
+def with_parameters(config: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """`config` with these parameters in place of its own."""
+    own = config.get("parameters") or {}
+    return {**config, "parameters": {**own, **{name: {"string_value": value} for name, value in values.items()}}}
+
+
+def overrides(variable: str) -> dict[str, str]:
+    """What RAGFLEET_LLM_PARAMS sets, as the model reads it. Raises ValueError where it is no JSON object."""
+    if not variable:
+        return {}
+    values = json.loads(variable)
+    if not isinstance(values, dict):
+        raise ValueError("RAGFLEET_LLM_PARAMS is not a JSON object")
+    return {str(name): str(value) for name, value in values.items()}
+
+
+def engine_limits(config: Mapping[str, Any]) -> dict[str, str]:
+    """The longest sequence of a TensorRT engine, from its own config.json; empty for other engines.
+
+    Raises ValueError where that file is none.
+    """
+    folder = parameter(config, "gpt_model_path")
+    file = Path(folder) / "config.json"
+    if not folder or not file.is_file():
+        return {}
+    build = json.loads(file.read_text(encoding="utf-8")).get("build_config", {})
+    return {"max_seq_len": str(build["max_seq_len"])} if "max_seq_len" in build else {}

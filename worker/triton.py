@@ -22,6 +22,7 @@ RESTRICTED = "shared-memory,model-repository,statistics,trace,logging"
 MAX_INPUT_BYTES = 16 << 20
 CACHE_BYTES = 64 << 20
 HELP_SECONDS = 20.0
+TENSORRT_BACKEND = re.compile(r'^\s*backend\s*:\s*"tensorrtllm"', re.MULTILINE)
 RESPONSE_CACHE = re.compile(r"response_cache\s*:?\s*\{\s*enable\s*:\s*true", re.IGNORECASE)
 
 
@@ -109,10 +110,28 @@ def known_flags(installation: Installation, environment: Mapping[str, str]) -> f
     return flags
 
 
-def wants_response_cache(repository: Path) -> bool:
-    """Whether a model in `repository` asks for Triton's response cache (which must then be given a size)."""
-    configs = [*repository.glob("*/config.pbtxt"), *repository.glob("*/configs/*.pbtxt")]
-    return any(RESPONSE_CACHE.search(path.read_text(encoding="utf-8")) for path in configs)
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the models of a repository want of the server's command line."""
+
+    response_cache: bool = False
+    """A model asks for the response cache, which must then be given a size."""
+    complete_configs: bool = False
+    """A model's backend (TensorRT-LLM's) cannot complete its configuration, and fails when it is asked to."""
+
+
+def wishes(repository: Path, flavour: str) -> Wishes:
+    """Reads the configurations that Triton will load: a model's `configs/<flavour>.pbtxt`, else its config.pbtxt."""
+    texts = []
+    for model in repository.iterdir():
+        chosen = model / "configs" / f"{flavour}.pbtxt"
+        path = chosen if flavour and chosen.is_file() else model / "config.pbtxt"
+        if path.is_file():
+            texts.append(path.read_text(encoding="utf-8"))
+    return Wishes(
+        response_cache=any(RESPONSE_CACHE.search(text) for text in texts),
+        complete_configs=any(TENSORRT_BACKEND.search(text) for text in texts),
+    )
 
 
 def shared_memory_prefix(settings: Settings) -> str:
@@ -127,7 +146,7 @@ def arguments(
     *,
     backends: Path,
     flags: Collection[str],
-    response_cache: bool,
+    wishes: Wishes,
     gpu: bool,
     cores: int,
     key: str,
@@ -160,7 +179,9 @@ def arguments(
         argv += ["--cuda-memory-pool-byte-size=0:0", "--pinned-memory-pool-byte-size=0"]
     if settings.flavour:
         argv.append(f"--model-config-name={settings.flavour}")
-    if response_cache:
+    if wishes.complete_configs:
+        argv.append("--disable-auto-complete-config")
+    if wishes.response_cache:
         argv += [f"--cache-config=local,size={CACHE_BYTES}", f"--cache-directory={installation.caches}"]
     optional = {
         "--http-max-input-size": str(MAX_INPUT_BYTES),

@@ -58,12 +58,12 @@ def get(url: str, timeout: float = 2.0) -> Any:
 class ConsulServer:
     """One embedded Consul that can be killed and started again."""
 
-    def __init__(self, program: Path, base: int, folder: Path) -> None:
+    def __init__(self, program: Path, base: int, folder: Path, *more: str) -> None:
         self.url = f"http://127.0.0.1:{base + 1}"
         self._log = folder / "consul.log"
         self._argv = [str(program), "agent", "-server", "-bootstrap-expect=1"]
         self._argv += [f"-config-file={PROJECT / 'consul' / 'embedded.hcl'}", f"-http-port={base + 1}"]
-        self._argv += [f"-server-port={base + 2}", f"-serf-lan-port={base + 3}"]
+        self._argv += [f"-server-port={base + 2}", f"-serf-lan-port={base + 3}", *more]
         self._folder = folder
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None

@@ -145,9 +145,9 @@ def test_down_leaves_no_process(fleet: Command) -> None:
     assert fleet("status").returncode == 4
 
 
-@pytest.mark.parametrize("victim", ["command", "supervisor", "paused supervisor", "consul"])
+@pytest.mark.parametrize("victim", ["command", "paused supervisor", "consul"])
 def test_down_leaves_no_process_whatever_was_killed(ragfleet: Command, arguments: tuple[str, ...], victim: str) -> None:
-    starting = ragfleet.begin(*arguments)
+    starting = ragfleet.begin(*arguments, "--instances", "1")
     eventually(lambda: {"supervisor", "consul", "triton-0"} <= set(ragfleet.left()), 30, "some of it runs")
     if victim == "command":
         starting.kill()
@@ -163,15 +163,19 @@ def test_down_leaves_no_process_whatever_was_killed(ragfleet: Command, arguments
     starting.wait(20)
 
 
-def test_up_after_the_supervisor_was_killed_starts_afresh(ragfleet: Command, arguments: tuple[str, ...]) -> None:
+def test_a_killed_supervisor(ragfleet: Command, arguments: tuple[str, ...]) -> None:
+    def kill() -> None:
+        os.kill(int((ragfleet.home / "run" / "supervisor.pid").read_text()), signal.SIGKILL)
+
     assert ragfleet(*arguments, "--instances", "1").returncode == 0
     before = ragfleet.instance("triton-0")["pid"]
-    os.kill(int((ragfleet.home / "run" / "supervisor.pid").read_text()), signal.SIGKILL)
+    kill()
     shown = ragfleet("status")
     assert shown.returncode == 4
     assert "ragfleet down" in shown.stderr
-    assert ragfleet(*arguments, "--instances", "1").returncode == 0
+    assert ragfleet(*arguments, "--instances", "1").returncode == 0, "up ends what is left, and starts afresh"
     assert ragfleet.instance("triton-0")["pid"] != before
+    kill()
     assert ragfleet("down").returncode == 0
     assert ragfleet.left() == []
 

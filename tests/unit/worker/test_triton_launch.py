@@ -6,7 +6,7 @@ import pytest
 
 from worker import preflight, triton
 from worker.settings import Settings, parse
-from worker.triton import Installation
+from worker.triton import Installation, Wishes
 
 WHEEL = Installation(
     Path("/site/pytriton/tritonserver/bin/tritonserver"),
@@ -23,14 +23,14 @@ def settings(**changes: object) -> Settings:
 
 
 def argv(
-    *, flags: frozenset[str] = frozenset(), cache: bool = False, gpu: bool = False, **changes: object
+    *, flags: frozenset[str] = frozenset(), wishes: Wishes | None = None, gpu: bool = False, **changes: object
 ) -> list[str]:
     return triton.arguments(
         settings(**changes),
         WHEEL,
         backends=Path("/backends"),
         flags=flags,
-        response_cache=cache,
+        wishes=wishes or Wishes(),
         gpu=gpu,
         cores=2,
         key="secret",
@@ -61,7 +61,9 @@ def test_flags_of_newer_servers_only_where_they_are_known() -> None:
 def test_flavour_and_response_cache_are_asked_for() -> None:
     assert "--model-config-name=simulated" in argv(flavour="simulated")
     assert not any(argument.startswith("--model-config-name") for argument in argv())
-    assert any(argument.startswith("--cache-config=local,size=") for argument in argv(cache=True))
+    assert any(
+        argument.startswith("--cache-config=local,size=") for argument in argv(wishes=Wishes(response_cache=True))
+    )
 
 
 def test_two_instances_and_two_fleets_share_no_memory() -> None:
@@ -121,9 +123,19 @@ def test_sees_who_wants_the_response_cache(tmp_path: Path, text: str) -> None:
     model = tmp_path / "embedding"
     model.mkdir()
     (model / "config.pbtxt").write_text('backend: "python"\n')
-    assert not triton.wants_response_cache(tmp_path)
+    assert triton.wishes(tmp_path, "") == Wishes()
     (model / "config.pbtxt").write_text(f'backend: "python"\n{text}\n')
-    assert triton.wants_response_cache(tmp_path)
+    assert triton.wishes(tmp_path, "").response_cache
+
+
+def test_tensorrt_wants_complete_configurations_in_its_flavour_only(tmp_path: Path) -> None:
+    (tmp_path / "llm" / "configs").mkdir(parents=True)
+    (tmp_path / "llm" / "config.pbtxt").write_text('backend: "python"\n')
+    (tmp_path / "llm" / "configs" / "tensorrtllm.pbtxt").write_text('name: "llm"\nbackend: "tensorrtllm"\n')
+    assert not triton.wishes(tmp_path, "").complete_configs
+    wanted = triton.wishes(tmp_path, "tensorrtllm")
+    assert wanted.complete_configs
+    assert "--disable-auto-complete-config" in argv(wishes=wanted)
 
 
 def test_preflight_names_what_is_missing_and_the_remedy() -> None:

@@ -4,6 +4,8 @@ import json
 import logging
 from pathlib import Path
 
+import pytest
+
 from worker import meta, state
 from worker.load import Load
 from worker.log import LineFormatter, event
@@ -63,6 +65,18 @@ def test_meta_of_a_tensorrt_engine_on_a_gpu() -> None:
     llm = {"backend": "tensorrtllm", "parameters": {"max_tokens_in_paged_kv_cache": {"string_value": "${max}"}}}
     told = meta.describe(SETTINGS, llm, {}, Load(slots=64, gpu_memory_used=1.0, gpu_memory_total=2.0), version="1.0")
     assert (told["engine"], told["device"], told["max_context"]) == ("tensorrt_llm", "gpu", "2048")
+
+
+def test_meta_reads_a_tensorrt_engine_and_what_the_environment_overrides(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"build_config": {"max_seq_len": 10240}}')
+    llm = {"backend": "tensorrtllm", "parameters": {"gpt_model_path": {"string_value": str(tmp_path)}}}
+    assert meta.engine_limits(llm) == {"max_seq_len": "10240"}
+    assert meta.engine_limits({}) == {}
+    changed = meta.with_parameters(llm, {**meta.engine_limits(llm), **meta.overrides('{"slots": 3}')})
+    told = meta.describe(SETTINGS, changed, {}, None, version="1.0", embedding_folder="/models/other-embedder/")
+    assert (told["max_context"], told["slots"], told["embedding_model"]) == ("10240", "3", "other-embedder")
+    with pytest.raises(ValueError, match="not a JSON object"):
+        meta.overrides("[]")
 
 
 def test_the_last_complaint_is_found_and_the_usual_noise_is_not(tmp_path: Path) -> None:
