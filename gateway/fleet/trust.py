@@ -101,6 +101,7 @@ class Trust:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
         self._epochs = itertools.count()
         self._records: dict[str, _Record] = {}
+        self._doubted: dict[str, _Record] = {}  # those not in TRUSTED, so that the usual question costs nothing
         self._serving: frozenset[str] | None = None
 
     # Asking
@@ -134,7 +135,7 @@ class Trust:
     def ejected(self) -> Mapping[str, str]:
         """Who gets no work now, and why."""
         now = self._clock()
-        return {n: r.reason for n, r in self._records.items() if r.state is State.EJECTED and now < r.until}
+        return {n: r.reason for n, r in self._doubted.items() if r.state is State.EJECTED and now < r.until}
 
     def standing(self, name: str) -> Standing:
         """Where one instance stands."""
@@ -185,6 +186,7 @@ class Trust:
     def forget(self, name: str) -> None:
         """It left the fleet; one of that name that comes later starts anew."""
         self._records.pop(name, None)
+        self._doubted.pop(name, None)
 
     # The machine
 
@@ -253,6 +255,9 @@ class Trust:
         record.enter(after, reason)
         if after is State.TRUSTED:
             record.trusted_at = self._clock()
+            del self._doubted[name]
+        else:
+            self._doubted[name] = record
         self._on_transition(Transition(name, before, after, reason, for_s))
 
     def _record(self, name: str) -> _Record:
@@ -275,7 +280,7 @@ class Trust:
 
     def _kept_from_work(self) -> set[str]:
         """The serving ones that are ejected, or on probation, which takes hardly any work either."""
-        return {n for n, r in self._records.items() if r.state is not State.TRUSTED and self._serves(n)}
+        return {name for name in self._doubted if self._serves(name)}
 
     def _allowed(self) -> int:
         """How many may be kept from work at once."""
