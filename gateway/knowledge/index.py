@@ -102,14 +102,14 @@ class MilvusIndex:
     def delete_file(self, store: str, file_id: str) -> None:
         """See ChunkIndex."""
         with self._translated():
-            if self._exists():
+            if self._ready():
                 self._client.delete(self._collection, filter=file_filter(store, file_id), timeout=self._timeout_s)
 
     def count(self, store: str, file_id: str | None = None) -> int:
         """See ChunkIndex."""
         expression = store_filter(store) if file_id is None else file_filter(store, file_id)
         with self._translated():
-            if not self._exists():
+            if not self._ready():
                 return 0
             # Strong: what was written a moment ago is counted. Lite has no levels and passes over it.
             answer = self._client.query(
@@ -124,15 +124,19 @@ class MilvusIndex:
     def flush(self) -> None:
         """See ChunkIndex."""
         with self._translated():
-            if self._exists():
+            if self._ready():
                 self._client.flush(self._collection, timeout=self._timeout_s)
 
-    def _exists(self) -> bool:
-        return bool(self._client.has_collection(self._collection, timeout=self._timeout_s))
+    def _ready(self) -> bool:
+        """Whether there is the collection; it is loaded, too, which Milvus Lite forgets when it restarts."""
+        if not self._client.has_collection(self._collection, timeout=self._timeout_s):
+            return False
+        self._client.load_collection(self._collection, timeout=self._timeout_s)
+        return True
 
     def _ensure(self, dimension: int) -> None:
         if self._dimension is None:
-            if not self._exists():
+            if not self._ready():
                 schema, indices = _schema(self._client, dimension)
                 self._client.create_collection(
                     self._collection, schema=schema, index_params=indices, timeout=self._timeout_s

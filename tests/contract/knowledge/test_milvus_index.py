@@ -135,6 +135,18 @@ def test_stop_words_do_not_count(milvus: MilvusIndex, client: MilvusClient, coll
     assert [hit["id"] for hit in hits] == ["f1:0"]
 
 
+def test_a_restarted_milvus_has_the_collection_loaded_again(
+    milvus: MilvusIndex, client: MilvusClient, collection: str
+) -> None:
+    put(milvus, *rows("demo", "f1", "a", "b"))
+    client.release_collection(collection)  # the state that Milvus Lite starts in
+    assert milvus.count("demo") == 2
+    client.release_collection(collection)
+    milvus.delete_file("demo", "f1")
+    put(milvus, *rows("demo", "f1", "c"))
+    assert milvus.count("demo") == 1
+
+
 def test_vectors_of_another_model_are_refused(milvus: MilvusIndex) -> None:
     put(milvus, *rows("demo", "f1", "a"))
     with pytest.raises(ValueError, match="384 dimensions"):
