@@ -321,4 +321,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
