@@ -27,9 +27,8 @@ class TritonPythonModel:
     def _answer(self, request):
         # [batch, beams, tokens] → [batch, beams]; shorter rows are padded with -1, which reads as nothing.
         rows = pb_utils.get_input_tensor_by_name(request, "output_ids").as_numpy()
-        streaming = pb_utils.get_input_tensor_by_name(request, "streaming")
         name = request.request_id()
-        if name and streaming is not None and streaming.as_numpy().reshape(-1)[0]:
+        if name:
             texts = [
                 self.streams.push(f"{name}/{row}", ids.tolist())
                 for row, ids in enumerate(rows.reshape(-1, rows.shape[-1]))

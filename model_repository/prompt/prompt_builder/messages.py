@@ -48,7 +48,7 @@ def _message(where: str, item: Any) -> Message:
     if not isinstance(item, dict):
         raise BadMessages(f"{where} must be an object with role and content")
     role = item.get("role")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise BadMessages(f"{where}.role {role!r} is not supported; use one of {', '.join(_ROLES)}")
     for field in ("tool_calls", "function_call", "audio", "refusal"):
         if item.get(field):
