@@ -159,8 +159,12 @@ class Trust:
         """Whether the instance answered a metric scrape.
 
         Enough silence ejects, and goes on doing so while it lasts; the first answer after it begins the probing at once.
+        Of one that does not serve anyway (it restarts, it drains) silence is expected and says nothing.
         """
         record, limit = self._record(name), self._settings.consecutive_silences
+        if not answered and not self._serves(name):
+            record.silences = 0
+            return
         if answered:
             record.silences = 0
             if record.state is State.EJECTED and record.for_silence:

@@ -321,6 +321,17 @@ def test_silence_ejects_an_idle_instance_for_as_long_as_it_lasts() -> None:
     assert case.told[-1].reason == "it answers again"
 
 
+def test_a_planned_restart_is_no_silence() -> None:
+    case = Case(consecutive_silences=3)
+    case.trust.follow(fleet(*"abcde", down=("a",)))
+    for _ in range(10):
+        case.trust.heard("a", False)
+    case.trust.follow(fleet(*"abcde"))
+    case.trust.heard("a", False)
+    assert case.trust.admits("a")
+    assert case.told == []
+
+
 def test_without_more_news_even_silence_runs_out() -> None:
     case = Case(consecutive_silences=1)
     case.trust.heard("a", False)
