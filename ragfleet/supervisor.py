@@ -12,11 +12,10 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
@@ -24,136 +23,16 @@ import psutil
 
 from ragfleet import consul_binary, parts, plan, processes
 from ragfleet.home import Home, cache_folder, home_from_environment
+from ragfleet.keeper import Keeper
 from ragfleet.parts import Part
 from ragfleet.plan import Plan
-from worker.backoff import Backoff
 from worker.log import configure, event
 
-POLL = 0.2
-LOG_LIMIT = 20 << 20
-"""Bytes; a log that is longer when its part starts is put aside as `.1`."""
 DRAIN_SECONDS = 60.0
 """What an instance gets that is scaled away while others serve; the worker's own drain time-out is shorter."""
 PR_SET_CHILD_SUBREAPER = 36
 
 log = logging.getLogger("supervisor")
-
-
-@dataclass(slots=True)
-class PartState:
-    """One part as the supervisor sees it: an entry of parts.json."""
-
-    name: str
-    state: str = "waiting"
-    """waiting (for another part), starting, ready, restarting, stopping, stopped."""
-    pid: int = 0
-    restarts: int = 0
-    failures: int = 0
-    """Ends in a row without having been ready."""
-    reason: str = ""
-    log: str = ""
-
-
-class Keeper:
-    """Keeps one part running."""
-
-    def __init__(self, part: Part, supervisor: "Supervisor") -> None:
-        self.part = part
-        self.state = PartState(part.name, log=part.log_name)
-        self.was_ready = asyncio.Event()
-        self._supervisor = supervisor
-        self._stopping = asyncio.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._task = asyncio.create_task(self._run())
-
-    @property
-    def pid(self) -> int:
-        """Its process, or 0."""
-        return self._process.pid if self._process and self._process.poll() is None else 0
-
-    async def stop(self, patience: float) -> None:
-        """SIGTERM; once more after two thirds of `patience` (a worker then stops waiting for requests); SIGKILL."""
-        self._stopping.set()
-        self._enter("stopping")
-        for wait, number in ((patience * 2 / 3, signal.SIGTERM), (patience / 3, signal.SIGTERM), (2.0, signal.SIGKILL)):
-            self._signal(number)
-            if await self._ended(wait):
-                break
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._enter("stopped")
-
-    async def _run(self) -> None:
-        await self._supervisor.until_ready(self.part.after)
-        backoff = Backoff(longest=15.0)
-        while not self._stopping.is_set():
-            backoff.started(time.monotonic())
-            if self._start():
-                await self._watch()
-            if self._stopping.is_set():
-                return
-            self.state.restarts += 1
-            self.state.failures += 1
-            delay = backoff.failed(time.monotonic())
-            self._enter("restarting", self._verdict())
-            log.warning(event("restarting", part=self.part.name, after_seconds=delay, why=self.state.reason))
-            await asyncio.sleep(delay)
-
-    def _start(self) -> bool:
-        path = self._supervisor.home.log_of(self.part.log_name)
-        if path.exists() and path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_suffix(".log.1"))
-        try:
-            with path.open("ab") as output:
-                self._process = subprocess.Popen(
-                    self.part.argv,
-                    env=dict(self.part.environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-        except OSError as error:
-            self._process = None
-            self._enter("restarting", str(error))
-            return False
-        self._enter("starting")
-        log.info(event("started", part=self.part.name, pid=self._process.pid))
-        return True
-
-    async def _watch(self) -> None:
-        """Until the process ends; notes when it is ready."""
-        assert self._process is not None
-        while self._process.poll() is None:
-            if self.state.state == "starting" and await asyncio.to_thread(self.part.ready, self._process.pid):
-                self.state.failures = 0
-                self._enter("ready")
-                self.was_ready.set()
-                log.info(event("ready", part=self.part.name))
-            await asyncio.sleep(POLL)
-
-    def _verdict(self) -> str:
-        code = self._process.returncode if self._process else None
-        if code is None:
-            return self.state.reason
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-
-    async def _ended(self, seconds: float) -> bool:
-        ends = time.monotonic() + seconds
-        while self._process and self._process.poll() is None:
-            if time.monotonic() > ends:
-                return False
-            await asyncio.sleep(0.05)
-        return True
-
-    def _enter(self, state: str, reason: str = "") -> None:
-        self.state.state, self.state.reason, self.state.pid = state, reason, self.pid
-        self._supervisor.publish()
 
 
 class Supervisor:
@@ -179,7 +58,7 @@ class Supervisor:
     async def run(self) -> None:
         """Returns when everything is stopped."""
         for part in parts.infrastructure(self._plan, self.home, self._consul):
-            self._keepers[part.name] = Keeper(part, self)
+            self._keepers[part.name] = self._keeper(part)
         self._scale()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -191,10 +70,12 @@ class Supervisor:
                 self._scale()
         await self._stop_all()
 
-    async def until_ready(self, names: tuple[str, ...]) -> None:
-        """Waits until each of these parts was ready once."""
-        for name in names:
-            await self._keepers[name].was_ready.wait()
+    def _keeper(self, part: Part) -> Keeper:
+        async def first() -> None:
+            for name in part.after:
+                await self._keepers[name].was_ready.wait()
+
+        return Keeper(part, self.home.log_of(part.log_name), first=first, changed=self.publish)
 
     def publish(self) -> None:
         """Writes parts.json whole."""
@@ -207,7 +88,7 @@ class Supervisor:
         """Starts the instances that are missing, and drains those that are too many."""
         for index, name in enumerate(self._plan.names):
             if name not in self._keepers:
-                self._keepers[name] = Keeper(parts.worker(self._plan, self.home, index), self)
+                self._keepers[name] = self._keeper(parts.worker(self._plan, self.home, index))
         for name in [name for name in self._keepers if name.startswith("triton-") and name not in self._plan.names]:
             farewell = asyncio.create_task(self._dismiss(name))
             self._farewells.add(farewell)

@@ -6,7 +6,8 @@ import signal
 import sys
 from importlib import metadata
 
-from worker.agent import Agent, NotRunnableError, prepare
+from worker.agent import Agent
+from worker.launch import NotRunnableError, prepare
 from worker.log import configure, event
 from worker.settings import Settings, from_process
 

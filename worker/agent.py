@@ -8,20 +8,17 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from worker import meta, preflight, state, triton
+from worker import meta, state, triton
 from worker.backoff import Backoff
 from worker.heartbeat import SILENCE, Pulse, judge
+from worker.launch import Launch
 from worker.load import Load, SteadyWords
 from worker.log import event
 from worker.probe import Probe, Unreachable
-from worker.process import TritonProcess, last_error, remove_shared_memory
+from worker.process import TritonProcess, first_of, last_error, remove_shared_memory
 from worker.registration import Registration
 from worker.settings import Settings
 from worker.state import InstanceState, Phase
@@ -31,45 +28,6 @@ SETTLE = 1.0
 """Seconds after the start of maintenance until no gateway can still be sending new work."""
 
 log = logging.getLogger(__name__)
-
-
-class NotRunnableError(Exception):
-    """Triton cannot run on this machine; the text says what is missing and how to get it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """How Triton is started here."""
-
-    argv: Sequence[str]
-    environment: dict[str, str]
-
-    @property
-    def digest(self) -> str:
-        """Equal for ways of starting that give the same server."""
-        return triton.digest(self.argv)
-
-
-def prepare(settings: Settings) -> Launch:
-    """Checks the machine and composes the command line. Raises NotRunnableError. Takes up to a second."""
-    installation = triton.find()
-    problems = preflight.check_server(installation)
-    problems += preflight.check_repository(settings.model_repository, settings.flavour)
-    if problems or installation is None:
-        raise NotRunnableError("\n".join(str(problem) for problem in problems))
-    cores = os.cpu_count() or 1
-    environment = triton.environment(settings, installation, os.environ, cores=cores)
-    argv = triton.arguments(
-        settings,
-        installation,
-        backends=triton.prepare_backends(installation, settings.home),
-        flags=triton.known_flags(installation, environment),
-        wishes=triton.wishes(settings.model_repository, settings.flavour),
-        gpu=Path("/dev/nvidia0").exists(),
-        cores=cores,
-        key=secrets.token_hex(16),
-    )
-    return Launch(argv, environment)
 
 
 class Agent:
@@ -150,7 +108,7 @@ class Agent:
         except Unreachable:
             pass
         log.info(event("stopping a triton that cannot be adopted", pid=found.pid))
-        await found.stop(0)
+        await found.bury()
         return None
 
     def _start(self) -> TritonProcess | None:
@@ -172,13 +130,14 @@ class Agent:
         while not process.exited.is_set() and not self._stop.is_set():
             if self._pulse.ready and self._pulse.answered >= begun:
                 await self._learn()
+                process.note_models()
                 self._enter(Phase.READY)
                 log.info(event("triton is ready", pid=process.pid, seconds=time.monotonic() - begun))
                 return True
             if time.monotonic() - begun > self._settings.start_timeout:
                 self._lost(f"Triton was not ready within {self._settings.start_timeout:.0f} s")
                 return False
-            await _first(process.exited, self._stop, seconds=0.1)
+            await first_of(process.exited, self._stop, seconds=0.1)
         if process.exited.is_set():
             self._lost(self._obituary(process))
         return False
@@ -190,11 +149,14 @@ class Agent:
             if silence >= self._settings.hang_timeout:
                 self._lost(f"Triton did not answer for {silence:.0f} s and was killed")
                 return False
+            if model := process.dead_model():
+                self._lost(f"the process of the model '{model}' died")
+                return False
             if silence >= SILENCE and self._pulse.phase is Phase.READY:
                 self._enter(Phase.HUNG, f"Triton does not answer since {silence:.0f} s")
             elif silence < SILENCE and self._pulse.phase is Phase.HUNG:
                 self._enter(Phase.READY)
-            await _first(process.exited, self._stop, seconds=0.25)
+            await first_of(process.exited, self._stop, seconds=0.25)
         if process.exited.is_set():
             self._lost(self._obituary(process))
         return False
@@ -217,17 +179,18 @@ class Agent:
         self._restarts += 1
         self._save()
         log.warning(event("restarting triton", after_seconds=delay, restarts=self._restarts, why=self._pulse.reason))
-        await _first(self._stop, seconds=delay)
+        await first_of(self._stop, seconds=delay)
 
     async def _drain(self) -> None:
         """Maintenance, then wait for the running requests, then stop Triton, then leave Consul."""
         begun = time.monotonic()
         hung = self._pulse.silence(begun) >= SILENCE
         self._enter(Phase.DRAINING)
-        if self._triton and not self._triton.exited.is_set():
+        running = self._triton
+        if running and not running.exited.is_set():
             known = await self._registration.drain()
             settled = begun + (SETTLE if known else 0.0)
-            while not self._hurry.is_set() and not hung and not self._triton.exited.is_set():
+            while not self._hurry.is_set() and not hung and not running.exited.is_set():
                 now = time.monotonic()
                 if now - begun > self._settings.drain_timeout:
                     log.warning(event("requests still run at the end of the drain time-out", load=self._pulse.load))
@@ -235,10 +198,8 @@ class Agent:
                 fresh = self._pulse.answered > settled
                 if now >= settled and fresh and (self._pulse.load is None or self._pulse.load.idle):
                     break
-                await _first(self._hurry, self._triton.exited, seconds=0.1)
-            await self._triton.stop(
-                0 if hung else min(self._settings.exit_timeout, 3.0 if self._hurry.is_set() else 1e9)
-            )
+                await first_of(self._hurry, running.exited, seconds=0.1)
+            await (running.bury() if hung else running.stop(self._settings.exit_timeout, self._hurry))
         left = await self._registration.deregister()
         remove_shared_memory(triton.shared_memory_prefix(self._settings))
         self._triton = None
@@ -322,13 +283,3 @@ class Agent:
                 launch=self._launch.digest,
             ),
         )
-
-
-async def _first(*events: asyncio.Event, seconds: float) -> None:
-    """Returns when one of the events is set, or after `seconds`."""
-    waits = [asyncio.create_task(happened.wait()) for happened in events]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

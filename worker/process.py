@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+STUB = "triton_python_b"
+HURRIED = 1.5
 GRACE = 5.0
 """Seconds that the kernel gets to bury a killed process group."""
 
@@ -25,6 +27,7 @@ class TritonProcess:
         self.pid = process.pid
         self.started: float = process.create_time()
         self._child = child
+        self._models: dict[int, str] = {}
         self.exited: asyncio.Event = asyncio.Event()
         self._pidfd = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
@@ -69,14 +72,36 @@ class TritonProcess:
             return f"was killed by {signal.Signals(-code).name}"
         return f"exited with status {code}"
 
-    async def stop(self, patience: float) -> None:
-        """SIGTERM, `patience` seconds, then SIGKILL for whatever is left of the group."""
-        if patience > 0 and not self.exited.is_set():
+    def note_models(self) -> None:
+        """Remembers the processes of the Python models; call it when every model is loaded."""
+        self._models = {}
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(self.pid).children():
+                if child.name().startswith(STUB):  # the kernel cuts names at 15 characters; a zombie has no arguments
+                    script = next((argument for argument in child.cmdline() if argument.endswith(".py")), "")
+                    self._models[child.pid] = Path(script).parent.parent.name or "a model"
+
+    def dead_model(self) -> str:
+        """A Python model whose process has died, or "".
+
+        Triton 2.51 goes on saying that it is ready then, and fails every request for that model.
+        """
+        for pid, model in self._models.items():
+            try:
+                if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                    return model
+            except psutil.NoSuchProcess:
+                return model
+        return ""
+
+    async def stop(self, patience: float, hurry: asyncio.Event) -> None:
+        """SIGTERM, at most `patience` seconds (HURRIED once `hurry` is set), then SIGKILL for what is left of the group."""
+        if not self.exited.is_set():
             # To the server alone: it ends its stubs in order, after what they are computing.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.exited.wait(), patience)
+            await first_of(self.exited, hurry, seconds=patience)
+            await first_of(self.exited, seconds=HURRIED if hurry.is_set() else 0.0)
         await self.bury()
 
     async def bury(self) -> None:
@@ -98,6 +123,16 @@ class TritonProcess:
             self._child.poll()  # reaps it
         self.close()
         self.exited.set()
+
+
+async def first_of(*events: asyncio.Event, seconds: float) -> None:
+    """Returns when one of the events is set, or after `seconds`."""
+    waits = [asyncio.create_task(happened.wait()) for happened in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> int:  # noqa: S108 - where Triton puts it

@@ -4,6 +4,7 @@ import os
 import signal
 import urllib.request
 
+import psutil
 import pytest
 from real_parts import ConsulServer, WorkerProcess, eventually, get
 
@@ -64,6 +65,14 @@ def test_a_triton_that_hangs_for_good_is_replaced(worker: WorkerProcess, consul:
     eventually(lambda: worker.triton not in {0, before}, 15, "replaced")
     eventually(lambda: consul.passes(NAME), 20, "back")
     assert not processes.alive(before)
+
+
+def test_a_dead_model_process_is_noticed_though_triton_says_ready(worker: WorkerProcess, consul: ConsulServer) -> None:
+    before = worker.triton
+    (stub,) = psutil.Process(before).children()
+    stub.kill()
+    eventually(lambda: worker.triton not in {0, before}, 15, "replaced")
+    eventually(lambda: consul.passes(NAME), 20, "back")
 
 
 def test_registration_is_repaired_when_consul_forgot_it(worker: WorkerProcess, consul: ConsulServer) -> None:
