@@ -1,0 +1,378 @@
+"""A Triton that is only a socket: what the gateway uses of one, with a deterministic engine and scripted faults. For tests.
+
+It speaks HTTP/1.1 on loopback and writes events as Triton 2.51 does. The next id of an answer is a function of all ids
+before it, so that a continuation on another fake gives what the first one would have given.
+"""
+
+import asyncio
+import hashlib
+import socket
+import struct
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+NextId = Callable[[Sequence[int]], int | None]
+"""All ids so far → the next one; None where the answer ends."""
+
+
+def hashed(choices: Sequence[int]) -> NextId:
+    """An answer without an end, each id drawn from `choices` by a hash of all ids before it."""
+
+    def next_id(ids: Sequence[int]) -> int:
+        digest = hashlib.blake2b(array("i", ids).tobytes(), digest_size=8).digest()
+        return choices[int.from_bytes(digest) % len(choices)]
+
+    return next_id
+
+
+def saying(reply: Sequence[int], *, after: int) -> NextId:
+    """The ids of `reply` and then the end; `after` is the id that ends every prompt and is not in the reply."""
+
+    def next_id(ids: Sequence[int]) -> int | None:
+        said = list(reversed(ids)).index(after)
+        return reply[said] if said < len(reply) else None
+
+    return next_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """How one call goes. `*_after` counts the ids sent before it happens; a call of another model than `llm` sends none."""
+
+    status: int = 200
+    """Another status answers with `error` and nothing else."""
+    error: str = ""
+    error_after: int | None = None
+    """An event `{"error": …}` in a stream that began well."""
+    reset_after: int | None = None
+    """The connection breaks."""
+    stall_after: int | None = None
+    """Nothing more comes until `resume()`."""
+    per_segment: int = 1
+    """Ids that leave in one piece, each in an event of its own."""
+    split: bool = False
+    """Every event leaves in two pieces."""
+    raw: bytes | None = None
+    """The body to answer with instead; in a stream, the bytes sent before the first event."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request that came."""
+
+    model: str
+    body: Mapping[str, Any]
+    script: Script
+    sent: int = 0
+    """Ids sent so far."""
+    end: str = ""
+    """"": it runs; `finished`, `refused`, `broken` (by us), `gone` (the client left)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answers:
+    """What the fake's models do, the same on every fake of a fleet."""
+
+    next_id: NextId
+    encode: Callable[[str], Sequence[int]] = lambda text: list(text.encode())
+    """Text of a message → ids."""
+    prompt_end: Sequence[int] = ()
+    """Ids that end every prompt."""
+    passages: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    """What the retrieval finds, best first."""
+
+
+class FakeTriton:
+    """`async with FakeTriton(answers) as triton: …`
+
+    Calls follow the scripts given by `script`, in order, and after those the one of `always`. Everything that came is in
+    `calls`; `until` waits for something to be true.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self.calls: list[Call] = []
+        self.always: dict[str, Script] = {}
+        self.ready = True
+        self.slots = 4
+        self.host, self.port = "127.0.0.1", 0
+        self._scripts: dict[str, deque[Script]] = {}
+        self._resumed = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any]] = {}
+        self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.revive()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
+
+    # What a test does to it
+
+    def script(self, model: str, *scripts: Script) -> None:
+        """The next calls of a model go like this, one after the other."""
+        self._scripts.setdefault(model, deque()).extend(scripts)
+
+    def resume(self) -> None:
+        """What stalls goes on."""
+        self._resumed.set()
+
+    async def kill(self) -> None:
+        """As SIGKILL: every connection breaks, and nobody listens any more."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        tasks = list(self._connections.values())
+        for writer in list(self._connections):
+            self._break(writer)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def revive(self) -> None:
+        """Listen again, at the same port."""
+        self._server = await asyncio.start_server(self._connected, self.host, self.port, limit=2**24)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close_idle(self) -> None:
+        """Break every connection on which no call is running."""
+        busy = {id(call) for call in self.calls if not call.end}
+        assert not busy, "a call is still running"
+        for writer in list(self._connections):
+            self._break(writer)
+
+    def made(self, model: str = "llm") -> list[Call]:
+        """The calls of one model."""
+        return [call for call in self.calls if call.model == model]
+
+    async def until(self, holds: Callable[[], bool], timeout: float = 10.0) -> None:
+        """Wait until something is true that a call can change. Raises TimeoutError."""
+        if holds():
+            return
+        watcher = (holds, asyncio.get_running_loop().create_future())
+        self._watchers.append(watcher)
+        try:
+            async with asyncio.timeout(timeout):
+                await watcher[1]
+        finally:
+            self._watchers.remove(watcher)
+
+    # The server
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[writer] = task
+        # asyncio's own callback complains of a cancelled handler, so it ends like any other.
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            while True:
+                method, path, body = await _read_request(reader)
+                await self._answer(method, path, body, reader, writer)
+        del self._connections[writer]
+        writer.close()
+
+    async def _answer(
+        self, method: str, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if path == "/metrics":
+            await _reply(writer, 200, self._metrics().encode(), "text/plain")
+        elif path == "/v2/health/ready":
+            await _reply(writer, 200 if self.ready else 400, b"")
+        elif method == "POST" and path == "/v2/models/llm/generate_stream":
+            await self._call("llm", body, reader, writer, self._generate)
+        elif method == "POST" and path in ("/v2/models/prompt/infer", "/v2/models/context/infer"):
+            await self._call(path.split("/")[3], body, reader, writer, self._infer)
+        else:
+            await _reply(writer, 404, b'{"error":"no such path"}')
+
+    async def _call(
+        self,
+        model: str,
+        body: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        serve: "Callable[[Call, asyncio.StreamWriter], Any]",
+    ) -> None:
+        scripts = self._scripts.get(model)
+        script = scripts.popleft() if scripts else self.always.get(model, Script())
+        call = Call(model, orjson.loads(body), script)
+        self.calls.append(call)
+        self._tell()
+        work = asyncio.ensure_future(serve(call, writer))
+        left = asyncio.ensure_future(reader.read(1))  # nothing comes while a call runs, except the end
+        try:
+            await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                call.end = "gone"
+            else:
+                await work
+        finally:
+            call.end = call.end or "broken"
+            for task in (work, left):
+                task.cancel()
+            await asyncio.gather(work, left, return_exceptions=True)
+            self._tell()
+        if call.end == "gone":
+            raise EOFError
+
+    async def _generate(self, call: Call, writer: asyncio.StreamWriter) -> None:
+        script, request = call.script, call.body
+        if script.status != 200:
+            await self._refuse(call, writer)
+            return
+        ids: list[int] = list(request["input_ids"])
+        out = _Events(call, writer, self._tell)
+        for count in range(request["request_output_len"] + 1):
+            if count in (script.reset_after, script.stall_after):
+                await out.flush(count)
+            if count == script.reset_after:
+                self._break(writer)
+                raise ConnectionResetError
+            if count == script.stall_after:
+                await self._resumed.wait()
+            if count == script.error_after:
+                out.put({"error": script.error})
+                break
+            following = self.answers.next_id(ids) if count < request["request_output_len"] else None
+            if following is None:
+                break
+            ids.append(following)
+            who = {"id": request["id"], "model_name": "llm", "model_version": "1"}
+            out.put({**who, "output_ids": following, "sequence_length": 1})
+            if (count + 1) % script.per_segment == 0:
+                await out.flush(count + 1)
+        call.end = "finished"
+        await out.flush(len(ids) - len(request["input_ids"]), end=True)
+
+    async def _infer(self, call: Call, writer: asyncio.StreamWriter) -> None:
+        script = call.script
+        if script.reset_after is not None:
+            self._break(writer)
+            raise ConnectionResetError
+        if script.stall_after is not None:
+            await self._resumed.wait()
+        if script.status != 200:
+            await self._refuse(call, writer)
+            return
+        if script.raw is not None:
+            body, status = script.raw, 200
+        else:
+            status, answer = self._prompt(call)
+            body = orjson.dumps(answer)
+        call.end = "finished"
+        await _reply(writer, status, body)
+
+    def _prompt(self, call: Call) -> tuple[int, dict[str, Any]]:
+        inputs = {}
+        for tensor in call.body["inputs"]:
+            if tensor["shape"] != [1, 1]:
+                return 400, {"error": f"unexpected shape for input '{tensor['name']}' for model '{call.model}'"}
+            inputs[tensor["name"]] = tensor["data"][0]
+        used: list[Mapping[str, Any]] = []
+        if call.model == "context":
+            found = [p for p in self.answers.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
+            used = [{**passage, "n": n} for n, passage in enumerate(found, 1)]
+        texts = [passage["text"] for passage in used] + [m["content"] for m in orjson.loads(inputs["messages"])]
+        ids = [i for text in texts for i in self.answers.encode(text)] + list(self.answers.prompt_end)
+        if len(ids) > inputs["max_prompt_tokens"]:
+            words = f"{len(ids)} tokens, there is room for {inputs['max_prompt_tokens']}"
+            return 400, {"error": f"prompt: too long: {words}"}
+        outputs = [
+            {"name": "input_ids", "datatype": "INT32", "shape": [1, len(ids)], "data": ids},
+            {"name": "used", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(used).decode()]},
+        ]
+        return 200, {"id": call.body["id"], "model_name": call.model, "model_version": "1", "outputs": outputs}
+
+    async def _refuse(self, call: Call, writer: asyncio.StreamWriter) -> None:
+        call.end = "refused"
+        await _reply(writer, call.script.status, orjson.dumps({"error": call.script.error}))
+
+    def _metrics(self) -> str:
+        running = sum(1 for call in self.calls if call.model == "llm" and not call.end)
+        counts = {"waiting": 0, "active": running, "scheduled": running, "max": self.slots}
+        name = "nv_trt_llm_request_metrics"
+        lines = [f'{name}{{model="llm",request_type="{kind}",version="1"}} {n}' for kind, n in counts.items()]
+        return "\n".join([f"# TYPE {name} gauge", *lines, ""])
+
+    def _break(self, writer: asyncio.StreamWriter) -> None:
+        """Reset a connection."""
+        raw: socket.socket | None = writer.get_extra_info("socket")
+        if raw is not None:
+            with suppress(OSError):  # it may be closed already
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    def _tell(self) -> None:
+        for holds, future in self._watchers:
+            if not future.done() and holds():
+                future.set_result(None)
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
+    """Method, path, body. Raises EOFError where the client left."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    request, *headers = head.split("\r\n")
+    method, path, _ = request.split(" ", 2)
+    length = next((h.partition(":")[2] for h in headers if h.lower().startswith("content-length:")), "0")
+    return method, path, await reader.readexactly(int(length))
+
+
+async def _reply(writer: asyncio.StreamWriter, status: int, body: bytes, kind: str = "application/json") -> None:
+    head = f"HTTP/1.1 {status} {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    await _write(writer, head.encode() + body)
+
+
+class _Events:
+    """The events of one stream. As with Triton, no header leaves before the first of them."""
+
+    HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def __init__(self, call: Call, writer: asyncio.StreamWriter, tell: Callable[[], None]) -> None:
+        self._call = call
+        self._writer = writer
+        self._tell = tell
+        self._begun = False
+        self._waiting = [] if call.script.raw is None else [call.script.raw]
+
+    def put(self, message: Mapping[str, Any]) -> None:
+        """An event for the next piece."""
+        self._waiting.append(b"data: " + orjson.dumps(message) + b"\n\n")
+
+    async def flush(self, count: int, *, end: bool = False) -> None:
+        """Send what waits; `count` ids have left then."""
+        data = b"".join(map(_chunk, self._waiting)) + (b"0\r\n\r\n" if end else b"")
+        self._waiting = []
+        if data and not self._begun:
+            self._begun = True
+            data = self.HEAD + data
+        await _write(self._writer, data, split=self._call.script.split)
+        self._call.sent = count
+        self._tell()
+
+
+def _chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes, *, split: bool = False) -> None:
+    """Each piece leaves by itself: the loop looks at the sockets between two of them."""
+    for piece in _halves(data) if split else (data,):
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+def _halves(data: bytes) -> Iterable[bytes]:
+    middle = len(data) // 2
+    return data[:middle], data[middle:]

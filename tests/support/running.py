@@ -1,0 +1,386 @@
+"""The real gateway behind a real socket, over Tritons that are fake: what component and contract tests stand on.
+
+Only discovery is replaced (membership is set by hand), and uvicorn's `Server`, whose waits would cost each test a tenth of a second: its
+protocol serves directly.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+import uvicorn
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from uvicorn.server import ServerState
+
+from gateway.app import Gateway, create_app
+from gateway.config import Settings
+from gateway.fleet.view import Instance, Member
+from gateway.knowledge.manifest import Entry, Manifest
+from gateway.triton.fake import Answers, FakeTriton, NextId, hashed, saying
+from tokens.table import TokenTable
+
+MODEL = "tiny"
+START, END = "<|im_start|>", "<|im_end|>"
+CORPUS = (
+    "The quick brown fox jumps over the lazy dog while the kettle sings in the kitchen.",
+    "Naïve café owners serve crème brûlée; 東京の天気は晴れです。 Ночь, улица, фонарь, аптека.",
+    "Stop here. Returns are accepted within thirty days of the purchase, with the receipt.",
+)
+PASSAGES = (
+    {"id": "a:0", "file_id": "a", "filename": "returns.md", "index": 0, "text": "Thirty days.", "score": 0.9, "page": 0},
+    {"id": "b:3", "file_id": "b", "filename": "prices.pdf", "index": 3, "text": "Nine euros.", "score": 0.6, "page": 7},
+    {"id": "c:1", "file_id": "c", "filename": "other.md", "index": 1, "text": "Nothing of it.", "score": 0.1, "page": 0},
+)
+
+
+def make_tokenizer(folder: Path) -> Path:
+    """A byte-level BPE of some hundred tokens, as TokenTable reads it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = [AddedToken(name, special=True) for name in (START, END)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@dataclass
+class Reply:
+    """A whole response."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+    @cached_property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.raw)
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return str(self.json["choices"][0]["message"]["content"])
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object; it must have OpenAI's shape."""
+        error = self.json["error"]
+        assert error.keys() == {"message", "type", "param", "code"}, error
+        assert isinstance(error["message"], str)
+        assert error["message"]
+        return dict(error)
+
+
+@dataclass
+class Events:
+    """A streamed response as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: list[dict[str, Any]] = field(default_factory=list)
+    done: bool = False
+
+    def add(self, event: bytes) -> None:
+        """One event without its blank line."""
+        assert not self.done, "something came after [DONE]"
+        assert event.startswith(b"data: "), event
+        data = event.removeprefix(b"data: ")
+        if data == b"[DONE]":
+            self.done = True
+        else:
+            self.chunks.append(json.loads(data))
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """The choices of all chunks that have one."""
+        return [chunk["choices"][0] for chunk in self.chunks if chunk.get("choices")]
+
+    @property
+    def text(self) -> str:
+        """All content, joined."""
+        return "".join(choice["delta"].get("content") or "" for choice in self.choices)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Of the last chunk with a choice."""
+        return self.choices[-1]["finish_reason"]
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The error event, if one came."""
+        return next((chunk["error"] for chunk in self.chunks if "error" in chunk), None)
+
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """The migration trail."""
+        return next(chunk["ragfleet"]["attempts"] for chunk in self.chunks if "ragfleet" in chunk)
+
+
+class Stream:
+    """A response that is being read."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.events = Events(response.status, response.headers)
+        self._response = response
+        self._tail = b""
+
+    async def text(self, least: int = 1) -> str:
+        """Read until the answer has so many characters."""
+        while len(self.events.text) < least:
+            assert await self._more(), "the stream ended early"
+        return self.events.text
+
+    async def first(self) -> dict[str, Any]:
+        """The first chunk."""
+        while not self.events.chunks:
+            assert await self._more(), "the stream ended early"
+        return self.events.chunks[0]
+
+    async def rest(self) -> Events:
+        """Read to the end."""
+        while await self._more():
+            pass
+        assert not self._tail, self._tail
+        return self.events
+
+    def leave(self) -> None:
+        """Close the connection, as a client does that loses interest."""
+        self._response.close()
+
+    async def _more(self) -> bool:
+        data = await self._response.content.readany()
+        *events, self._tail = (self._tail + data).split(b"\n\n")
+        for event in events:
+            self.events.add(event)
+        return bool(data)
+
+
+class Nobody:
+    """Discovery that finds nothing new."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.Event().wait()
+
+
+class Fleet:
+    """Some fake Tritons, and a gateway over them. `async with Fleet(...) as fleet`.
+
+    On leaving it sees to it that nothing is held any more: no permit, no place, no stream, no call.
+    """
+
+    def __init__(self, settings: Settings, *, instances: int = 2, slots: int = 4, max_context: int = 512) -> None:
+        self.settings = settings
+        self.table = TokenTable.load(settings.tokenizer_dir)
+        self.start = self.table.controls[START].id
+        self.end = self.table.controls[END].id
+        self.plain = [
+            i for i, text in enumerate(self.table.text_of) if text and text.isprintable() and i not in self.table.special_ids
+        ]
+        """Ids that are printable text by themselves."""
+        self.answers = Answers(
+            next_id=hashed(self.plain), encode=self.table.encode, prompt_end=(self.start,), passages=PASSAGES
+        )
+        self.tritons = [FakeTriton(self.answers) for _ in range(instances)]
+        self.gateway = Gateway(settings)
+        self.gateway.discovery = Nobody()
+        self._slots = slots
+        self._max_context = max_context
+        self._stack = AsyncExitStack()
+        self._state = ServerState()
+
+    async def __aenter__(self) -> Self:
+        try:
+            for triton in self.tritons:
+                await self._stack.enter_async_context(triton)
+            self.members()
+            app = create_app(self.gateway)
+            await self._stack.enter_async_context(app.router.lifespan_context(app))
+            self.url = await self._stack.enter_async_context(_serve(app, self._state))
+            self.http = await self._stack.enter_async_context(aiohttp.ClientSession(self.url))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                await self.settled()
+        finally:
+            await self._stack.aclose()
+
+    # The fleet
+
+    def says(self, reply: str | Sequence[int]) -> None:
+        """From now on every answer is this one."""
+        ids = self.table.encode(reply) if isinstance(reply, str) else reply
+        self.follows(saying(ids, after=self.start))
+
+    def follows(self, next_id: NextId) -> None:
+        """From now on every answer goes like this."""
+        self.answers.next_id = next_id
+
+    def name(self, triton: FakeTriton) -> str:
+        """The name of an instance."""
+        return f"triton-{self.tritons.index(triton)}"
+
+    def members(self, *, out: Sequence[FakeTriton] = (), **changes: Any) -> None:
+        """Set the membership: all Tritons but those in `out`, with `changes` to each Member."""
+        self.gateway.store.set_members([self.member(t, **changes) for t in self.tritons if t not in out])
+
+    def member(self, triton: FakeTriton, *, metrics_port: int = 0, **changes: Any) -> Member:
+        """One Triton as Consul would tell of it; without a metrics port nobody scrapes it."""
+        instance = Instance(
+            self.name(triton),
+            triton.host,
+            triton.port,
+            grpc_port=0,
+            metrics_port=metrics_port,
+            model=MODEL,
+            slots=self._slots,
+            max_context=self._max_context,
+        )
+        return replace(Member(instance), **changes)
+
+    def change(self, triton: FakeTriton, **changes: Any) -> None:
+        """One member changes."""
+        members = {t: self.member(t) for t in self.tritons} | {triton: self.member(triton, **changes)}
+        self.gateway.store.set_members(members.values())
+
+    def learn(self, *stores: str) -> None:
+        """Knowledge stores come into being."""
+        manifest = Manifest(self.settings.home / "knowledge.db")
+        for store in stores:
+            manifest.put(store, Entry("a", "returns.md", "0", 1))
+
+    def calls(self, model: str = "llm") -> list[Any]:
+        """The calls of one model on all Tritons."""
+        return [call for triton in self.tritons for call in triton.made(model)]
+
+    def at_work(self) -> FakeTriton:
+        """The Triton that has the last running stream."""
+        return next(t for t in self.tritons if any(not call.end for call in t.made()))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something is true that a call on any Triton can change."""
+        waits = [asyncio.ensure_future(triton.until(holds)) for triton in self.tritons]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Wait until every request is over, and see that nothing is held."""
+        if self._state.tasks:
+            _, running = await asyncio.wait(self._state.tasks, timeout=10)
+            assert not running, "a request never ended"
+        gateway = self.gateway
+        await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
+        assert gateway.admission.held == 0
+        assert gateway.admission.waiting == 0
+        for triton in self.tritons:
+            name = self.name(triton)
+            assert gateway.placer.in_flight(name) == 0
+            account = gateway.placer.account(name)
+            assert account is None or account.context_calls == 0
+        assert gateway.engines.running() == {}
+        assert not gateway.streams._live
+
+    # The client
+
+    async def post(self, body: Any, *, path: str = "/v1/chat/completions", headers: Mapping[str, str] = {}) -> Reply:  # noqa: B006
+        """POST JSON, or bytes as they are."""
+        data = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else orjson.dumps(body)
+        async with self.http.post(path, data=data, headers=headers) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+    async def get(self, path: str, *, headers: Mapping[str, str] = {}) -> Reply:  # noqa: B006
+        """GET."""
+        async with self.http.get(path, headers=headers) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+    async def chat(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> Reply:  # noqa: B006
+        """A whole answer."""
+        return await self.post(ask(content, **fields), headers=headers)
+
+    @asynccontextmanager
+    async def open(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> AsyncIterator[Stream]:  # noqa: B006
+        """A streamed answer, to read piece by piece."""
+        body = orjson.dumps(ask(content, **{"stream": True, **fields}))
+        async with self.http.post("/v1/chat/completions", data=body, headers=headers) as response:
+            yield Stream(response)
+
+    async def stream(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> Events:  # noqa: B006
+        """A streamed answer, read to its end."""
+        async with self.open(content, headers=headers, **fields) as stream:
+            return await stream.rest()
+
+
+def ask(content: str = "Hello?", **fields: Any) -> dict[str, Any]:
+    """A greedy request of 16 tokens, with `fields` on top."""
+    return {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": content}],
+        "temperature": 0,
+        "max_tokens": 16,
+        **fields,
+    }
+
+
+def settings_for(home: Path, tokenizer_dir: Path, **changes: Any) -> Settings:
+    """Settings with short deadlines; a test that waits for one shortens it further."""
+    short: dict[str, Any] = {
+        "home": home,
+        "tokenizer_dir": tokenizer_dir,
+        "gather_s": 0.0,
+        "connect_deadline_s": 2.0,
+        "context_deadline_s": 5.0,
+        "first_token_deadline_s": 10.0,
+        "token_deadline_s": 10.0,
+        "admission_deadline_s": 0.2,
+        "scrape_period_s": 0.05,
+    }
+    return Settings(**(short | changes))
+
+
+@asynccontextmanager
+async def _serve(app: Any, state: ServerState) -> AsyncIterator[str]:
+    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
+        "127.0.0.1",
+        0,
+    )
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        for task in list(state.tasks):
+            task.cancel()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
