@@ -128,8 +128,8 @@ class Generation:
             if "seed" in sampling:
                 sampling["seed"] = (sampling["seed"] + done) % 2**64
         request = GenerateRequest(
-            # A fresh id for each attempt: a late token of an earlier one can never be taken for ours.
-            id=f"{self._job.request_id}/{len(self.trail)}",
+            # A fresh id for each attempt. The client's own may be in use already, and an engine ends by id.
+            id=f"{self._job.request_id}/{random.getrandbits(48):012x}",
             input_ids=[*self._input_ids, *self.journal] if done else self._input_ids,
             request_output_len=self._max_tokens - done,
             sampling=sampling,

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from running import Fleet, make_tokenizer, settings_for  # noqa: E402
+from running import Fleet, make_tokenizer, settings_for
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The real gateway behind a real socket, over Tritons that are fake: what component and contract tests stand on.
 
-Only discovery is replaced (membership is set by hand), and uvicorn's `Server`, whose waits would cost each test a tenth of a second: its
-protocol serves directly.
+Only discovery is replaced (membership is set by hand), and uvicorn's `Server`, whose waits would cost each test a tenth
+of a second: its protocol serves directly.
 """
 
 import asyncio
@@ -35,9 +35,25 @@ CORPUS = (
     "Stop here. Returns are accepted within thirty days of the purchase, with the receipt.",
 )
 PASSAGES = (
-    {"id": "a:0", "file_id": "a", "filename": "returns.md", "index": 0, "text": "Thirty days.", "score": 0.9, "page": 0},
+    {
+        "id": "a:0",
+        "file_id": "a",
+        "filename": "returns.md",
+        "index": 0,
+        "text": "Thirty days.",
+        "score": 0.9,
+        "page": 0,
+    },
     {"id": "b:3", "file_id": "b", "filename": "prices.pdf", "index": 3, "text": "Nine euros.", "score": 0.6, "page": 7},
-    {"id": "c:1", "file_id": "c", "filename": "other.md", "index": 1, "text": "Nothing of it.", "score": 0.1, "page": 0},
+    {
+        "id": "c:1",
+        "file_id": "c",
+        "filename": "other.md",
+        "index": 1,
+        "text": "Nothing of it.",
+        "score": 0.1,
+        "page": 0,
+    },
 )
 
 
@@ -191,7 +207,9 @@ class Fleet:
         self.start = self.table.controls[START].id
         self.end = self.table.controls[END].id
         self.plain = [
-            i for i, text in enumerate(self.table.text_of) if text and text.isprintable() and i not in self.table.special_ids
+            i
+            for i, text in enumerate(self.table.text_of)
+            if text and text.isprintable() and i not in self.table.special_ids
         ]
         """Ids that are printable text by themselves."""
         self.answers = Answers(
@@ -310,29 +328,31 @@ class Fleet:
 
     # The client
 
-    async def post(self, body: Any, *, path: str = "/v1/chat/completions", headers: Mapping[str, str] = {}) -> Reply:  # noqa: B006
+    async def post(self, body: Any, *, path: str = "/v1/chat/completions", headers: Mapping[str, str] = {}) -> Reply:
         """POST JSON, or bytes as they are."""
         data = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else orjson.dumps(body)
         async with self.http.post(path, data=data, headers=headers) as response:
             return Reply(response.status, response.headers, await response.read())
 
-    async def get(self, path: str, *, headers: Mapping[str, str] = {}) -> Reply:  # noqa: B006
+    async def get(self, path: str, *, headers: Mapping[str, str] = {}) -> Reply:
         """GET."""
         async with self.http.get(path, headers=headers) as response:
             return Reply(response.status, response.headers, await response.read())
 
-    async def chat(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> Reply:  # noqa: B006
+    async def chat(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> Reply:
         """A whole answer."""
         return await self.post(ask(content, **fields), headers=headers)
 
     @asynccontextmanager
-    async def open(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> AsyncIterator[Stream]:  # noqa: B006
+    async def open(
+        self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any
+    ) -> AsyncIterator[Stream]:
         """A streamed answer, to read piece by piece."""
         body = orjson.dumps(ask(content, **{"stream": True, **fields}))
         async with self.http.post("/v1/chat/completions", data=body, headers=headers) as response:
             yield Stream(response)
 
-    async def stream(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> Events:  # noqa: B006
+    async def stream(self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any) -> Events:
         """A streamed answer, read to its end."""
         async with self.open(content, headers=headers, **fields) as stream:
             return await stream.rest()
