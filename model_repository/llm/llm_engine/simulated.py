@@ -1,0 +1,192 @@
+"""The simulated flavour: the batcher of `scheduler` in real time, with faults on demand.
+
+It is greedy by nature: seed, temperature, top_k, top_p and the penalties are accepted and do not change a token. Length,
+min_tokens, end_id, stop words and forbidden tokens are honoured. It has no end token of its own: without `end_id` every
+answer has its full length.
+"""
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llm_engine.engine import Sink, Stats
+from llm_engine.errors import EngineFailed, QueueFull
+from llm_engine.faults import FaultFile, Faults
+from llm_engine.request import Request
+from llm_engine.scheduler import BatchScheduler, Emission, Spec, Work
+
+STALL_LOOK_S = 0.05
+"""How often a stalled engine looks whether it still is."""
+LATE_S = 0.25
+"""Being later than this the engine begins anew instead of catching up."""
+JOIN_S = 2.0
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """One thing to tell a sink, in its turn."""
+
+    sink: Sink
+    emission: Emission | None
+    """None: the end of a cancelled request."""
+    faults: Faults
+
+
+class SimulatedEngine:
+    """One driver thread steps the batcher; a few sender threads take the tokens to the sinks.
+
+    Sending a token through Triton's Python backend is a round trip of some 0.2 ms between two processes, nearly all of
+    it waiting: several senders overlap it, one for each stream so that its tokens keep their order.
+    """
+
+    gives_log_probs = False
+
+    def __init__(
+        self,
+        spec: Spec,
+        faults: FaultFile | None = None,
+        *,
+        senders: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+        die: Callable[[bool], None] | None = None,
+        log: Callable[[str], None] = print,
+    ) -> None:
+        self.vocab_size = spec.vocab_size
+        self.max_context = spec.max_context
+        self._scheduler = BatchScheduler(spec)
+        self._faults = faults or FaultFile(None)
+        self._clock = clock
+        self._die = die or end_process
+        self._log = log
+        self._wake = threading.Condition()
+        self._closed = threading.Event()
+        self._sinks: dict[int, Sink] = {}
+        self._queues: list[queue.SimpleQueue[Sequence[_Delivery]]] = [queue.SimpleQueue() for _ in range(senders)]
+        self._threads = [threading.Thread(target=self._drive, name="simulated-driver", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._send, args=(box,), name="simulated-sender", daemon=True)
+            for box in self._queues
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, key: int, request: Request, sink: Sink) -> None:
+        """See Engine."""
+        work = Work(
+            prompt=request.input_ids,
+            max_tokens=request.max_tokens,
+            min_tokens=request.min_tokens,
+            end_ids=frozenset() if request.end_id in (None, -1) else frozenset({request.end_id or 0}),
+            stop_words=request.stop_words,
+            bad_tokens=request.bad_tokens,
+        )
+        with self._wake:
+            if self._closed.is_set():
+                raise EngineFailed("it is shutting down")
+            if self._faults.current(self._clock()).reject:
+                raise QueueFull("told to reject requests")
+            self._scheduler.submit(key, work)
+            self._sinks[key] = sink
+            self._wake.notify()
+
+    def cancel(self, key: int) -> None:
+        """See Engine."""
+        with self._wake:
+            if self._scheduler.cancel(key):
+                self._box(key).put([_Delivery(self._sinks.pop(key), None, Faults())])
+
+    def stats(self) -> Stats:
+        """See Engine."""
+        with self._wake:
+            return self._scheduler.stats()
+
+    def close(self) -> None:
+        """See Engine. Streams that still run fail."""
+        with self._wake:
+            self._closed.set()
+            self._wake.notify()
+            left, self._sinks = self._sinks, {}
+        for sink in left.values():
+            sink.fail(str(EngineFailed("it is shutting down")))
+        for box in self._queues:
+            box.put([])
+        for thread in self._threads:
+            thread.join(JOIN_S)
+
+    def _box(self, key: int) -> "queue.SimpleQueue[Sequence[_Delivery]]":
+        return self._queues[key % len(self._queues)]
+
+    def _drive(self) -> None:
+        start = self._clock()
+        while not self._closed.is_set():
+            try:
+                start = self._iterate(start)
+            except Exception as error:  # noqa: BLE001 - the driver is all that moves the streams: it goes on
+                self._log(f"llm: the simulated engine stumbled: {error!r}")
+                self._closed.wait(STALL_LOOK_S)
+                start = self._clock()
+
+    def _iterate(self, start: float) -> float:
+        """One iteration, begun at `start`, or a wait for something to do; when the next one begins."""
+        with self._wake:
+            faults = self._faults.current(self._clock())
+            due = None if faults.stall else self._scheduler.begin(start)
+            if due is None:
+                self._wake.wait(STALL_LOOK_S if faults.stall else None)
+                return self._clock()
+        due = start + (due - start) * faults.slow
+        self._closed.wait(max(0.0, due - self._clock()))
+        with self._wake:
+            if self._closed.is_set():
+                return due
+            self._deliver(self._scheduler.complete(), faults)
+        # What the sending takes comes off the next iteration, so that the pace is kept.
+        now = self._clock()
+        return due if now - due < LATE_S else now
+
+    def _deliver(self, emissions: Sequence[Emission], faults: Faults) -> None:
+        batches: dict[int, list[_Delivery]] = {}
+        for emission in emissions:
+            key = emission.key
+            assert isinstance(key, int)
+            sink = self._sinks[key]
+            fails = faults.error_at_token and emission.produced == faults.error_at_token
+            if emission.finish or fails:
+                del self._sinks[key]
+            if fails:
+                self._scheduler.cancel(key)
+            batches.setdefault(key % len(self._queues), []).append(_Delivery(sink, emission, faults))
+        for index, batch in batches.items():
+            self._queues[index].put(batch)
+
+    def _send(self, box: "queue.SimpleQueue[Sequence[_Delivery]]") -> None:
+        while batch := box.get():
+            for delivery in batch:
+                try:
+                    self._tell(delivery)
+                except Exception as error:  # noqa: BLE001 - one broken stream must not end the others'
+                    self._log(f"llm: a token could not be sent: {error!r}")
+
+    def _tell(self, delivery: _Delivery) -> None:
+        sink, emission, faults = delivery.sink, delivery.emission, delivery.faults
+        if emission is None or emission.token is None:
+            sink.end()
+            return
+        fails = faults.error_at_token and emission.produced == faults.error_at_token
+        sink.token(emission.token, last=emission.finish is not None and not fails)
+        if fails:
+            sink.fail(str(EngineFailed(f"told to fail at token {emission.produced}")))
+        for token, whole_server in ((faults.die_at_token, True), (faults.crash_at_token, False)):
+            if token and emission.produced == token:
+                self._die(whole_server)
+
+
+def end_process(whole_server: bool) -> None:
+    """End this process without a word, and before it the Triton that started it."""
+    if whole_server:
+        os.kill(os.getppid(), signal.SIGKILL)
+    os._exit(1)
