@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+NORMAL_WITHOUT_GPU = re.compile("CudaDriverHelper|CUDA driver version is insufficient")
 STUB = "triton_python_b"
 HURRIED = 1.5
 GRACE = 5.0
@@ -156,7 +157,7 @@ def last_error(log: Path, tail_bytes: int = 16_384) -> str:
     for line in reversed(lines):
         if line.startswith("error:"):
             return line.removeprefix("error:").strip()[:300]
-        # 2026-01-31T12:00:00Z E 42 model_lifecycle.cc:654] "failed to load …"; the driver's is normal without a GPU
-        if re.match(r"\S+ E \d+ ", line) and "CudaDriverHelper" not in line:
+        # 2026-01-31T12:00:00Z E 42 model_lifecycle.cc:654] "failed to load …"; without a GPU some are normal
+        if re.match(r"\S+ E \d+ ", line) and not NORMAL_WITHOUT_GPU.search(line):
             return line.partition("] ")[2].strip('"')[:300]
     return ""
