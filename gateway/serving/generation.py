@@ -64,6 +64,7 @@ class Generation:
         self._metrics = metrics
         self._placed: Placed | None = None
         self._stream: TokenStream | None = None
+        self._request: GenerateRequest | None = None
         self._failed: set[str] = set()
         self._deaths = 0
         self._journal_at_dispatch = 0
@@ -85,7 +86,9 @@ class Generation:
                 assert self._stream is not None
                 ids = await self._stream.next()
             except InstanceError as error:
-                await self._lost(error)
+                lost = await self._resend() if error.cause is Cause.STALE else error
+                if lost is not None:
+                    await self._lost(lost)
                 continue
             except RequestRefused as refused:
                 self.close()
@@ -127,7 +130,7 @@ class Generation:
             sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
             if "seed" in sampling:
                 sampling["seed"] = (sampling["seed"] + done) % 2**64
-        request = GenerateRequest(
+        self._request = GenerateRequest(
             # A fresh id for each attempt. The client's own may be in use already, and an engine ends by id.
             id=f"{self._job.request_id}/{random.getrandbits(48):012x}",
             input_ids=[*self._input_ids, *self.journal] if done else self._input_ids,
@@ -135,8 +138,26 @@ class Generation:
             sampling=sampling,
         )
         self._metrics.placements.labels(placed.instance.name).inc()
-        self._stream = await self._streams.open(placed.instance.address, placed.instance.http_port, request)
-        self._engines.watch(placed.instance.name, self._stream)
+        await self._open(placed)
+
+    async def _open(self, placed: Placed, *, fresh: bool = False) -> None:
+        assert self._request is not None
+        instance = placed.instance
+        self._stream = await self._streams.open(instance.address, instance.http_port, self._request, fresh=fresh)
+        self._engines.watch(instance.name, self._stream)
+
+    async def _resend(self) -> InstanceError | None:
+        """The kept connection broke before a word came back: ask the same instance again, on a new one.
+
+        When nobody is there any more it was no old connection but a death, under this very request perhaps: RESET.
+        """
+        assert self._placed is not None
+        self._close_stream()
+        try:
+            await self._open(self._placed, fresh=True)
+        except InstanceError as error:
+            return InstanceError(Cause.RESET, str(error))
+        return None
 
     async def _place(self) -> Placed:
         """An instance for the next attempt. A begun answer waits for one; a new one is refused at once."""
@@ -169,8 +190,6 @@ class Generation:
         self._placed.failed(error)
         self._end_attempt(error.cause)
         self._check_deadline()
-        if error.cause is Cause.STALE:
-            return
         self._failed.add(name)
         if self.journal:
             self._metrics.migrations.labels(error.cause).inc()
@@ -186,7 +205,7 @@ class Generation:
                 f"The request was stopped because {self._deaths} instances died under it. {self._story()}",
                 code="poison_request",
             )
-        failures = sum(1 for a in self.trail if a.cause not in (Cause.STALE, Cause.DRAIN))
+        failures = sum(1 for a in self.trail if a.cause != Cause.DRAIN)
         if failures >= self._settings.attempts and progress == 0:
             if error.cause is Cause.BUSY:
                 raise Overloaded("Every engine's queue is full.", retry_after_s=1, status=503)

@@ -112,9 +112,9 @@ class Pool:
         self._idle_s = idle_s
         self._idle_per_host = idle_per_host
 
-    async def take(self, host: str, port: int) -> tuple[Connection, bool]:
-        """A connection and whether it was used before. Raises InstanceError(CONNECT) within the deadline."""
-        idle = self._idle.get((host, port))
+    async def take(self, host: str, port: int, *, fresh: bool = False) -> tuple[Connection, bool]:
+        """A connection, new if `fresh`, and whether it was used before. Raises InstanceError(CONNECT) within the deadline."""
+        idle = [] if fresh else self._idle.get((host, port))
         while idle:
             connection = idle.pop()
             if not connection.closed and time.monotonic() - connection.idle_since < self._idle_s:

@@ -87,13 +87,19 @@ class Answers:
     """Ids that end every prompt."""
     passages: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     """What the retrieval finds, best first."""
+    scripts: dict[str, deque[Script]] = field(default_factory=dict)
+    """Scripts by model, for whichever fake is asked next."""
+
+    def script(self, model: str, *scripts: Script) -> None:
+        """The next calls of a model, on whatever fake, go like this, one after the other."""
+        self.scripts.setdefault(model, deque()).extend(scripts)
 
 
 class FakeTriton:
     """`async with FakeTriton(answers) as triton: …`
 
-    Calls follow the scripts given by `script`, in order, and after those the one of `always`. Everything that came is in
-    `calls`; `until` waits for something to be true.
+    A call goes by the next of its fleet's scripts (`Answers.script`), without one as `always` says. Everything that came is
+    in `calls`; `until` waits for something to be true.
     """
 
     def __init__(self, answers: Answers) -> None:
@@ -103,7 +109,6 @@ class FakeTriton:
         self.ready = True
         self.slots = 4
         self.host, self.port = "127.0.0.1", 0
-        self._scripts: dict[str, deque[Script]] = {}
         self._resumed = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any]] = {}
@@ -119,10 +124,6 @@ class FakeTriton:
         await self.kill()
 
     # What a test does to it
-
-    def script(self, model: str, *scripts: Script) -> None:
-        """The next calls of a model go like this, one after the other."""
-        self._scripts.setdefault(model, deque()).extend(scripts)
 
     def resume(self) -> None:
         """What stalls goes on."""
@@ -144,13 +145,6 @@ class FakeTriton:
         """Listen again, at the same port."""
         self._server = await asyncio.start_server(self._connected, self.host, self.port, limit=2**24)
         self.port = self._server.sockets[0].getsockname()[1]
-
-    def close_idle(self) -> None:
-        """Break every connection on which no call is running."""
-        busy = {id(call) for call in self.calls if not call.end}
-        assert not busy, "a call is still running"
-        for writer in list(self._connections):
-            self._break(writer)
 
     def made(self, model: str = "llm") -> list[Call]:
         """The calls of one model."""
@@ -204,7 +198,7 @@ class FakeTriton:
         writer: asyncio.StreamWriter,
         serve: "Callable[[Call, asyncio.StreamWriter], Any]",
     ) -> None:
-        scripts = self._scripts.get(model)
+        scripts = self.answers.scripts.get(model)
         script = scripts.popleft() if scripts else self.always.get(model, Script())
         call = Call(model, orjson.loads(body), script)
         self.calls.append(call)

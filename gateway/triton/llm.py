@@ -228,9 +228,9 @@ class Streams:
         self._live: set[TokenStream] = set()
         self._gathering = Gathering(gather_s)
 
-    async def open(self, host: str, port: int, request: GenerateRequest) -> TokenStream:
-        """Send the request. A kept connection that turns out dead is noticed at the first `next()`, as STALE."""
-        connection, kept = await self._pool.take(host, port)
+    async def open(self, host: str, port: int, request: GenerateRequest, *, fresh: bool = False) -> TokenStream:
+        """Send the request, over a new connection if `fresh`. A kept one that turns out dead shows at `next()`, as STALE."""
+        connection, kept = await self._pool.take(host, port, fresh=fresh)
         stream = TokenStream(
             deadline=time.monotonic() + self._first_s,
             patience_s=self._token_s,
