@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pypdf
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
@@ -144,6 +144,7 @@ def test_a_film_is_not_even_read(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.md", "a.txt", "a.html", "a.pdf"]))
+@settings(deadline=None)  # the machine may be busy
 def test_random_bytes_give_text_or_a_document_error(content: bytes, name: str) -> None:
     try:
         document = convert_bytes(name, content)
