@@ -16,15 +16,15 @@ from gateway.config import Settings
 from gateway.errors import (
     BadRequest,
     ContextLengthExceeded,
-    GenerationFailed,
     KnowledgeUnavailable,
     NotFound,
     RagfleetError,
+    Unavailable,
 )
 from gateway.metrics import Metrics
-from gateway.serving.engines import Engines
+from gateway.serving.engines import Engines, exhausted
 from gateway.triton.connection import Pool
-from gateway.triton.errors import InstanceError, RequestRefused
+from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.infer import Tensor, boolean, fp32, infer, int32, text
 
 
@@ -79,48 +79,51 @@ class ContextBuilder:
         name = "prompt" if retrieval is None else "context"
         started = time.monotonic()
         try:
-            outputs = await self._call(name, inputs, request_id)
+            context = await self._call(name, inputs, request_id)
         except RequestRefused as refused:
             raise _translate(refused, retrieval) from refused
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)
-        return Context(input_ids=outputs["input_ids"], sources=orjson.loads(outputs["used"][0]))
+        return context
 
-    async def _call(self, name: str, inputs: Mapping[str, Tensor], request_id: str) -> dict[str, list[Any]]:
+    async def _call(self, name: str, inputs: Mapping[str, Tensor], request_id: str) -> Context:
         """Attempts on distinct instances, one after the other, each hedged by the next when it is slow."""
         tried: set[str] = set()
-        running: dict[asyncio.Task[dict[str, list[Any]]], int] = {}
-        last: InstanceError | None = None
+        running: dict[asyncio.Task[Context], bool] = {}
+        hedged = False
+        last: InstanceError | Unavailable | None = None
         try:
             for attempt in range(self._settings.attempts):
                 task = asyncio.create_task(self._once(name, inputs, request_id, tried))
-                running[task] = attempt
+                hedged |= bool(running)
+                running[task] = bool(running)
                 wait_s = self._latency.hedge_after_s if attempt + 1 < self._settings.attempts else None
                 while running:
                     done, _ = await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
                         break  # slow: ask one more
                     task = done.pop()
-                    number = running.pop(task)
+                    is_hedge = running.pop(task)
                     try:
-                        outputs = task.result()
+                        context = task.result()
                     except InstanceError as error:
                         last = error
                         self._metrics.retries.labels(name, error.cause).inc()
-                        if running:
-                            continue
-                        break
-                    if attempt:
-                        self._metrics.hedges.labels("1" if number else "0").inc()
-                    return outputs
+                    except Unavailable as error:  # nobody else to ask; who was asked before may still answer
+                        last = error
+                    else:
+                        if hedged:
+                            self._metrics.hedges.labels("1" if is_hedge else "0").inc()
+                        return context
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-        raise GenerationFailed(f"The prompt could not be built on any of {len(tried)} instances: {last}")
+        assert last is not None
+        if isinstance(last, Unavailable):
+            raise last
+        raise exhausted(last, f"Instances asked to build the prompt: {', '.join(sorted(tried))}.")
 
-    async def _once(
-        self, name: str, inputs: Mapping[str, Tensor], request_id: str, tried: set[str]
-    ) -> dict[str, list[Any]]:
+    async def _once(self, name: str, inputs: Mapping[str, Tensor], request_id: str, tried: set[str]) -> Context:
         placed = self._engines.place_context(frozenset(tried))
         instance = placed.instance
         tried.add(instance.name)
@@ -135,6 +138,7 @@ class ContextBuilder:
                 request_id=request_id,
                 deadline_s=self._settings.context_deadline_s,
             )
+            context = _read(name, outputs)
         except InstanceError as error:
             placed.failed(error)
             raise
@@ -143,7 +147,7 @@ class ContextBuilder:
         finally:
             placed.cancelled()  # harmless where it has ended otherwise
         self._latency.record(time.monotonic() - started)
-        return outputs
+        return context
 
 
 class LatencyQuantile:
@@ -168,6 +172,13 @@ class LatencyQuantile:
     def hedge_after_s(self) -> float:
         """Twice the quantile: a hedge is for what is wrong, not for the usual tail."""
         return 2 * self._estimate_s
+
+
+def _read(name: str, outputs: Mapping[str, list[Any]]) -> Context:
+    try:
+        return Context(input_ids=outputs["input_ids"], sources=orjson.loads(outputs["used"][0]))
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise InstanceError(Cause.ENGINE, f"unreadable answer of {name}: {error!r}") from error
 
 
 def _translate(refused: RequestRefused, retrieval: Retrieval | None) -> RagfleetError:

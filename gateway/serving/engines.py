@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, RagfleetError, Unavailable
+from gateway.errors import (
+    BadRequest,
+    ContextLengthExceeded,
+    GenerationFailed,
+    NotFound,
+    Overloaded,
+    RagfleetError,
+    Unavailable,
+)
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import Outcome as Behaviour
 from gateway.fleet.trust import Pass, Trust
@@ -226,6 +234,15 @@ def _state(member: Member, ejected: bool) -> str:
     if not member.healthy:
         return "unhealthy"
     return "ejected" if ejected else "ready"
+
+
+def exhausted(last: InstanceError, story: str) -> RagfleetError:
+    """The error for a request whose every attempt failed, by how the last one did; `story` tells of all."""
+    if last.cause is Cause.BUSY:
+        return Overloaded(f"Every instance's queue is full. {story}", retry_after_s=1, status=503)
+    if last.cause is Cause.CONNECT:
+        return Unavailable(f"No instance can be reached. {story}", retry_after_s=1)
+    return GenerationFailed(f"Every attempt failed, the last with: {last}. {story}")
 
 
 def _translate(error: NoInstance) -> RagfleetError:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.config import Settings
-from gateway.errors import BadRequest, DeadlineExceeded, GenerationFailed, Overloaded, Unavailable
+from gateway.errors import BadRequest, DeadlineExceeded, GenerationFailed, Unavailable
 from gateway.metrics import Metrics
 from gateway.routing.types import Job
-from gateway.serving.engines import Engines, Placed
+from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.llm import GenerateRequest, Streams, TokenStream
 
@@ -207,9 +207,7 @@ class Generation:
             )
         failures = sum(1 for a in self.trail if a.cause != Cause.DRAIN)
         if failures >= self._settings.attempts and progress == 0:
-            if error.cause is Cause.BUSY:
-                raise Overloaded("Every engine's queue is full.", retry_after_s=1, status=503)
-            raise GenerationFailed(f"{failures} attempts failed, the last with: {error}. {self._story()}")
+            raise exhausted(error, self._story())
         if len(self.trail) > 1:
             await asyncio.sleep(random.uniform(0.5, 1) * min(0.05 * 2 ** len(self.trail), 1.0))  # noqa: S311 - jitter
 

@@ -49,8 +49,9 @@ async def infer(
     status, raw = await fetch(pool, "POST", host, port, path, body=body, deadline_s=deadline_s)
     try:
         answer = orjson.loads(raw)
-    except ValueError as error:
+        if status == 200:
+            return {output["name"]: output["data"] for output in answer["outputs"]}
+        words = str(answer["error"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InstanceError(Cause.ENGINE, f"unreadable answer of {model}: HTTP {status}") from error
-    if status != 200:
-        raise from_model(str(answer.get("error", f"HTTP status {status}")))
-    return {output["name"]: output["data"] for output in answer["outputs"]}
+    raise from_model(words)
