@@ -17,6 +17,8 @@ RRF_K = 60
 _FIELDS = ("file_id", "filename", "index", "text", "page", "start", "end")
 # MilvusException codes: 100 in Milvus 2.3 and later (merr.ErrCollectionNotFound), 4 in the older numbering.
 _NOT_FOUND_CODES = (100, 4)
+# merr.ErrCollectionNotLoaded; Milvus Lite has every collection in this state when it has been started anew.
+_NOT_LOADED_CODE = 101
 # 1100 in Milvus (merr.ErrParameterInvalid), 6 in Milvus Lite: a filter that cannot be parsed and the like.
 _INVALID_CODES = (1100, 6)
 
@@ -60,6 +62,8 @@ class Client(Protocol):
 
     async def hybrid_search(self, collection_name: str, reqs: Any, ranker: Any, **options: Any) -> Any: ...
 
+    async def load_collection(self, collection_name: str, **options: Any) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -92,21 +96,30 @@ class HybridSearch:
         await self._drop()
 
     async def _hits(self, query: Query) -> list[Any]:
+        connected = self._client is not None
+        try:
+            return await self._try(query)
+        except Unavailable:
+            # A connection from before may have died with a Milvus that is back already: a new one deserves a try.
+            if not connected:
+                raise
+            return await self._try(query)
+
+    async def _try(self, query: Query) -> list[Any]:
+        """One search. A failure other than the caller's fault costs the connection."""
         import grpc
         from pymilvus.exceptions import MilvusException
 
         try:
             if self._client is None:
                 self._client = self._connect(self._settings)
-            limit = max(self._settings.candidates, query.top_k)
-            found = await self._client.hybrid_search(
-                query.collection,
-                reqs=_requests(query, limit),
-                ranker=_ranker(),
-                limit=limit,
-                output_fields=[*_FIELDS, "dense"],
-                timeout=self._settings.deadline_s,
-            )
+            try:
+                found = await self._ask(self._client, query)
+            except MilvusException as error:
+                if error.code != _NOT_LOADED_CODE:
+                    raise
+                await self._client.load_collection(query.collection, timeout=self._settings.deadline_s)
+                found = await self._ask(self._client, query)
         except MilvusException as error:
             refusal = _refusal(error, query)
             if isinstance(refusal, Unavailable):
@@ -116,6 +129,17 @@ class HybridSearch:
             await self._drop()
             raise Unavailable(f"Milvus at {self._settings.uri}: {error}") from error
         return list(found[0]) if found else []
+
+    async def _ask(self, client: Client, query: Query) -> Any:
+        limit = max(self._settings.candidates, query.top_k)
+        return await client.hybrid_search(
+            query.collection,
+            reqs=_requests(query, limit),
+            ranker=_ranker(),
+            limit=limit,
+            output_fields=[*_FIELDS, "dense"],
+            timeout=self._settings.deadline_s,
+        )
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -166,5 +190,12 @@ def _refusal(error: Any, query: Query) -> RetrievalError:
 def _pymilvus(settings: Settings) -> Client:
     from pymilvus import AsyncMilvusClient
 
-    client: Client = AsyncMilvusClient(settings.uri, token=settings.token, timeout=settings.deadline_s, dedicated=True)
+    client: Client = AsyncMilvusClient(
+        settings.uri,
+        token=settings.token,
+        timeout=settings.deadline_s,
+        dedicated=True,
+        # gRPC would share a broken connection's back-off, of up to two minutes, with the one that replaces it.
+        grpc_options={"grpc.use_local_subchannel_pool": 1},
+    )
     return client

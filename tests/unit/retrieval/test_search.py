@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from pymilvus.exceptions import MilvusException
+
 from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, Settings, Unavailable
 
 SETTINGS = Settings("http://127.0.0.1:1", deadline_s=0.05)
@@ -34,6 +35,7 @@ class FakeMilvus:
         self.answer = answer
         self.calls: list[dict[str, Any]] = []
         self.closed = False
+        self.loaded: list[str] = []
 
     async def hybrid_search(self, collection_name: str, reqs: Any, ranker: Any, **options: Any) -> Any:
         self.calls.append({"collection": collection_name, "reqs": reqs, "ranker": ranker, **options})
@@ -42,6 +44,10 @@ class FakeMilvus:
         if isinstance(self.answer, Exception):
             raise self.answer
         return [self.answer]
+
+    async def load_collection(self, collection_name: str, **options: Any) -> None:
+        self.loaded.append(collection_name)
+        self.answer = []
 
     async def close(self) -> None:
         self.closed = True
@@ -62,7 +68,9 @@ async def test_the_fusions_order_stays_and_the_score_is_the_cosine() -> None:
 
 
 async def test_weak_passages_are_left_out_before_the_best_are_taken() -> None:
-    passages, milvus = await search([hit("b", 0, 3), hit("a", 5, 0), hit("c", 1, 1), hit("d", 1, 0)], min_score=0.5, top_k=2)
+    passages, milvus = await search(
+        [hit("b", 0, 3), hit("a", 5, 0), hit("c", 1, 1), hit("d", 1, 0)], min_score=0.5, top_k=2
+    )
     assert [passage["id"] for passage in passages] == ["a:0", "c:0"]
     assert milvus.calls[0]["limit"] >= 2
 
@@ -96,7 +104,11 @@ class Refused(grpc.RpcError):
 @pytest.mark.parametrize(
     ("answer", "kind", "text"),
     [
-        (MilvusException(100, "collection 'c' does not exist"), CollectionNotFound, "^retrieval: not found: collection 'c'"),
+        (
+            MilvusException(100, "collection 'c' does not exist"),
+            CollectionNotFound,
+            "^retrieval: not found: collection 'c'",
+        ),
         (MilvusException(4, "can't find collection"), CollectionNotFound, "^retrieval: not found:"),
         (MilvusException(6, "unexpected token"), BadQuery, "^retrieval: bad query: unexpected token"),
         (MilvusException(1100, "cannot parse expression"), BadQuery, "^retrieval: bad query:"),
@@ -125,6 +137,23 @@ async def test_a_connection_that_failed_is_made_anew() -> None:
     assert len(await searching.search(query())) == 1  # over the same connection
     await searching.close()
     assert milvuses[1].closed
+
+
+async def test_a_connection_that_died_meanwhile_costs_no_answer() -> None:
+    milvuses = [FakeMilvus([]), FakeMilvus([hit("a", 1, 0)])]
+    made = iter(milvuses)
+    searching = HybridSearch(SETTINGS, lambda _: next(made))
+    await searching.search(query())
+    milvuses[0].answer = ConnectionResetError("Milvus was restarted")
+
+    assert len(await searching.search(query())) == 1
+    assert milvuses[0].closed
+
+
+async def test_a_collection_that_a_restart_released_is_loaded() -> None:
+    passages, milvus = await search(MilvusException(101, "state 'released'; call load()"))
+    assert passages == []
+    assert milvus.loaded == ["c"]
 
 
 async def test_an_error_of_the_callers_keeps_the_connection() -> None:

@@ -1,0 +1,213 @@
+"""Everything real: one Triton with all models (a simulated `llm`), one Milvus Lite server, the tokenizer of SmolLM2."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+from numpy.typing import NDArray
+
+from build_scripts.tokenizer import PreparationFailed, prepare
+from gateway.knowledge.index import COLLECTION, MilvusIndex, Row
+from tests.contract.triton_server import WHEEL, TritonServer, available
+from tokens import TokenTable
+
+REPOSITORY = Path(__file__).parents[3] / "model_repository"
+TEXTS = {
+    "well.md": "The old well behind the library is exactly thirty-one metres deep.",
+    "roof.md": "The roof was painted red in the spring.",
+    "code.md": "Maintenance code QX-7781 opens the cabinet.",
+    "tea.md": "Tea is served at four o'clock on the terrace.",
+}
+# Names, in tritonclient's spelling, of the types that the models take.
+_TYPES = {"O": "BYTES", "i": "INT32", "f": "FP32", "b": "BOOL", "u": "UINT64"}
+
+Infer = Callable[..., dict[str, NDArray[Any]]]
+
+
+def tensors(inputs: dict[str, Any]) -> list[triton_grpc.InferInput]:
+    """Inputs as Triton wants them: text, numbers and lists become arrays with the batch dimension in front."""
+    made = []
+    for name, value in inputs.items():
+        array = value if isinstance(value, np.ndarray) else _array(value)
+        tensor = triton_grpc.InferInput(name, list(array.shape), _TYPES[array.dtype.kind])
+        tensor.set_data_from_numpy(array)
+        made.append(tensor)
+    return made
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if isinstance(value, str):
+        return np.array([[value.encode()]], np.object_)
+    if isinstance(value, bool):
+        return np.array([[value]], np.bool_)
+    return np.array([[value]], np.float32 if isinstance(value, float) else np.int32)
+
+
+class MilvusServer:
+    """Milvus Lite's server on a port of its own, which a test may kill, freeze and start again on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(self._folder / "data")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(self.port)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"Milvus Lite did not start:\n{(self._folder / 'log').read_text()[-2000:]}")
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def embed() -> Callable[[list[str]], NDArray[np.float32]]:
+    """sentence-transformers called directly: what the model must equal."""
+    from sentence_transformers import SentenceTransformer
+
+    from embedding_encoder import Settings
+
+    model = SentenceTransformer(str(Settings.read({}, {}).model_dir), device="cpu", local_files_only=True)
+
+    def encode(texts: list[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        return vectors
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    server = MilvusServer(tmp_path_factory.mktemp("milvus"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def milvus(
+    launched: TritonServer, milvus_server: MilvusServer, embed: Callable[[list[str]], NDArray[np.float32]]
+) -> MilvusServer:
+    """With the four TEXTS in store "a", and the first one in store "b", too. Filled while Triton starts."""
+    index = MilvusIndex(milvus_server.uri)
+    vectors = embed(list(TEXTS.values()))
+    rows = [_row("a", name, text) for name, text in TEXTS.items()]
+    index.upsert([*rows, _row("b", *next(iter(TEXTS.items())))], np.concatenate([vectors, vectors[:1]]))
+    index.flush()
+    index.close()
+    return milvus_server
+
+
+def _row(store: str, name: str, text: str) -> Row:
+    return Row(f"{store}-{name}:0", store, f"{store}-{name}", name, 0, text, 2, 0, len(text))
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tokenizer")
+    try:
+        prepare(out)
+    except PreparationFailed as error:
+        pytest.skip(str(error))
+    return out
+
+
+@pytest.fixture(scope="session")
+def table(tokenizer_dir: Path) -> TokenTable:
+    return TokenTable.load(tokenizer_dir)
+
+
+@pytest.fixture(scope="session")
+def launched(milvus_server: MilvusServer, tokenizer_dir: Path) -> Iterator[TritonServer]:
+    """Triton, on its way: it loads its models while other fixtures do their part."""
+    if not available():
+        pytest.skip("the wheel nvidia-pytriton, which carries tritonserver, is not installed")
+    server = TritonServer(
+        REPOSITORY,
+        config_name="simulated",
+        env={"MILVUS_URI": milvus_server.uri, "RAGFLEET_TOKENIZER_DIR": str(tokenizer_dir)},
+        flags=[
+            "--disable-auto-complete-config",
+            "--cache-config=local,size=4194304",
+            f"--cache-directory={WHEEL / 'caches'}",
+        ],
+        ready_timeout_s=150,
+        **_ports(),
+    )
+    server.launch()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def triton(launched: TritonServer, milvus: MilvusServer) -> TritonServer:
+    """Ready, and Milvus filled."""
+    launched.wait_ready()
+    return launched
+
+
+def _ports() -> dict[str, int]:
+    probes = [socket.socket() for _ in range(3)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
+
+
+@pytest.fixture(scope="session")
+def client(triton: TritonServer) -> Iterator[triton_grpc.InferenceServerClient]:
+    with triton_grpc.InferenceServerClient(triton.grpc_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def infer(client: triton_grpc.InferenceServerClient) -> Infer:
+    """`infer(model, request_id="", **inputs)` → outputs by name."""
+
+    def call(model: str, request_id: str = "", **inputs: Any) -> dict[str, NDArray[Any]]:
+        result = client.infer(model, tensors(inputs), request_id=request_id, client_timeout=20)
+        return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+    return call
+
+
+@pytest.fixture
+def collection() -> str:
+    return COLLECTION

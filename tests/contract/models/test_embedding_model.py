@@ -1,0 +1,74 @@
+"""`embedding` in a real Triton: equal to sentence-transformers, batched over requests, cached."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+from numpy.typing import NDArray
+
+from tests.contract.models.conftest import Infer, tensors
+
+TEXTS = [
+    "How deep is the well?",
+    "",
+    "naïve café 😀 中文",
+    "a sentence that goes on " * 400,
+    "x" * 100_000,
+]
+
+pytestmark = pytest.mark.timeout(240)  # the first test waits for everything to start
+
+
+def test_equals_sentence_transformers(infer: Infer, embed: Callable[[list[str]], NDArray[np.float32]]) -> None:
+    expected = embed(TEXTS)
+    together = infer("embedding", text=np.array([[text.encode()] for text in TEXTS], np.object_))["embedding"]
+    alone = np.concatenate([infer("embedding", text=text)["embedding"] for text in TEXTS])
+
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+    np.testing.assert_allclose(alone, expected, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_bytes_that_are_no_text_fail_nobody(infer: Infer) -> None:
+    broken = np.array([[b"\xff\xfe well"]], np.object_)
+    assert infer("embedding", text=broken)["embedding"].shape == (1, 384)
+
+
+def test_requests_that_come_together_share_a_pass(client: triton_grpc.InferenceServerClient) -> None:
+    def counts() -> tuple[int, int]:
+        stats = client.get_inference_statistics("embedding").model_stats[0]
+        return stats.inference_count, stats.execution_count
+
+    before = counts()
+    done = threading.Semaphore(0)
+    errors: list[Any] = []
+
+    def finished(result: Any, error: Any) -> None:
+        errors.extend([error] if error else [])
+        done.release()
+
+    for i in range(48):
+        client.async_infer("embedding", tensors({"text": f"question number {i}"}), finished, client_timeout=20)
+    assert all(done.acquire(timeout=20) for _ in range(48))
+
+    texts, passes = (after - earlier for after, earlier in zip(counts(), before, strict=True))
+    assert errors == []
+    assert texts == 48
+    assert passes < 24
+
+
+def test_a_repeated_text_comes_from_the_cache(client: triton_grpc.InferenceServerClient, infer: Infer) -> None:
+    first = infer("embedding", text="asked again and again")["embedding"]
+    passes = client.get_inference_statistics("embedding").model_stats[0].execution_count
+
+    again = infer("embedding", text="asked again and again")["embedding"]
+
+    stats = client.get_inference_statistics("embedding").model_stats[0]
+    assert stats.execution_count == passes
+    assert stats.inference_stats.cache_hit.count > 0
+    assert pytest.approx(first) == again

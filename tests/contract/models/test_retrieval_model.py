@@ -1,0 +1,139 @@
+"""`retrieval` in a real Triton on a real Milvus Lite, also when that is gone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from tests.contract.models.conftest import TEXTS, Infer, MilvusServer
+
+Search = Callable[..., list[dict[str, Any]]]
+
+pytestmark = pytest.mark.timeout(240)  # the first test waits for everything to start
+
+
+@pytest.fixture(scope="session")
+def search(infer: Infer) -> Search:
+    """`search(question, **inputs)` with the question's own vector, in store "a"."""
+
+    def call(question: str, **changes: Any) -> list[dict[str, Any]]:
+        inputs: dict[str, Any] = {
+            "query": question,
+            "embedding": infer("embedding", text=question)["embedding"],
+            "collection": "ragfleet_chunks",
+            "filter": 'store == "a"',
+            "top_k": 3,
+            "min_score": -1.0,
+            **changes,
+        }
+        passages: list[dict[str, Any]] = json.loads(infer("retrieval", **inputs)["passages"][0, 0])
+        return passages
+
+    return call
+
+
+def names(passages: list[dict[str, Any]]) -> list[str]:
+    return [passage["filename"] for passage in passages]
+
+
+def test_the_vector_finds_what_is_meant(search: Search, embed: Callable[[list[str]], NDArray[np.float32]]) -> None:
+    question = "What is the depth of the shaft with water?"
+    passages = search(question)
+
+    assert passages[0] == {
+        "id": "a-well.md:0",
+        "file_id": "a-well.md",
+        "filename": "well.md",
+        "index": 0,
+        "text": TEXTS["well.md"],
+        "score": passages[0]["score"],
+        "page": 2,
+        "start": 0,
+        "end": len(TEXTS["well.md"]),
+    }
+    asked, found = embed([question, TEXTS["well.md"]])
+    assert passages[0]["score"] == pytest.approx(float(asked @ found), abs=1e-4)
+    assert len(passages) == 3
+
+
+def test_the_words_find_what_a_vector_does_not(
+    search: Search, embed: Callable[[list[str]], NDArray[np.float32]]
+) -> None:
+    """A vector that means tea, and a code that only BM25 knows: the fusion has both in front."""
+    passages = search("QX-7781", embedding=embed([TEXTS["tea.md"]]), top_k=2)
+    assert set(names(passages)) == {"code.md", "tea.md"}
+
+
+def test_a_filter_keeps_stores_apart(search: Search) -> None:
+    passages = search("well", filter='store == "b"', top_k=10)
+    assert [passage["id"] for passage in passages] == ["b-well.md:0"]
+    assert search("well", filter='store == "none"') == []
+
+
+def test_weak_passages_are_left_out(search: Search) -> None:
+    assert names(search("How deep is the old well behind the library?", min_score=0.5)) == ["well.md"]
+    assert search("zebra astronomy", min_score=0.9) == []
+
+
+def test_optional_inputs_have_defaults(infer: Infer) -> None:
+    vector = np.zeros((1, 384), np.float32)
+    assert json.loads(infer("retrieval", query="x", embedding=vector)["passages"][0, 0]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"collection": "nowhere"}, "retrieval: not found: collection 'nowhere'"),
+        ({"filter": "store ==== 1"}, "retrieval: bad query: "),
+    ],
+)
+def test_mistakes_are_told(search: Search, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InferenceServerException) as failure:
+        search("well", **changes)
+    assert str(failure.value.message()).startswith(message)
+
+
+def test_milvus_frozen_is_an_error_within_the_deadline_and_does_not_block_the_rest(
+    search: Search, infer: Infer, milvus: MilvusServer
+) -> None:
+    milvus.send(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(InferenceServerException, match=r"retrieval: unavailable: .* did not answer within 5 s"):
+            search("frozen")
+        assert time.monotonic() - began < 6
+    finally:
+        milvus.send(signal.SIGCONT)
+    assert names(search("old well", top_k=1)) == ["well.md"]
+
+
+def test_milvus_gone_is_an_error_at_once_and_its_return_is_noticed(search: Search, milvus: MilvusServer) -> None:
+    milvus.kill()
+    try:
+        for _ in range(3):  # both instances
+            began = time.monotonic()
+            with pytest.raises(InferenceServerException, match="retrieval: unavailable: "):
+                search("gone")
+            assert time.monotonic() - began < 5.5
+    finally:
+        milvus.start()
+
+    until = time.monotonic() + 20
+    while True:
+        try:
+            assert names(search("old well", top_k=1)) == ["well.md"]
+            break
+        except InferenceServerException:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+    for _ in range(4):
+        assert names(search("old well", top_k=1)) == ["well.md"]
