@@ -7,18 +7,17 @@ its `finally`, so that no path (an error, a client that left, a shutdown) can le
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import orjson
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
-from gateway.api.middleware import raw_send
-from gateway.api.schemas import ChatRequest
+from gateway.api.middleware import raw_send, read_body
+from gateway.api.schemas import ChatRequest, parse_chat
 from gateway.api.sse import DONE, ChunkWriter, error_event
 from gateway.serving.chat import Chat, ChatService
+from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
 
 JSON = (b"content-type", b"application/json")
@@ -29,34 +28,66 @@ EVENTS = [
 ]
 
 
-class ChatResponse(Response):
+class ChatEndpoint:
+    """The ASGI application of the path: key, body, schema, answer.
+
+    It is a plain ASGI application because FastAPI's own way to an endpoint (dependencies, exit stacks, a request object)
+    costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
+    """
+
+    def __init__(self, service: ChatService, tenants: Directory, max_body_bytes: int) -> None:
+        self._service = service
+        self._tenants = tenants
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises RagfleetError for what is refused before anything is taken."""
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
+        body = await read_body(scope, receive, self._max_body_bytes)
+        if body is not None:
+            answer = ChatResponse(self._service, parse_chat(body), tenant, scope["state"]["request_id"])
+            await answer(scope, receive, send)
+
+
+class ChatResponse:
     """Answers one chat completion request, streamed or whole."""
 
     def __init__(self, service: ChatService, request: ChatRequest, tenant: Tenant, request_id: str) -> None:
-        super().__init__()
         self._service = service
         self._request = request
         self._tenant = tenant
         self._request_id = request_id
         self._started = time.monotonic()
         self._headers_sent = False
+        self._complete = False
+        self._client_left = False
         self._status = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve until the answer is out or the client has left."""
-        work = asyncio.ensure_future(self._serve(scope, send))
-        gone = asyncio.ensure_future(_disconnected(receive))
+        task = asyncio.current_task()
+        assert task is not None
+        watcher = asyncio.ensure_future(self._watch(receive, task))
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            await self._serve(scope, send)
+        except asyncio.CancelledError:
+            if not self._client_left:
+                raise
+            task.uncancel()  # it was our own watcher, and the cancellation ends here
+            self._status = 499  # the client closed the request (nginx's number; only for our metrics)
         finally:
-            gone.cancel()
-            if not work.done():
-                self._status = 499  # the client closed the request (nginx's number; only for our metrics)
-                work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            watcher.cancel()
             seconds = time.monotonic() - self._started
             self._service.observe(self._request, self._tenant, status=self._status, seconds=seconds)
+
+    async def _watch(self, receive: Receive, serving: "asyncio.Task[None]") -> None:
+        """End the serving when the client leaves. The server says "disconnect" after a whole answer, too."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._complete:
+            self._client_left = True
+            serving.cancel()
 
     async def _serve(self, scope: Scope, send: Send) -> None:
         try:
@@ -70,6 +101,7 @@ class ChatResponse(Response):
                         await self._whole(chat, send)
         except errors.RagfleetError as error:
             self._status = errors.face(error).status
+            self._complete = True
             if self._headers_sent:
                 await send({"type": "http.response.body", "body": error_event(errors.body(error)) + DONE})
             else:
@@ -101,6 +133,7 @@ class ChatResponse(Response):
         if include_usage:
             end.append(writer.usage(chat.usage()))
         end.append(DONE)
+        self._complete = True
         await send_chunk({"type": "http.response.body", "body": b"".join(end)})
 
     async def _start(self, send: Send) -> None:
@@ -111,6 +144,7 @@ class ChatResponse(Response):
         pieces: list[str] = []
         while (piece := await chat.next()) is not None:
             pieces.append(piece)
+        self._complete = True
         message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
         if annotations := chat.annotations():
             message["annotations"] = annotations
@@ -125,11 +159,6 @@ class ChatResponse(Response):
             **chat.extra(),
         }
         await send_json(send, 200, body)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def send_json(

@@ -8,11 +8,11 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from gateway import errors
-from gateway.api.chat import ChatResponse
-from gateway.api.middleware import read_body
-from gateway.api.schemas import ChatRequest, parse_chat
+from gateway.api.chat import ChatEndpoint
+from gateway.api.schemas import ChatRequest
 from gateway.tenants.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -32,22 +32,21 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
     def tenant_of(request: Request) -> Tenant:
         return gateway.tenants.authenticate(request.headers.get("authorization"))
 
-    # The body is read and validated here rather than by FastAPI, whose errors are not OpenAI's; the schema still shows in /docs.
+    path = "/v1/chat/completions"
+    endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
+    app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     schema = ChatRequest.model_json_schema(ref_template="#/components/schemas/ChatRequest/$defs/{model}")
 
+    # Only for /docs: the route above is found first.
     @app.post(
-        "/v1/chat/completions",
+        path,
         tags=["OpenAI"],
         summary="Answer a conversation, with or without the knowledge base",
         response_model=None,
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
     )
-    async def chat_completions(request: Request) -> Response:
-        tenant = tenant_of(request)
-        body = await read_body(request.scope, request.receive, gateway.settings.max_body_bytes)
-        if body is None:
-            return Response(status_code=499)
-        return ChatResponse(gateway.chat, parse_chat(body), tenant, request.state.request_id)
+    async def chat_completions() -> None:
+        """OpenAI's chat completions; a stream of server-sent events with `stream`."""
 
     @app.get(
         "/v1/models", tags=["OpenAI"], summary="The models of the fleet, and `rag:<store>` for each knowledge store"
