@@ -78,7 +78,7 @@ class Gateway:
             stores=self.stores,
             metrics=self.metrics,
         )
-        self.discovery = ConsulDiscovery(settings.consul_url, store=self.store)
+        self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(
             self.store,
             self._scrape,

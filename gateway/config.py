@@ -23,6 +23,8 @@ class Settings:
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8000
     consul_url: str = "http://127.0.0.1:8500"
+    consul_token: str = ""
+    """ACL token that may read the service's health (consul/ has the policy); empty where ACLs are off."""
     milvus_uri: str = "http://127.0.0.1:19530"
     tokenizer_dir: Path = Path("var/models/smollm2")
     """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
@@ -37,7 +39,8 @@ class Settings:
     """Placement policy (gateway/routing)."""
     scrape_period_s: float = 0.25
     """Between two readings of an instance's metrics. Lower: fresher load, more work for Triton and here."""
-    scrape_deadline_s: float = 1.0
+    scrape_deadline_s: float = 0.5
+    """Three readings in a row that miss it eject the instance. Lower: a hung one is isolated sooner; a busy one may look hung."""
 
     max_body_bytes: int = 4 * 1024 * 1024
     default_max_tokens: int = 1024

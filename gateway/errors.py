@@ -110,7 +110,8 @@ HTTP: dict[type[RagfleetError], HttpFace] = {
 def face(error: RagfleetError) -> HttpFace:
     """The HTTP status, type and code of an error; what the error itself carries goes first."""
     known = next(HTTP[cls] for cls in type(error).__mro__ if cls in HTTP)
-    return HttpFace(error.status or known.status, known.type, error.code or known.code)
+    status = error.status or known.status
+    return HttpFace(status, "server_error" if status >= 500 else known.type, error.code or known.code)
 
 
 def body(error: RagfleetError) -> dict[str, Any]:

@@ -11,4 +11,4 @@ class Tenant:
     weight: float = 1.0
     """Share of the fleet's places under contention, relative to the others'."""
     priority: int = 0
-    """A higher one is admitted before any lower one."""
+    """Under contention a class gets 8 places for each one of the class below; none starves."""
