@@ -15,6 +15,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13; do \
 	"$$p" -c 'import sys, sysconfig as s; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and s.get_config_var("Py_ENABLE_SHARED")))' \
 	2>/dev/null && echo "$$p" && break; done)
 TESTS ?= tests
+# More for the command: make demo ARGS='--port-base 21000'
+ARGS ?=
 
 .PHONY: help setup demo up down status check format test bench bench-gateway bench-engine clean
 
@@ -34,10 +36,10 @@ setup: $(STAMP) ## Install what is missing: .venv, Consul, the model's tokenizer
 	@echo "Set-up took $$(( $$(date +%s) - $(BEGUN) )) s"
 
 demo: setup ## From nothing to a cited answer; leaves the fleet up
-	@$(BIN)/ragfleet demo
+	@$(BIN)/ragfleet demo $(ARGS)
 
-up: setup ## Start the fleet (more options: .venv/bin/ragfleet up --help)
-	@$(BIN)/ragfleet up
+up: setup ## Start the fleet (more options: .venv/bin/ragfleet up --help; pass them with ARGS=…)
+	@$(BIN)/ragfleet up $(ARGS)
 
 down: ## Stop every process of the fleet
 	@if [ -x $(BIN)/ragfleet ]; then $(BIN)/ragfleet down; else echo "Nothing is installed, so nothing runs."; fi

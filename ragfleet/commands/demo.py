@@ -12,8 +12,8 @@ from ragfleet.home import PROJECT, home_from_environment
 from ragfleet.plan import Plan
 
 DOCUMENTS = PROJECT / "examples" / "handbook" / "documents"
-QUESTION = "How long is the warranty of the Dewpoint Pro?"
-SOURCE = "support-warranty.md"
+QUESTION = "What is the factory reset code of the Fernwright 200?"
+SOURCE = "support-reset-fernwright-200.md"
 """The one document that answers it."""
 
 
@@ -39,7 +39,7 @@ def demo(
   Consul's UI  {seen.consul_url}/ui
 
 Try next
-  ragfleet ask "How many vacation days can be carried over?"      another question
+  ragfleet ask "How often should a Dewpoint Pro be calibrated?"   another question
   ragfleet ask --no-rag "What is a greenhouse?"                   the bare model
   ragfleet ingest --store mine PATH                               documents of your own
   ragfleet status                                                 then kill -9 a Triton, and look again
