@@ -31,8 +31,11 @@ class InstanceStatus:
     grpc_port: int
     metrics_port: int
     restarts: int = 0
+    streams: int = 0
+    """Answers that the gateway has running there."""
+    slots: int = 0
     load: Any = None
-    """What the gateway knows of its load."""
+    """The gateway's last scrape of it: waiting, active, kv_used_blocks, …; None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] |
     names = dict.fromkeys([*wanted.names, *sorted(path.stem for path in home.run.glob("triton-*.json"))])
     found = []
     for index, name in enumerate(names):
-        file = state.read(home.instance_file(name))
+        file, known = state.read(home.instance_file(name)), (seen or {}).get(name, {})
         if file is None:
             file = InstanceState(name, Phase.STARTING, 0, 0, *wanted.ports.triton(index), reason="no worker yet")
             condition, reason = file.state.value, file.reason
@@ -139,7 +142,9 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] |
                 grpc_port=file.grpc_port,
                 metrics_port=file.metrics_port,
                 restarts=file.restarts,
-                load=(seen or {}).get(name, {}).get("load"),
+                streams=int(known.get("streams", 0)),
+                slots=int(known.get("slots", 0)),
+                load=known.get("load"),
             )
         )
     return found

@@ -17,6 +17,7 @@ from ragfleet.home import PROJECT, Home, home_from_environment
 from ragfleet.launch import NotStartableError, StartFailedError
 from ragfleet.plan import MAX_INSTANCES, OPTIONAL_PARTS, Plan
 from ragfleet.status import FleetStatus
+from ragfleet.watch import follow
 
 
 def up(
@@ -101,9 +102,17 @@ def scale(
     out.print(f"{instances} instance{'s serve' if instances > 1 else ' serves'}.")
 
 
-def show_status(*, as_json: Json = False) -> None:
+def show_status(
+    *,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C, once a second.")] = False,
+) -> None:
     """Show every part and every instance."""
-    seen = status.gather(home_from_environment())
+    home = home_from_environment()
+    if watch:
+        follow(home, output())
+        return
+    seen = status.gather(home)
     if as_json:
         sys.stdout.write(json.dumps(seen.as_json(), indent=1) + "\n")
     elif seen.running:
