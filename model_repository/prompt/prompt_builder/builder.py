@@ -16,7 +16,7 @@ from prompt_builder.wording import Wording
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`used` holds the passages that are in the prompt, in their order there, each with its number `n`."""
+    """`used` holds the passages that are in the prompt, best first, each with its number there, `n`."""
 
     input_ids: list[int]
     used: list[dict[str, Any]]

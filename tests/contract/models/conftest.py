@@ -157,6 +157,7 @@ def launched(milvus_server: MilvusServer, tokenizer_dir: Path) -> Iterator[Trito
     """Triton, on its way: it loads its models while other fixtures do their part."""
     if not available():
         pytest.skip("the wheel nvidia-pytriton, which carries tritonserver, is not installed")
+    http_port, grpc_port, metrics_port = _free_ports(3)
     server = TritonServer(
         REPOSITORY,
         config_name="simulated",
@@ -167,7 +168,9 @@ def launched(milvus_server: MilvusServer, tokenizer_dir: Path) -> Iterator[Trito
             f"--cache-directory={WHEEL / 'caches'}",
         ],
         ready_timeout_s=150,
-        **_ports(),
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
     )
     server.launch()
     yield server
@@ -181,14 +184,14 @@ def triton(launched: TritonServer, milvus: MilvusServer) -> TritonServer:
     return launched
 
 
-def _ports() -> dict[str, int]:
-    probes = [socket.socket() for _ in range(3)]
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     ports = [int(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()
-    return dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
+    return ports
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import pytest
-from prompt_builder import ChatTemplate
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from prompt_builder import ChatTemplate
 from tokens import TokenTable
 
 SMOLLM2 = (

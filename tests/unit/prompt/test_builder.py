@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prompt_builder import BadMessages, BadPassages, Prompt, PromptBuilder, TooLong
 
+from prompt_builder import BadMessages, BadPassages, Prompt, PromptBuilder, TooLong
 from tests.unit.prompt.conftest import MakeTemplate
 from tokens import TokenTable
 
@@ -33,18 +33,20 @@ def build(
     return builder.build(messages, passages, max_prompt_tokens=limit, grounded=grounded)
 
 
-def test_without_passages_and_grounding_the_conversation_is_the_prompt(builder: PromptBuilder, table: TokenTable) -> None:
+def test_without_passages_and_grounding_the_conversation_is_the_prompt(
+    builder: PromptBuilder, table: TokenTable
+) -> None:
     prompt = build(builder, grounded=False)
     assert table.decode(prompt.input_ids) == f"system\nYou are a helpful AI assistant\nuser\n{QUESTION}\nassistant\n"
     assert prompt.used == []
 
 
-def test_passages_stand_numbered_and_the_question_stands_last(builder: PromptBuilder, table: TokenTable) -> None:
+def test_passages_stand_numbered_before_the_question(builder: PromptBuilder, table: TokenTable) -> None:
     prompt = build(builder, "The well is 31 m deep.", "The roof is red.")
     text = table.decode(prompt.input_ids)
     assert "[1] The well is 31 m deep." in text
     assert "[2] The roof is red." in text
-    assert text.rindex(QUESTION) > max(text.index("[1]"), text.index("[2]"))
+    assert text.index("[2]") < text.index("[1]") < text.index(QUESTION)  # the best is the nearest
     assert [(used["n"], used["id"]) for used in prompt.used] == [(1, "f:0"), (2, "f:1")]
     assert json.loads(prompt.used_json()) == prompt.used
 
@@ -116,7 +118,7 @@ def test_bad_inputs_are_told_apart(builder: PromptBuilder) -> None:
 
     good = json.dumps([{"role": "user", "content": QUESTION}])
     for passages in ("{", "{}", "[1]", '[{"id": "x"}]', '[{"text": 1}]'):
-        with pytest.raises(BadPassages, match="^prompt: bad passages: passages"):
+        with pytest.raises(BadPassages, match=r"^prompt: bad passages: passages"):
             build_raw(good, passages)
     with pytest.raises(BadMessages, match="role 'user'"):
         build_raw(json.dumps([{"role": "system", "content": "x"}]), "[]")

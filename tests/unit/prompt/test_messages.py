@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from prompt_builder import BadMessages
 from prompt_builder.messages import Message, last_question, parse_messages
 
@@ -34,7 +35,10 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
         ("[]", "at least one message"),
         ("[1]", r"messages\[0\] must be an object"),
         ('[{"content": "x"}]', r"messages\[0\].role None"),
-        ('[{"role": "user", "content": "x"}, {"role": "tool", "content": "x"}]', r"messages\[1\].role 'tool' is not supported"),
+        (
+            '[{"role": "user", "content": "x"}, {"role": "tool", "content": "x"}]',
+            r"messages\[1\].role 'tool' is not supported",
+        ),
         ('[{"role": ["user"], "content": "x"}]', r"messages\[0\].role"),
         ('[{"role": "user"}]', r"messages\[0\].content must be a string"),
         ('[{"role": "user", "content": []}]', r"messages\[0\].content must be a string"),

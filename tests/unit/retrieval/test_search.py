@@ -97,7 +97,7 @@ async def test_nothing_wanted_is_nothing_asked(changes: dict[str, Any]) -> None:
     assert milvus.calls == []
 
 
-class Refused(grpc.RpcError):
+class Refused(grpc.RpcError):  # type: ignore[misc]
     """gRPC's own error, which pymilvus lets through for some codes."""
 
 
