@@ -74,6 +74,7 @@ class Settings:
     token_deadline_s: float = 10.0
     """Between two tokens; past it the instance is taken as hung. Lower: faster rescue, more false alarms under load."""
     request_deadline_s: float = 600.0
+    """From admission to the last byte out; it also ends requests of clients that do not read."""
     attempts: int = 4
     """Instances tried for one request, migrations included."""
     poison_limit: int = 2

@@ -3,6 +3,7 @@
 `ChatService.open` takes a `Permit`: nothing reaches an engine that admission has not let in.
 """
 
+import asyncio
 import random
 import re
 import time
@@ -16,7 +17,7 @@ import orjson
 
 from gateway.admission import Admission, Permit
 from gateway.config import Settings
-from gateway.errors import BadRequest, NotFound, Overloaded, Unavailable
+from gateway.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded, Unavailable
 from gateway.metrics import Metrics
 from gateway.routing.types import Job
 from gateway.serving.answer import Answer, FinishReason
@@ -105,8 +106,20 @@ class ChatService:
 
     @asynccontextmanager
     async def open(self, ask: ChatAsk, tenant: Tenant, request_id: str, permit: Permit) -> AsyncIterator["Chat"]:
-        """A chat that is ready to give its first piece. Raises RagfleetError; frees everything when left."""
+        """A chat that is ready to give its first piece. Raises RagfleetError; frees everything when left.
+
+        From here to there it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does not read.
+        """
         assert not permit.released, "a request needs a permit that is still held"
+        deadline_s = self._settings.request_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s), self._opened(ask, tenant, request_id) as chat:
+                yield chat
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
+
+    @asynccontextmanager
+    async def _opened(self, ask: ChatAsk, tenant: Tenant, request_id: str) -> AsyncIterator["Chat"]:
         started = time.monotonic()
         plan = self.plan(ask, tenant)
         context = await self._context.build(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.config import Settings
-from gateway.errors import BadRequest, DeadlineExceeded, GenerationFailed, Unavailable
+from gateway.errors import BadRequest, GenerationFailed, Unavailable
 from gateway.metrics import Metrics
 from gateway.routing.types import Job
 from gateway.serving.engines import Engines, Placed, exhausted
@@ -69,7 +69,6 @@ class Generation:
         self._deaths = 0
         self._journal_at_dispatch = 0
         self._lost_at: float | None = None
-        self._deadline = time.monotonic() + settings.request_deadline_s
         self.journal: list[int] = []
         self.trail: list[Attempt] = []
         self.ended = False
@@ -163,7 +162,6 @@ class Generation:
         """An instance for the next attempt. A begun answer waits for one; a new one is refused at once."""
         waited_until = time.monotonic() + self.RESCUE_S
         while True:
-            self._check_deadline()
             try:
                 return self._engines.place(self._next_job(), frozenset(self._failed))
             except Unavailable as error:
@@ -189,7 +187,6 @@ class Generation:
         self._close_stream()
         self._placed.failed(error)
         self._end_attempt(error.cause)
-        self._check_deadline()
         self._failed.add(name)
         if self.journal:
             self._metrics.migrations.labels(error.cause).inc()
@@ -223,13 +220,6 @@ class Generation:
         done = len(self.journal) - self._journal_at_dispatch
         self.trail.append(Attempt(self._placed.instance.name, done, str(cause)))
         self._placed = None
-
-    def _check_deadline(self) -> None:
-        if time.monotonic() > self._deadline:
-            self.close()
-            raise DeadlineExceeded(
-                f"The request took longer than {self._settings.request_deadline_s:g} s. {self._story()}"
-            )
 
     def _story(self) -> str:
         return "Attempts: " + ", ".join(f"{a.instance} ({a.tokens} tokens, {a.cause})" for a in self.trail) + "."

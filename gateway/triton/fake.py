@@ -53,6 +53,8 @@ class Script:
     """An event `{"error": …}` in a stream that began well."""
     reset_after: int | None = None
     """The connection breaks."""
+    kill_after: int | None = None
+    """The whole instance dies."""
     stall_after: int | None = None
     """Nothing more comes until `resume()`."""
     per_segment: int = 1
@@ -89,6 +91,9 @@ class Answers:
     """What the retrieval finds, best first."""
     scripts: dict[str, deque[Script]] = field(default_factory=dict)
     """Scripts by model, for whichever fake is asked next."""
+
+    calls: list[Call] = field(default_factory=list)
+    """Every call that came to any of the fakes."""
 
     def script(self, model: str, *scripts: Script) -> None:
         """The next calls of a model, on whatever fake, go like this, one after the other."""
@@ -131,15 +136,16 @@ class FakeTriton:
 
     async def kill(self) -> None:
         """As SIGKILL: every connection breaks, and nobody listens any more."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
         tasks = list(self._connections.values())
-        for writer in list(self._connections):
-            self._break(writer)
+        self._die()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether anybody listens."""
+        return self._server is not None
 
     async def revive(self) -> None:
         """Listen again, at the same port."""
@@ -202,13 +208,14 @@ class FakeTriton:
         script = scripts.popleft() if scripts else self.always.get(model, Script())
         call = Call(model, orjson.loads(body), script)
         self.calls.append(call)
+        self.answers.calls.append(call)
         self._tell()
         work = asyncio.ensure_future(serve(call, writer))
         left = asyncio.ensure_future(reader.read(1))  # nothing comes while a call runs, except the end
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                call.end = "gone"
+                call.end = "gone" if self.alive else "broken"
             else:
                 await work
         finally:
@@ -217,7 +224,7 @@ class FakeTriton:
                 task.cancel()
             await asyncio.gather(work, left, return_exceptions=True)
             self._tell()
-        if call.end == "gone":
+        if call.end in ("gone", "broken"):
             raise EOFError
 
     async def _generate(self, call: Call, writer: asyncio.StreamWriter) -> None:
@@ -228,9 +235,11 @@ class FakeTriton:
         ids: list[int] = list(request["input_ids"])
         out = _Events(call, writer, self._tell)
         for count in range(request["request_output_len"] + 1):
-            if count in (script.reset_after, script.stall_after):
+            if count in (script.reset_after, script.kill_after, script.stall_after):
                 await out.flush(count)
-            if count == script.reset_after:
+            if count == script.kill_after:
+                self._die()
+            if count in (script.reset_after, script.kill_after):
                 self._break(writer)
                 raise ConnectionResetError
             if count == script.stall_after:
@@ -298,6 +307,13 @@ class FakeTriton:
         name = "nv_trt_llm_request_metrics"
         lines = [f'{name}{{model="llm",request_type="{kind}",version="1"}} {n}' for kind, n in counts.items()]
         return "\n".join([f"# TYPE {name} gauge", *lines, ""])
+
+    def _die(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._connections):
+            self._break(writer)
 
     def _break(self, writer: asyncio.StreamWriter) -> None:
         """Reset a connection."""

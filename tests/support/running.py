@@ -292,7 +292,7 @@ class Fleet:
 
     def calls(self, model: str = "llm") -> list[Any]:
         """The calls of one model on all Tritons."""
-        return [call for triton in self.tritons for call in triton.made(model)]
+        return [call for call in self.answers.calls if call.model == model]
 
     def at_work(self) -> FakeTriton:
         """The Triton that has the last running stream."""
