@@ -6,7 +6,6 @@ The real one needs weights: RAGFLEET_LLMAPI_MODEL names a folder with a small Hu
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import sys
 import threading
@@ -18,19 +17,9 @@ import pytest
 
 from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
 from llm_engine.request import Request, Sampling
+from tests.contract.llmapi.standin_model import STAND_IN, write_model
 
-STAND_IN = Path(__file__).parent / "standin"
-VOCABULARY, POSITIONS = 49152, 4096
 WAIT_S = 30.0
-
-
-def write_model(folder: Path, eos: object = (2, 7)) -> Path:
-    """What an engine reads of a Hugging Face folder before it loads the weights."""
-    folder.mkdir(exist_ok=True)
-    config = {"architectures": ["LlamaForCausalLM"], "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": eos}))
-    return folder
 
 
 def forget_package() -> None:

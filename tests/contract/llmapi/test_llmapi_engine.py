@@ -11,7 +11,8 @@ from llm_engine.errors import BadRequest, QueueFull
 from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Sampling
-from tests.contract.llmapi.conftest import GREEDY, Bench, write_model
+from tests.contract.llmapi.conftest import GREEDY, Bench
+from tests.contract.llmapi.standin_model import write_model
 
 
 def test_an_answer_has_the_length_that_was_asked_for(either: Bench) -> None:

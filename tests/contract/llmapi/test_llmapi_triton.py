@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from tests.contract.llmapi.conftest import STAND_IN, write_model
+from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonFailed, TritonServer, available
 
 pytestmark = [
@@ -29,18 +29,9 @@ WAIT_S = 20.0
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our `llm` with the stand-in beside it: a model's folder is where its Python looks first of all."""
-    root = tmp_path_factory.mktemp("repository")
-    (root / "llm").mkdir()
-    for part in [*(REPOSITORY / "llm").iterdir(), STAND_IN / "tensorrt_llm"]:
-        (root / "llm" / part.name).symlink_to(part)
-    return root
-
-
-@pytest.fixture(scope="module")
-def triton(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    model = write_model(tmp_path_factory.mktemp("weights") / "model")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    folder = tmp_path_factory.mktemp("llmapi")
+    repository, model = with_stand_in(folder / "repository"), write_model(folder / "model")
     settings = {"model_dir": str(model), "slots": 4, "max_context": 2048}
     environment = {"RAGFLEET_LLM_PARAMS": json.dumps(settings)}
     with TritonServer(repository, http_port=PORT, models=["llm"], config_name="llmapi", env=environment) as server:
