@@ -120,20 +120,27 @@ class TritonServer:
         self.stop()
         raise TritonFailed(f"tritonserver was not ready within {self.ready_timeout_s:g} s; its log ends:\n{tail}")
 
-    def stop(self, patience_s: float = 8.0) -> None:
-        """SIGTERM, then SIGKILL for whatever is left of the group. Idempotent; the default log goes too."""
+    def stop(self, patience_s: float = 8.0) -> bool:
+        """SIGTERM, then SIGKILL for whatever is left of the group; whether the server ended by itself.
+
+        Idempotent. The default log goes too.
+        """
         process, self._process = self._process, None
+        orderly = True
         if process is not None:
             if process.poll() is None:
                 process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                try:
                     process.wait(patience_s)
+                except subprocess.TimeoutExpired:
+                    orderly = False
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(5)
             for region in Path("/dev/shm").glob(f"{self._region}*"):
                 region.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+        return orderly
 
     def kill(self) -> None:
         """SIGKILL to the whole group: what the loss of a machine looks like from outside."""

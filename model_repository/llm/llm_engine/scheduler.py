@@ -117,7 +117,8 @@ class BatchScheduler:
             raise BadRequest(
                 "request_output_len", f"prompt and answer need more than all {spec.kv_blocks} blocks of the KV cache"
             )
-        if len(self._waiting) >= spec.max_queue_size:
+        # Those who will leave the queue for a free slot when the next iteration begins do not count.
+        if len(self._waiting) >= spec.max_queue_size + spec.slots - len(self._running):
             raise QueueFull(f"{len(self._waiting)} requests wait already")
         state, keys, size = token_chain.START, [], spec.tokens_per_block
         for count, token in enumerate(work.prompt, 1):

@@ -1,0 +1,60 @@
+"""One Triton for each flavour of `llm`, and a client for each transport."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract import triton_server
+from tests.contract.llm.llm_client import CONTEXT, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
+from tests.contract.llmapi.standin_model import with_stand_in, write_model
+from tests.contract.triton_server import TritonServer
+
+REPOSITORY = Path(__file__).parents[3] / "model_repository"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "simulated": {"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "kv_blocks": 128},
+    # Several threads of llama.cpp on cores that other tests use too would wait for each other.
+    "llamacpp": {"n_threads": 1},
+    "llmapi": {},
+}
+PORTS = {"simulated": 21010, "llamacpp": 21020, "llmapi": 21440}
+
+
+@pytest.fixture(scope="session", params=["simulated", "llamacpp", "llmapi"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, TritonServer]]:
+    """A flavour and its server, for the whole session."""
+    if not triton_server.available():
+        pytest.skip("tritonserver is not installed: pip install nvidia-pytriton")
+    flavour: str = request.param
+    folder, repository = tmp_path_factory.mktemp(flavour), REPOSITORY
+    settings = SETTINGS[flavour] | {"slots": SLOTS, "max_queue_size": QUEUE, "max_context": CONTEXT}
+    if flavour == "llmapi":
+        repository = with_stand_in(folder / "repository")
+        settings["model_dir"] = str(write_model(folder / "model"))
+    triton = TritonServer(
+        repository,
+        http_port=PORTS[flavour],
+        models=["llm"],
+        config_name="" if flavour == "llamacpp" else flavour,
+        env={"RAGFLEET_LLM_PARAMS": json.dumps(settings)},
+        log=folder / "triton.log",
+    )
+    with triton:
+        yield flavour, triton
+        assert triton.stop(), "it did not end by itself: a thread of the model lives on"
+    assert " E " not in triton.log_text()
+
+
+@pytest.fixture(params=["grpc", "http"])
+def llm(request: pytest.FixtureRequest, served: tuple[str, TritonServer]) -> Iterator[Llm]:
+    """Each flavour over each transport."""
+    flavour, triton = served
+    client = GrpcClient(triton) if request.param == "grpc" else HttpClient(triton)
+    made = Llm(flavour, triton, client)
+    yield made
+    for call in made.calls:
+        call.close()

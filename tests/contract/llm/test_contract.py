@@ -1,0 +1,234 @@
+"""The contract of `llm` (docs/contracts.md), the same for every flavour and transport, on the real Triton."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tests.contract.llm.llm_client import CONTEXT, HELLO, QUEUE, SLOTS, GrpcCall, Llm, Refused, tokens
+
+WAIT_S = 15.0
+
+
+def soon(what: Callable[[], Any]) -> bool:
+    """Whether it becomes true within the deadline; metrics follow the truth within 100 ms or so."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def at_rest(llm: Llm) -> bool:
+    return not any(map(llm.load, ("active", "waiting", "scheduled"))) and not llm.blocks("used")
+
+
+def first(sequence: list[int]) -> int:
+    """The first token that comes for the first time at or after position 4."""
+    return next(token for index, token in enumerate(sequence) if index >= 4 and token not in sequence[:index])
+
+
+def test_tokens_come_one_by_one_and_as_many_as_asked(llm: Llm) -> None:
+    call = llm.open(length=12)
+    responses = list(call)
+    assert [len(response.ids) for response in responses] == [1] * 12
+    assert [response.length for response in responses] == [1] * 12
+    if isinstance(call, GrpcCall):
+        assert call.empty_finals == 0, "the final flag comes with the last token"
+
+
+def test_not_streaming_is_the_same_answer_at_once(llm: Llm) -> None:
+    (response,) = llm.open(length=12, streaming=False)
+    assert response.ids == llm.tokens(length=12)
+    assert response.length == 12
+
+
+def test_greedy_is_repeatable_whatever_the_seed_and_the_temperature_alone(llm: Llm) -> None:
+    whole = llm.tokens()
+    assert whole == llm.tokens(seed=5, runtime_top_k=1) == llm.tokens(temperature=0.7)
+
+
+def test_the_end_token_ends_and_is_not_given(llm: Llm) -> None:
+    whole = llm.tokens()
+    end = first(whole)
+    call = llm.open(end_id=end)
+    assert tokens(call) == whole[: whole.index(end)]
+    if isinstance(call, GrpcCall):
+        assert call.empty_finals == 1
+    (response,) = llm.open(end_id=end, streaming=False)
+    assert response.ids == whole[: whole.index(end)]
+
+
+def test_an_end_token_at_once_is_an_empty_answer(llm: Llm) -> None:
+    end = llm.tokens(length=1)[0]
+    assert llm.tokens(end_id=end) == []
+    (response,) = llm.open(end_id=end, streaming=False)
+    assert (response.ids, response.length) == ([], 0)
+
+
+def test_min_tokens_holds_the_end_token_back(llm: Llm) -> None:
+    whole = llm.tokens()
+    end = first(whole)
+    least = whole.index(end) + 4
+    longer = llm.tokens(end_id=end, min_tokens=least)
+    assert len(longer) >= least
+    assert end not in longer
+    assert longer[: whole.index(end)] == whole[: whole.index(end)]
+
+
+def test_stop_words_end_and_are_given(llm: Llm) -> None:
+    whole = llm.tokens()
+    assert llm.tokens(stop_words_list=[[whole[3], whole[4], 7], [2, 3, -1]]) == whole[:5]
+    unmatched = [[whole[4], whole[3]], [2, -1]]
+    if (whole[4], whole[3]) not in pairwise(whole):
+        assert llm.tokens(stop_words_list=unmatched) == whole
+
+
+def test_forbidden_tokens_do_not_come(llm: Llm) -> None:
+    whole = llm.tokens()
+    other = llm.tokens(bad_words_list=[[whole[2]], [1]])
+    assert whole[2] not in other
+    assert other[:2] == whole[:2]
+
+
+def test_a_continuation_from_prompt_and_journal_goes_on_alike(llm: Llm) -> None:
+    whole = llm.tokens(length=20)
+    assert llm.tokens(prompt=[*HELLO, *whole[:8]], length=12) == whole[8:]
+
+
+def test_seeds(llm: Llm) -> None:
+    drawn = {"temperature": 1.0, "runtime_top_p": 1.0, "length": 20}
+    if llm.flavour == "simulated":
+        assert llm.tokens(**drawn, seed=1) == llm.tokens(length=20)
+        return
+    once, again, other = (llm.tokens(**drawn, seed=seed) for seed in (11, 11, 2**40 + 12))
+    assert once == again
+    assert once != other
+
+
+def test_streams_side_by_side(llm: Llm) -> None:
+    alone = llm.tokens(length=24)
+    with ThreadPoolExecutor(SLOTS + QUEUE) as pool:
+        answers = list(pool.map(lambda _: llm.tokens(length=24), range(SLOTS + QUEUE)))
+    assert [len(answer) for answer in answers] == [24] * len(answers)
+    if llm.flavour == "simulated":
+        assert all(answer == alone for answer in answers)
+
+
+def test_metrics_tell_the_truth_while_it_runs_and_after(llm: Llm) -> None:
+    assert soon(lambda: at_rest(llm))
+    calls = [llm.open(length=400) for _ in range(SLOTS + 2)]
+    assert soon(lambda: llm.load("active") == SLOTS and llm.load("waiting") == 2)
+    assert llm.load("max") == SLOTS
+    used = llm.blocks("used") * llm.blocks("tokens_per")
+    assert 4 * 31 <= used <= llm.blocks("max") * llm.blocks("tokens_per")
+    assert llm.blocks("free") == pytest.approx(llm.blocks("max") - llm.blocks("used"), abs=64)
+    assert soon(lambda: llm.blocks("fraction") > 0)
+    for call in calls:
+        call.close()
+    assert soon(lambda: at_rest(llm))
+    assert llm.blocks("free") == llm.blocks("max")
+
+
+def test_a_client_that_hangs_up_frees_its_slot(llm: Llm) -> None:
+    assert soon(lambda: at_rest(llm))
+    call = llm.open(length=450)
+    next(iter(call))
+    assert soon(lambda: llm.load("active") == 1)
+    call.close()
+    hung_up = time.monotonic()
+    assert soon(lambda: at_rest(llm))
+    assert time.monotonic() - hung_up < 3
+
+
+def test_stop_ends_the_request_of_that_id_and_no_other(llm: Llm) -> None:
+    calls = {name: llm.open(f"request-{name}", length=400) for name in "ab"}
+    streams = {name: iter(call) for name, call in calls.items()}
+    for stream in streams.values():
+        next(stream)
+    assert llm.tokens(request_id="request-a", stop=True) == []
+    rest = list(streams["a"])
+    assert len(rest) < 398
+    next(streams["b"])
+    calls["b"].close()
+
+
+def test_a_full_queue_refuses_at_once(llm: Llm) -> None:
+    assert soon(lambda: at_rest(llm))
+    calls = [llm.open(length=400) for _ in range(SLOTS + QUEUE)]
+    assert soon(lambda: llm.load("waiting") == QUEUE)
+    with pytest.raises(Refused, match="llm: queue full: 4 requests wait"):
+        llm.tokens()
+    for call in calls:
+        call.close()
+    assert soon(lambda: at_rest(llm))
+    assert len(llm.tokens()) == 16
+
+
+def test_prefixes_are_reused(llm: Llm) -> None:
+    prompt = [1, *range(2000, 2127)]
+    llm.tokens(prompt=prompt, length=2)
+    assert soon(lambda: at_rest(llm))
+    before = llm.blocks("reused")
+    llm.tokens(prompt=[*prompt, 99], length=2)
+    assert soon(lambda: (llm.blocks("reused") - before) * llm.blocks("tokens_per") >= 96)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "field"),
+    [
+        ({"length": 0}, "request_output_len"),
+        ({"length": CONTEXT}, "request_output_len"),
+        ({"prompt": list(range(100, 100 + CONTEXT + 1))}, "request_output_len"),
+        ({"prompt": [49152]}, "input_ids"),
+        ({"prompt": [-1, 5]}, "input_ids"),
+        ({"input_lengths": 99}, "input_lengths"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"runtime_top_p": 1.5}, "runtime_top_p"),
+        ({"min_tokens": 17}, "min_tokens"),
+        ({"beam_width": 2}, "beam_width"),
+        ({"lora_task_id": 1}, "lora_task_id"),
+        ({"exclude_input_in_output": False}, "exclude_input_in_output"),
+        ({"stop_words_list": [[1, 2], [2, 1]]}, "stop_words_list"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_by_name(llm: Llm, inputs: dict[str, Any], field: str) -> None:
+    with pytest.raises(Refused, match=f"llm: bad request: {field}: "):
+        llm.tokens(**inputs)
+
+
+def test_log_probs_where_the_engine_knows_them(llm: Llm) -> None:
+    if llm.flavour == "simulated":
+        with pytest.raises(Refused, match="llm: bad request: return_log_probs"):
+            llm.tokens(return_log_probs=True)
+        return
+    responses = list(llm.open(length=4, return_log_probs=True))
+    assert [len(response.log_probs) for response in responses] == [1] * 4
+    assert all(response.log_probs[0] <= 0 for response in responses)
+    assert [response.ids[0] for response in responses] == llm.tokens(length=4)
+
+
+def test_no_id_is_lost_where_characters_span_tokens(llm: Llm) -> None:
+    """llama.cpp's server reports no token that ends inside a UTF-8 character."""
+    fox, panda = [15107, 116, 228], [10813, 234, 137]
+    prompt = ([*fox, *panda] * 8)[:-1]
+    answer = llm.tokens(prompt=prompt, length=10)
+    assert len(answer) == 10
+    if llm.flavour == "llamacpp":
+        assert answer == [137, *fox, *panda, *fox]
+
+
+def test_the_models_own_end_ends_an_answer(llm: Llm) -> None:
+    if llm.flavour == "simulated":
+        pytest.skip("the simulated model has no end of its own")
+    inputs = {"input_ids": HELLO, "input_lengths": len(HELLO), "request_output_len": 100, "streaming": True}
+    answer = tokens(llm.client.open(inputs))
+    assert 0 < len(answer) < 100
+    assert not {0, 2} & set(answer)
+    past_it = llm.tokens(length=len(answer) + 5)
+    assert past_it[: len(answer)] == answer
+    assert past_it[len(answer)] == 2, "without an end it is a token like others"
