@@ -214,12 +214,10 @@ class FakeTriton:
         left = asyncio.ensure_future(reader.read(1))  # nothing comes while a call runs, except the end
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                call.end = "gone" if self.alive else "broken"
-            else:
+            if work.done():
                 await work
         finally:
-            call.end = call.end or "broken"
+            call.end = call.end or ("gone" if self.alive else "broken")
             for task in (work, left):
                 task.cancel()
             await asyncio.gather(work, left, return_exceptions=True)
@@ -240,8 +238,7 @@ class FakeTriton:
             if count == script.kill_after:
                 self._die()
             if count in (script.reset_after, script.kill_after):
-                self._break(writer)
-                raise ConnectionResetError
+                self._reset(call, writer)
             if count == script.stall_after:
                 await self._resumed.wait()
             if count == script.error_after:
@@ -261,8 +258,7 @@ class FakeTriton:
     async def _infer(self, call: Call, writer: asyncio.StreamWriter) -> None:
         script = call.script
         if script.reset_after is not None:
-            self._break(writer)
-            raise ConnectionResetError
+            self._reset(call, writer)
         if script.stall_after is not None:
             await self._resumed.wait()
         if script.status != 200:
@@ -307,6 +303,11 @@ class FakeTriton:
         name = "nv_trt_llm_request_metrics"
         lines = [f'{name}{{model="llm",request_type="{kind}",version="1"}} {n}' for kind, n in counts.items()]
         return "\n".join([f"# TYPE {name} gauge", *lines, ""])
+
+    def _reset(self, call: Call, writer: asyncio.StreamWriter) -> None:
+        call.end = "broken"
+        self._break(writer)
+        raise ConnectionResetError
 
     def _die(self) -> None:
         if self._server is not None:
