@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ class Fleet:
 def embedded(
     *, instances: int, flavour: str = "", port_base: int, env: Mapping[str, str] | None = None
 ) -> Iterator[Fleet]:
-    """`ragfleet up`, the benchmark, `ragfleet down`."""
+    """`ragfleet up`, the benchmark, `ragfleet down`; also when the benchmark is told to stop."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="ragfleet-bench-") as folder:
         home = Path(folder)
         environ = {**os.environ, **(env or {}), "RAGFLEET_HOME": str(home)}

@@ -1,0 +1,1 @@
+"""What it costs the reader to take one token from Triton, by transport."""
