@@ -202,7 +202,7 @@ def test_what_cannot_be_served_is_refused_by_name(llm: Llm, inputs: dict[str, An
 
 
 def test_log_probs_where_the_engine_knows_them(llm: Llm) -> None:
-    if llm.flavour == "simulated":
+    if llm.flavour in ("simulated", "llmapi"):
         with pytest.raises(Refused, match="llm: bad request: return_log_probs"):
             llm.tokens(return_log_probs=True)
         return
