@@ -14,14 +14,14 @@ PIP_FLAGS := --disable-pip-version-check --progress-bar off
 PIP_PROGRESS := | sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' -e '/^Installing collected/s/ packages.*/ packages …/p'
 BEGUN := $(shell date +%s)
 # numpy < 2 (which Triton's Python backend needs) has no wheel for 3.13, so that one comes last.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13; do \
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	"$$p" -c 'import sys, sysconfig as s; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and s.get_config_var("Py_ENABLE_SHARED")))' \
 	2>/dev/null && echo "$$p" && break; done)
 TESTS ?= tests
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine clean
+.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +71,12 @@ bench-gateway: setup ## CPU of the gateway per streamed request, beside vllm-rou
 
 bench-engine: setup ## Tokens per second through the gateway, beside llama.cpp called directly
 	$(BIN)/python -m benchmarks.engine
+
+bench-transport: setup ## CPU of reading a token from Triton, HTTP beside gRPC
+	$(BIN)/python -m benchmarks.transport
+
+chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
+	$(BIN)/python -m benchmarks.chaos
 
 clean: down ## Remove the environment, the state and all caches but the downloads
 	rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
