@@ -21,7 +21,7 @@ TESTS ?= tests
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport chaos clean
+.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport bench-affinity chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench-engine: setup ## Tokens per second through the gateway, beside llama.cpp c
 
 bench-transport: setup ## CPU of reading a token from Triton, HTTP beside gRPC
 	$(BIN)/python -m benchmarks.transport
+
+bench-affinity: setup ## Time to first token of conversations, our placement against round robin
+	$(BIN)/python -m benchmarks.affinity
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos

@@ -26,6 +26,7 @@ class Fleet:
     model: str
     instances: list[dict[str, Any]]
     gateway_pid: int
+    consul_url: str
 
 
 @contextmanager
@@ -61,6 +62,7 @@ def embedded(
                 model="smollm2-135m-instruct",
                 instances=status["instances"],
                 gateway_pid=_gateway_pid(home),
+                consul_url=status["consul_url"],
             )
         finally:
             ragfleet("down", check=False)
