@@ -22,6 +22,8 @@ POLL = 0.3
 TAIL_LINES = 15
 GIVE_UP_AFTER = 3
 """Failed starts in a row after which a part is not going to come up by itself."""
+GIVE_UP_ON_TRITON_AFTER = 2
+"""The same for a Triton, which takes long to load its models each time."""
 
 
 class NotStartableError(Exception):
@@ -114,7 +116,7 @@ def wait(
         if first_start:
             _give_up_on_the_hopeless(home, seen)
         if time.monotonic() > ends:
-            late = next((step for step in steps if step.state != "ready"), Step("gateway", "not ready"))
+            late = first_cause(steps)
             reason = late.reason or "; ".join(seen.reasons) or late.state
             raise StartFailedError(late.name, f"not ready after {seconds:.0f} s ({reason})", _log(home, late.name))
         time.sleep(POLL)
@@ -132,6 +134,12 @@ def steps_of(seen: FleetStatus) -> list[Step]:
         else:
             steps.append(Step(name, str(part["state"]), str(part["reason"])))
     return steps
+
+
+def first_cause(steps: list[Step]) -> Step:
+    """Of the parts that are not ready, the one to look at first: the gateway waits for all the others."""
+    late = [step for step in steps if step.state != "ready"]
+    return min(late, key=lambda step: step.name == "gateway", default=Step("gateway", "not ready"))
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
@@ -158,8 +166,8 @@ def _give_up_on_the_hopeless(home: Home, seen: FleetStatus) -> None:
         if part["failures"] >= GIVE_UP_AFTER or "status 3" in str(part["reason"]):
             raise StartFailedError(name, str(part["reason"]) or "does not start", _log(home, str(part["log"])))
     for entry in seen.instances:
-        if entry.state == "restarting" and entry.restarts >= GIVE_UP_AFTER:
-            raise StartFailedError(entry.name, entry.reason, home.log_of(entry.name))
+        if entry.restarts >= GIVE_UP_ON_TRITON_AFTER and entry.state != "ready":
+            raise StartFailedError(entry.name, entry.reason or entry.state, home.log_of(entry.name))
 
 
 def _log(home: Home, name: str) -> Path:

@@ -18,7 +18,7 @@ from worker.launch import Launch
 from worker.load import Load, SteadyWords
 from worker.log import event
 from worker.probe import Probe, Unreachable
-from worker.process import TritonProcess, first_of, last_error, remove_shared_memory
+from worker.process import TritonProcess, first_error, first_of, remove_shared_memory
 from worker.registration import Registration
 from worker.settings import Settings
 from worker.state import InstanceState, Phase
@@ -112,7 +112,7 @@ class Agent:
         return None
 
     def _start(self) -> TritonProcess | None:
-        self._enter(Phase.STARTING)
+        self._enter(Phase.STARTING, self._pulse.reason)  # why it is started again
         removed = remove_shared_memory(triton.shared_memory_prefix(self._settings))
         self._backoff.started(time.monotonic())
         try:
@@ -162,7 +162,7 @@ class Agent:
         return False
 
     def _obituary(self, process: TritonProcess) -> str:
-        complaint = "" if process.killed else last_error(self._settings.triton_log)
+        complaint = "" if process.killed else first_error(self._settings.triton_log, process.pid)
         return f"Triton {process.verdict()}" + (f": {complaint}" if complaint else "")
 
     def _lost(self, reason: str) -> None:

@@ -46,7 +46,8 @@ def judge(pulse: Pulse, steady: SteadyWords, now: float) -> Beat:
     work. Missing metrics are no reason to take an instance out, so they only show in the words.
     """
     if pulse.phase is Phase.STARTING:
-        return Beat("warning", f"starting since {span(now - pulse.phase_since)}")
+        since = f"starting since {span(now - pulse.phase_since)}"
+        return Beat("warning", f"{since}; before: {pulse.reason}" if pulse.reason else since)
     if pulse.phase in {Phase.RESTARTING, Phase.STOPPED}:
         return Beat("critical", pulse.reason or pulse.phase.value)
     if pulse.silence(now) >= SILENCE:

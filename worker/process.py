@@ -146,18 +146,20 @@ def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> int:  
     return removed
 
 
-def last_error(log: Path, tail_bytes: int = 16_384) -> str:
-    """Triton's last complaint in its log, shortened to one line; empty where there is none."""
+def first_error(log: Path, pid: int, tail_bytes: int = 65_536) -> str:
+    """What went wrong first in the life of tritonserver `pid`, as one line; empty where its log complains of nothing.
+
+    The first complaint names the cause; the last ones only say that the server gave up.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - tail_bytes))
             lines = file.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    for line in reversed(lines):
-        if line.startswith("error:"):
-            return line.removeprefix("error:").strip()[:300]
+    for line in lines:
         # 2026-01-31T12:00:00Z E 42 model_lifecycle.cc:654] "failed to load …"; without a GPU some are normal
-        if re.match(r"\S+ E \d+ ", line) and not NORMAL_WITHOUT_GPU.search(line):
+        if re.match(rf"\S+ E {pid} ", line) and not NORMAL_WITHOUT_GPU.search(line):
             return line.partition("] ")[2].strip('"')[:300]
-    return ""
+    last = next((line for line in reversed(lines) if line.startswith("error:")), "")
+    return last.removeprefix("error:").strip()[:300]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ragfleet.launch import steps_of
+from ragfleet.launch import Step, first_cause, steps_of
 from ragfleet.status import UNKNOWN, FleetStatus, InstanceStatus, merge
 from worker.state import InstanceState, Phase
 
@@ -54,3 +54,9 @@ def test_a_display_shows_instances_in_their_workers_words() -> None:
         ("consul", "ready", ""),
         ("triton-0", "restarting", "Triton exited with status 1"),
     ]
+
+
+def test_the_gateway_is_blamed_last() -> None:
+    steps = [Step("consul", "ready"), Step("gateway", "starting"), Step("triton-0", "starting", "no GPU")]
+    assert first_cause(steps).name == "triton-0"
+    assert first_cause(steps[:2]).name == "gateway"

@@ -38,6 +38,8 @@ def test_models_that_are_not_ready_are_critical() -> None:
 def test_starting_is_a_warning() -> None:
     beat = judge(pulse(phase=Phase.STARTING, phase_since=88.0), SteadyWords(), 100.0)
     assert (beat.status, beat.words) == ("warning", "starting since 10 s")
+    again = judge(pulse(phase=Phase.STARTING, phase_since=99.0, reason="Triton died"), SteadyWords(), 100.0)
+    assert again.words == "starting since 0 s; before: Triton died"
 
 
 def test_a_dead_triton_is_critical_with_its_cause() -> None:

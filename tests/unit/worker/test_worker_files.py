@@ -9,7 +9,7 @@ import pytest
 from worker import meta, state
 from worker.load import Load
 from worker.log import LineFormatter, event
-from worker.process import last_error, remove_shared_memory
+from worker.process import first_error, remove_shared_memory
 from worker.settings import parse
 from worker.state import InstanceState, Phase
 
@@ -79,18 +79,19 @@ def test_meta_reads_a_tensorrt_engine_and_what_the_environment_overrides(tmp_pat
         meta.overrides("[]")
 
 
-def test_the_last_complaint_is_found_and_the_usual_noise_is_not(tmp_path: Path) -> None:
+def test_the_first_complaint_of_a_run_is_told_and_the_usual_noise_is_not(tmp_path: Path) -> None:
     log = tmp_path / "triton-0.log"
-    assert last_error(log) == ""
-    noise = '2026-11-23T23:14:31Z E 8810 server.cc:241] "CudaDriverHelper has not been initialized."\n'
-    log.write_text(f"started\n{noise}")
-    assert last_error(log) == ""
-    log.write_text(
-        f'2026-11-23T23:14:31Z E 1 model_lifecycle.cc:6] "failed to load"\n{noise}2026-11-23T23:14:31Z I 1 a] "x"\n'
-    )
-    assert last_error(log) == "failed to load"
-    log.write_text("error: creating server: Internal - failed to load all models\n")
-    assert last_error(log) == "creating server: Internal - failed to load all models"
+    assert first_error(log, 8) == ""
+    noise = '2026-11-23T23:14:31Z E 8 server.cc:241] "CudaDriverHelper has not been initialized."\n'
+    older = '2026-11-23T23:14:30Z E 7 model_lifecycle.cc:6] "out of memory"\n'
+    log.write_text(f"{older}{noise}2026-11-23T23:14:31Z I 8 server.cc:1] started\n")
+    assert first_error(log, 8) == ""
+    end = "error: creating server: Internal - failed to load all models\n"
+    log.write_text(older + noise + end)
+    assert first_error(log, 8) == "creating server: Internal - failed to load all models"
+    cause = "2026-11-23T23:14:31Z E 8 model_lifecycle.cc:6] \"failed to load 'llm'\"\n"
+    log.write_text(older + noise + cause + cause.replace("llm", "rag") + end)
+    assert first_error(log, 8) == "failed to load 'llm'"
 
 
 def test_only_the_own_shared_memory_is_removed(tmp_path: Path) -> None:
