@@ -1,9 +1,9 @@
 """`make bench-affinity`: time to first token of multi-turn conversations, our placement against round robin, real LLM.
 
-Two instances with four slots each and eight conversations whose prompts begin with about 1,000 tokens of their own: together the
-instances can keep every conversation's prefix, each alone cannot. Two gateways, one with each policy, stand before the same fleet and
-take turns, conversation set by conversation set, so that what the machine does to one it does to both. First turns are cold for both
-and left out. Bar: p50 at most a third of round robin's.
+Two instances with four slots each and eight conversations whose prompts begin with about 1,000 tokens of their own:
+together the instances can keep every conversation's prefix, each alone cannot. Two gateways, one with each policy, stand
+before the same fleet and take turns, conversation set by conversation set, so that what the machine does to one it does to
+both. First turns are cold for both and left out. Bar: p50 at most a third of round robin's.
 """
 
 import argparse
@@ -21,7 +21,21 @@ from benchmarks.fleet import Fleet, embedded
 from benchmarks.processes import free_port, process, wait_http
 from benchmarks.report import print_table, write_json
 
-WORDS = "harbour crane winch tide ledger salt rope barge pilot beacon cargo anchor chart storm quay lantern signal hull".split()
+WORDS = (
+    "harbour",
+    "crane",
+    "winch",
+    "tide",
+    "ledger",
+    "salt",
+    "rope",
+    "barge",
+    "pilot",
+    "beacon",
+    "cargo",
+    "anchor",
+    "hull",
+)
 CONVERSATIONS, TURNS, AT_ONCE = 8, 5, 2
 
 
