@@ -108,7 +108,8 @@ class ChatResponse:
                 await send_error(send, error)
 
     async def _stream(self, chat: Chat, send: Send, send_chunk: Send) -> None:
-        include_usage = self._request.stream_options is not None and self._request.stream_options.include_usage
+        options = self._request.stream_options
+        include_usage = options is not None and bool(options.include_usage)
         writer = ChunkWriter(
             completion_id=chat.id, created=chat.created, model=self._request.model, usage_null=include_usage
         )

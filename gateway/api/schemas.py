@@ -48,7 +48,7 @@ IGNORED = frozenset(
 class TextPart(BaseModel):
     """A piece of a message's content."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["text"]
     text: str
 
@@ -56,9 +56,12 @@ class TextPart(BaseModel):
 class Message(BaseModel):
     """One message of the conversation."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
+    tool_calls: None = None
+    function_call: None = None
+    """Both would change the answer, and there are no functions to call."""
 
     @property
     def text(self) -> str:
@@ -69,7 +72,7 @@ class Message(BaseModel):
 class FileSearch(BaseModel):
     """The one tool: answer from knowledge stores."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["file_search"]
     vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
@@ -78,15 +81,15 @@ class FileSearch(BaseModel):
 class StreamOptions(BaseModel):
     """Options of a streamed answer."""
 
-    model_config = ConfigDict(extra="forbid")
-    include_usage: bool = False
+    model_config = ConfigDict(extra="forbid", strict=True)
+    include_usage: bool | None = False
     include_obfuscation: Literal[False] | None = None
 
 
 class ChatRequest(BaseModel):
     """`POST /v1/chat/completions`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
@@ -96,7 +99,7 @@ class ChatRequest(BaseModel):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     """Extension: sample from the k likeliest tokens; 0 for all."""
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     """Extension: no end before this many tokens."""
@@ -142,6 +145,11 @@ class ChatRequest(BaseModel):
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
+    def limit_param(self) -> str:
+        """The name under which the client gave `answer_limit`."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+
+    @property
     def conversation(self) -> list[dict[str, str]]:
         """The messages with their content as plain strings."""
         return [{"role": m.role, "content": m.text} for m in self.messages]
@@ -168,8 +176,8 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise BadRequest(f"The body is not valid JSON: {error}") from None
     if not isinstance(raw, dict):
         raise BadRequest("The body must be a JSON object.")
-    for name in IGNORED & raw.keys():
-        del raw[name]
+    # A null is what a client sends for a parameter that is not set.
+    raw = {name: value for name, value in raw.items() if value is not None and name not in IGNORED}
     for name in HARMLESS.keys() & raw.keys():
         value = raw.pop(name)
         if not any(type(value) is type(ok) and value == ok for ok in HARMLESS[name]):
@@ -181,7 +189,9 @@ def parse_chat(body: bytes) -> ChatRequest:
 
 
 def _explain(error: ValidationError) -> BadRequest:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    every = error.errors(include_url=False, include_context=False, include_input=False)
+    # Of a union each arm complains; the one that got furthest is the one that was meant.
+    first = max((e for e in every if e["loc"][:1] == every[0]["loc"][:1]), key=lambda e: len(e["loc"]))
     # Pydantic's path names the arm of a union, too ("content.str"); clients know only fields and indices.
     path = [str(p) for p in first["loc"] if p not in ("str", "list[TextPart]", "list[str]")]
     param = ".".join(path) or None

@@ -47,6 +47,8 @@ class ChatAsk(Protocol):
     @property
     def answer_limit(self) -> int | None: ...
     @property
+    def limit_param(self) -> str: ...
+    @property
     def question(self) -> str: ...
     @property
     def conversation(self) -> list[dict[str, str]]: ...
@@ -221,8 +223,8 @@ class ChatService:
         limit = ask.answer_limit
         if limit is not None and limit >= max_context:
             raise BadRequest(
-                f"max_tokens={limit} leaves no room for a prompt: the model's context is {max_context} tokens.",
-                param="max_tokens",
+                f"{ask.limit_param}={limit} leaves no room for a prompt: the model's context is {max_context} tokens.",
+                param=ask.limit_param,
                 code="context_length_exceeded",
             )
         if (ask.min_tokens or 0) > (limit or self._settings.default_max_tokens):

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-import orjson
 import uvicorn
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from uvicorn.server import ServerState
@@ -329,8 +329,12 @@ class Fleet:
     # The client
 
     async def post(self, body: Any, *, path: str = "/v1/chat/completions", headers: Mapping[str, str] = {}) -> Reply:
-        """POST JSON, or bytes as they are."""
-        data = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else orjson.dumps(body)
+        """POST JSON, or bytes (or pieces of them) as they are."""
+        data = (
+            body
+            if hasattr(body, "__aiter__")
+            else BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
+        )
         async with self.http.post(path, data=data, headers=headers) as response:
             return Reply(response.status, response.headers, await response.read())
 
@@ -348,7 +352,7 @@ class Fleet:
         self, content: str = "Hello?", *, headers: Mapping[str, str] = {}, **fields: Any
     ) -> AsyncIterator[Stream]:
         """A streamed answer, to read piece by piece."""
-        body = orjson.dumps(ask(content, **{"stream": True, **fields}))
+        body = json.dumps(ask(content, **{"stream": True, **fields})).encode()
         async with self.http.post("/v1/chat/completions", data=body, headers=headers) as response:
             yield Stream(response)
 
