@@ -76,6 +76,9 @@ class ChatResponse:
                 raise
             task.uncancel()  # it was our own watcher, and the cancellation ends here
             self._status = 499  # the client closed the request (nginx's number; only for our metrics)
+        except Exception:
+            self._status = 500
+            raise
         finally:
             watcher.cancel()
             seconds = time.monotonic() - self._started

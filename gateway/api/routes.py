@@ -35,7 +35,6 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
     path = "/v1/chat/completions"
     endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
     app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    schema = ChatRequest.model_json_schema(ref_template="#/components/schemas/ChatRequest/$defs/{model}")
 
     # Only for /docs: the route above is found first.
     @app.post(
@@ -43,9 +42,9 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
         tags=["OpenAI"],
         summary="Answer a conversation, with or without the knowledge base",
         response_model=None,
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
+        responses={"4XX": {"description": '`{"error": {message, type, param, code}}`'}},
     )
-    async def chat_completions() -> None:
+    async def chat_completions(body: ChatRequest) -> None:
         """OpenAI's chat completions; a stream of server-sent events with `stream`."""
 
     @app.get(

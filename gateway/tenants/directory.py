@@ -1,9 +1,9 @@
 """API key → tenant."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -46,14 +46,28 @@ def _digest(key: str) -> bytes:
 
 
 def _read(path: Path) -> dict[str, Tenant]:
+    """Tenants by key. Raises ConfigError that names the entry at fault, and for a file without any key."""
     try:
-        entries: list[dict[str, Any]] = yaml.safe_load(path.read_text())["tenants"]
-        found: dict[str, Tenant] = {}
-        for entry in entries:
-            tenant = Tenant(entry["name"], float(entry.get("weight", 1.0)), int(entry.get("priority", 0)))
-            if tenant.weight <= 0:
-                raise ConfigError(f"{path}: tenant {tenant.name}: weight must be above 0")
-            found |= dict.fromkeys(entry["keys"], tenant)
+        entries = yaml.safe_load(path.read_text())["tenants"]
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as a tenants file: {error!r}") from error
+    found: dict[str, Tenant] = {}
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+        where = f"{path}: tenant {number}"
+        try:
+            tenant = Tenant(str(entry["name"]), float(entry.get("weight", 1.0)), int(entry.get("priority", 0)))
+            keys = entry["keys"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{where}: wants name, keys, and numbers for weight and priority: {error!r}") from error
+        if not 0 < tenant.weight < math.inf:
+            raise ConfigError(f"{where} ({tenant.name}): weight must be above 0")
+        if not isinstance(keys, list) or not all(isinstance(key, str) and key.strip() == key != "" for key in keys):
+            raise ConfigError(
+                f"{where} ({tenant.name}): keys must be a list of strings; quote those that look like numbers"
+            )
+        if shared := found.keys() & keys:
+            raise ConfigError(f"{where} ({tenant.name}): {len(shared)} of its keys belong to another tenant already")
+        found |= dict.fromkeys(keys, tenant)
+    if not found:
+        raise ConfigError(f"{path}: no tenant has a key; without keys everybody would be let in")
     return found
