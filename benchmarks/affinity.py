@@ -36,7 +36,7 @@ WORDS = (
     "anchor",
     "hull",
 )
-CONVERSATIONS, TURNS, AT_ONCE = 8, 5, 2
+CONVERSATIONS, TURNS, AT_ONCE = 8, 4, 2
 
 
 def document(rng: random.Random, words: int) -> str:
@@ -92,7 +92,7 @@ def measure(fleet: Fleet, rounds: int) -> dict[str, list[float]]:
 def main() -> int:
     """Run the rounds and print the table. 1 where the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--port-base", type=int, default=25000)
     args = parser.parse_args()
     with embedded(instances=2, port_base=args.port_base, env={"RAGFLEET_LLM_PARAMS": '{"slots": 4}'}) as fleet:
