@@ -159,7 +159,7 @@ def arguments(
         "--model-control-mode=none",
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(settings)}",
-        f"--model-load-thread-count={max(2, min(cores, 8))}",
+        "--model-load-thread-count=8",  # loading a Python model is mostly waiting for its interpreter
         f"--exit-timeout-secs={max(1, round(settings.exit_timeout))}",
         "--log-format=ISO8601",
         f"--http-address={settings.bind}",
