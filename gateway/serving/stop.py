@@ -17,11 +17,12 @@ class StopMatcher:
         if self.matched is not None:
             return ""
         text = self._held + piece
-        found = min(((at, s) for s in self._stops if (at := text.find(s)) >= 0), default=None)
+        # The one that is complete first, so that it does not matter how the text was cut into pieces.
+        found = min(((at + len(s), at, s) for s in self._stops if (at := text.find(s)) >= 0), default=None)
         if found is not None:
             self._held = ""
-            self.matched = found[1]
-            return text[: found[0]]
+            _, at, self.matched = found
+            return text[:at]
         keep = self._prefix_at_end(text)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

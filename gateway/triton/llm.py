@@ -139,11 +139,11 @@ class TokenStream:
                 ids = message.get("output_ids")
                 if type(ids) is int:
                     self._ids.append(ids)
-                elif ids is not None:
+                elif type(ids) is list:
                     self._ids.extend(ids)
                 elif "error" in message:
                     self.fail(from_model(str(message["error"])))
-        except ValueError as error:
+        except (ValueError, AttributeError) as error:  # no JSON, or no object
             self.fail(InstanceError(Cause.ENGINE, f"unreadable event from llm: {error}"))
             return
         self.deadline = time.monotonic() + self.patience_s

@@ -1,0 +1,18 @@
+"""A small vocabulary for the text side of answers."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from running import make_tokenizer
+
+from tokens.table import TokenTable
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> TokenTable:
+    """A byte-level BPE of some hundred tokens."""
+    return TokenTable.load(make_tokenizer(tmp_path_factory.mktemp("tokenizer")))

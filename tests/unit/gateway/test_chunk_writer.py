@@ -1,0 +1,58 @@
+"""Chunks built by hand are the ones that a serialiser would write."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.api.sse import ChunkWriter, error_event
+
+words = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def writer(usage_null: bool, model: str = "tiny") -> ChunkWriter:
+    return ChunkWriter(completion_id="chatcmpl-1", created=17, model=model, usage_null=usage_null)
+
+
+def chunk(choices: list[Any], usage_null: bool, model: str = "tiny", **extra: Any) -> dict[str, Any]:
+    base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 17, "model": model, "choices": choices}
+    return base | extra | ({"usage": None} if usage_null else {})
+
+
+def read(event: bytes) -> Any:
+    assert event.startswith(b"data: ")
+    assert event.endswith(b"\n\n")
+    data = event[6:-2]
+    assert b"\n" not in data
+    return orjson.loads(data)
+
+
+@given(words, words, st.booleans())
+def test_text_equals_the_serialised_whole(piece: str, model: str, usage_null: bool) -> None:
+    expected = chunk(
+        [{"index": 0, "delta": {"content": piece}, "logprobs": None, "finish_reason": None}], usage_null, model
+    )
+    event = writer(usage_null, model).text(piece)
+    assert event == b"data: " + orjson.dumps(expected) + b"\n\n"
+
+
+@pytest.mark.parametrize("usage_null", [False, True])
+def test_first_and_last_chunks(usage_null: bool) -> None:
+    w = writer(usage_null)
+    hello = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None, "logprobs": None}
+    assert read(w.role(None)) == chunk([hello], usage_null)
+    assert read(w.role({"grounded": True})) == chunk([hello], usage_null, rag={"grounded": True})
+    end = {"index": 0, "delta": {}, "finish_reason": "stop", "logprobs": None}
+    assert read(w.finish("stop", [], {"ragfleet": {}})) == chunk([end], usage_null, ragfleet={})
+    cited = {**end, "delta": {"annotations": [{"type": "url_citation"}]}}
+    assert read(w.finish("stop", [{"type": "url_citation"}], {})) == chunk([cited], usage_null)
+
+
+def test_usage_chunk_has_no_choices() -> None:
+    assert read(writer(True).usage({"total_tokens": 3})) == chunk([], False, usage={"total_tokens": 3})
+
+
+def test_error_event() -> None:
+    assert read(error_event({"error": {"message": "no"}})) == {"error": {"message": "no"}}

@@ -1,0 +1,77 @@
+"""Keys and the tenants they belong to."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import ConfigError
+from gateway.errors import Unauthenticated
+from gateway.tenants.directory import Directory
+from gateway.tenants.tenant import Tenant
+
+
+def read(tmp_path: Path, text: str, api_key: str = "") -> Directory:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(text)
+    return Directory.from_settings(api_key, file)
+
+
+def test_without_any_key_everybody_is_the_default() -> None:
+    directory = Directory.from_settings("", None)
+    assert directory.authenticate(None).name == "default"
+    assert directory.authenticate("Bearer whatever").name == "default"
+
+
+def test_one_key() -> None:
+    directory = Directory.from_settings("secret", None)
+    assert directory.authenticate("Bearer secret").name == "default"
+    for header in (None, "", "Bearer", "Bearer ", "Bearer other", "Basic secret", "secret"):
+        with pytest.raises(Unauthenticated):
+            directory.authenticate(header)
+
+
+def test_tenants_of_a_file(tmp_path: Path) -> None:
+    directory = read(
+        tmp_path, "tenants:\n- {name: red, keys: [r1, r2], weight: 2.5, priority: -1}\n- {name: blue, keys: [b]}"
+    )
+    red = Tenant("red", weight=2.5, priority=-1)
+    assert directory.authenticate("Bearer r1") == directory.authenticate("Bearer r2") == red
+    assert directory.authenticate("Bearer b") == Tenant("blue")
+
+
+def test_keys_are_not_kept_in_the_clear(tmp_path: Path) -> None:
+    assert "hunter2" not in str(vars(Directory.from_settings("hunter2", None)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        ("tenants: [", "cannot be read"),
+        ("teams: []", "cannot be read"),
+        ("tenants: []", "no tenant has a key"),
+        ("tenants: [{name: a, keys: []}]", "no tenant has a key"),
+        ("tenants: [red]", "tenant 0"),
+        ("tenants: {name: a}", "tenant 0"),
+        ("tenants: [{keys: [a]}]", "tenant 0"),
+        ("tenants: [{name: a}]", "tenant 0"),
+        ("tenants: [{name: a, keys: abc}]", "list of strings"),
+        ("tenants: [{name: a, keys: [123]}]", "quote those that look like numbers"),
+        ("tenants: [{name: a, keys: ['']}]", "list of strings"),
+        ("tenants: [{name: a, keys: [' x']}]", "list of strings"),
+        ("tenants: [{name: a, keys: [x], weight: 0}]", "weight must be above 0"),
+        ("tenants: [{name: a, keys: [x], weight: .nan}]", "weight must be above 0"),
+        ("tenants: [{name: a, keys: [x], weight: .inf}]", "weight must be above 0"),
+        ("tenants: [{name: a, keys: [x], weight: heavy}]", "numbers for weight"),
+        ("tenants: [{name: a, keys: [x]}, {name: b, keys: [x]}]", "belong to another tenant"),
+    ],
+)
+def test_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, text, "secret")
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        Directory.from_settings("", tmp_path / "nowhere.yaml")

@@ -1,0 +1,45 @@
+"""The environment as settings."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gateway.config import ConfigError, Settings
+
+
+def test_empty_environment_gives_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({"RAGFLEET_GATEWAY_PORT": "", "OTHER": "1"}) == Settings()
+
+
+def test_each_kind_of_value() -> None:
+    settings = Settings.from_env(
+        {
+            "RAGFLEET_HOME": "/srv/ragfleet",
+            "RAGFLEET_GATEWAY_PORT": "9000",
+            "RAGFLEET_GATHER_S": "0.5",
+            "RAGFLEET_API_KEY": "secret",
+            "RAGFLEET_TENANTS_FILE": "tenants.yaml",
+            "MILVUS_URI": "http://milvus:19530",
+        }
+    )
+    assert settings.home == Path("/srv/ragfleet")
+    assert (settings.gateway_port, settings.gather_s, settings.api_key) == (9000, 0.5, "secret")
+    assert settings.tenants_file == Path("tenants.yaml")
+    assert settings.milvus_uri == "http://milvus:19530"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RAGFLEET_GATEWAY_PORT", "http"), ("RAGFLEET_ATTEMPTS", "1.5"), ("RAGFLEET_GATHER_S", "fast")]
+)
+def test_value_of_the_wrong_kind_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}='{value}'"):
+        Settings.from_env({name: value})
+
+
+def test_every_setting_can_be_set() -> None:
+    given = {f.name: "7" for f in fields(Settings)}
+    env = {("MILVUS_URI" if name == "milvus_uri" else f"RAGFLEET_{name.upper()}"): v for name, v in given.items()}
+    settings = Settings.from_env(env)
+    assert all(str(getattr(settings, name)) in ("7", "7.0") for name in given)
