@@ -51,11 +51,11 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
         "/v1/models", tags=["OpenAI"], summary="The models of the fleet, and `rag:<store>` for each knowledge store"
     )
     async def models(request: Request) -> dict[str, Any]:
-        return {"object": "list", "data": [_model(name) for name in gateway.chat.models(tenant_of(request))]}
+        return {"object": "list", "data": [_model(name) for name in gateway.chat.planner.models(tenant_of(request))]}
 
     @app.get("/v1/models/{model:path}", tags=["OpenAI"], summary="One model")
     async def model(request: Request, model: str) -> dict[str, Any]:
-        if model not in gateway.chat.models(tenant_of(request)):
+        if model not in gateway.chat.planner.models(tenant_of(request)):
             raise errors.NotFound(f"The model '{model}' does not exist.", param="model", code="model_not_found")
         return _model(model)
 

@@ -4,77 +4,28 @@
 """
 
 import asyncio
-import random
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from gateway.admission import Admission, Permit
 from gateway.config import Settings
-from gateway.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded, Unavailable
+from gateway.errors import DeadlineExceeded, Overloaded
 from gateway.metrics import Metrics
 from gateway.routing.types import Job
 from gateway.serving.answer import Answer, FinishReason
-from gateway.serving.context import Context, ContextBuilder, Retrieval
+from gateway.serving.context import Context, ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
+from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, Stores, is_rag
 from gateway.tenants.tenant import Tenant
 from gateway.triton.llm import Streams
 from tokens.table import TokenTable
-
-
-class ChatAsk(Protocol):
-    """What this module reads of a request (gateway/api/schemas.py has the wire form)."""
-
-    model: str
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    min_tokens: int | None
-    repetition_penalty: float | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    seed: int | None
-
-    @property
-    def stops(self) -> tuple[str, ...]: ...
-    @property
-    def answer_limit(self) -> int | None: ...
-    @property
-    def limit_param(self) -> str: ...
-    @property
-    def question(self) -> str: ...
-    @property
-    def conversation(self) -> list[dict[str, str]]: ...
-    @property
-    def knowledge(self) -> tuple[Sequence[str], int | None] | None: ...
-
-
-class Stores(Protocol):
-    """The knowledge stores, as far as serving needs them."""
-
-    def names(self, tenant: str) -> Sequence[str]: ...
-    def filter(self, tenant: str, stores: Sequence[str]) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which model answers, from which knowledge, within which limits."""
-
-    model: str
-    retrieval: Retrieval | None
-    max_context: int
-    """Tokens of prompt and answer together."""
-    max_prompt: int
-
-
-RAG = "rag"
 
 
 class ChatService:
@@ -98,13 +49,8 @@ class ChatService:
         self._context = context
         self._streams = streams
         self._table = table
-        self._stores = stores
+        self.planner = Planner(settings, engines, stores)
         self._metrics = metrics
-
-    def models(self, tenant: Tenant) -> list[str]:
-        """The model ids that a client may name: the engines' own, `rag`, and one for each store."""
-        stores = self._stores.names(tenant.name)
-        return [*self._engines.models(), *([RAG] if stores else []), *(f"{RAG}:{name}" for name in stores)]
 
     @asynccontextmanager
     async def open(self, ask: ChatAsk, tenant: Tenant, request_id: str, permit: Permit) -> AsyncIterator["Chat"]:
@@ -123,7 +69,7 @@ class ChatService:
     @asynccontextmanager
     async def _opened(self, ask: ChatAsk, tenant: Tenant, request_id: str) -> AsyncIterator["Chat"]:
         started = time.monotonic()
-        plan = self.plan(ask, tenant)
+        plan = self.planner.plan(ask, tenant)
         context = await self._context.build(
             request_id=request_id,
             messages=orjson.dumps(ask.conversation),
@@ -156,7 +102,7 @@ class ChatService:
     def check(self, ask: ChatAsk, tenant: Tenant) -> None:
         """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
         if self._engines.models():
-            self.plan(ask, tenant)
+            self.planner.plan(ask, tenant)
 
     async def admit(self, tenant: Tenant) -> Permit:
         """A place for one request, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
@@ -176,64 +122,11 @@ class ChatService:
 
     def observe(self, ask: ChatAsk, tenant: Tenant, *, status: int, seconds: float) -> None:
         """Count a request that has ended, whichever way."""
-        rag = ask.knowledge is not None or ask.model.partition(":")[0] == RAG
+        rag = ask.knowledge is not None or is_rag(ask.model)
         # The client's word for the model is unbounded; only known ones become labels.
         model = ask.model if ask.model in self._engines.models() else RAG if rag else "unknown"
         self._metrics.requests.labels("chat", model, tenant.name, str(status)).inc()
         self._metrics.duration.labels("1" if rag else "0").observe(seconds)
-
-    def plan(self, ask: ChatAsk, tenant: Tenant) -> Plan:
-        """Read the model's name and the tools. Raises NotFound, BadRequest, Unavailable."""
-        name, _, store = ask.model.partition(":")
-        stores: Sequence[str] | None = None
-        top_k = self._settings.rag_top_k
-        models = self._engines.models()
-        if name == RAG:
-            if not models:
-                raise Unavailable("No instance is ready.", retry_after_s=2)
-            known = self._stores.names(tenant.name)
-            stores = [store] if store else known
-            model = models[0]
-        elif ask.model in models:
-            model = ask.model
-        elif not models:
-            raise Unavailable("No instance is ready.", retry_after_s=2)
-        else:
-            raise NotFound(
-                f"The model '{ask.model}' does not exist. There are: {', '.join(self.models(tenant))}.",
-                param="model",
-                code="model_not_found",
-            )
-        if ask.knowledge is not None:
-            stores, wanted = ask.knowledge
-            top_k = wanted or top_k
-        if stores is not None and (unknown := set(stores) - set(self._stores.names(tenant.name))):
-            raise NotFound(
-                f"There is no knowledge store '{min(unknown)}'. Make one with `ragfleet ingest --store NAME PATH`.",
-                param="tools" if ask.knowledge else "model",
-                code="store_not_found" if ask.knowledge else "model_not_found",
-            )
-        if stores is not None and not stores:
-            raise NotFound(
-                "There is no knowledge store yet. Make one with `ragfleet ingest PATH`.",
-                param="model",
-                code="model_not_found",
-            )
-        max_context = self._engines.max_context(model)
-        limit = ask.answer_limit
-        if limit is not None and limit >= max_context:
-            raise BadRequest(
-                f"{ask.limit_param}={limit} leaves no room for a prompt: the model's context is {max_context} tokens.",
-                param=ask.limit_param,
-                code="context_length_exceeded",
-            )
-        if (ask.min_tokens or 0) > (limit or self._settings.default_max_tokens):
-            raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
-        room = limit if limit is not None else min(self._settings.default_max_tokens, max_context // 4)
-        retrieval = None
-        if stores is not None:
-            retrieval = Retrieval(store=", ".join(stores), filter=self._stores.filter(tenant.name, stores), top_k=top_k)
-        return Plan(model=model, retrieval=retrieval, max_context=max_context, max_prompt=max_context - room)
 
     def _generation(
         self, ask: ChatAsk, plan: Plan, context: Context, *, tenant: Tenant, request_id: str, limit: int
@@ -252,36 +145,12 @@ class ChatService:
             job,
             input_ids=context.input_ids,
             max_tokens=limit,
-            sampling=self._sampling(ask, rag=plan.retrieval is not None),
+            sampling=self.planner.sampling(ask, rag=plan.retrieval is not None, end_id=self._table.end_id),
             engines=self._engines,
             streams=self._streams,
             settings=self._settings,
             metrics=self._metrics,
         )
-
-    def _sampling(self, ask: ChatAsk, *, rag: bool) -> dict[str, Any]:
-        """OpenAI's parameters as TensorRT-LLM's inputs."""
-        temperature = ask.temperature
-        if temperature is None:
-            temperature = self._settings.rag_temperature if rag else self._settings.default_temperature
-        sampling: dict[str, Any] = {}
-        if self._table.end_id is not None:
-            sampling["end_id"] = self._table.end_id
-        if temperature == 0:
-            sampling["runtime_top_k"] = 1
-        else:
-            sampling["temperature"] = temperature
-            sampling["runtime_top_k"] = ask.top_k or 0
-            sampling["runtime_top_p"] = 1.0 if ask.top_p is None else ask.top_p
-            # The engine's default seed is fixed; without one of ours every client would get the same "random" answer.
-            seed = ask.seed if ask.seed is not None else random.getrandbits(63)
-            sampling["seed"] = seed % 2**64
-        if ask.min_tokens:
-            sampling["min_tokens"] = ask.min_tokens
-        for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
-            if (value := getattr(ask, name)) is not None:
-                sampling[name] = value
-        return sampling
 
 
 class Chat:

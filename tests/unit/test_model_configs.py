@@ -26,7 +26,15 @@ def ids(path: Path) -> str:
 
 
 def test_all_models_of_the_design_are_there() -> None:
-    assert {model_of(path) for path in CONFIGS} >= {"embedding", "retrieval", "prompt", "context", "detokenize", "rag", "llm"}
+    assert {model_of(path) for path in CONFIGS} >= {
+        "embedding",
+        "retrieval",
+        "prompt",
+        "context",
+        "detokenize",
+        "rag",
+        "llm",
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids)

@@ -1,0 +1,164 @@
+"""What a request asks for: which model, from which knowledge, within which limits, sampled how. No I/O but the stores' names."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.config import Settings
+from gateway.errors import BadRequest, NotFound, Unavailable
+from gateway.serving.context import Retrieval
+from gateway.serving.engines import Engines
+from gateway.tenants.tenant import Tenant
+
+RAG = "rag"
+
+
+class ChatAsk(Protocol):
+    """What this module reads of a request (gateway/api/schemas.py has the wire form)."""
+
+    model: str
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_tokens: int | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+
+    @property
+    def stops(self) -> tuple[str, ...]: ...
+    @property
+    def answer_limit(self) -> int | None: ...
+    @property
+    def limit_param(self) -> str: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def conversation(self) -> list[dict[str, str]]: ...
+    @property
+    def knowledge(self) -> tuple[Sequence[str], int | None] | None: ...
+
+
+class Stores(Protocol):
+    """The knowledge stores, as far as serving needs them."""
+
+    def names(self, tenant: str) -> Sequence[str]: ...
+    def filter(self, tenant: str, stores: Sequence[str]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which model answers, from which knowledge, within which limits."""
+
+    model: str
+    retrieval: Retrieval | None
+    max_context: int
+    """Tokens of prompt and answer together."""
+    max_prompt: int
+
+
+class Planner:
+    """Reads requests against what the fleet and the knowledge base have."""
+
+    def __init__(self, settings: Settings, engines: Engines, stores: Stores) -> None:
+        self._settings = settings
+        self._engines = engines
+        self._stores = stores
+
+    def models(self, tenant: Tenant) -> list[str]:
+        """The model ids that a client may name: the engines' own, `rag`, and one for each store."""
+        stores = self._stores.names(tenant.name)
+        return [*self._engines.models(), *([RAG] if stores else []), *(f"{RAG}:{name}" for name in stores)]
+
+    def plan(self, ask: ChatAsk, tenant: Tenant) -> Plan:
+        """Read the model's name, the tools and the limits. Raises NotFound, BadRequest, Unavailable."""
+        model = self._model(ask, tenant)
+        max_context = self._engines.max_context(model)
+        return Plan(
+            model=model,
+            retrieval=self._retrieval(ask, tenant),
+            max_context=max_context,
+            max_prompt=max_context - self._room(ask, max_context),
+        )
+
+    def _model(self, ask: ChatAsk, tenant: Tenant) -> str:
+        models = self._engines.models()
+        if not models:
+            raise Unavailable("No instance is ready.", retry_after_s=2)
+        if is_rag(ask.model):
+            return models[0]
+        if ask.model in models:
+            return ask.model
+        raise NotFound(
+            f"The model '{ask.model}' does not exist. There are: {', '.join(self.models(tenant))}.",
+            param="model",
+            code="model_not_found",
+        )
+
+    def _retrieval(self, ask: ChatAsk, tenant: Tenant) -> Retrieval | None:
+        if ask.knowledge is None and not is_rag(ask.model):
+            return None
+        known = self._stores.names(tenant.name)
+        top_k = self._settings.rag_top_k
+        store = ask.model.partition(":")[2]
+        stores: Sequence[str] = [store] if store else known
+        if ask.knowledge is not None:
+            stores, wanted = ask.knowledge
+            top_k = wanted or top_k
+        if unknown := set(stores) - set(known):
+            raise NotFound(
+                f"There is no knowledge store '{min(unknown)}'. Make one with `ragfleet ingest --store NAME PATH`.",
+                param="tools" if ask.knowledge else "model",
+                code="store_not_found" if ask.knowledge else "model_not_found",
+            )
+        if not stores:
+            raise NotFound(
+                "There is no knowledge store yet. Make one with `ragfleet ingest PATH`.",
+                param="model",
+                code="model_not_found",
+            )
+        return Retrieval(store=", ".join(stores), filter=self._stores.filter(tenant.name, stores), top_k=top_k)
+
+    def _room(self, ask: ChatAsk, max_context: int) -> int:
+        """Tokens of the context to keep free for the answer."""
+        limit = ask.answer_limit
+        if limit is not None and limit >= max_context:
+            raise BadRequest(
+                f"{ask.limit_param}={limit} leaves no room for a prompt: the model's context is {max_context} tokens.",
+                param=ask.limit_param,
+                code="context_length_exceeded",
+            )
+        if (ask.min_tokens or 0) > (limit or self._settings.default_max_tokens):
+            raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
+        return limit if limit is not None else min(self._settings.default_max_tokens, max_context // 4)
+
+    def sampling(self, ask: ChatAsk, *, rag: bool, end_id: int | None) -> dict[str, Any]:
+        """OpenAI's parameters as TensorRT-LLM's inputs."""
+        temperature = ask.temperature
+        if temperature is None:
+            temperature = self._settings.rag_temperature if rag else self._settings.default_temperature
+        sampling: dict[str, Any] = {}
+        if end_id is not None:
+            sampling["end_id"] = end_id
+        if temperature == 0:
+            sampling["runtime_top_k"] = 1
+        else:
+            sampling["temperature"] = temperature
+            sampling["runtime_top_k"] = ask.top_k or 0
+            sampling["runtime_top_p"] = 1.0 if ask.top_p is None else ask.top_p
+            # The engine's default seed is fixed; without one of ours every client would get the same "random" answer.
+            seed = ask.seed if ask.seed is not None else random.getrandbits(63)
+            sampling["seed"] = seed % 2**64
+        if ask.min_tokens:
+            sampling["min_tokens"] = ask.min_tokens
+        for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
+            if (value := getattr(ask, name)) is not None:
+                sampling[name] = value
+        return sampling
+
+
+def is_rag(model: str) -> bool:
+    """Whether the model's name asks for the knowledge base: `rag` or `rag:<store>`."""
+    return model.partition(":")[0] == RAG
