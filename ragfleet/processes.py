@@ -12,6 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from worker.process import remove_shared_memory
+from worker.triton import shared_memory_prefix
+
 HOME_MARK = "RAGFLEET_HOME"
 PART_MARK = "RAGFLEET_PART"
 
@@ -35,14 +38,16 @@ def members(home: Path) -> Iterator[tuple[psutil.Process, str]]:
             continue  # gone meanwhile, or another user's: not ours
 
 
-def sweep(home: Path, *, part: str | None = None, deadline: float = 5.0) -> list[str]:
+def sweep(home: Path, *, part: str = "", deadline: float = 5.0) -> list[str]:
     """Kills every process of the fleet (or of one part), stopped ones too, until none is left; returns the killed parts.
+
+    A killed Triton leaves its shared memory behind, which is removed, too.
 
     Raises TimeoutError where one outlives SIGKILL for `deadline` seconds (it hangs in the kernel).
     """
     killed: list[str] = []
     ends = time.monotonic() + deadline
-    while found := [(process, name) for process, name in members(home) if part in {None, name}]:
+    while found := [(process, name) for process, name in members(home) if part in {"", name}]:
         for process, name in found:
             try:
                 process.kill()
@@ -53,6 +58,7 @@ def sweep(home: Path, *, part: str | None = None, deadline: float = 5.0) -> list
         if time.monotonic() > ends:
             left = ", ".join(f"{name} (pid {process.pid})" for process, name in found)
             raise TimeoutError(f"These processes do not end on SIGKILL: {left}")
+    remove_shared_memory(shared_memory_prefix(home, part))
     return list(dict.fromkeys(killed))
 
 

@@ -113,7 +113,7 @@ class Agent:
 
     def _start(self) -> TritonProcess | None:
         self._enter(Phase.STARTING, self._pulse.reason)  # why it is started again
-        removed = remove_shared_memory(triton.shared_memory_prefix(self._settings))
+        removed = remove_shared_memory(triton.shared_memory_prefix(self._settings.home, self._settings.name))
         self._backoff.started(time.monotonic())
         try:
             process = TritonProcess.start(self._launch.argv, self._launch.environment, self._settings.triton_log)
@@ -201,7 +201,7 @@ class Agent:
                 await first_of(self._hurry, running.exited, seconds=0.1)
             await (running.bury() if hung else running.stop(self._settings.exit_timeout, self._hurry))
         left = await self._registration.deregister()
-        remove_shared_memory(triton.shared_memory_prefix(self._settings))
+        remove_shared_memory(triton.shared_memory_prefix(self._settings.home, self._settings.name))
         self._triton = None
         self._enter(Phase.STOPPED)
         log.info(event("stopped", seconds=time.monotonic() - begun, left_consul=left))

@@ -134,10 +134,13 @@ def wishes(repository: Path, flavour: str) -> Wishes:
     )
 
 
-def shared_memory_prefix(settings: Settings) -> str:
-    """The prefix of this Triton's regions in /dev/shm: distinct for each instance of each fleet on this machine."""
-    digest = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
-    return f"ragfleet_{digest}_{settings.name}_"
+def shared_memory_prefix(home: Path, name: str = "") -> str:
+    """The prefix of an instance's regions in /dev/shm: distinct for each instance of each fleet on this machine.
+
+    Without a name, the prefix of all instances of the fleet at `home`.
+    """
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:8]
+    return f"ragfleet_{digest}_{name}_" if name else f"ragfleet_{digest}_"
 
 
 def arguments(
@@ -158,7 +161,7 @@ def arguments(
         f"--model-repository={settings.model_repository}",
         "--model-control-mode=none",
         f"--backend-directory={backends}",
-        f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(settings)}",
+        f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(settings.home, settings.name)}",
         "--model-load-thread-count=8",  # loading a Python model is mostly waiting for its interpreter
         f"--exit-timeout-secs={max(1, round(settings.exit_timeout))}",
         "--log-format=ISO8601",

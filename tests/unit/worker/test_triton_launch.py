@@ -67,10 +67,11 @@ def test_flavour_and_response_cache_are_asked_for() -> None:
 
 
 def test_two_instances_and_two_fleets_share_no_memory() -> None:
-    prefixes = {
-        triton.shared_memory_prefix(settings(name=name, home=home)) for name in ("a", "b") for home in ("/x", "/y")
-    }
+    homes = (Path("/x"), Path("/y"))
+    prefixes = {triton.shared_memory_prefix(home, name) for name in ("triton-1", "triton-10") for home in homes}
     assert len(prefixes) == 4
+    assert not any(a.startswith(b) for a in prefixes for b in prefixes if a != b)
+    assert sum(prefix.startswith(triton.shared_memory_prefix(Path("/x"))) for prefix in prefixes) == 2
 
 
 def test_the_digest_ignores_the_random_key_only() -> None:
