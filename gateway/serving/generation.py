@@ -91,7 +91,7 @@ class Generation:
                 continue
             except RequestRefused as refused:
                 self.close()
-                raise BadRequest(f"The model refused the request: {refused.reason}", code="invalid_value") from refused
+                raise _translate(refused) from refused
             if not ids:
                 self.ended = True
                 continue
@@ -223,3 +223,19 @@ class Generation:
 
     def _story(self) -> str:
         return "Attempts: " + ", ".join(f"{a.instance} ({a.tokens} tokens, {a.cause})" for a in self.trail) + "."
+
+
+# The engine's names for what clients know by others.
+_PARAMS = {
+    "input_ids": "messages",
+    "request_output_len": "max_tokens",
+    "runtime_top_k": "top_k",
+    "runtime_top_p": "top_p",
+}
+
+
+def _translate(refused: RequestRefused) -> BadRequest:
+    """A refusal begins with the field at fault (docs/contracts.md)."""
+    field, colon, _ = refused.reason.partition(":")
+    param = _PARAMS.get(field, field) if colon and field.isidentifier() else None
+    return BadRequest(f"The model refused the request: {refused.reason}", param=param, code="invalid_value")

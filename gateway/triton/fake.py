@@ -295,7 +295,11 @@ class FakeTriton:
 
     async def _refuse(self, call: Call, writer: asyncio.StreamWriter) -> None:
         call.end = "refused"
-        await _reply(writer, call.script.status, orjson.dumps({"error": call.script.error}))
+        body = orjson.dumps({"error": call.script.error})
+        if call.model == "llm":  # an event, whatever the status
+            await _reply(writer, call.script.status, b"data: " + body + b"\n\n", "text/event-stream; charset=utf-8")
+        else:
+            await _reply(writer, call.script.status, body)
 
     def _metrics(self) -> str:
         running = sum(1 for call in self.calls if call.model == "llm" and not call.end)

@@ -173,7 +173,8 @@ class TokenStream:
 
 def _http_error(status: int, body: bytes) -> InstanceError | RequestRefused:
     try:
-        text = str(orjson.loads(body)["error"])
+        # Triton writes an error as an event whatever the status, and as plain JSON where it knows no such model.
+        text = str(orjson.loads(body.removeprefix(b"data: "))["error"])
     except (ValueError, KeyError, TypeError):
         text = body[:200].decode(errors="replace")
     return from_model(text or f"HTTP status {status}")

@@ -132,11 +132,12 @@ async def test_request_waits_for_a_fleet_that_is_just_coming_up(start: Start) ->
 
 async def test_refusal_by_the_model_is_the_clients_and_costs_no_trust(fleet: Fleet) -> None:
     for triton in fleet.tritons:
-        triton.always["llm"] = Script(status=400, error="llm: bad request: min_tokens is more than request_output_len")
+        triton.always["llm"] = Script(status=400, error='llm: bad request: runtime_top_k: 9 is "odd"')
     for n in range(1, 9):
         reply = await fleet.chat()
         assert reply.status == 400
-        assert "min_tokens is more than request_output_len" in reply.error["message"]
+        assert reply.error["message"].endswith(': runtime_top_k: 9 is "odd"')
+        assert reply.error["param"] == "top_k"
         assert len(fleet.calls()) == n, "a refusal must not be tried elsewhere"
     assert not fleet.gateway.trust.ejected()
 

@@ -256,6 +256,7 @@ async def test_ids_that_came_before_an_error_are_given_first() -> None:
     ("status", "body", "cause"),
     [
         (500, b'{"error":"crashed"}', Cause.ENGINE),
+        (503, b'data: {"error":"llm: queue full: 3"}\n\n', Cause.BUSY),
         (503, b'{"error":"llm: queue full: 3"}', Cause.BUSY),
         (502, b"<html>", Cause.ENGINE),
         (500, b"", Cause.ENGINE),
@@ -272,6 +273,15 @@ async def test_refused_stream(status: int, body: bytes, cause: Cause) -> None:
     with pytest.raises(InstanceError) as caught:
         await stream.next()
     assert caught.value.cause is cause
+
+
+async def test_refusal_is_quoted_as_it_was_meant() -> None:
+    stream = stream_of()
+    stream.on_status(400)
+    stream.on_body(b'data: {"error":"llm: bad request: \\"x\\" is not a number"}\n\n')  # as Triton 2.51 writes it
+    stream.on_end()
+    with pytest.raises(RequestRefused, match=r'^"x" is not a number$'):
+        await stream.next()
 
 
 @pytest.mark.parametrize("body", [b"data: {no\n\n", b"data: 5\n\n", b"data: []\n\n", b"event: x\n\n"])
