@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BLOCK_TOKENS = 32
-STEP_S = 0.004
+STEP_S = 0.01
 LAST_WORD = 256
 END = 2
 
