@@ -8,6 +8,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from llm_engine.flavours import open_engine
+from llm_engine.guard import Guard
 from llm_engine.metrics import Gauges
 from llm_engine.service import Service
 
@@ -21,6 +22,7 @@ class TritonPythonModel:
         engine, periods = open_engine(json.loads(args["model_config"]), os.environ, log)
         gauges = Gauges(pb_utils, model=args["model_name"], version=args["model_version"])
         self._service = Service(pb_utils, engine, gauges, periods, log)
+        self._guard = Guard(os.getppid())
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Decoupled: the responses follow as the tokens come."""
@@ -29,3 +31,4 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """End every thread."""
         self._service.close()
+        self._guard.dismiss()

@@ -20,9 +20,7 @@ class Faults:
     error_at_token: int = 0
     """A request fails after so many tokens; 0: none does."""
     die_at_token: int = 0
-    """The whole server is gone, without a word, after some request got so many tokens."""
-    crash_at_token: int = 0
-    """Only the process of the model is gone, and the server stays without it."""
+    """The process is gone, without a word, after some request got so many tokens (and its Triton with it: `guard`)."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Faults":

@@ -115,6 +115,8 @@ def open_with_ids(path: Path) -> tuple[int, Vocabulary]:
             kind = reader.number("<I")
             values[key] = (kind, reader.value(kind))
         infos = b"".join(_tensor_info(reader) for _ in range(tensors))
+        if b"split.count" in values and _integer(values[b"split.count"]) > 1:
+            raise NotGguf(f"{path} is one part of several: join them with llama-gguf-split --merge")
         align = _integer(values[b"general.alignment"]) if b"general.alignment" in values else 32
         data_at = -file.tell() % align + file.tell()
         vocabulary = _vocabulary(values)

@@ -7,7 +7,6 @@ answer has its full length.
 
 import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -52,7 +51,7 @@ class SimulatedEngine:
         *,
         senders: int = 4,
         clock: Callable[[], float] = time.monotonic,
-        die: Callable[[bool], None] | None = None,
+        die: Callable[[], None] | None = None,
         log: Callable[[str], None] = print,
     ) -> None:
         self.vocab_size = spec.vocab_size
@@ -180,13 +179,10 @@ class SimulatedEngine:
         sink.token(emission.token, last=emission.finish is not None and not fails)
         if fails:
             sink.fail(str(EngineFailed(f"told to fail at token {emission.produced}")))
-        for token, whole_server in ((faults.die_at_token, True), (faults.crash_at_token, False)):
-            if token and emission.produced == token:
-                self._die(whole_server)
+        if faults.die_at_token and emission.produced == faults.die_at_token:
+            self._die()
 
 
-def end_process(whole_server: bool) -> None:
-    """End this process without a word, and before it the Triton that started it."""
-    if whole_server:
-        os.kill(os.getppid(), signal.SIGKILL)
+def end_process() -> None:
+    """End this process without a word."""
     os._exit(1)

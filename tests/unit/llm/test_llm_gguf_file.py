@@ -21,7 +21,7 @@ def pair(key: str, kind: int, raw: bytes) -> bytes:
     return text(key) + struct.pack("<I", kind) + raw
 
 
-def gguf(*, tokens: bool = True, version: int = 3, alignment: int = 64) -> bytes:
+def gguf(*, tokens: bool = True, version: int = 3, alignment: int = 64, parts: int = 0) -> bytes:
     """A tiny model file: one tensor, some metadata of every shape."""
     pairs = [
         pair("general.architecture", 8, text("llama")),
@@ -36,6 +36,8 @@ def gguf(*, tokens: bool = True, version: int = 3, alignment: int = 64) -> bytes
     ]
     if tokens:
         pairs.append(pair("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, len(TEXTS)) + b"".join(map(text, TEXTS))))
+    if parts:
+        pairs.append(pair("split.count", 2, struct.pack("<H", parts)))
     tensor = text("weights") + struct.pack("<IQQIQ", 2, 8, 6, 0, 0)
     head = b"GGUF" + struct.pack("<IQQ", version, 1, len(pairs)) + b"".join(pairs) + tensor
     return head + b"\0" * (-len(head) % alignment) + DATA
@@ -84,6 +86,7 @@ def test_gguf_py_reads_the_copy(model: Path) -> None:
         (b"GGML" + bytes(40), "not a GGUF file"),
         (gguf(version=1), "version 2 or 3"),
         (gguf()[:100], "ends within its header"),
+        (gguf(parts=2), "one part of several: join them with"),
         (gguf(tokens=False), "lacks b'tokenizer.ggml.tokens'"),
     ],
 )
