@@ -63,7 +63,7 @@ class Settings:
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
     admission_deadline_s: float = 30.0
 
-    gather_s: float = 0.001
+    gather_s: float = 0.002
     """With several streams, tokens are read and sent at most this often (gateway/triton/llm.py, Gathering). Raising it saves
     CPU per token; a token can be late by it."""
     connect_deadline_s: float = 2.0

@@ -55,7 +55,12 @@ def main() -> int:
             process(
                 [str(bin_dir / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(litellm)],
                 log=logs / "litellm.log",
-                env={"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"},
+                env={
+                    "LITELLM_LOG": "ERROR",
+                    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                    "LITELLM_TELEMETRY": "False",
+                    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+                },
             )
         )
         fleet = stack.enter_context(
