@@ -10,13 +10,15 @@ import socket
 import struct
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
+
+from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
 
 NextId = Callable[[Sequence[int]], int | None]
 """All ids so far → the next one; None where the answer ends."""
@@ -32,12 +34,12 @@ def hashed(choices: Sequence[int]) -> NextId:
     return next_id
 
 
-def saying(reply: Sequence[int], *, after: int) -> NextId:
-    """The ids of `reply` and then the end; `after` is the id that ends every prompt and is not in the reply."""
+def saying(words: Sequence[int], *, after: int) -> NextId:
+    """The ids of `words` and then the end; `after` is the id that ends every prompt and is not one of them."""
 
     def next_id(ids: Sequence[int]) -> int | None:
         said = list(reversed(ids)).index(after)
-        return reply[said] if said < len(reply) else None
+        return words[said] if said < len(words) else None
 
     return next_id
 
@@ -177,7 +179,7 @@ class FakeTriton:
         # asyncio's own callback complains of a cancelled handler, so it ends like any other.
         with suppress(OSError, EOFError, asyncio.CancelledError):
             while True:
-                method, path, body = await _read_request(reader)
+                method, path, body = await read_request(reader)
                 await self._answer(method, path, body, reader, writer)
         del self._connections[writer]
         writer.close()
@@ -186,15 +188,15 @@ class FakeTriton:
         self, method: str, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if path == "/metrics":
-            await _reply(writer, 200, self._metrics().encode(), "text/plain")
+            await reply(writer, 200, self._metrics().encode(), "text/plain")
         elif path == "/v2/health/ready":
-            await _reply(writer, 200 if self.ready else 400, b"")
+            await reply(writer, 200 if self.ready else 400, b"")
         elif method == "POST" and path == "/v2/models/llm/generate_stream":
             await self._call("llm", body, reader, writer, self._generate)
         elif method == "POST" and path in ("/v2/models/prompt/infer", "/v2/models/context/infer"):
             await self._call(path.split("/")[3], body, reader, writer, self._infer)
         else:
-            await _reply(writer, 404, b'{"error":"no such path"}')
+            await reply(writer, 404, b'{"error":"no such path"}')
 
     async def _call(
         self,
@@ -231,10 +233,16 @@ class FakeTriton:
             await self._refuse(call, writer)
             return
         ids: list[int] = list(request["input_ids"])
-        out = _Events(call, writer, self._tell)
+        out = EventWriter(writer, before=script.raw, split=script.split)
+
+        async def flush(count: int, *, end: bool = False) -> None:
+            await out.flush(end=end)
+            call.sent = count
+            self._tell()
+
         for count in range(request["request_output_len"] + 1):
             if count in (script.reset_after, script.kill_after, script.stall_after):
-                await out.flush(count)
+                await flush(count)
             if count == script.kill_after:
                 self._die()
             if count in (script.reset_after, script.kill_after):
@@ -251,9 +259,9 @@ class FakeTriton:
             who = {"id": request["id"], "model_name": "llm", "model_version": "1"}
             out.put({**who, "output_ids": following, "sequence_length": 1})
             if (count + 1) % script.per_segment == 0:
-                await out.flush(count + 1)
+                await flush(count + 1)
         call.end = "finished"
-        await out.flush(len(ids) - len(request["input_ids"]), end=True)
+        await flush(len(ids) - len(request["input_ids"]), end=True)
 
     async def _infer(self, call: Call, writer: asyncio.StreamWriter) -> None:
         script = call.script
@@ -270,7 +278,7 @@ class FakeTriton:
             status, answer = self._prompt(call)
             body = orjson.dumps(answer)
         call.end = "finished"
-        await _reply(writer, status, body)
+        await reply(writer, status, body)
 
     def _prompt(self, call: Call) -> tuple[int, dict[str, Any]]:
         inputs = {}
@@ -295,11 +303,11 @@ class FakeTriton:
 
     async def _refuse(self, call: Call, writer: asyncio.StreamWriter) -> None:
         call.end = "refused"
-        body = orjson.dumps({"error": call.script.error})
+        error = {"error": call.script.error}
         if call.model == "llm":  # an event, whatever the status
-            await _reply(writer, call.script.status, b"data: " + body + b"\n\n", "text/event-stream; charset=utf-8")
+            await reply(writer, call.script.status, event(error), EVENTS)
         else:
-            await _reply(writer, call.script.status, body)
+            await reply(writer, call.script.status, orjson.dumps(error))
 
     def _metrics(self) -> str:
         running = sum(1 for call in self.calls if call.model == "llm" and not call.end)
@@ -332,62 +340,3 @@ class FakeTriton:
         for holds, future in self._watchers:
             if not future.done() and holds():
                 future.set_result(None)
-
-
-async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
-    """Method, path, body. Raises EOFError where the client left."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    request, *headers = head.split("\r\n")
-    method, path, _ = request.split(" ", 2)
-    length = next((h.partition(":")[2] for h in headers if h.lower().startswith("content-length:")), "0")
-    return method, path, await reader.readexactly(int(length))
-
-
-async def _reply(writer: asyncio.StreamWriter, status: int, body: bytes, kind: str = "application/json") -> None:
-    head = f"HTTP/1.1 {status} {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    await _write(writer, head.encode() + body)
-
-
-class _Events:
-    """The events of one stream. As with Triton, no header leaves before the first of them."""
-
-    HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-    def __init__(self, call: Call, writer: asyncio.StreamWriter, tell: Callable[[], None]) -> None:
-        self._call = call
-        self._writer = writer
-        self._tell = tell
-        self._begun = False
-        self._waiting = [] if call.script.raw is None else [call.script.raw]
-
-    def put(self, message: Mapping[str, Any]) -> None:
-        """An event for the next piece."""
-        self._waiting.append(b"data: " + orjson.dumps(message) + b"\n\n")
-
-    async def flush(self, count: int, *, end: bool = False) -> None:
-        """Send what waits; `count` ids have left then."""
-        data = b"".join(map(_chunk, self._waiting)) + (b"0\r\n\r\n" if end else b"")
-        self._waiting = []
-        if data and not self._begun:
-            self._begun = True
-            data = self.HEAD + data
-        await _write(self._writer, data, split=self._call.script.split)
-        self._call.sent = count
-        self._tell()
-
-
-def _chunk(data: bytes) -> bytes:
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-async def _write(writer: asyncio.StreamWriter, data: bytes, *, split: bool = False) -> None:
-    """Each piece leaves by itself: the loop looks at the sockets between two of them."""
-    for piece in _halves(data) if split else (data,):
-        writer.write(piece)
-        await writer.drain()
-        await asyncio.sleep(0)
-
-
-def _halves(data: bytes) -> Iterable[bytes]:
-    middle = len(data) // 2
-    return data[:middle], data[middle:]

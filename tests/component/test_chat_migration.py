@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from running import Events, Fleet
+from replies import Events
+from running import Fleet
 
 from gateway.serving.generation import Generation
 from gateway.triton.fake import Script
