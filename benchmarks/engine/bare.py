@@ -31,12 +31,10 @@ def run(server: Any, prompts: list[list[int]], max_tokens: int) -> dict[str, flo
     counts = [0] * len(prompts)
 
     def one(number: int) -> None:
-        def receive(event: Any) -> bool:
-            for item in event if isinstance(event, list) else [event]:
-                usage = item.get("usage") or {}
-                counts[number] = max(counts[number], usage.get("completion_tokens", 0))
-                for choice in item.get("choices", []):
-                    counts[number] += bool(choice.get("text")) and not usage
+        def receive(raw: Any) -> bool:
+            event = raw if isinstance(raw, dict) else json.loads(raw)
+            usage = event.get("usage") or {}
+            counts[number] = max(counts[number], usage.get("completion_tokens", 0))
             return False
 
         request = {"prompt": prompts[number], "max_tokens": max_tokens, "temperature": 0, "stream": True,
