@@ -106,9 +106,10 @@ class Generation:
 
     def close(self) -> None:
         """Cancel the running step, give back the place. Idempotent."""
-        self._close_stream()
+        whole = self.ended or len(self.journal) >= self._max_tokens
+        self._close_stream(whole=whole)
         if self._placed is not None:
-            if self.ended or len(self.journal) >= self._max_tokens:
+            if whole:
                 self._placed.done(self.journal[self._journal_at_dispatch :])
             else:
                 self._placed.cancelled()
@@ -208,9 +209,12 @@ class Generation:
         if len(self.trail) > 1:
             await asyncio.sleep(random.uniform(0.5, 1) * min(0.05 * 2 ** len(self.trail), 1.0))  # noqa: S311 - jitter
 
-    def _close_stream(self) -> None:
+    def _close_stream(self, *, whole: bool = False) -> None:
         if self._stream is not None:
-            self._stream.close()
+            if whole:
+                self._stream.finish()
+            else:
+                self._stream.close()
             if self._placed is not None:
                 self._engines.unwatch(self._placed.instance.name, self._stream)
             self._stream = None

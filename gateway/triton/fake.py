@@ -115,6 +115,8 @@ class FakeTriton:
         self.always: dict[str, Script] = {}
         self.ready = True
         self.slots = 4
+        self.accepted = 0
+        """Connections so far."""
         self.host, self.port = "127.0.0.1", 0
         self._resumed = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -176,6 +178,7 @@ class FakeTriton:
         task = asyncio.current_task()
         assert task is not None
         self._connections[writer] = task
+        self.accepted += 1
         # asyncio's own callback complains of a cancelled handler, so it ends like any other.
         with suppress(OSError, EOFError, asyncio.CancelledError):
             while True:

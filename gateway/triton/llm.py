@@ -46,6 +46,9 @@ class TokenStream:
     The deadline is checked by one sweep over all streams (`Streams`), not by a timer for each token.
     """
 
+    FAREWELL_S = 1.0
+    """How long the end of a response may take after its last id."""
+
     __slots__ = (
         "_connection",
         "_done",
@@ -114,6 +117,13 @@ class TokenStream:
         if not self._done and self._connection is not None:
             self._connection.abort()
         self._done = True
+
+    def finish(self) -> None:
+        """All ids are here. The end of the response may still come, and then its connection can be used again."""
+        self.patience_s = self.FAREWELL_S
+        self.deadline = time.monotonic() + self.FAREWELL_S
+        if self._error is not None:
+            self.close()
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error and cancel it on the instance."""

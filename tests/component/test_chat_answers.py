@@ -224,8 +224,25 @@ async def test_many_streams_at_once_do_not_mix(fleet: Fleet) -> None:
     assert {fleet.name(t) for t in fleet.tritons for _ in t.made()} == {"triton-0", "triton-1"}
 
 
-async def test_connections_to_an_instance_are_used_again(start) -> None:
+@pytest.mark.parametrize("limit", [3, 100])
+async def test_connections_to_an_instance_are_used_again(start, limit: int) -> None:
+    """Whether the answer ends by itself or at its limit, where the last token comes before the end of the response."""
     fleet = await start(instances=1)
-    for _ in range(5):
-        await fleet.chat()
-    assert len(fleet.tritons[0]._connections) <= 2
+    fleet.says(SONG)
+    for _ in range(8):
+        assert (await fleet.chat(max_tokens=limit)).status == 200
+        await fleet.settled()
+    assert fleet.tritons[0].accepted <= 2
+
+
+async def test_response_that_does_not_end_after_its_last_token_is_cut_off(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.triton.llm.TokenStream.FAREWELL_S", 0.05)
+    fleet = await start(instances=1)
+    fleet.gateway.streams.SWEEP_S = 0.02
+    fleet.answers.script("llm", Script(stall_after=16))
+    assert (await fleet.chat(max_tokens=16)).json["usage"]["completion_tokens"] == 16
+    (call,) = fleet.calls()
+    await fleet.until(lambda: call.end == "gone")
+    assert not fleet.gateway.trust.ejected()

@@ -331,6 +331,21 @@ async def test_stream_that_has_ended_cannot_fail_any_more() -> None:
     assert await stream.next() == []
 
 
+async def test_finished_stream_leaves_its_connection_to_the_end_of_the_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.triton.llm.time.monotonic", lambda: 100.0)
+    stream = stream_of()
+    stream.on_status(200)
+    stream.on_body(event(output_ids=1))
+    stream.finish()
+    assert stream._connection is not None
+    assert not transport_of(stream._connection).aborted
+    assert stream.deadline == 100.0 + TokenStream.FAREWELL_S
+    stream.fail(InstanceError(Cause.STALL, "no end"))  # as the sweep does then
+    assert transport_of(stream._connection).aborted
+
+
 async def test_silence_is_measured_from_the_last_token_only(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = stream_of()
     assert stream.quiet_s(1e9) == 0.0
