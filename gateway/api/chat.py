@@ -66,8 +66,7 @@ class ChatResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve until the answer is out or the client has left."""
-        # A task of its own: a token then resumes five frames, not these and the whole stack of middleware above them, which
-        # costs as much as the token itself.
+        # A task of its own: a token then resumes five frames, not these and the whole stack of middleware above them.
         work = asyncio.ensure_future(self._serve(scope, send))
         watcher = asyncio.ensure_future(self._watch(receive, work))
         try:
