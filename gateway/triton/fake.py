@@ -135,8 +135,12 @@ class FakeTriton:
     # What a test does to it
 
     def resume(self) -> None:
-        """What stalls goes on."""
+        """What stalls goes on, and nothing stalls any more until `hold()`."""
         self._resumed.set()
+
+    def hold(self) -> None:
+        """Scripts stall again."""
+        self._resumed.clear()
 
     async def kill(self) -> None:
         """As SIGKILL: every connection breaks, and nobody listens any more."""

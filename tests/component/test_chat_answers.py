@@ -224,15 +224,27 @@ async def test_many_streams_at_once_do_not_mix(fleet: Fleet) -> None:
     assert {fleet.name(t) for t in fleet.tritons for _ in t.made()} == {"triton-0", "triton-1"}
 
 
-@pytest.mark.parametrize("limit", [3, 100])
-async def test_connections_to_an_instance_are_used_again(start, limit: int) -> None:
-    """Whether the answer ends by itself or at its limit, where the last token comes before the end of the response."""
+async def test_connections_to_an_instance_are_used_again(start) -> None:
     fleet = await start(instances=1)
-    fleet.says(SONG)
     for _ in range(8):
-        assert (await fleet.chat(max_tokens=limit)).status == 200
+        assert (await fleet.chat(max_tokens=3)).status == 200
         await fleet.settled()
     assert fleet.tritons[0].accepted <= 2
+
+
+async def test_answer_at_its_limit_waits_for_no_end_and_keeps_the_connection(start) -> None:
+    """Triton sends the end of the response after the last token, by itself."""
+    fleet = await start(instances=1)
+    (triton,) = fleet.tritons
+    triton.always["llm"] = Script(stall_after=3)
+    for _ in range(4):
+        reply = await fleet.chat(max_tokens=3)
+        assert reply.json["usage"]["completion_tokens"] == 3
+        triton.resume()
+        await fleet.settled()
+        triton.hold()
+    assert [call.end for call in fleet.calls()] == ["finished"] * 4
+    assert triton.accepted <= 2
 
 
 async def test_response_that_does_not_end_after_its_last_token_is_cut_off(
