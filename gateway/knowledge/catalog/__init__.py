@@ -1,0 +1,1 @@
+"""Files, vector stores and their members: the source of truth, in SQL."""
