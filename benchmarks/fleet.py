@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from ragfleet.home import PROJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,25 @@ class Fleet:
     instances: list[dict[str, Any]]
     gateway_pid: int
     consul_url: str
+    worker_arguments: Sequence[str]
+    """For one more worker like these: its flavour and its models."""
+    environment: Mapping[str, str]
+    """What `env` was."""
 
 
 @contextmanager
 def embedded(
-    *, instances: int, flavour: str = "", port_base: int, env: Mapping[str, str] | None = None
+    *,
+    instances: int,
+    flavour: str = "",
+    port_base: int,
+    env: Mapping[str, str] | None = None,
+    models: Sequence[str] = (),
 ) -> Iterator[Fleet]:
-    """`ragfleet up`, the benchmark, `ragfleet down`; also when the benchmark is told to stop."""
+    """`ragfleet up`, the benchmark, `ragfleet down`; also when the benchmark is told to stop.
+
+    models: only these of the repository are served, and no Milvus started. Empty: the whole system.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="ragfleet-bench-") as folder:
         home = Path(folder)
@@ -52,8 +66,10 @@ def embedded(
 
         try:
             ragfleet("setup")
-            flavour_words = ["--llm", flavour] if flavour else []
-            ragfleet("up", "--instances", str(instances), "--port-base", str(port_base), *flavour_words)
+            repository = part_of_the_repository(home, models) if models else PROJECT / "model_repository"
+            words = ["--model-repository", str(repository), *(["--llm", flavour] if flavour else [])]
+            words += ["--without", "milvus"] if models else []
+            ragfleet("up", "--instances", str(instances), "--port-base", str(port_base), *words)
             status = json.loads(ragfleet("status", "--json"))
             yield Fleet(
                 home=home,
@@ -63,9 +79,20 @@ def embedded(
                 instances=status["instances"],
                 gateway_pid=_gateway_pid(home),
                 consul_url=status["consul_url"],
+                worker_arguments=[f"--model-repository={repository}", f"--flavour={flavour}"],
+                environment={**(env or {}), "RAGFLEET_TOKENIZER_DIR": str(home / "models" / "smollm2")},
             )
         finally:
             ragfleet("down", check=False)
+
+
+def part_of_the_repository(folder: Path, models: Sequence[str]) -> Path:
+    """A model repository in `folder` that has only these models of ours."""
+    repository = folder / "model_repository"
+    repository.mkdir(exist_ok=True)
+    for model in models:
+        (repository / model).symlink_to(PROJECT / "model_repository" / model)
+    return repository
 
 
 def _gateway_pid(home: Path) -> int:

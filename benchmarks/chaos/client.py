@@ -29,9 +29,19 @@ class Seen:
         return self.error is None and self.finish is not None
 
     @property
+    def refused(self) -> bool:
+        """Not accepted: told to come back later, before anything was done for it."""
+        return self.status in (429, 503)
+
+    @property
     def moved(self) -> bool:
         """More than one instance gave tokens."""
         return sum(1 for a in self.attempts if a["tokens"]) > 1
+
+    @property
+    def cause(self) -> str:
+        """Why it moved first; "" where it did not."""
+        return next((a["cause"] for a in self.attempts if a["cause"] != "end"), "")
 
     @property
     def gap_s(self) -> float:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,40 @@ import psutil
 
 from benchmarks.fleet import Fleet
 
+FEW_DESCRIPTORS = 12
+"""Descriptors that may be open at rest beyond those after the warm-up: kept connections to instances, a reader or two."""
+SOME_RSS_MB = 48.0
+"""Resident memory that may be held at rest beyond that after the warm-up: allocators do not give back all they had."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a gateway holds when nothing runs."""
+    """What a gateway, and the engines behind it, hold when nothing runs."""
 
-    held: int
-    waiting: int
+    permits: int
+    """Held or waited for."""
     streams: int
+    in_flight: int
+    """What placement holds against the instances."""
+    engines: int
+    """Requests in the engines, by their own metrics."""
     descriptors: int
     rss_mb: float
+
+    def excess(self, base: "Rest | None" = None) -> list[str]:
+        """What is not as it should be; with `base` also the descriptors and the memory."""
+        counts = {
+            "permits": self.permits,
+            "streams": self.streams,
+            "in flight": self.in_flight,
+            "engines": self.engines,
+        }
+        found = [f"{count} {what} still held" for what, count in counts.items() if count]
+        if base is not None and self.descriptors > base.descriptors + FEW_DESCRIPTORS:
+            found.append(f"{self.descriptors} descriptors, {base.descriptors} before")
+        if base is not None and self.rss_mb > base.rss_mb + SOME_RSS_MB:
+            found.append(f"{self.rss_mb:.0f} MB resident, {base.rss_mb:.0f} before")
+        return found
 
 
 class Victim:
@@ -34,21 +60,42 @@ class Victim:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
-    def status(self) -> dict[str, Any]:
-        """`ragfleet status --json`."""
-        found: dict[str, Any] = json.loads(self._ragfleet("status", "--json"))
-        return found
+    # Its processes
+
+    @property
+    def gateway_pid(self) -> int:
+        """The gateway's; its supervisor starts another one where it ended."""
+        parts = json.loads((self.fleet.home / "run" / "parts.json").read_text())
+        return next(int(part["pid"]) for part in parts if part["name"] == "gateway")
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What an instance's worker says of it; empty while there is none."""
+        with suppress(OSError, ValueError):
+            found: dict[str, Any] = json.loads((self.fleet.home / "run" / f"{name}.json").read_text())
+            return found
+        return {}
 
     def pid(self, name: str) -> int:
-        """The tritonserver of an instance, from its worker's state file."""
-        return int(json.loads((self.fleet.home / "run" / f"{name}.json").read_text())["pid"])
+        """The tritonserver of an instance; 0 while there is none."""
+        return int(self.state(name).get("pid", 0))
 
-    def signal(self, name: str, number: signal.Signals) -> None:
+    def worker_pid(self, name: str) -> int:
+        """The worker of an instance; 0 while there is none."""
+        return int(self.state(name).get("worker_pid", 0))
+
+    def signal(self, name: str, number: signal.Signals) -> int:
         """Send a signal to an instance's tritonserver and, for a stop, to its stubs, as a hung machine would have it."""
         parent = psutil.Process(self.pid(name))
         family = [parent] if number == signal.SIGKILL else [parent, *parent.children(recursive=True)]
         for process in family:
             process.send_signal(number)
+        return parent.pid
+
+    def revive(self, name: str, pid: int) -> None:
+        """Let a stopped tritonserver go on, if it is still the same."""
+        if pid == self.pid(name):
+            with suppress(psutil.Error):
+                self.signal(name, signal.SIGCONT)
 
     def fault(self, name: str, faults: dict[str, Any]) -> None:
         """Set the simulated engine's faults of one instance; {} heals it."""
@@ -67,41 +114,68 @@ class Victim:
 
     def scale(self, count: int) -> None:
         """`ragfleet scale N`."""
-        self._ragfleet("scale", str(count))
+        subprocess.run(
+            [sys.executable, "-m", "ragfleet", "scale", str(count)],
+            env={**os.environ, "RAGFLEET_HOME": str(self.fleet.home)},
+            stdout=subprocess.DEVNULL, timeout=180, check=True, cwd=Path.cwd(),
+        )  # fmt: skip
 
-    def view(self) -> dict[str, Any]:
-        """The gateway's /fleet."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.fleet.port}/fleet", timeout=5) as response:
-            found: dict[str, Any] = json.load(response)
+    # The gateway's eyes
+
+    async def view(self) -> dict[str, Any]:
+        """The gateway's /fleet. Raises OSError where it does not answer."""
+        found: dict[str, Any] = json.loads(await asyncio.to_thread(self._get, "/fleet"))
         return found
 
-    async def ready(self, count: int, *, seconds: float = 90.0) -> float:
-        """Wait until so many instances are ready in the gateway's eyes; how long it took."""
-        started = time.monotonic()
-        while True:
-            states = [i["state"] for i in (await asyncio.to_thread(self.view))["instances"]]
-            if states.count("ready") >= count and (len(states) == count or states.count("ready") == count):
-                return time.monotonic() - started
-            if time.monotonic() - started > seconds:
-                raise TimeoutError(f"not {count} instances ready after {seconds:g} s: {states}")
-            await asyncio.sleep(0.2)
+    async def instances(self) -> dict[str, dict[str, Any]]:
+        """Every instance by name."""
+        return {entry["name"]: entry for entry in (await self.view())["instances"]}
 
-    def rest(self) -> Rest:
-        """What the gateway holds now."""
-        view = self.view()
-        process = psutil.Process(self.fleet.gateway_pid)
-        return Rest(
-            held=view["admission"]["held"],
-            waiting=view["admission"]["waiting"],
-            streams=sum(i["streams"] for i in view["instances"]),
-            descriptors=process.num_fds(),
-            rss_mb=process.memory_info().rss / 2**20,
+    async def until(self, holds: Callable[[dict[str, dict[str, Any]]], bool], *, seconds: float, what: str) -> float:
+        """Look at the instances 20 times a second until something is so; how long it took. Raises TimeoutError."""
+        started = time.monotonic()
+        seen: dict[str, dict[str, Any]] = {}
+        while True:
+            with suppress(OSError):
+                seen = await self.instances()
+                if holds(seen):
+                    return time.monotonic() - started
+            if time.monotonic() - started > seconds:
+                states = {name: f"{entry['state']} {entry['reason']}".strip() for name, entry in seen.items()}
+                raise TimeoutError(f"not within {seconds:g} s: {what}; seen: {states}")
+            await asyncio.sleep(0.05)
+
+    async def ready(self, count: int, *, seconds: float = 120.0) -> float:
+        """Wait until there are so many instances and all of them are ready; how long it took."""
+        return await self.until(
+            lambda seen: len(seen) == count and all(entry["state"] == "ready" for entry in seen.values()),
+            seconds=seconds,
+            what=f"{count} instances ready",
         )
 
-    def _ragfleet(self, *words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "ragfleet", *words],
-            env={**os.environ, "RAGFLEET_HOME": str(self.fleet.home)},
-            stdout=subprocess.PIPE, text=True, timeout=120, check=True, cwd=Path.cwd(),
-        )  # fmt: skip
-        return done.stdout
+    async def settled(self, base: Rest | None = None, *, seconds: float = 20.0) -> Rest:
+        """What is held once nothing more is given back, or after `seconds`; kept connections close within 5."""
+        end = time.monotonic() + seconds
+        while True:
+            rest = await self._rest()
+            if not rest.excess(base) or time.monotonic() > end:
+                return rest
+            await asyncio.sleep(0.2)
+
+    async def _rest(self) -> Rest:
+        view = await self.view()
+        loads = [entry["load"] or {} for entry in view["instances"]]
+        process = psutil.Process(self.gateway_pid)
+        return Rest(
+            permits=view["admission"]["held"] + view["admission"]["waiting"],
+            streams=sum(entry["streams"] for entry in view["instances"]),
+            in_flight=sum(entry["in_flight"] for entry in view["instances"]),
+            engines=sum((load.get("active") or 0) + (load.get("waiting") or 0) for load in loads),
+            descriptors=process.num_fds(),
+            rss_mb=round(process.memory_info().rss / 2**20, 1),
+        )
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.fleet.port}{path}", timeout=5) as response:
+            found: bytes = response.read()
+            return found

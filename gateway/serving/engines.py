@@ -203,10 +203,18 @@ class Engines:
                 "slots": member.instance.slots,
                 "max_context": member.instance.max_context,
                 "streams": running.get(name, 0),
+                **self._charged(name),
                 "load": None if member.load is None else asdict(member.load),
             }
             for name, member in self._store.view.members.items()
         ]
+
+    def _charged(self, name: str) -> dict[str, int]:
+        """What placement holds against an instance now, and the answer tokens that it gave us since it joined."""
+        account = self._placer.account(name)
+        if account is None:
+            return {"in_flight": 0, "tokens": 0}
+        return {"in_flight": account.ours + account.context_calls, "tokens": account.produced}
 
     def _apply(self, view: FleetView) -> None:
         self._placer.update(view)
