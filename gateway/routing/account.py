@@ -86,7 +86,7 @@ class Account:
         if echo == 0.0 and self._others_at_sample == 0.0:
             return 0.0
         mean = norms.others_mean
-        fade = exp(min(load.at - now, 0.0) / norms.stay_s.value)
+        fade = exp(min(load.at - now, 0.0) / norms.stay)
         return mean + (self._others_at_sample - mean) * fade + echo * len(self._dispatched)
 
     def others_waiting(self, now: float) -> float:
@@ -96,7 +96,7 @@ class Account:
             return 0.0
         waiting = self._others_waiting_at_sample
         if waiting:
-            waiting *= exp(min(load.at - now, 0.0) / self.norms.stay_s.value)
+            waiting *= exp(min(load.at - now, 0.0) / self.norms.stay)
         echo = self.norms.echo
         return waiting + echo * min(len(self._dispatched), self.queued) if echo else waiting
 
@@ -110,9 +110,7 @@ class Account:
         if load is None or load.kv_used_blocks is None or not load.kv_max_blocks:
             return 0.0
         block = load.kv_block_tokens or 1
-        rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(
-            min(load.at - now, 0.0) / self.norms.stay_s.value
-        )
+        rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(min(load.at - now, 0.0) / self.norms.stay)
         return min(max((rest + self.kv_tokens / block) / load.kv_max_blocks, 0.0), 1.0)
 
     @property

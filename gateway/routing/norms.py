@@ -24,6 +24,11 @@ class Norms:
         """Ours among them."""
         self.sampled_instances = 0
 
+    @property
+    def stay(self) -> float:
+        """Seconds that a dispatch usually stays, never zero: what samples fade with."""
+        return max(self.stay_s.value, 0.001)
+
     def speed(self, instance: Instance) -> Speed:
         """The usual speed of instances of this kind (engine, flavour, device)."""
         kind = (instance.engine, instance.flavour, instance.device)
