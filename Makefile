@@ -21,7 +21,7 @@ TESTS ?= tests
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport bench-affinity chaos clean
+.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,8 +78,15 @@ bench-transport: setup ## CPU of reading a token from Triton, HTTP beside gRPC
 bench-affinity: setup ## Time to first token of conversations, our placement against round robin
 	$(BIN)/python -m benchmarks.affinity
 
+bench-overload: setup ## Goodput, latency and memory at up to five times the fleet's capacity
+	$(BIN)/python -m benchmarks.overload $(ARGS)
+
+# The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
+bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)
+	PYTHONPATH=model_repository/llm $(BIN)/python -m benchmarks.routing $(ARGS)
+
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
-	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 clean: down ## Remove the environment, the state and all caches but the downloads
 	rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
