@@ -1,4 +1,4 @@
-"""`python -m worker`: one node agent in the foreground."""
+"""`python -m worker`: one node agent in the foreground, or with --all-gpus one for each GPU."""
 
 import asyncio
 import logging
@@ -6,7 +6,9 @@ import signal
 import sys
 from importlib import metadata
 
+from worker import host
 from worker.agent import Agent
+from worker.gpu_nvml import SystemNvml
 from worker.launch import NotRunnableError, prepare
 from worker.log import configure, event
 from worker.settings import Settings, from_process
@@ -16,14 +18,17 @@ NOT_RUNNABLE = 3
 log = logging.getLogger("worker")
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings) -> int:
     """Runs the agent until a signal stops it."""
+    if settings.all_gpus:
+        return await host.serve(settings, sys.argv[1:], SystemNvml())
     launch = await asyncio.to_thread(prepare, settings)
     agent = Agent(settings, launch, version=metadata.version("ragfleet"))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, agent.stop)
     loop.add_signal_handler(signal.SIGINT, lambda: agent.stop(at_once=True))
     await agent.run()
+    return 0
 
 
 def main() -> int:
@@ -31,12 +36,11 @@ def main() -> int:
     settings = from_process(sys.argv[1:])
     configure(settings.name)
     try:
-        asyncio.run(serve(settings))
+        return asyncio.run(serve(settings))
     except NotRunnableError as error:
         for line in str(error).splitlines():
             log.error(event(line))
         return NOT_RUNNABLE
-    return 0
 
 
 if __name__ == "__main__":

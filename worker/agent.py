@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from worker import meta, state, triton
 from worker.backoff import Backoff
+from worker.gpu_watch import GpuWatch
 from worker.heartbeat import SILENCE, Pulse, judge
 from worker.launch import Launch
 from worker.load import Load, SteadyWords
@@ -48,6 +49,7 @@ class Agent:
             settings.consul_url, settings.name, address=settings.advertise, port=settings.http_port
         )
         self._probe = Probe(settings.bind, settings.http_port, settings.metrics_port)
+        self._gpus = GpuWatch(launch.nvml, launch.gpus)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Begins the drain; a second call, or `at_once`, no longer waits for running requests."""
@@ -57,6 +59,7 @@ class Agent:
 
     async def run(self) -> None:
         """Returns when Triton is stopped and the instance has left Consul."""
+        self._gpus.start()
         async with self._probe:
             background = [asyncio.create_task(self._watch()), asyncio.create_task(self._beat())]
             keeper = asyncio.create_task(self._keep_running())
@@ -69,6 +72,7 @@ class Agent:
                     if task.done() and not task.cancelled():
                         task.result()
             finally:
+                self._gpus.stop()
                 for task in (*background, keeper):
                     task.cancel()
                 await asyncio.gather(*background, keeper, return_exceptions=True)
@@ -232,6 +236,7 @@ class Agent:
         await self._looked.wait()
         due = time.monotonic()
         while True:
+            self._pulse.gpu = self._gpus.health()
             await self._registration.beat(judge(self._pulse, steady, time.monotonic()))
             due = max(due + BEAT, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
@@ -255,6 +260,7 @@ class Agent:
             self._pulse.load,
             version=self._version,
             embedding_folder=os.environ.get("RAGFLEET_EMBEDDING_DIR", ""),
+            gpus=self._launch.gpus,
         )
         self._registration.describe(told)
 

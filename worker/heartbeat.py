@@ -1,8 +1,9 @@
 """What the worker tells Consul each second: a pure judgement over what it last saw of its Triton."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from worker.gpu import Health
 from worker.load import Load, SteadyWords
 from worker.state import Phase
 
@@ -33,6 +34,8 @@ class Pulse:
     ready: bool = False
     """What it answered."""
     load: Load | None = None
+    gpu: Health = field(default_factory=Health)
+    """How the pinned GPUs are; sound and without words where there are none."""
 
     def silence(self, now: float) -> float:
         """Seconds since the last answer."""
@@ -43,7 +46,8 @@ def judge(pulse: Pulse, steady: SteadyWords, now: float) -> Beat:
     """The beat for this moment.
 
     Loading models is a warning, a Triton that died, hangs or says that it is not ready is critical; neither is given
-    work. Missing metrics are no reason to take an instance out, so they only show in the words.
+    work. A GPU that is not sound is a warning: its Triton may still answer, and should not be trusted with more. Missing
+    metrics are no reason to take an instance out, so they only show in the words.
     """
     if pulse.phase is Phase.STARTING:
         since = f"starting since {span(now - pulse.phase_since)}"
@@ -55,9 +59,11 @@ def judge(pulse: Pulse, steady: SteadyWords, now: float) -> Beat:
     if not pulse.ready:
         return Beat("critical", "Triton answers, but its models are not ready")
     told = steady.update(pulse.load, now) if pulse.load else "ready, no metrics"
+    if pulse.gpu.words:
+        told = f"{told}; gpu: {pulse.gpu.words}" if pulse.gpu.sound else f"gpu: {pulse.gpu.words}; {told}"
     if pulse.phase is Phase.DRAINING:
         return Beat("passing", f"draining: {told}")
-    return Beat("passing", told)
+    return Beat("passing" if pulse.gpu.sound else "warning", told)
 
 
 def span(seconds: float) -> str:

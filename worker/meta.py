@@ -1,10 +1,12 @@
 """What Consul tells the gateways of an instance beside its address: constants of the engine, read from Triton itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from worker import gpu
+from worker.gpu import Device
 from worker.load import Load
 from worker.settings import Settings
 
@@ -23,6 +25,7 @@ def describe(
     *,
     version: str,
     embedding_folder: str = "",
+    gpus: Sequence[Device] = (),
 ) -> dict[str, str]:
     """The meta of docs/contracts.md, all strings. `llm` and `embedding` are the models' configs as Triton shows them."""
     slots = (load.slots if load else None) or number(llm, SLOT_PARAMETERS) or int(llm.get("max_batch_size", 0)) or 1
@@ -33,11 +36,12 @@ def describe(
         "model": settings.model,
         "engine": parameter(llm, "engine") or ("tensorrt_llm" if backend == "tensorrtllm" else backend),
         "flavour": settings.flavour or "default",
-        "device": "gpu" if load and load.gpu_memory_total else "cpu",
+        "device": "gpu" if gpus or (load and load.gpu_memory_total) else "cpu",
         "slots": str(slots),
         "max_context": str(number(llm, CONTEXT_PARAMETERS) or DEFAULT_CONTEXT),
         "version": version,
         "embedding_model": Path(parameter(embedding, "model_dir") or embedding_folder).name or DEFAULT_EMBEDDING,
+        **gpu.describe(gpus),
     }
 
 

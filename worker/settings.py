@@ -25,6 +25,10 @@ class Settings:
     """The address under which gateways reach this Triton."""
     model: str = "smollm2-135m-instruct"
     """The public id of the model that `llm` serves."""
+    gpu: str = ""
+    """UUIDs or indices of the GPUs for this Triton, with commas; `none`; empty: the one GPU of this host, if there is one."""
+    all_gpus: int = 0
+    """GPUs for each of as many workers as that makes; 0: this process is the one worker (worker/host.py)."""
     drain_timeout: float = 30.0
     hang_timeout: float = 20.0
     start_timeout: float = 300.0
@@ -45,6 +49,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Reads the command line of `python -m worker`; exits with status 2 and a usage text where it is wrong."""
     parser = _parser(environment)
     args = parser.parse_args(argv)
+    if args.all_gpus < 0 or (args.all_gpus and (args.gpu or args.grpc_port or args.metrics_port)):
+        parser.error("--all-gpus takes 1 or more, and not --gpu, --grpc-port or --metrics-port: it sets these itself")
     return Settings(
         name=args.name,
         home=args.home.resolve(),
@@ -57,6 +63,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         bind=args.bind,
         advertise=args.advertise or args.bind,
         model=args.model,
+        gpu=args.gpu,
+        all_gpus=args.all_gpus,
         drain_timeout=args.drain_timeout,
         hang_timeout=args.hang_timeout,
         start_timeout=args.start_timeout,
@@ -86,6 +94,20 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--model",
         default=environment.get("RAGFLEET_MODEL_NAME") or "smollm2-135m-instruct",
         help="public id of the model",
+    )
+    add(
+        "--gpu",
+        default="",
+        help="the GPUs of this Triton: UUIDs or indices with commas, or none; empty: the only one here",
+    )
+    add(
+        "--all-gpus",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        metavar="N",
+        help="one worker for each GPU here (for each N of them), named NAME-0, NAME-1, …, with ports 10 apart",
     )
     add("--drain-timeout", type=float, default=30.0, help="seconds that running requests get on SIGTERM")
     add("--hang-timeout", type=float, default=20.0, help="seconds without an answer after which Triton is restarted")

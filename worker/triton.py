@@ -23,6 +23,7 @@ MAX_INPUT_BYTES = 16 << 20
 CACHE_BYTES = 64 << 20
 HELP_SECONDS = 20.0
 TENSORRT_BACKEND = re.compile(r'^\s*backend\s*:\s*"tensorrtllm"', re.MULTILINE)
+KV_SHARE = re.compile(r'^\s*parameters[^#\n]*"kv_cache_free_gpu_mem_fraction"', re.MULTILINE)
 RESPONSE_CACHE = re.compile(r"response_cache\s*:?\s*\{\s*enable\s*:\s*true", re.IGNORECASE)
 
 
@@ -118,6 +119,8 @@ class Wishes:
     """A model asks for the response cache, which must then be given a size."""
     complete_configs: bool = False
     """A model's backend (TensorRT-LLM's) cannot complete its configuration, and fails when it is asked to."""
+    gpu: bool = False
+    """A model takes a share of a GPU's memory for its KV cache: it cannot serve without one."""
 
 
 def wishes(repository: Path, flavour: str) -> Wishes:
@@ -131,6 +134,7 @@ def wishes(repository: Path, flavour: str) -> Wishes:
     return Wishes(
         response_cache=any(RESPONSE_CACHE.search(text) for text in texts),
         complete_configs=any(TENSORRT_BACKEND.search(text) for text in texts),
+        gpu=any(KV_SHARE.search(text) for text in texts),
     )
 
 
