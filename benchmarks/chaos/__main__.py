@@ -44,8 +44,6 @@ SIMULATED = {
 REAL = {"RAGFLEET_TOKEN_DEADLINE_S": "20"}
 MODELS = ("llm", "prompt")
 INSTANCES = 3
-KEPT_S = 6.0
-"""Connections that are kept between two requests, on either side of the gateway, are closed after 5 s at the latest."""
 REAL_LLM = "real-llm"
 
 
@@ -84,7 +82,6 @@ async def run(fleet: Fleet, plan: dict[str, Scenario], report: Report) -> None:
     victim = Victim(fleet)
     async with Client(fleet.port, fleet.key, deadline_s=300.0) as client:
         await scenarios.warm_up(client)
-        await asyncio.sleep(KEPT_S)
         base = await victim.settled()
         print(f"at rest after the warm-up: {asdict(base)}", flush=True)
         while plan:
@@ -103,7 +100,7 @@ async def run(fleet: Fleet, plan: dict[str, Scenario], report: Report) -> None:
 
 
 async def _rest(victim: Victim, base: Rest, missed: list[str]) -> tuple[dict[str, Any], list[str]]:
-    rest = await victim.settled(base)
+    rest = await victim.settled()
     return asdict(rest), missed + rest.excess(base)
 
 

@@ -19,9 +19,12 @@ class Seen:
     status: int = 0
     attempts: list[dict[str, Any]] = field(default_factory=list)
     completion_tokens: int = 0
+    retry_after_s: int | None = None
+    """What a refusal says."""
     started: float = 0.0
     at: list[float] = field(default_factory=list)
     """Monotonic seconds of each content chunk."""
+    ended: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -84,6 +87,7 @@ class Client:
             async with self._session.post(self._url, json=body) as response:
                 seen.status = response.status
                 if response.status != 200:
+                    seen.retry_after_s = int(response.headers.get("Retry-After", 0)) or None
                     seen.error = (await response.text())[:300]
                     return seen
                 async for line in response.content:
@@ -91,6 +95,7 @@ class Client:
                         _take(seen, orjson.loads(line[6:]))
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             seen.error = repr(error)
+        seen.ended = time.monotonic()
         return seen
 
 

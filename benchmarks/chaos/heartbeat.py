@@ -22,6 +22,8 @@ ISOLATED_S = {"dead Triton": 2.0, "hung Triton": 3.0, "hung worker": 8.0, "parti
 """Stated: three unanswered scrapes (0.5 s each, 0.25 s apart) eject an instance; a worker's TTL in Consul is 5 s."""
 REJOINED_S = {"hung Triton": 5.0, "hung worker": 4.0, "partition": 10.0}
 """Stated; a dead Triton comes back when its models are loaded, whatever that takes."""
+HOLD_S = 6.0
+"""How long a harm lasts beyond the isolation: by then Consul says so as well, and its checks must pass again."""
 FAR = "far-0"
 
 
@@ -33,8 +35,10 @@ class Stopwatch:
         self.figures: dict[str, dict[str, Any]] = {}
         self.missed: list[str] = []
 
-    async def take(self, what: str, name: str, *, harm: Callable[[], None], heal: Callable[[], None]) -> None:
-        """Harm the instance `name`, wait until it is isolated, heal it, wait until it is back."""
+    async def take(
+        self, what: str, name: str, *, harm: Callable[[], None], heal: Callable[[], None], hold_s: float = HOLD_S
+    ) -> None:
+        """Harm the instance `name`, wait until it is isolated and `hold_s` longer, heal it, wait until it is back."""
         victim = self._victim
         said: dict[str, str] = {}
 
@@ -46,6 +50,7 @@ class Stopwatch:
         harm()
         try:
             isolated_s = await victim.until(out, seconds=30, what=f"{name} is isolated ({what})")
+            await asyncio.sleep(hold_s)
         finally:
             heal()
         back = f"{name} is back ({what})"
@@ -84,7 +89,7 @@ async def heartbeat(victim: Victim, client: Client) -> Row:
     async def act() -> Row:
         names = sorted(await victim.instances())
         dead, hung, other = names[0], names[1], names[-1]
-        await watch.take("dead Triton", dead, harm=lambda: _kill(victim, dead), heal=lambda: None)
+        await watch.take("dead Triton", dead, harm=lambda: _kill(victim, dead), heal=lambda: None, hold_s=0.0)
         pid = victim.pid(hung)
         await watch.take(
             "hung Triton",
