@@ -34,6 +34,8 @@ class InstanceStatus:
     streams: int = 0
     """Answers that the gateway has running there."""
     slots: int = 0
+    tokens: int = 0
+    """Answer tokens that it gave to the gateway since it joined."""
     load: Any = None
     """The gateway's last scrape of it: waiting, active, kv_used_blocks, …; None before the first."""
 
@@ -144,6 +146,7 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] |
                 restarts=file.restarts,
                 streams=int(known.get("streams", 0)),
                 slots=int(known.get("slots", 0)),
+                tokens=int(known.get("tokens", 0)),
                 load=known.get("load"),
             )
         )

@@ -3,7 +3,8 @@
 import re
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -17,7 +18,22 @@ from ragfleet.home import Home
 from ragfleet.status import ANSWER_SECONDS, FleetStatus, InstanceStatus
 
 PERIOD = 1.0
-COLUMNS = ("instance", "state", "queue", "running", "kv", "gpu", "streams", "share", "ejected", "restarts", "says")
+WINDOW = 10
+"""Frames over which shares and speeds are taken: over one alone a share of few requests would jump."""
+COLUMNS = (
+    "instance",
+    "state",
+    "queue",
+    "running",
+    "kv",
+    "gpu",
+    "streams",
+    "tokens/s",
+    "share",
+    "ejected",
+    "restarts",
+    "says",
+)
 SAMPLE = re.compile(r"^(ragfleet_\w+?)(?:_total)?(?:\{([^}]*)\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -28,25 +44,35 @@ class Counters:
     at: float = 0.0
     """Monotonic seconds."""
     placements: Mapping[str, float] = field(default_factory=dict)
+    """By instance, as are ejections and tokens."""
     ejections: Mapping[str, float] = field(default_factory=dict)
-    migrations: float = 0.0
-    completion_tokens: float = 0.0
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    migrations: Mapping[str, float] = field(default_factory=dict)
+    """By cause."""
     requests: float = 0.0
+    in_flight: float = 0.0
+    waiting: float = 0.0
 
 
-def read_counters(text: str, at: float) -> Counters:
-    """Reads the gateway's exposition text."""
-    placements: dict[str, float] = {}
-    ejections: dict[str, float] = {}
-    by_instance = {"ragfleet_placements": placements, "ragfleet_ejections": ejections}
-    sums = {"ragfleet_migrations": 0.0, "ragfleet_tokens": 0.0, "ragfleet_requests": 0.0}
+def read_counters(text: str, at: float, tokens: Mapping[str, float]) -> Counters:
+    """Reads the gateway's exposition text; `tokens` of each instance are from /fleet."""
+    found: dict[str, dict[str, float]] = {}
     for name, labels, value in SAMPLE.findall(text):
-        if name in by_instance:
-            if found := re.search(r'instance="([^"]*)"', labels):
-                by_instance[name][found[1]] = float(value)
-        elif name in sums and (name != "ragfleet_tokens" or 'kind="completion"' in labels):
-            sums[name] += float(value)
-    return Counters(at, placements, ejections, *sums.values())
+        key = re.search(r'(?:instance|cause)="([^"]*)"', labels)
+        kept = found.setdefault(name, {})
+        label = key[1] if key else ""
+        kept[label] = kept.get(label, 0.0) + float(value)
+    one = {name: sum(kept.values()) for name, kept in found.items()}
+    return Counters(
+        at,
+        placements=found.get("ragfleet_placements", {}),
+        ejections=found.get("ragfleet_ejections", {}),
+        tokens=tokens,
+        migrations=found.get("ragfleet_migrations", {}),
+        requests=one.get("ragfleet_requests", 0.0),
+        in_flight=one.get("ragfleet_in_flight", 0.0),
+        waiting=one.get("ragfleet_admission_waiting", 0.0),
+    )
 
 
 def picture(seen: FleetStatus, before: Counters, now: Counters) -> RenderableType:
@@ -58,35 +84,50 @@ def picture(seen: FleetStatus, before: Counters, now: Counters) -> RenderableTyp
         table.add_column(
             column, no_wrap=column != "says", justify="left" if column in {"instance", "says"} else "right"
         )
-    placed = {entry.name: _since(before.placements, now.placements, entry.name) for entry in seen.instances}
-    for entry in seen.instances:
-        total = sum(placed.values())
-        share = f"{placed[entry.name] / total:.0%}" if total else ""
-        table.add_row(*_row(entry, share, now.ejections.get(entry.name, 0.0)))
-    others = [f"{part['name']} {part['state']}" for part in seen.parts if part["name"] not in placed]
     seconds = max(now.at - before.at, 0.001)
-    speed = (now.completion_tokens - before.completion_tokens) / seconds
-    rate = (now.requests - before.requests) / seconds
-    line = f"{rate:.1f} requests/s, {speed:.0f} tokens/s, {now.migrations:.0f} migrations in all; {', '.join(others)}"
+    placed = {entry.name: _since(before.placements, now.placements, entry.name) for entry in seen.instances}
+    speeds = {entry.name: _since(before.tokens, now.tokens, entry.name) / seconds for entry in seen.instances}
+    total = sum(placed.values())
+    for entry in seen.instances:
+        share = f"{placed[entry.name] / total:.0%}" if total else ""
+        table.add_row(*_row(entry, f"{speeds[entry.name]:.0f}", share, now.ejections.get(entry.name, 0.0)))
+    others = [f"{part['name']} {part['state']}" for part in seen.parts if part["name"] not in placed]
+    rate = max(0.0, now.requests - before.requests) / seconds
+    line = (
+        f"{rate:.1f} requests/s, {sum(speeds.values()):.0f} tokens/s, {now.in_flight:.0f} in flight, "
+        f"{now.waiting:.0f} waiting for a place, {_migrations(now.migrations)}; {', '.join(others)}"
+    )
     return Group(table, f"\n[dim]{escape(line)}[/dim]")
 
 
 def follow(home: Home, console: Console) -> None:
     """Shows frames until Ctrl-C."""
-    before = Counters(time.monotonic())
+    frames: deque[Counters] = deque(maxlen=WINDOW)
     try:
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 seen = status.gather(home)
-                now = _ask(seen) if seen.running else Counters(time.monotonic())
-                live.update(picture(seen, before if before.placements else now, now), refresh=True)
-                before = now
+                now = _ask(seen)
+                if now is None:
+                    frames.clear()  # another gateway counts from zero
+                else:
+                    frames.append(now)
+                live.update(picture(seen, *_ends(frames)), refresh=True)
                 time.sleep(PERIOD)
     except KeyboardInterrupt:
         return
 
 
-def _row(entry: InstanceStatus, share: str, ejections: float) -> list[str]:
+def _ends(frames: Sequence[Counters]) -> tuple[Counters, Counters]:
+    return (frames[0], frames[-1]) if frames else (Counters(), Counters())
+
+
+def _migrations(by_cause: Mapping[str, float]) -> str:
+    causes = ", ".join(f"{number:.0f} {cause}" for cause, number in sorted(by_cause.items()))
+    return f"{sum(by_cause.values()):.0f} migrations in all" + (f" ({causes})" if causes else "")
+
+
+def _row(entry: InstanceStatus, speed: str, share: str, ejections: float) -> list[str]:
     load = entry.load or {}
     blocks, memory = load.get("kv_max_blocks"), load.get("gpu_memory_total_bytes")
     colour = COLOURS.get(entry.state, "yellow")
@@ -98,6 +139,7 @@ def _row(entry: InstanceStatus, share: str, ejections: float) -> list[str]:
         f"{load['kv_used_blocks'] / blocks:.0%}" if blocks else "",
         f"{load['gpu_memory_used_bytes'] / memory:.0%}" if memory else "",
         str(entry.streams),
+        speed,
         share,
         f"{ejections:.0f}",
         str(entry.restarts),
@@ -105,12 +147,14 @@ def _row(entry: InstanceStatus, share: str, ejections: float) -> list[str]:
     ]
 
 
-def _ask(seen: FleetStatus) -> Counters:
+def _ask(seen: FleetStatus) -> Counters | None:
+    """None where the gateway does not answer."""
+    tokens = {entry.name: float(entry.tokens) for entry in seen.instances}
     try:
         with urllib.request.urlopen(f"{seen.gateway_url}/metrics", timeout=ANSWER_SECONDS) as response:  # noqa: S310
-            return read_counters(response.read().decode("utf-8", errors="replace"), time.monotonic())
+            return read_counters(response.read().decode("utf-8", errors="replace"), time.monotonic(), tokens)
     except OSError:
-        return Counters(time.monotonic())
+        return None
 
 
 def _since(before: Mapping[str, float], now: Mapping[str, float], name: str) -> float:
