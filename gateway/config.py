@@ -1,6 +1,7 @@
 """The gateway's settings: the one place where the gateway reads the environment.
 
 Each setting is a variable `RAGFLEET_<NAME>`; the field's docstring gives its unit and the effect of raising and lowering it.
+`RAGFLEET_<NAME>_FILE` names a file that holds the value instead, as Docker and Kubernetes hand secrets over.
 """
 
 import os
@@ -26,6 +27,9 @@ class Settings:
     consul_token: str = ""
     """ACL token that may read the service's health (consul/ has the policy); empty where ACLs are off."""
     milvus_uri: str = "http://127.0.0.1:19530"
+    milvus_replicas: int = 1
+    """Query nodes that hold the collection in memory, each of it all. 2 and as many query nodes: searching survives the loss
+    of one, and the memory doubles."""
     tokenizer_dir: Path = Path("var/models/smollm2")
     """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
     embedding_dir: Path | None = None
@@ -86,15 +90,40 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: typing.Mapping[str, str] | None = None) -> "Settings":
-        """Read `RAGFLEET_*` (and `MILVUS_URI`, which Milvus's own tools use). Raises ConfigError naming the variable."""
+        """Read `RAGFLEET_*`, and what other tools have named already (FOREIGN). Raises ConfigError naming the variable."""
         env = os.environ if environ is None else environ
         hints = typing.get_type_hints(cls)
         values: dict[str, typing.Any] = {}
         for field in fields(cls):
-            name = "MILVUS_URI" if field.name == "milvus_uri" else f"RAGFLEET_{field.name.upper()}"
-            if (raw := env.get(name, "")) != "":
-                values[field.name] = _convert(name, raw, hints[field.name])
+            for name in variables(field.name):
+                if (raw := _raw(env, name)) != "":
+                    values[field.name] = _convert(name, raw, hints[field.name])
+                    break
         return cls(**values)
+
+
+FOREIGN = types.MappingProxyType(
+    {"milvus_uri": ("MILVUS_URI",), "consul_token": ("RAGFLEET_CONSUL_TOKEN", "CONSUL_HTTP_TOKEN")}
+)
+"""Settings whose variables Milvus's and Consul's own tools have named."""
+
+
+def variables(field: str) -> tuple[str, ...]:
+    """The variables that a setting is read from; the first that is set counts. Each may end with `_FILE`, too."""
+    return FOREIGN.get(field, (f"RAGFLEET_{field.upper()}",))
+
+
+def _raw(env: typing.Mapping[str, str], name: str) -> str:
+    """The value, or the content of the file that `<name>_FILE` names, without the white space around it."""
+    value, file = env.get(name, ""), env.get(f"{name}_FILE", "")
+    if value and file:
+        raise ConfigError(f"{name} and {name}_FILE are both set: leave one away")
+    if not file:
+        return value
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}_FILE={file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _convert(name: str, raw: str, hint: typing.Any) -> typing.Any:

@@ -43,3 +43,31 @@ def test_every_setting_can_be_set() -> None:
     env = {("MILVUS_URI" if name == "milvus_uri" else f"RAGFLEET_{name.upper()}"): v for name, v in given.items()}
     settings = Settings.from_env(env)
     assert all(str(getattr(settings, name)) in ("7", "7.0") for name in given)
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "api_key"
+    secret.write_text("sk-secret\n")
+    assert Settings.from_env({"RAGFLEET_API_KEY_FILE": str(secret)}).api_key == "sk-secret"
+    assert Settings.from_env({"CONSUL_HTTP_TOKEN_FILE": str(secret)}).consul_token == "sk-secret"
+    assert Settings.from_env({"RAGFLEET_MILVUS_REPLICAS_FILE": ""}).milvus_replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"RAGFLEET_API_KEY_FILE": "/nowhere/key"}, "RAGFLEET_API_KEY_FILE=/nowhere/key cannot be read: No such file"),
+        (
+            {"RAGFLEET_API_KEY_FILE": "/k", "RAGFLEET_API_KEY": "x"},
+            "RAGFLEET_API_KEY and RAGFLEET_API_KEY_FILE are both",
+        ),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Settings.from_env(environment)
+
+
+def test_consuls_own_variable_gives_its_token_too() -> None:
+    assert Settings.from_env({"CONSUL_HTTP_TOKEN": "a"}).consul_token == "a"
+    assert Settings.from_env({"CONSUL_HTTP_TOKEN": "a", "RAGFLEET_CONSUL_TOKEN": "b"}).consul_token == "b"
