@@ -97,6 +97,7 @@ def _instance(name: str, entry: Entry) -> tuple[Instance, list[str]]:
         version=meta.get("version", ""),
         loras=_words(meta.get("loras", "")),
         tenant_classes=_words(meta.get("tenant_classes", "")),
+        embedding_model=meta.get("embedding_model", ""),
     )
     return instance, faults
 

@@ -30,6 +30,8 @@ class Instance:
     """Adapters that it serves (Consul meta `loras`, comma-separated, optional)."""
     tenant_classes: frozenset[str] = frozenset()
     """Tenant classes that it is kept for; empty: for everybody (Consul meta `tenant_classes`, optional)."""
+    embedding_model: str = ""
+    """The model that its `embedding` serves; empty where it did not say."""
 
 
 @dataclass(frozen=True, slots=True)
