@@ -48,7 +48,7 @@ def embedded(
 
     models: only these of the repository are served, and no Milvus started. Empty: the whole system.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="ragfleet-bench-") as folder:
         home = Path(folder)
         environ = {**os.environ, **(env or {}), "RAGFLEET_HOME": str(home)}
@@ -84,6 +84,7 @@ def embedded(
             )
         finally:
             ragfleet("down", check=False)
+            signal.signal(signal.SIGTERM, before)
 
 
 def part_of_the_repository(folder: Path, models: Sequence[str]) -> Path:

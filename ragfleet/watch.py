@@ -20,20 +20,7 @@ from ragfleet.status import ANSWER_SECONDS, FleetStatus, InstanceStatus
 PERIOD = 1.0
 WINDOW = 10
 """Frames over which shares and speeds are taken: over one alone a share of few requests would jump."""
-COLUMNS = (
-    "instance",
-    "state",
-    "queue",
-    "running",
-    "kv",
-    "gpu",
-    "streams",
-    "tokens/s",
-    "share",
-    "ejected",
-    "restarts",
-    "says",
-)
+COLUMNS = ("instance", "state", "queue", "running", "kv", "gpu", "streams", "tok/s", "share", "ejected", "restarts")
 SAMPLE = re.compile(r"^(ragfleet_\w+?)(?:_total)?(?:\{([^}]*)\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -79,11 +66,9 @@ def picture(seen: FleetStatus, before: Counters, now: Counters) -> RenderableTyp
     """One frame. Shares and speeds are those since `before`."""
     if not seen.running:
         return "The fleet is not running. Start it with: ragfleet up"
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns are enough for it
     for column in COLUMNS:
-        table.add_column(
-            column, no_wrap=column != "says", justify="left" if column in {"instance", "says"} else "right"
-        )
+        table.add_column(column, no_wrap=True, justify="left" if column in {"instance", "state"} else "right")
     seconds = max(now.at - before.at, 0.001)
     placed = {entry.name: _since(before.placements, now.placements, entry.name) for entry in seen.instances}
     speeds = {entry.name: _since(before.tokens, now.tokens, entry.name) / seconds for entry in seen.instances}
@@ -97,7 +82,8 @@ def picture(seen: FleetStatus, before: Counters, now: Counters) -> RenderableTyp
         f"{rate:.1f} requests/s, {sum(speeds.values()):.0f} tokens/s, {now.in_flight:.0f} in flight, "
         f"{now.waiting:.0f} waiting for a place, {_migrations(now.migrations)}; {', '.join(others)}"
     )
-    return Group(table, f"\n[dim]{escape(line)}[/dim]")
+    says = [f"[yellow]{escape(f'{e.name}: {clip(e.reason)}')}[/yellow]" for e in seen.instances if e.reason]
+    return Group(table, *says, f"\n[dim]{escape(line)}[/dim]")
 
 
 def follow(home: Home, console: Console) -> None:
@@ -135,7 +121,7 @@ def _row(entry: InstanceStatus, speed: str, share: str, ejections: float) -> lis
         entry.name,
         f"[{colour}]{entry.state}[/{colour}]",
         _text(load.get("waiting")),
-        f"{_text(load.get('active'))}/{entry.slots}" if entry.slots else _text(load.get("active")),
+        f"{load['active']}/{entry.slots}" if "active" in load and entry.slots else _text(load.get("active")),
         f"{load['kv_used_blocks'] / blocks:.0%}" if blocks else "",
         f"{load['gpu_memory_used_bytes'] / memory:.0%}" if memory else "",
         str(entry.streams),
@@ -143,7 +129,6 @@ def _row(entry: InstanceStatus, speed: str, share: str, ejections: float) -> lis
         share,
         f"{ejections:.0f}",
         str(entry.restarts),
-        escape(clip(entry.reason, 60)),
     ]
 
 
