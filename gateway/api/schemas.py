@@ -6,10 +6,9 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 
 from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gateway.errors import BadRequest
+from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
 
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -170,36 +169,6 @@ class ChatRequest(BaseModel):
 
 def parse_chat(body: bytes) -> ChatRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""
-    try:
-        raw = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise BadRequest("The body must be a JSON object.")
-    # A null is what a client sends for a parameter that is not set.
-    raw = {name: value for name, value in raw.items() if value is not None and name not in IGNORED}
-    for name in HARMLESS.keys() & raw.keys():
-        value = raw.pop(name)
-        if not any(type(value) is type(ok) and value == ok for ok in HARMLESS[name]):
-            raise BadRequest(f"'{name}' is not supported; leave it out.", param=name, code="unsupported_parameter")
-    try:
-        return ChatRequest.model_validate(raw)
-    except ValidationError as error:
-        raise _explain(error) from None
-
-
-def _explain(error: ValidationError) -> BadRequest:
-    every = error.errors(include_url=False, include_context=False, include_input=False)
-    # Of a union each arm complains; the one that got furthest is the one that was meant.
-    first = max((e for e in every if e["loc"][:1] == every[0]["loc"][:1]), key=lambda e: len(e["loc"]))
-    # Pydantic's path names the arm of a union, too ("content.str"); clients know only fields and indices.
-    path = [str(p) for p in first["loc"] if p not in ("str", "list[TextPart]", "list[str]")]
-    param = ".".join(path) or None
-    if first["type"] == "extra_forbidden":
-        return BadRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
-    if first["type"] == "missing":
-        return BadRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    message = first["msg"].removeprefix("Value error, ")
-    if param is None and ":" in message:
-        param = message.partition(":")[0]
-    return BadRequest(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")
+    raw = without_nulls(json_object(body))
+    refuse_unsupported(raw, HARMLESS, IGNORED)
+    return read(ChatRequest, raw)
