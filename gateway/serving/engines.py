@@ -75,7 +75,8 @@ class Engines:
 
     RESCUE_EVERY_S = 0.2
     QUIET_S = 1.0
-    """Seconds without a token after which a stream on an untrusted instance counts as lost."""
+    """Seconds without a token, or before the first one without metrics, after which a stream on an untrusted instance counts
+    as lost."""
 
     def __init__(
         self, *, store: FleetStore, placer: Placer, trust: Trust, pool: Pool, drain_patience_s: float = 20.0
@@ -176,8 +177,14 @@ class Engines:
                 self.move_away(name)
             elif name in ejected or member is None or not member.healthy:
                 # A healthy stream on an instance that others complain of goes on; a silent one will not speak again.
-                for stream in [s for s in streams if s.quiet_s(now) > self.QUIET_S]:
+                dark = self._dark(name)
+                for stream in [s for s in streams if s.quiet_s(now) > self.QUIET_S or (dark and not s.spoken)]:
                     stream.fail(InstanceError(Cause.STALL, f"{name} is silent: {ejected.get(name, 'not healthy')}"))
+
+    def _dark(self, name: str) -> bool:
+        """Whether the instance has not told its load for a while: then its queue does not move either."""
+        age = self._store.load_age(name)
+        return age is None or age > self.QUIET_S
 
     def running(self) -> Mapping[str, int]:
         """Streams of this gateway by instance."""

@@ -107,8 +107,13 @@ class TokenStream:
         ids, self._ids = self._ids, []
         return ids
 
+    @property
+    def spoken(self) -> bool:
+        """Whether a token has come; before the first one a request may wait in the engine's queue."""
+        return self._spoken
+
     def quiet_s(self, now: float) -> float:
-        """Seconds since the last token (monotonic now); 0 before the first, which may wait in a queue."""
+        """Seconds since the last token (monotonic now); 0 before the first."""
         return max(0.0, now - (self.deadline - self.patience_s)) if self._spoken else 0.0
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from replies import Events
 from running import Fleet
 
+from gateway.fleet.view import Load
 from gateway.serving.generation import Generation
 from gateway.triton.fake import Script
 
@@ -161,6 +162,27 @@ async def test_silent_stream_on_an_unhealthy_instance_is_rescued_before_its_dead
         fleet.gateway.engines.rescue(time.monotonic() + 5)
         events = await stream.rest()
     assert _causes(events) == ["stall", "end"]
+
+
+@pytest.mark.parametrize("dark", [True, False])
+async def test_request_that_waits_on_an_unhealthy_instance_is_rescued_if_the_instance_is_dark(
+    start: Start, dark: bool
+) -> None:
+    """Before its first token a request may wait in the engine's queue; that moves only while the instance lives."""
+    fleet = await start(token_deadline_s=60.0)
+    fleet.says("Here you are.")
+    fleet.answers.script("llm", Script(stall_after=0))
+    reply = asyncio.ensure_future(fleet.chat())
+    await fleet.until(lambda: len(fleet.calls()) == 1)
+    hung = fleet.at_work()
+    fleet.change(hung, healthy=False)
+    if not dark:
+        fleet.gateway.store.set_load(fleet.name(hung), Load(at=time.monotonic()))
+    fleet.gateway.engines.rescue(time.monotonic())
+    if not dark:
+        hung.resume()
+    attempts = (await reply).json["ragfleet"]["attempts"]
+    assert [a["cause"] for a in attempts] == (["stall", "end"] if dark else ["end"])
 
 
 @pytest.mark.parametrize("after", [0, 1, 20])

@@ -1,0 +1,108 @@
+"""Answers outlive their instance, and the instance comes back by itself: a Triton killed, one hung, a host cut off.
+
+Real Consul, workers, Tritons and gateway; the engine is the simulated one, whose answers can be compared token by token.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from benchmarks.chaos.client import Client, Seen
+from benchmarks.chaos.far import FarHost, unavailable
+from benchmarks.chaos.fleet import Victim
+from benchmarks.fleet import embedded
+
+STREAMS, TOKENS = 8, 200
+FAR = "far-0"
+
+
+@pytest.fixture(scope="module")
+def victim(consul_program: Path, ports: int) -> Iterator[Victim]:
+    """Two instances and a gateway."""
+    env = {"RAGFLEET_LLM_PARAMS": json.dumps({"decode_step_ms": 25, "decode_step_ms_per_sequence": 0})}
+    models = ("llm", "prompt")
+    with embedded(instances=2, flavour="simulated", port_base=ports, env=env, models=models) as fleet:
+        yield Victim(fleet)
+
+
+async def _ask(client: Client, model: str) -> list[asyncio.Task[Seen]]:
+    return [asyncio.create_task(client.ask(model, f"Story number {n}.", max_tokens=TOKENS)) for n in range(STREAMS)]
+
+
+async def _running(victim: Victim, name: str) -> None:
+    def spread(seen: dict[str, dict[str, int]]) -> bool:
+        return sum(entry["streams"] for entry in seen.values()) == STREAMS and seen[name]["streams"] > 0
+
+    await victim.until(spread, seconds=30, what=f"{STREAMS} streams run, some of them on {name}")
+
+
+async def _nothing_held(victim: Victim) -> None:
+    """Neither the gateway nor an engine has anything left of the requests."""
+    await victim.until(
+        lambda seen: not any(e["streams"] or e["in_flight"] or (e["load"] or {}).get("active") for e in seen.values()),
+        seconds=20,
+        what="nothing is held",
+    )
+
+
+def _whole(moved: list[Seen], alone: list[Seen], *, left: str) -> None:
+    assert [seen.error for seen in moved] == [None] * STREAMS
+    assert [seen.text for seen in moved] == [seen.text for seen in alone]
+    assert [seen.completion_tokens for seen in moved] == [seen.completion_tokens for seen in alone]
+    assert any(seen.moved and seen.attempts[0]["instance"] == left for seen in moved)
+
+
+async def test_a_killed_triton(victim: Victim) -> None:
+    async with Client(victim.fleet.port, victim.fleet.key) as client:
+        alone = await asyncio.gather(*await _ask(client, victim.fleet.model))
+        streams = await _ask(client, victim.fleet.model)
+        await _running(victim, "triton-0")
+        victim.signal("triton-0", signal.SIGKILL)
+        _whole(await asyncio.gather(*streams), alone, left="triton-0")
+    await _nothing_held(victim)
+    await victim.ready(2)
+
+
+async def test_a_hung_triton_whose_late_tokens_disturb_nobody(victim: Victim) -> None:
+    async with Client(victim.fleet.port, victim.fleet.key) as client:
+        alone = await asyncio.gather(*await _ask(client, victim.fleet.model))
+        streams = await _ask(client, victim.fleet.model)
+        await _running(victim, "triton-1")
+        pid = victim.signal("triton-1", signal.SIGSTOP)
+        try:
+            await victim.until(lambda seen: seen["triton-1"]["state"] != "ready", seconds=15, what="it is isolated")
+            await victim.until(lambda seen: not seen["triton-1"]["streams"], seconds=15, what="its streams are moved")
+        finally:
+            victim.revive("triton-1", pid)
+        _whole(await asyncio.gather(*streams), alone, left="triton-1")
+    await _nothing_held(victim)
+    await victim.ready(2)
+    assert victim.pid("triton-1") == pid, "it was not restarted"
+
+
+async def test_a_host_that_is_cut_off(victim: Victim) -> None:
+    if why := unavailable():
+        pytest.skip(why)
+    fleet = victim.fleet
+    with FarHost(fleet.home, consul_port=urlsplit(fleet.consul_url).port or 8500) as host:
+        host.run(FAR, fleet.port + 40, fleet.worker_arguments, fleet.environment)
+        await victim.ready(3)
+        async with Client(fleet.port, fleet.key) as client:
+            alone = await asyncio.gather(*await _ask(client, fleet.model))
+            streams = await _ask(client, fleet.model)
+            await _running(victim, FAR)
+            host.cut()
+            await victim.until(lambda seen: seen[FAR]["state"] != "ready", seconds=15, what="it is isolated")
+            _whole(await asyncio.gather(*streams), alone, left=FAR)
+            host.mend()
+            await victim.ready(3)
+            await _nothing_held(victim)
+            again = await asyncio.gather(*await _ask(client, fleet.model))
+            assert FAR in {seen.attempts[0]["instance"] for seen in again}, "it is given work again"
+        await asyncio.to_thread(host.stop)
+        await victim.ready(2)
