@@ -19,7 +19,7 @@ from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.documents import DocumentError, convert_bytes, read
 from gateway.knowledge.embedder import Embedder, TritonEmbedder
 from gateway.knowledge.filters import quote
-from gateway.knowledge.index import COLLECTION, ChunkIndex, MilvusIndex, Row
+from gateway.knowledge.legacy_index import COLLECTION, ChunkIndex, MilvusIndex, Row
 from gateway.knowledge.manifest import Entry, Manifest
 
 Progress = Callable[[int, int, str], None]

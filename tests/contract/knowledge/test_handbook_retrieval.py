@@ -16,8 +16,8 @@ from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.documents import convert
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.filters import store_filter
-from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.ingest import Ingestion, ingest_paths
+from gateway.knowledge.legacy_index import MilvusIndex
 from gateway.knowledge.manifest import Manifest
 
 pytestmark = pytest.mark.fleet

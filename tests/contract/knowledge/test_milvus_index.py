@@ -1,8 +1,9 @@
 """One suite for the fake index and the real one, and what only the real one has."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from uuid import uuid4
 
 import numpy as np
@@ -11,20 +12,31 @@ from pymilvus import MilvusClient
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.embedder import FakeEmbedder
-from gateway.knowledge.filters import file_filter, store_filter
-from gateway.knowledge.index import ChunkIndex, MemoryIndex, MilvusIndex, Row
+from gateway.knowledge.index import ChunkIndex, MilvusIndex, Owner, Row, collection_name
+from gateway.knowledge.index_fake import MemoryIndex
 
 pytestmark = pytest.mark.fleet
 
-NASTY = ["plain", 'quote "', "back\\", "' or 1==1 or '", '" or store != "', "line\nend", "tab\t", "ünï 🦔", "a%_b"]
+NASTY = ["plain", 'quote "', "back\\", "' or 1==1 or '", '" or tenant != "', "line\nend", "tab\t", "ünï 🦔", "a%_b"]
 
 
-def rows(store: str, file_id: str, *texts: str) -> list[Row]:
-    return [Row(f"{file_id}:{at}", store, file_id, "n.md", at, text, 2, at, at + 1) for at, text in enumerate(texts)]
+def rows(file_id: str, *texts: str, tenant: str = "acme", store: str = "vs_1", generation: int = 1) -> list[Row]:
+    return [
+        Row(
+            tenant=tenant, store=store, file_id=file_id, filename="n.md", index=at, text=text, page=2, start=at, end=at + 1,
+            attributes={"year": 2020 + at}, generation=generation,
+        )
+        for at, text in enumerate(texts)
+    ]  # fmt: skip
 
 
-def put(index: ChunkIndex, *made: Row) -> None:
-    index.upsert(made, FakeEmbedder().embed([row.text for row in made]))
+def owner(file_id: str | None = None, *, tenant: str = "acme", store: str = "vs_1") -> Owner:
+    return Owner(tenant=tenant, store=store, file_id=file_id)
+
+
+async def put(index: ChunkIndex, collection: str, *made: Row) -> None:
+    await index.ensure(collection, 384)
+    await index.upsert(collection, made, FakeEmbedder().embed([row.text for row in made]))
 
 
 @pytest.fixture
@@ -33,9 +45,11 @@ def collection() -> str:
 
 
 @pytest.fixture
-def milvus(milvus_uri: str, collection: str) -> Iterator[MilvusIndex]:
-    with closing(MilvusIndex(milvus_uri, collection=collection)) as index:
-        yield index
+async def milvus(milvus_uri: str, collection: str) -> AsyncIterator[MilvusIndex]:
+    index = MilvusIndex(milvus_uri)
+    yield index
+    await index.drop(collection)
+    await index.close()
 
 
 @pytest.fixture
@@ -52,109 +66,185 @@ def index(request: pytest.FixtureRequest) -> ChunkIndex:
     return made
 
 
-def test_before_anything_was_written(index: ChunkIndex) -> None:
-    assert index.count("demo") == 0
-    index.delete_file("demo", "f")
-    index.flush()
-    index.upsert([], np.empty((0, 0), np.float32))
-    assert index.count("demo") == 0
+async def test_before_anything_was_written(index: ChunkIndex, collection: str) -> None:
+    assert await index.count(collection, owner()) == 0
+    assert await index.members(collection) == {}
+    assert await index.vectors(collection, owner("f")) == {}
+    await index.delete(collection, owner("f"))
+    await index.flush(collection)
+    await index.drop(collection)
+    await index.ensure(collection, 384)
+    await index.ensure(collection, 384)
+    await index.upsert(collection, [], np.empty((0, 384), np.float32))
+    assert await index.count(collection, owner()) == 0
 
 
-def test_rows_are_counted_at_once_and_after_a_flush(index: ChunkIndex) -> None:
-    put(index, *rows("demo", "f1", "a", "b"), *rows("demo", "f2", "c"), *rows("other", "f3", "d"))
+async def test_rows_are_there_at_once_and_after_a_flush(index: ChunkIndex, collection: str) -> None:
+    await put(index, collection, *rows("f1", "a", "b"), *rows("f2", "c"), *rows("f3", "d", store="vs_2"))
     for _ in range(2):
-        assert (index.count("demo"), index.count("other"), index.count("none")) == (3, 1, 0)
-        assert (index.count("demo", "f1"), index.count("demo", "f3")) == (2, 0)
-        index.flush()
+        assert [await index.count(collection, owner(store=store)) for store in ("vs_1", "vs_2", "vs_3")] == [3, 1, 0]
+        assert [await index.count(collection, owner(file)) for file in ("f1", "f3")] == [2, 0]
+        await index.flush(collection)
 
 
-def test_writing_again_replaces(index: ChunkIndex) -> None:
-    put(index, *rows("demo", "f1", "a", "b"))
-    index.flush()
-    put(index, *rows("demo", "f1", "a", "b"))
-    assert index.count("demo") == 2
+async def test_writing_again_replaces(index: ChunkIndex, collection: str) -> None:
+    await put(index, collection, *rows("f1", "a", "b"))
+    await index.flush(collection)
+    await put(index, collection, *rows("f1", "a", "b"))
+    assert await index.count(collection, owner()) == 2
 
 
-def test_deleting_takes_one_file(index: ChunkIndex) -> None:
-    put(index, *rows("demo", "f1", "a", "b"), *rows("demo", "f2", "c"))
-    index.flush()
-    index.delete_file("demo", "f1")
-    assert (index.count("demo"), index.count("demo", "f1"), index.count("demo", "f2")) == (1, 0, 1)
+async def test_what_an_older_generation_had_more_goes_last(index: ChunkIndex, collection: str) -> None:
+    await put(index, collection, *rows("f1", "a", "b", "c"), *rows("f2", "x"))
+    await index.flush(collection)
+    await put(index, collection, *rows("f1", "new", generation=2))
+    assert await index.members(collection) == {("acme", "vs_1", "f1"): {2: 1, 1: 2}, ("acme", "vs_1", "f2"): {1: 1}}
+    await index.delete(collection, owner("f1"), before=2)
+    assert await index.members(collection) == {("acme", "vs_1", "f1"): {2: 1}, ("acme", "vs_1", "f2"): {1: 1}}
 
 
-def test_names_with_special_characters_stay_apart(index: ChunkIndex) -> None:
-    for number, store in enumerate(NASTY):
-        put(index, *rows(store, f"file-{number}", "text"))
-    index.flush()
-    assert [index.count(store) for store in NASTY] == [1] * len(NASTY)
-    index.delete_file(NASTY[4], "file-4")
-    assert [index.count(store) for store in NASTY] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+async def test_deleting_takes_one_file_or_a_whole_store(index: ChunkIndex, collection: str) -> None:
+    await put(
+        index,
+        collection,
+        *rows("f1", "a", "b"),
+        *rows("f2", "c"),
+        *rows("f1", "a", store="vs_2"),
+        *rows("f1", "a", store="vs_3", tenant="b"),
+    )  # fmt: skip
+    await index.flush(collection)
+    await index.delete(collection, owner("f1"))
+    assert sorted(await index.members(collection)) == [
+        ("acme", "vs_1", "f2"), ("acme", "vs_2", "f1"), ("b", "vs_3", "f1"),
+    ]  # fmt: skip
+    await index.delete(collection, owner())
+    assert sorted(await index.members(collection)) == [("acme", "vs_2", "f1"), ("b", "vs_3", "f1")]
 
 
-def test_the_collection_is_the_one_of_the_contract(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
-    put(milvus, *rows("demo", "f1", "a"))
+async def test_tenants_with_special_characters_stay_apart(index: ChunkIndex, collection: str) -> None:
+    owners = [owner(tenant=tenant, store=f"vs_{number}") for number, tenant in enumerate(NASTY)]
+    for each in owners:
+        await put(index, collection, *rows("f", "text", tenant=each.tenant, store=each.store))
+    await index.flush(collection)
+    assert [await index.count(collection, each) for each in owners] == [1] * len(NASTY)
+    await index.delete(collection, owners[4])
+    assert [await index.count(collection, each) for each in owners] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+    swapped = [replace(each, store=owners[0].store) for each in owners[1:]]
+    assert [await index.count(collection, each) for each in swapped] == [0] * len(swapped)
+
+
+async def test_vectors_come_back_by_text(index: ChunkIndex, collection: str) -> None:
+    texts = [f"word{number}" for number in range(1100)]  # more than a page of them
+    await put(index, collection, *rows("f1", *texts), *rows("f2", "other"))
+    found = await index.vectors(collection, owner("f1"))
+    assert sorted(found) == sorted(texts)
+    (expected,) = FakeEmbedder().embed(["word1099"])
+    np.testing.assert_allclose(found["word1099"], expected, atol=1e-6)
+
+
+async def test_every_member_is_listed(index: ChunkIndex, collection: str) -> None:
+    made = [row for number in range(40) for row in rows(f"f{number}", *(["text"] * 60))]  # over several pages
+    await put(index, collection, *made)
+    await index.flush(collection)
+    assert await index.members(collection) == {("acme", "vs_1", f"f{number}"): {1: 60} for number in range(40)}
+
+
+async def test_vectors_of_another_model_are_refused(index: ChunkIndex, collection: str) -> None:
+    await index.ensure(collection, 384)
+    with pytest.raises(ValueError, match="384 dimensions"):
+        await index.ensure(collection, 8)
+
+
+def test_each_embedding_model_has_a_collection_of_its_own() -> None:
+    names = {collection_name(model) for model in ("all-MiniLM-L6-v2", "all-MiniLM-L12-v2")}
+    assert len(names) == 2
+    assert all(name.startswith("ragfleet_chunks_") for name in names)
+
+
+async def test_the_collection_is_the_one_of_the_contract(
+    milvus: MilvusIndex, client: MilvusClient, collection: str
+) -> None:
+    await milvus.ensure(collection, 384)
     described = client.describe_collection(collection)
     fields = {field["name"]: field for field in described["fields"]}
     assert list(fields) == [
-        "id", "store", "file_id", "filename", "index", "text", "page", "start", "end", "dense", "sparse",
+        "id", "tenant", "store", "file_id", "filename", "index", "text", "page", "start", "end", "attributes", "generation",
+        "dense", "sparse",
     ]  # fmt: skip
     assert fields["id"]["is_primary"]
-    assert fields["store"]["is_partition_key"]
+    assert fields["tenant"]["is_partition_key"]
     assert int(fields["dense"]["params"]["dim"]) == 384
     assert client.describe_index(collection, "dense")["metric_type"] == "COSINE"
     assert client.describe_index(collection, "sparse")["metric_type"] == "BM25"
 
 
-def test_a_row_comes_back_as_it_went_in(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
-    row = Row("f1:7", 'de"mo', "f1", "sub/ñ.md", 7, "Title › Part\nthe body", 3, 40, 48)
-    put(milvus, row)
-    milvus.flush()
-    names = ["id", "store", "file_id", "filename", "index", "text", "page", "start", "end"]
-    (found,) = client.query(collection, file_filter(row.store, row.file_id), output_fields=names)
+async def test_a_row_comes_back_as_it_went_in(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
+    attributes = {"year": 2024.5, "draft": True, "author": 'A. "Nother'}
+    row = replace(
+        rows("f1", "Title › Part\nthe body")[0], filename="sub/ñ.md", index=7, start=40, end=48, attributes=attributes
+    )
+    await put(milvus, collection, row)
+    await milvus.flush(collection)
+    names = [name for name in Row.__slots__ if name != "id"]
+    (found,) = client.query(collection, owner("f1").filter, output_fields=["id", *names])
+    assert found["id"] == "vs_1/f1/7"
     assert Row(**{name: found[name] for name in names}) == row
     assert found["text"][row.start - row.end :] == "the body"
+    assert client.query(collection, 'attributes["year"] > 2024 and attributes["draft"] == true', output_fields=["id"])
 
 
-def test_both_searches_stay_in_their_store(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
-    put(milvus, *rows("one", "f1", "red apple", "green pear"), *rows("two", "f2", "red apple"))
-    milvus.flush()
-    only = store_filter("one")
+async def test_both_searches_stay_in_their_store(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
+    await put(milvus, collection, *rows("f1", "red apple", "green pear"), *rows("f2", "red apple", store="vs_2"))
+    await milvus.flush(collection)
+    only = owner().filter
     (vector,) = FakeEmbedder().embed(["red apple"])
     (dense,) = client.search(collection, [vector], anns_field="dense", filter=only, limit=5)
-    assert [hit["id"] for hit in dense] == ["f1:0", "f1:1"]
+    assert [hit["id"] for hit in dense] == ["vs_1/f1/0", "vs_1/f1/1"]
     assert dense[0]["distance"] == pytest.approx(1, abs=1e-4)
     (words,) = client.search(collection, ["apple"], anns_field="sparse", filter=only, limit=5)
-    assert [hit["id"] for hit in words] == ["f1:0"]
+    assert [hit["id"] for hit in words] == ["vs_1/f1/0"]
 
 
-def test_stop_words_do_not_count(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
-    put(milvus, *rows("demo", "f1", "the hub and the light", "a valve of brass"))
-    milvus.flush()
+async def test_stop_words_do_not_count(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
+    await put(milvus, collection, *rows("f1", "the hub and the light", "a valve of brass"))
+    await milvus.flush(collection)
     assert client.search(collection, ["the and of a"], anns_field="sparse", limit=5)[0] == []
     (hits,) = client.search(collection, ["what is the light"], anns_field="sparse", limit=5)
-    assert [hit["id"] for hit in hits] == ["f1:0"]
+    assert [hit["id"] for hit in hits] == ["vs_1/f1/0"]
 
 
-def test_a_restarted_milvus_has_the_collection_loaded_again(
+async def test_an_alias_moves_from_one_collection_to_another(
     milvus: MilvusIndex, client: MilvusClient, collection: str
 ) -> None:
-    put(milvus, *rows("demo", "f1", "a", "b"))
+    alias, second = f"alias_{collection}", f"{collection}_b"
+    await put(milvus, collection, *rows("f1", "old"))
+    await put(milvus, second, *rows("f1", "new"))
+    for target, text in ((collection, "old"), (second, "new"), (collection, "old")):
+        await milvus.point(alias, target)
+        assert [row["text"] for row in client.query(alias, owner().filter, output_fields=["text"])] == [text]
+    client.drop_alias(alias)
+    await milvus.drop(second)
+
+
+async def test_a_restarted_milvus_has_the_collection_loaded_again(
+    milvus: MilvusIndex, client: MilvusClient, milvus_uri: str, collection: str
+) -> None:
+    await put(milvus, collection, *rows("f1", "a", "b"))
     client.release_collection(collection)  # the state that Milvus Lite starts in
-    assert milvus.count("demo") == 2
+    fresh = MilvusIndex(milvus_uri)
+    assert await fresh.count(collection, owner()) == 2
+    await fresh.close()
     client.release_collection(collection)
-    milvus.delete_file("demo", "f1")
-    put(milvus, *rows("demo", "f1", "c"))
-    assert milvus.count("demo") == 1
+    with pytest.raises(KnowledgeUnavailable):
+        await milvus.count(collection, owner())  # it did not know; from now on it does
+    await put(milvus, collection, *rows("f1", "c"))
+    assert await milvus.count(collection, owner()) == 2
 
 
-def test_vectors_of_another_model_are_refused(milvus: MilvusIndex) -> None:
-    put(milvus, *rows("demo", "f1", "a"))
-    with pytest.raises(ValueError, match="384 dimensions"):
-        milvus.upsert(rows("demo", "f2", "b"), FakeEmbedder(8).embed(["b"]))
-
-
-def test_milvus_away_is_unavailable_in_time() -> None:
+async def test_milvus_away_is_unavailable_in_time() -> None:
     start = time.monotonic()
+    index = MilvusIndex("http://127.0.0.1:9", timeout_s=2)
     with pytest.raises(KnowledgeUnavailable, match=r"127\.0\.0\.1:9"):
-        MilvusIndex("http://127.0.0.1:9", timeout_s=2)
+        await index.count("any", owner())
+    await index.close()
     assert time.monotonic() - start < 10

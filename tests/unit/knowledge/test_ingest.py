@@ -8,8 +8,8 @@ import pytest
 from gateway.errors import KnowledgeUnavailable, Unavailable
 from gateway.knowledge.chunking import Chunker
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
-from gateway.knowledge.index import MemoryIndex, Row
 from gateway.knowledge.ingest import Ingestion, IngestReport, file_id, one_writer
+from gateway.knowledge.legacy_index import MemoryIndex, Row
 from gateway.knowledge.manifest import Manifest
 
 
