@@ -22,13 +22,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     Console(width=150).print(table)
 
 
-def write_json(name: str, result: Mapping[str, Any]) -> Path:
-    """Write a result with where and when it was measured."""
+def write_json(name: str, result: Mapping[str, Any], *, tell: bool = True) -> Path:
+    """Write a result with where and when it was measured, and say so."""
     path = Path(os.environ.get("RAGFLEET_BENCH_DIR", "var/bench")) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"cpu_count": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    machine = {"cpu_count": os.cpu_count(), "python": platform.python_version(), "system": platform.platform(),
+               "load_average": os.getloadavg()}  # fmt: skip
     path.write_text(
         json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine, **result}, indent=2)
     )
-    print(f"written: {path}")
+    if tell:
+        print(f"written: {path}")
     return path

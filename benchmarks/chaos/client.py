@@ -42,9 +42,9 @@ class Seen:
         return sum(1 for a in self.attempts if a["tokens"]) > 1
 
     @property
-    def cause(self) -> str:
-        """Why it moved first; "" where it did not."""
-        return next((a["cause"] for a in self.attempts if a["cause"] != "end"), "")
+    def causes(self) -> list[str]:
+        """Why it moved, each time."""
+        return [a["cause"] for a in self.attempts if a["cause"] != "end"]
 
     @property
     def gap_s(self) -> float:
