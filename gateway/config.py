@@ -30,6 +30,10 @@ class Settings:
     milvus_replicas: int = 1
     """Query nodes that hold the collection in memory, each of it all. 2 and as many query nodes: searching survives the loss
     of one, and the memory doubles."""
+    catalog_url: str = ""
+    """The catalog's database: `postgresql://user@host/name` in a fleet. Empty: SQLite, in `<home>/catalog.db`."""
+    objects_url: str = ""
+    """Where contents lie: `s3://bucket/prefix` (AWS_* say the rest) or `file:///folder`. Empty: `<home>/objects`."""
     tokenizer_dir: Path = Path("var/models/smollm2")
     """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
     embedding_dir: Path | None = None

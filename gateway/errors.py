@@ -6,9 +6,12 @@
     │   └── PayloadTooLarge
     ├── Unauthenticated
     ├── NotFound
+    ├── Conflict                   the request does not fit what is there now
     ├── Overloaded                 the client may try again later
     ├── Unavailable                nothing can serve this now
-    │   └── KnowledgeUnavailable
+    │   ├── KnowledgeUnavailable
+    │   ├── CatalogUnavailable
+    │   └── ObjectsUnavailable
     ├── DeadlineExceeded
     └── GenerationFailed           the engines were tried and failed
 
@@ -62,6 +65,10 @@ class NotFound(RagfleetError):
     """No such model, store or path."""
 
 
+class Conflict(RagfleetError):
+    """What is asked for does not fit the state that things are in; the message says what to do first."""
+
+
 class Overloaded(RagfleetError):
     """Admission refused the request; `retry_after_s` says when a place is likely."""
 
@@ -72,6 +79,14 @@ class Unavailable(RagfleetError):
 
 class KnowledgeUnavailable(Unavailable):
     """Milvus did not answer in time."""
+
+
+class CatalogUnavailable(Unavailable):
+    """The catalog's database did not answer; a hint to come back goes with it."""
+
+
+class ObjectsUnavailable(Unavailable):
+    """The object store did not answer; a hint to come back goes with it."""
 
 
 class DeadlineExceeded(RagfleetError):
@@ -99,9 +114,12 @@ HTTP: dict[type[RagfleetError], HttpFace] = {
     PayloadTooLarge: HttpFace(413, "invalid_request_error", "payload_too_large"),
     Unauthenticated: HttpFace(401, "invalid_request_error", "invalid_api_key"),
     NotFound: HttpFace(404, "invalid_request_error", "not_found"),
+    Conflict: HttpFace(409, "invalid_request_error", "conflict"),
     Overloaded: HttpFace(429, "rate_limit_error", "overloaded"),
     Unavailable: HttpFace(503, "server_error", "unavailable"),
     KnowledgeUnavailable: HttpFace(503, "server_error", "knowledge_unavailable"),
+    CatalogUnavailable: HttpFace(503, "server_error", "catalog_unavailable"),
+    ObjectsUnavailable: HttpFace(503, "server_error", "objects_unavailable"),
     DeadlineExceeded: HttpFace(504, "server_error", "deadline_exceeded"),
     GenerationFailed: HttpFace(502, "server_error", "generation_failed"),
 }
