@@ -95,7 +95,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--port-base", type=int, default=25000)
     args = parser.parse_args()
-    with embedded(instances=2, port_base=args.port_base, env={"RAGFLEET_LLM_PARAMS": '{"slots": 4}'}) as fleet:
+    with embedded(
+        instances=2, port_base=args.port_base, env={"RAGFLEET_LLM_PARAMS": '{"slots": 4}'}, models=("llm", "prompt")
+    ) as fleet:
         found = measure(fleet, args.rounds)
     quantiles = {n: statistics.quantiles(v, n=20) for n, v in found.items()}
     print_table(

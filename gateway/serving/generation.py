@@ -4,10 +4,10 @@ A stream whose instance dies, stalls or leaves goes on elsewhere: the prompt's i
 are sent to another instance as its prompt, and it continues behind them. The client sees one stream, every token once.
 
 What continues exactly: greedy answers (the next token depends on the ids before it only), stop strings and partial UTF-8
-(they live behind this class, over the ids), min_tokens and the token limit (both lowered by the journal).
-What an engine cannot keep: the state of its random generator, so a sampled answer goes on with a seed derived from the old
-one and the length of the journal (the same for the same seam, but not the uninterrupted run); and penalties, where the
-engine tells prompt tokens from generated ones (TensorRT-LLM's presence and frequency penalties start anew after a move).
+(they live behind this class, over the ids), min_tokens and the token limit (both lowered by the journal), and penalties
+(every engine counts the prompt's tokens, too, and the journal has become prompt). What an engine cannot keep: the state of
+its random generator, so a sampled answer goes on with a seed derived from the old one and the length of the journal: the same
+for the same seam, but not the uninterrupted run. docs/migration.md has it by flavour.
 """
 
 import asyncio
