@@ -100,6 +100,16 @@ def test_a_continuation_from_prompt_and_journal_goes_on_alike(llm: Llm) -> None:
     assert llm.tokens(prompt=[*HELLO, *whole[:8]], length=12) == whole[8:]
 
 
+@pytest.mark.parametrize(
+    "penalties",
+    [{"repetition_penalty": 1.3}, {"presence_penalty": 1.5, "frequency_penalty": 0.7}],
+    ids=["repetition", "presence and frequency"],
+)
+def test_penalties_count_the_journal_that_has_become_prompt(llm: Llm, penalties: dict[str, float]) -> None:
+    whole = llm.tokens(length=20, **penalties)
+    assert llm.tokens(prompt=[*HELLO, *whole[:8]], length=12, **penalties) == whole[8:]
+
+
 def test_seeds(llm: Llm) -> None:
     drawn = {"temperature": 1.0, "runtime_top_p": 1.0, "length": 20}
     if llm.flavour == "simulated":
