@@ -95,7 +95,8 @@ class Client:
                         _take(seen, orjson.loads(line[6:]))
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             seen.error = repr(error)
-        seen.ended = time.monotonic()
+        finally:
+            seen.ended = time.monotonic()
         return seen
 
 

@@ -95,7 +95,9 @@ class Gate:
         expected_s = self._expected_s(self._queue.ahead(entry))
         if self._capacity > 0 and expected_s is not None and expected_s > deadline_s:
             words = f"The wait for a place would be about {expected_s:.0f} s, more than the {deadline_s:g} s allowed."
-            raise self._refusal(words, status=429, retry_after_s=expected_s - deadline_s)
+            # Not what is missing to the deadline: who comes back that soon finds the queue as long as it was. By then all who
+            # wait now will have had their turn.
+            raise self._refusal(words, status=429, retry_after_s=expected_s)
         try:
             evicted = self._queue.push(entry)
         except QueueFull:

@@ -119,6 +119,18 @@ def test_retry_after_follows_the_measured_drain() -> None:
     assert 10 <= caught.value.retry_after_s <= 12.5  # type: ignore[operator]  # nine wait, and this one
 
 
+def test_retry_after_of_who_would_wait_too_long_is_until_the_queue_has_drained() -> None:
+    case = Case(capacity=2, limit=100)
+    case.serve(seconds=2.0, times=5)  # one release a second
+    for _ in range(11):
+        case.enter()
+    with pytest.raises(Overloaded) as caught:
+        case.gate.enter(Entry("a"), deadline_s=8.0)
+    assert caught.value.status == 429
+    assert "about 10 s, more than the 8 s allowed" in caught.value.message
+    assert 10 <= caught.value.retry_after_s <= 12.5  # type: ignore[operator]
+
+
 def test_a_quiet_fleet_is_not_taken_for_a_slow_one() -> None:
     case = Case(capacity=100, limit=1000)
     for _ in range(5):
