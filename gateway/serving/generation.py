@@ -11,6 +11,7 @@ for the same seam, but not the uninterrupted run. docs/migration.md has it by fl
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from gateway.routing.types import Job
 from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.llm import GenerateRequest, Streams, TokenStream
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,12 @@ class Generation:
         if error.cause is Cause.RESET and (self._deaths == 0 or progress == 0):
             self._deaths += 1
         if self._deaths >= self._settings.poison_limit:
+            log.error(
+                "request %s is poison: %d instances died under it. %s",
+                self._job.request_id,
+                self._deaths,
+                self._story(),
+            )
             raise GenerationFailed(
                 f"The request was stopped because {self._deaths} instances died under it. {self._story()}",
                 code="poison_request",

@@ -187,23 +187,26 @@ async def test_request_that_waits_on_an_unhealthy_instance_is_rescued_if_the_ins
 
 @pytest.mark.parametrize("after", [0, 1, 20])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_poison_request_is_stopped_after_two_deaths_and_named(start: Start, after: int, stream: bool) -> None:
+async def test_poison_request_is_stopped_after_two_deaths_and_named(
+    start: Start, after: int, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """A request that kills the engine at its nth token meets the second one with n tokens done: it dies at once."""
     fleet = await start(instances=4)
     for triton in fleet.tritons:
         triton.always["llm"] = Script(kill_after=0)
     fleet.answers.script("llm", Script(kill_after=after))
     if stream and after:
-        events = await fleet.stream("Poison", max_tokens=LENGTH)
+        events = await fleet.stream("Poison", max_tokens=LENGTH, headers={"X-Request-ID": "bad-1"})
         assert events.done
         error = events.error
     else:
-        reply = await fleet.chat("Poison", max_tokens=LENGTH)
+        reply = await fleet.chat("Poison", max_tokens=LENGTH, headers={"X-Request-ID": "bad-1"})
         assert reply.status == 502
         error = reply.error
     assert error is not None
     assert error["code"] == "poison_request"
     assert "2 instances died" in error["message"]
+    assert "request bad-1 is poison" in caplog.text
     assert sum(not triton.alive for triton in fleet.tritons) == 2
 
 
