@@ -1,7 +1,8 @@
 """Chunks: pieces of a converted text that the embedding model can take whole, cut along the text's structure.
 
 MiniLM reads 256 tokens and drops the rest without a word, so chunks are counted in that model's own tokens: at most
-`max_tokens` (200) for the piece of text, and at most `context_tokens` (48) for the line of context put in front of it.
+`max_tokens` (200) for the piece of text, and at most `context_tokens` (48) for the line of context put in front of it. A client
+may ask for larger ones (`limited`); what goes beyond the model's window is then embedded in pieces (windows.py).
 
 **Spans stay exact.** A chunk has two texts. `body` is `document.text[start:end]`, nothing else: that is what a citation points
 to. `indexed` is what is embedded, searched by BM25 and shown to the LLM: the path of headings (and a table's head, when the
@@ -11,7 +12,7 @@ chunk begins within that table), a line feed, and then the body. So `indexed` al
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
@@ -44,6 +45,7 @@ class _Unit:
     tokens: int
     opens: bool
     lead: str
+    nested: bool
 
 
 def embedding_folder(configured: Path | None = None) -> Path:
@@ -91,6 +93,14 @@ class Chunker:
     max_chars: int = 4000
     """A word of more than 100 characters is one token for WordPiece; this bounds what tokens do not."""
 
+    def limited(self, max_tokens: int | None, overlap_tokens: int | None) -> "Chunker":
+        """The same with a client's own limits; None keeps ours. Milvus takes texts of 64 KiB, so no chunk has more than
+        16,000 characters, whatever the limit in tokens."""
+        if max_tokens is None:
+            return self
+        overlap = min(self.overlap_tokens, max_tokens // 2) if overlap_tokens is None else overlap_tokens
+        return replace(self, max_tokens=max_tokens, overlap_tokens=overlap, max_chars=min(20 * max_tokens, 16_000))
+
     def chunks(self, document: Document) -> list[Chunk]:
         """All chunks of a document, in order; together they hold every character that is not whitespace."""
         made: list[Chunk] = []
@@ -101,7 +111,7 @@ class Chunker:
                 body = document.text[start:end]
                 # The section's own headings are in its first chunk's body already.
                 path = section.headings[: len(section.headings) - section.own] if first == 0 else section.headings
-                lead = "" if units[first].opens else units[first].lead
+                lead = "" if units[first].opens and not units[first].nested else units[first].lead
                 context = self._context(path, lead)
                 indexed = f"{context}\n{body}" if context else body
                 page = document.page_at(start)
@@ -113,7 +123,7 @@ class Chunker:
             opens = True
             for span in block.units:
                 for start, end in self._fitting(text, span):
-                    yield _Unit(start, end, self.count(text[start:end]), opens, block.lead)
+                    yield _Unit(start, end, self.count(text[start:end]), opens, block.lead, block.nested)
                     opens = False
 
     def _fitting(self, text: str, span: Span) -> Iterator[Span]:

@@ -16,7 +16,8 @@ from typing import Literal
 from gateway.config import Settings
 from gateway.errors import Unavailable
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
-from gateway.knowledge.documents import DocumentError, convert_bytes, read
+from gateway.knowledge.conversion import convert_bytes
+from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.embedder import Embedder, TritonEmbedder
 from gateway.knowledge.filters import quote
 from gateway.knowledge.legacy_index import COLLECTION, ChunkIndex, MilvusIndex, Row
@@ -165,7 +166,7 @@ class Ingestion:
     def _file(self, store: str, name: str, path: Path, known: dict[str, Entry]) -> tuple[Outcome, int]:
         """Bring one file in. Raises DocumentError or OSError; what was there of the file stays, then."""
         key = file_id(store, name)
-        content = read(path)
+        content = path.read_bytes()
         digest = hashlib.sha256(self._recipe.encode() + b"\0" + content).hexdigest()
         before = known.get(key)
         if before and before.digest == digest:

@@ -24,10 +24,14 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Block:
-    """A paragraph, list, table, code block or heading. `lead` is what a part of it needs to be understood: a table's head."""
+    """A paragraph, list, table, code block or heading. `lead` is what a part of it needs to be understood: a table's head.
+
+    nested: the whole of it needs its lead, too: an indented piece of code the line that it stands under.
+    """
 
     units: list[Span]
     lead: str = ""
+    nested: bool = False
 
 
 @dataclass(slots=True)
@@ -39,7 +43,6 @@ class Section:
 
     headings: tuple[str, ...]
     own: int
-    page: int
     blocks: list[Block] = field(default_factory=list)
 
 
@@ -52,13 +55,18 @@ class _Line:
 
 def sections(document: Document) -> Iterator[Section]:
     """The sections of a document in order. A page is a section of its own, at least: no section goes over a page's end."""
-    if document.markup == "markdown":
-        yield from _markdown_sections(document)
-        return
     starts = document.page_starts or (0,)
     for start, end in pairwise((*starts, len(document.text))):
-        section = Section((document.title,), 0, document.page_at(start))
-        section.blocks = [Block(_sentences(document.text, *span)) for span in _paragraphs(document.text, start, end)]
+        if document.markup == "markdown":
+            yield from _markdown_sections(document, start, end)
+            continue
+        section = Section((document.title,), 0)
+        if document.markup == "code":
+            section.blocks = list(_code_blocks(document.text, start, end))
+        else:
+            section.blocks = [
+                Block(_sentences(document.text, *span)) for span in _paragraphs(document.text, start, end)
+            ]
         if section.blocks:
             yield section
 
@@ -98,18 +106,29 @@ def _sentences(text: str, start: int, end: int) -> list[Span]:
     return [span for span in spans if span[0] < span[1]]
 
 
-def _markdown_sections(document: Document) -> Iterator[Section]:
+def _code_blocks(text: str, start: int, end: int) -> Iterator[Block]:
+    """What blank lines part; an indented block is led by the last line before it that is not indented."""
+    lead = ""
+    for first, last in _paragraphs(text, start, end):
+        lines = list(_lines(text, first, last))
+        nested = lines[0].text[:1].isspace()
+        outer = [line.text.strip() for line in lines if line.text[:1].isalpha() or line.text[:1] in "_@"]
+        yield Block(_line_units(text, lines), lead if nested else (outer or [""])[0], nested)
+        lead = outer[-1] if outer else lead
+
+
+def _markdown_sections(document: Document, start: int, end: int) -> Iterator[Section]:
     path: list[tuple[int, int, str]] = []  # level, offset and words of the headings that are open
-    section = Section((document.title,), 0, 0)
+    section = Section((document.title,), 0)
     bare = True  # the section has nothing but headings so far
-    for block, level, words in _markdown_blocks(document.text):
+    for block, level, words in _markdown_blocks(document.text, start, end):
         if not level:
             bare = False
             section.blocks.append(block)
             continue
         if not bare:
             yield section
-            section = Section((), 0, 0)
+            section = Section((), 0)
             bare = True
         section.blocks.append(block)
         path = [heading for heading in path if heading[0] < level]
@@ -121,9 +140,9 @@ def _markdown_sections(document: Document) -> Iterator[Section]:
         yield section
 
 
-def _markdown_blocks(text: str) -> Iterator[tuple[Block, int, str]]:
+def _markdown_blocks(text: str, start: int, end: int) -> Iterator[tuple[Block, int, str]]:
     """Blocks with the level and the words of a heading (0 and "" for all others)."""
-    lines = list(_lines(text, 0, len(text)))
+    lines = list(_lines(text, start, end))
     at = 0
     while at < len(lines):
         line = lines[at]

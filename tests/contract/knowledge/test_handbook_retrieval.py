@@ -13,7 +13,7 @@ from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 
 from gateway.config import Settings
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
-from gateway.knowledge.documents import convert
+from gateway.knowledge.conversion import convert
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.filters import store_filter
 from gateway.knowledge.ingest import Ingestion, ingest_paths

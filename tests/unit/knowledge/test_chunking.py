@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.knowledge.chunking import Chunk, Chunker, embedding_folder, token_counter
-from gateway.knowledge.documents import Document, convert_bytes
+from gateway.knowledge.conversion import convert_bytes
+from gateway.knowledge.documents import Document
 
 
 def words(text: str) -> int:

@@ -9,16 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
+from gateway.knowledge.conversion import MAX_BYTES, convert, convert_bytes
 from gateway.knowledge.documents import (
-    MAX_BYTES,
     CorruptDocument,
+    Document,
     DocumentError,
     EmptyDocument,
     EncryptedDocument,
     OversizedDocument,
     UnsupportedDocument,
-    convert,
-    convert_bytes,
 )
 
 
@@ -111,8 +110,8 @@ def test_a_pdf_that_only_restricts_printing_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
-        ("film.mp4", b"x", UnsupportedDocument, "supported are"),
-        ("no_ending", b"x", UnsupportedDocument, "supported are"),
+        ("film.mp4", b"\0\1\2", UnsupportedDocument, "supported are"),
+        ("no_ending", b"\xff\x00\x81", UnsupportedDocument, "supported are"),
         ("a.md", b"", EmptyDocument, "empty"),
         ("a.txt", b" \n\t ", EmptyDocument, "empty"),
         ("a.html", b"<html><script>x</script></html>", EmptyDocument, "no text"),
@@ -138,12 +137,58 @@ def test_html_nested_without_end_is_an_error_and_not_a_crash() -> None:
         convert_bytes("deep.html", b"<div>" * 20_000 + b"x")
 
 
-def test_a_film_is_not_even_read(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedDocument):
-        convert(tmp_path / "does-not-exist.mp4")
+def test_a_file_is_measured_before_it_is_read(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.txt"
+    with huge.open("wb") as file:
+        file.truncate(500 << 20)  # a hole: it takes no room on the disk
+    with pytest.raises(OversizedDocument, match="500 MiB"):
+        convert(huge)
 
 
-@given(st.binary(max_size=200), st.sampled_from(["a.md", "a.txt", "a.html", "a.pdf"]))
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("名前,年齢\n佐藤太郎,30\n三木英子,25\n髙橋淳,35", "cp932"),
+        ("價格,名稱\n三百,蘋果", "big5"),
+        ("Имя,Город\nИван,Москва\nПётр,Казань", "cp1251"),
+        ("Straße,Größe\nÄpfel,Öl", "latin-1"),
+        ("Stadt,Preis\nKöln,5 €", "cp1252"),
+        ("a,b\nñ,ü", "utf-16"),
+    ],
+)
+def test_tables_in_any_encoding(text: str, encoding: str) -> None:
+    made = convert_bytes("a.csv", text.encode(encoding)).text
+    assert [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in made.splitlines() if "---" not in line
+    ] == [line.split(",") for line in text.splitlines()]
+
+
+def test_a_table_finds_its_own_separator_and_keeps_odd_cells() -> None:
+    made = convert_bytes("a.csv", b'name;note\n"Smith; J";"two\nlines | and a bar"\n\n')
+    assert made.text == "| name | note |\n| --- | --- |\n| Smith; J | two lines \\| and a bar |\n"
+    assert made.markup == "markdown"
+
+
+def test_a_document_is_kept_as_json() -> None:
+    document = Document("text ü\n\nmore", "Title", "plain", (0, 8))
+    assert Document.from_json(document.to_json()) == document
+
+
+def test_source_code_keeps_its_lines_and_its_full_name() -> None:
+    document = convert_bytes("tool.py", b"def f():\r\n    return 1\r\n")
+    assert (document.text, document.title, document.markup) == ("def f():\n    return 1\n", "tool.py", "code")
+
+
+def test_text_with_an_unknown_ending_is_read() -> None:
+    assert convert_bytes("Makefile", b"all: build\n").text == "all: build\n"
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from(
+        ["a.md", "a.txt", "a.html", "a.pdf", "a.csv", "a.py", "a.ipynb", "a.docx", "a.xlsx", "a.xls", "a.rss", "a"]
+    ),
+)
 @settings(deadline=None)  # the machine may be busy
 def test_random_bytes_give_text_or_a_document_error(content: bytes, name: str) -> None:
     try:

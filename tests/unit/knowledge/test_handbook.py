@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.knowledge.documents import convert
+from gateway.knowledge.conversion import convert
 
 HANDBOOK = Path(__file__).parents[3] / "examples" / "handbook"
 DOCUMENTS = sorted((HANDBOOK / "documents").iterdir())

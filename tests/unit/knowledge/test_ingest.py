@@ -89,7 +89,7 @@ def test_stores_are_apart(setup: Setup) -> None:
 
 def test_bad_files_are_reported_and_the_others_go_in(setup: Setup) -> None:
     setup.write(a="alpha", z="omega", empty="")
-    (setup.files / "film.mp4").write_bytes(b"x")
+    (setup.files / "film.mp4").write_bytes(b"\0\1\2")
     (setup.files / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
     report = setup.run(setup.files, setup.files / "missing.md")
     assert report.added == ["a.md", "z.md"]

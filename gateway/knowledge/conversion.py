@@ -1,0 +1,96 @@
+"""A file becomes a document: which converter is right for it, and what no converter gets to see.
+
+To be called in a process of its own where the file comes from outside (gateway/ingestion/converter.py): parsers take what
+memory and time they like.
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from types import MappingProxyType
+
+from gateway.knowledge.converters import markup, office, pdf, text
+from gateway.knowledge.documents import Document, EmptyDocument, OversizedDocument, UnsupportedDocument
+
+VERSION = 1
+"""Raise it when the same bytes give another text, so that kept documents are made anew."""
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Files above this are refused; a text of this size is some 50,000 pages."""
+
+MAX_CHARS = 32 * 1024 * 1024
+"""Texts above this are refused: a small file can be a long text."""
+
+Converter = Callable[[str, bytes], Document]
+
+# fmt: off
+_CODE = (
+    ".bash", ".bat", ".c", ".cc", ".cfg", ".clj", ".conf", ".cpp", ".cs", ".css", ".cu", ".cxx", ".dart", ".diff",
+    ".erl", ".ex", ".exs", ".f90", ".fs", ".go", ".gradle", ".groovy", ".h", ".hcl", ".hpp", ".hs", ".ini", ".java",
+    ".jl", ".js", ".json", ".jsonl", ".jsx", ".kt", ".less", ".lisp", ".lua", ".m", ".mk", ".ml", ".nix", ".patch",
+    ".pbtxt", ".php", ".pl", ".pm", ".proto", ".ps1", ".py", ".pyi", ".r", ".rb", ".rs", ".sass", ".scala", ".scss",
+    ".sh", ".sql", ".swift", ".tcl", ".tex", ".tf", ".toml", ".ts", ".tsx", ".vb", ".vue", ".xml", ".yaml", ".yml",
+    ".zig", ".zsh",
+)
+# fmt: on
+
+CONVERTERS = MappingProxyType(
+    {
+        **dict.fromkeys((".md", ".markdown", ".mdx"), text.markdown),
+        **dict.fromkeys((".txt", ".text", ".log", ".rst", ".org", ".adoc", ".srt", ".vtt"), text.plain),
+        **dict.fromkeys((".csv", ".tsv"), text.table),
+        **dict.fromkeys(_CODE, text.code),
+        **dict.fromkeys((".htm", ".html", ".xhtml"), markup.html),
+        **dict.fromkeys((".rss", ".atom"), office.feed),
+        ".pdf": pdf.pdf,
+        ".docx": office.docx,
+        ".pptx": office.pptx,
+        ".xlsx": office.xlsx,
+        ".xlsm": office.xlsx,
+        ".xls": office.xls,
+        ".epub": office.epub,
+        ".ipynb": office.ipynb,
+    }
+)
+"""By the ending of the name, in lower case."""
+
+_KINDS = "pdf, docx, pptx, xlsx, xls, html, epub, md, csv, ipynb, source code and plain text"
+
+
+def convert(path: Path) -> Document:
+    """Convert the file at `path`. Raises a DocumentError, or OSError when the file cannot be read."""
+    check_size(path.name, path.stat().st_size)
+    return convert_bytes(path.name, path.read_bytes())
+
+
+def check_size(name: str, size: int) -> None:
+    """Raises OversizedDocument for more than MAX_BYTES bytes."""
+    if size > MAX_BYTES:
+        raise OversizedDocument(
+            f"{name} has {size >> 20} MiB; files of more than {MAX_BYTES >> 20} MiB are not taken: split it"
+        )
+
+
+def convert_bytes(name: str, content: bytes) -> Document:
+    """Convert `content`; the ending of `name` says what it is. Raises a DocumentError."""
+    check_size(name, len(content))
+    if not content.strip():
+        raise EmptyDocument(f"{name} is empty")
+    document = _converter(name, content)(name, content)
+    if not document.text.strip():
+        raise EmptyDocument(f"{name} has no text; if it is a scan, run text recognition (OCR) on it first")
+    if len(document.text) > MAX_CHARS:
+        raise OversizedDocument(f"{name} has {len(document.text):,} characters of text; split it")
+    return document
+
+
+def _converter(name: str, content: bytes) -> Converter:
+    known = CONVERTERS.get(PurePath(name).suffix.lower())
+    if known is text.code and any(mark in content[:2048] for mark in (b"<rss", b"<feed")):
+        return office.feed
+    if known is not None:
+        return known
+    if content.startswith(b"%PDF-"):
+        return pdf.pdf
+    if text.is_text(content):  # an ending that nobody knows, or none: what is surely text is read as such
+        return text.plain
+    raise UnsupportedDocument(f"{name}: this kind of file cannot be read; supported are {_KINDS}")
