@@ -24,6 +24,7 @@ from gateway.knowledge.stores import KnowledgeStores
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
 from gateway.serving.chat import ChatService
+from gateway.serving.completion import CompletionService
 from gateway.serving.context import ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.tenants.directory import Directory
@@ -77,6 +78,14 @@ class Gateway:
             streams=self.streams,
             table=self.table,
             stores=self.stores,
+            metrics=self.metrics,
+        )
+        self.completions = CompletionService(
+            settings=settings,
+            chat=self.chat,
+            engines=self.engines,
+            streams=self.streams,
+            table=self.table,
             metrics=self.metrics,
         )
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)

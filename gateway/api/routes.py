@@ -12,6 +12,8 @@ from starlette.routing import Route
 
 from gateway import errors
 from gateway.api.chat import ChatEndpoint
+from gateway.api.completions import CompletionExchange, CompletionRequest
+from gateway.api.exchange import ExchangeEndpoint
 from gateway.api.schemas import ChatRequest
 from gateway.tenants.tenant import Tenant
 
@@ -36,7 +38,17 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
     endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
     app.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
-    # Only for /docs: the route above is found first.
+    def completion(body: bytes, tenant: Tenant, request_id: str) -> CompletionExchange:
+        return CompletionExchange(gateway.completions, gateway.metrics, body, tenant, request_id)
+
+    prompts = ExchangeEndpoint(completion, gateway.tenants, gateway.settings.max_body_bytes)
+    app.router.routes.append(Route("/v1/completions", prompts, methods=["POST"]))
+
+    # Only for /docs: the routes above are found first.
+    @app.post("/v1/completions", tags=["OpenAI"], summary="Continue a prompt as it stands", response_model=None)
+    async def completions(body: CompletionRequest) -> None:
+        """OpenAI's completions; a stream of server-sent events with `stream`."""
+
     @app.post(
         path,
         tags=["OpenAI"],

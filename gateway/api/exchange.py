@@ -1,0 +1,123 @@
+"""A request that holds an engine, whole or streamed: it ends when the client leaves, and every error finds its way out.
+
+What a request holds is taken inside `serve` and given back by its context managers, so that no path can leak it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from gateway import errors
+from gateway.api.chat import EVENTS, send_error, send_json
+from gateway.api.middleware import raw_send, read_body
+from gateway.tenants.directory import Directory
+from gateway.tenants.tenant import Tenant
+
+
+class Out:
+    """A response on its way out: one JSON body, or events."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._send_chunk = raw_send(scope, send)
+        self.started = False
+        """Whether the head of a stream has gone out, after which an error can only be an event."""
+        self.complete = False
+
+    async def json(self, body: Mapping[str, Any]) -> None:
+        """The whole answer."""
+        self.complete = True
+        await send_json(self._send, 200, body)
+
+    async def events(self, data: bytes) -> None:
+        """Some whole events."""
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
+        await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes) -> None:
+        """The last events."""
+        await self.events(data)
+        self.complete = True
+        await self._send_chunk({"type": "http.response.body", "body": b""})
+
+    async def error(self, error: errors.RagfleetError, event: bytes) -> None:
+        """An error response, or `event` in a stream that has begun."""
+        self.complete = True
+        if self.started:
+            await self._send({"type": "http.response.body", "body": event})
+        else:
+            await send_error(self._send, error)
+
+
+class Exchange:
+    """One request and its answer. Subclasses read the body in `__init__`, which raises RagfleetError."""
+
+    async def serve(self, out: Out) -> None:
+        """Answer. Raises RagfleetError at any point."""
+        raise NotImplementedError
+
+    def failure(self, error: errors.RagfleetError) -> bytes:
+        """The end of a stream that had begun: events."""
+        raise NotImplementedError
+
+    def observe(self, status: int, seconds: float) -> None:
+        """It has ended, whichever way."""
+        raise NotImplementedError
+
+
+Opener = Callable[[bytes, Tenant, str], Exchange]
+"""Body, tenant, request id → an exchange."""
+
+
+class ExchangeEndpoint:
+    """The ASGI application of a path whose requests are exchanges."""
+
+    def __init__(self, opener: Opener, tenants: Directory, max_body_bytes: int) -> None:
+        self._opener = opener
+        self._tenants = tenants
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises RagfleetError for what is refused before anything is taken."""
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
+        body = await read_body(scope, receive, self._max_body_bytes)
+        if body is not None:
+            await _answer(self._opener(body, tenant, scope["state"]["request_id"]), Out(scope, send), receive)
+
+
+async def _answer(exchange: Exchange, out: Out, receive: Receive) -> None:
+    started, status = time.monotonic(), 200
+    work = asyncio.ensure_future(exchange.serve(out))
+    watcher = asyncio.ensure_future(_watch(receive, out, work.cancel))
+    try:
+        await work
+    except errors.RagfleetError as error:
+        status = errors.face(error).status
+        await out.error(error, exchange.failure(error) if out.started else b"")
+    except asyncio.CancelledError:
+        if not (watcher.done() and not watcher.cancelled()):
+            work.cancel()
+            raise
+        status = 499  # the client closed the request (nginx's number; only for our metrics)
+    except Exception:
+        status = 500
+        raise
+    finally:
+        watcher.cancel()
+        exchange.observe(status, time.monotonic() - started)
+
+
+async def _watch(receive: Receive, out: Out, leave: Callable[[], Any]) -> None:
+    """Call `leave` when the client leaves. The server says "disconnect" after a whole answer, too."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not out.complete:
+        leave()
+        return
+    await asyncio.Event().wait()  # so that only a client that left early ends this task

@@ -1,0 +1,141 @@
+"""A completion of a prompt as it is given: no chat template, no retrieval."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from gateway.admission import Permit
+from gateway.config import Settings
+from gateway.errors import BadRequest, ContextLengthExceeded, DeadlineExceeded, NotFound, Unavailable
+from gateway.metrics import Metrics
+from gateway.routing.types import Job
+from gateway.serving.answer import Answer
+from gateway.serving.chat import Chat, ChatService
+from gateway.serving.context import Context
+from gateway.serving.engines import Engines
+from gateway.serving.generation import Generation
+from gateway.serving.plan import ChatAsk, Plan
+from gateway.tenants.tenant import Tenant
+from gateway.triton.llm import Streams
+from tokens.table import TokenTable
+
+
+class CompletionService:
+    """Opens completions. One for the life of the application."""
+
+    DEFAULT_TOKENS = 16
+    """OpenAI's default of `max_tokens` for this path."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        chat: ChatService,
+        engines: Engines,
+        streams: Streams,
+        table: TokenTable,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._chat = chat
+        self._engines = engines
+        self._streams = streams
+        self._table = table
+        self._metrics = metrics
+
+    def ids(self, prompt: str | Sequence[int]) -> Sequence[int]:
+        """A prompt as token ids. Raises BadRequest for ids that the model does not have."""
+        if isinstance(prompt, str):
+            return self._table.encode(prompt)
+        size = self._table.vocab_size
+        if wrong := next((i for i in prompt if not 0 <= i < size), None):
+            raise BadRequest(
+                f"Invalid value for 'prompt': there is no token {wrong}; the model has {size} tokens.",
+                param="prompt",
+                code="invalid_value",
+            )
+        return prompt
+
+    def check(self, ask: ChatAsk, prompts: Sequence[Sequence[int]]) -> None:
+        """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
+        if models := self._engines.models():
+            if ask.model not in models:
+                raise NotFound(
+                    f"The model '{ask.model}' does not exist here. There are: {', '.join(models)}.",
+                    param="model",
+                    code="model_not_found",
+                )
+            for prompt in prompts:
+                self._limit(ask, prompt)
+
+    async def admit(self, tenant: Tenant) -> Permit:
+        """A place for one prompt; see ChatService.admit."""
+        return await self._chat.admit(tenant)
+
+    @asynccontextmanager
+    async def open(
+        self, ask: ChatAsk, prompt: Sequence[int], tenant: Tenant, request_id: str, permit: Permit
+    ) -> AsyncIterator[Chat]:
+        """A completion that is ready to give its first piece. Raises RagfleetError; frees everything when left."""
+        assert not permit.released, "a request needs a permit that is still held"
+        deadline_s = self._settings.request_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                if not self._engines.models():
+                    raise Unavailable("No instance is ready.", retry_after_s=2)
+                self.check(ask, [prompt])
+                completion = self._completion(ask, prompt, tenant, request_id)
+                try:
+                    yield completion
+                finally:
+                    completion.close()
+                    usage = completion.usage()
+                    self._metrics.tokens.labels(tenant.name, "prompt").inc(usage["prompt_tokens"])
+                    self._metrics.tokens.labels(tenant.name, "completion").inc(usage["completion_tokens"])
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
+
+    def _completion(self, ask: ChatAsk, prompt: Sequence[int], tenant: Tenant, request_id: str) -> Chat:
+        limit = self._limit(ask, prompt)
+        job = Job(
+            request_id=request_id,
+            model=ask.model,
+            prompt_ids=prompt,
+            max_tokens=limit,
+            tenant_class=tenant.name,
+            priority=tenant.priority,
+        )
+        generation = Generation(
+            job,
+            input_ids=prompt,
+            max_tokens=limit,
+            sampling=self._chat.planner.sampling(ask, rag=False, end_id=self._table.end_id),
+            engines=self._engines,
+            streams=self._streams,
+            settings=self._settings,
+            metrics=self._metrics,
+        )
+        room = self._engines.max_context(ask.model)
+        return Chat(
+            ask=ask,
+            plan=Plan(model=ask.model, retrieval=None, max_context=room, max_prompt=room),
+            context=Context(input_ids=prompt),
+            answer=Answer(self._table, stops=ask.stops, max_tokens=limit),
+            generation=generation,
+            not_found="",
+            started=time.monotonic(),
+            metrics=self._metrics,
+        )
+
+    def _limit(self, ask: ChatAsk, prompt: Sequence[int]) -> int:
+        limit = self.DEFAULT_TOKENS if ask.answer_limit is None else ask.answer_limit
+        room = self._engines.max_context(ask.model)
+        if len(prompt) + limit > room:
+            raise ContextLengthExceeded(
+                f"The prompt has {len(prompt)} tokens and max_tokens is {limit}; together they may be {room}.",
+                param="prompt",
+            )
+        if (ask.min_tokens or 0) > limit:
+            raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
+        return limit

@@ -1,0 +1,72 @@
+"""`/v1/completions`: prompts as they stand, in text and in tokens, whole and streamed."""
+
+import json
+from typing import Any
+
+import pytest
+from running import MODEL, Fleet
+
+from gateway.triton.fake import Script
+
+PATH = "/v1/completions"
+
+
+def _body(fleet: Fleet, **fields: Any) -> dict[str, Any]:
+    """A greedy request whose prompt ends as the fake's prompts do."""
+    return {"model": MODEL, "prompt": [*fleet.table.encode("Hello"), fleet.start], "temperature": 0, **fields}
+
+
+async def test_whole_completion(fleet: Fleet) -> None:
+    fleet.says("Thirty days.")
+    reply = await fleet.post(_body(fleet, max_tokens=100), path=PATH)
+    assert reply.status == 200
+    (choice,) = reply.json["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("Thirty days.", "stop")
+    (call,) = fleet.calls()
+    assert reply.json["usage"]["prompt_tokens"] == len(call.body["input_ids"])
+    assert not fleet.calls("prompt"), "no chat template"
+
+
+async def test_text_goes_to_the_engine_as_its_tokens(fleet: Fleet) -> None:
+    await fleet.post({"model": MODEL, "prompt": "The quick brown fox", "max_tokens": 3}, path=PATH)
+    (call,) = fleet.calls()
+    assert call.body["input_ids"] == fleet.table.encode("The quick brown fox")
+
+
+async def test_several_prompts_have_a_choice_each(fleet: Fleet) -> None:
+    reply = await fleet.post({"model": MODEL, "prompt": ["The", "Stop"], "max_tokens": 3}, path=PATH)
+    assert [choice["index"] for choice in reply.json["choices"]] == [0, 1]
+    assert reply.json["usage"]["completion_tokens"] == 6
+
+
+async def test_moved_stream_is_one_text(fleet: Fleet) -> None:
+    fleet.says("Within thirty days.")
+    fleet.answers.script("llm", Script(reset_after=2))
+    async with fleet.http.post(PATH, json=_body(fleet, max_tokens=100, stream=True)) as response:
+        assert response.status == 200
+        events = (await response.text()).split("\n\n")
+    assert events[-2] == "data: [DONE]"
+    texts = [json.loads(event[6:])["choices"][0]["text"] for event in events[:-2]]
+    assert "".join(texts) == "Within thirty days."
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"echo": True}, 400, "echo"),
+        ({"n": 2}, 400, "n"),
+        ({"suffix": "x"}, 400, "suffix"),
+        ({"logprobs": 1}, 400, "logprobs"),
+        ({"prompt": ""}, 400, "prompt"),
+        ({"prompt": []}, 400, "prompt"),
+        ({"prompt": [2**30]}, 400, "prompt"),
+        ({"prompt": "word " * 2000}, 400, "prompt"),
+        ({"max_tokens": 0}, 400, "max_tokens"),
+        ({"surprise": 1}, 400, "surprise"),
+        ({"model": "rag"}, 404, "model"),
+    ],
+)
+async def test_what_is_refused(fleet: Fleet, fields: dict[str, Any], status: int, param: str) -> None:
+    reply = await fleet.post({"model": MODEL, "prompt": "The", **fields}, path=PATH)
+    assert (reply.status, reply.error["param"]) == (status, param)
+    assert not fleet.calls()
