@@ -1,0 +1,137 @@
+"""What all short requests have in common: a key, a body that is bounded, an answer in JSON, a count."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from gateway import errors
+from gateway.api.middleware import read_body
+from gateway.api.multipart import ClientLeft
+from gateway.api.parsing import json_object
+from gateway.metrics import Metrics
+from gateway.tenants.directory import Directory
+from gateway.tenants.tenant import Tenant
+
+# What an id or a name in a path can look like at all; a database need not be asked about anything else.
+_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of a known tenant."""
+
+    request: Request
+    tenant: Tenant
+    max_body_bytes: int
+
+    @property
+    def request_id(self) -> str:
+        """The id of this request, as the client sees it."""
+        found: str = self.request.scope["state"]["request_id"]
+        return found
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query string; of a name that is there twice the last value."""
+        return dict(self.request.query_params)
+
+    def id(self, name: str, what: str) -> str:
+        """An id in the path. Raises NotFound for what cannot be one."""
+        value: str = self.request.path_params[name]
+        if not _ID.fullmatch(value):
+            raise errors.NotFound(f"There is no {what} '{value[:128]}'.", param=name)
+        return value
+
+    async def body(self) -> bytes:
+        """The whole body. Raises PayloadTooLarge, ClientLeft."""
+        found = await read_body(self.request.scope, self.request.receive, self.max_body_bytes)
+        if found is None:
+            raise ClientLeft
+        return found
+
+    async def json(self) -> dict[str, Any]:
+        """The body as a JSON object; `{}` where there is none. Raises BadRequest."""
+        body = await self.body()
+        return json_object(body) if body.strip() else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A JSON answer."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+Handler = Callable[[Call], Awaitable[Reply | Response]]
+
+
+class Endpoints:
+    """Adds paths to the application."""
+
+    def __init__(self, app: FastAPI, tenants: Directory, metrics: Metrics, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._tenants = tenants
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        handler: Handler,
+        *,
+        tag: str,
+        summary: str,
+        schema: type[BaseModel] | None = None,
+    ) -> None:
+        """One path. `schema` is what its body looks like, for /docs; the handler reads it by itself."""
+        described: dict[str, Any] = {
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in re.findall(r"{(\w+)", path)
+            ]
+        }
+        if schema is not None:
+            content = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+            content.pop("$defs", None)
+            described["requestBody"] = {"required": True, "content": {"application/json": {"schema": content}}}
+        self._app.add_api_route(
+            path,
+            self._guarded(handler),
+            methods=[method],
+            tags=[tag],
+            summary=summary,
+            response_model=None,
+            openapi_extra=described,
+            operation_id=f"{method} {path}",
+            name=handler.__name__,
+        )
+
+    def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            tenant = self._tenants.authenticate(request.headers.get("authorization"))
+            status = 500
+            try:
+                reply = await handler(Call(request, tenant, self._max_body_bytes))
+                if isinstance(reply, Reply):
+                    reply = Response(orjson.dumps(reply.body), reply.status, reply.headers, "application/json")
+                status = reply.status_code
+            except errors.RagfleetError as error:
+                status = errors.face(error).status
+                raise
+            except ClientLeft:
+                status = 499  # nginx's number; only for our metrics, nobody is there to read it
+                return Response(status_code=400)
+            finally:
+                self._metrics.requests.labels(handler.__name__, "", tenant.name, str(status)).inc()
+            return reply
+
+        return answer

@@ -1,0 +1,194 @@
+"""The wire schemas of vector stores and of the files in them, as OpenAI's clients send them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gateway.api.parsing import Words
+from gateway.errors import BadRequest
+from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
+
+FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ExpiresAfter(_Wire):
+    """Days without use after which a store expires."""
+
+    anchor: Literal["last_active_at"]
+    days: Annotated[int, Field(ge=1, le=365)]
+
+
+class StaticChunking(_Wire):
+    """Limits in tokens of the embedding model."""
+
+    max_chunk_size_tokens: Annotated[int, Field(ge=100, le=4096)]
+    chunk_overlap_tokens: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _half(self) -> "StaticChunking":
+        if self.chunk_overlap_tokens > self.max_chunk_size_tokens // 2:
+            raise ValueError("chunk_overlap_tokens: at most half of max_chunk_size_tokens")
+        return self
+
+
+class ChunkingStrategy(_Wire):
+    """How a file is cut."""
+
+    type: Literal["auto", "static"]
+    static: StaticChunking | None = None
+
+    @model_validator(mode="after")
+    def _limits(self) -> "ChunkingStrategy":
+        if (self.type == "static") != (self.static is not None):
+            raise ValueError("static: it goes with type=static, and only with it")
+        return self
+
+    @property
+    def chunking(self) -> Chunking:
+        """As the catalog keeps it."""
+        if self.static is None:
+            return Chunking()
+        return Chunking(max_tokens=self.static.max_chunk_size_tokens, overlap_tokens=self.static.chunk_overlap_tokens)
+
+
+Metadata = Annotated[
+    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]], Field(max_length=16)
+]
+Settings = dict[str, Any]
+
+
+def _attributes(value: dict[str, Any]) -> dict[str, AttributeValue]:
+    found: dict[str, AttributeValue] = {}
+    if len(value) > 16:
+        raise ValueError("at most 16 keys")
+    for key, item in value.items():
+        if not 1 <= len(key) <= 64 or "\0" in key:
+            raise ValueError("a key has 1 to 64 characters, none of them NUL")
+        if isinstance(item, str):
+            if len(item) > 512 or "\0" in item:
+                raise ValueError(f"{key}: a string has at most 512 characters, none of them NUL")
+            found[key] = item
+        elif isinstance(item, int | float) and abs(item) <= 2**53:  # true and false are numbers to Python
+            found[key] = item
+        else:
+            raise ValueError(f"{key}: a value is a string, a number up to 2^53, or true or false")
+    return found
+
+
+class WithAttributes(_Wire):
+    """Attributes: what a search can be filtered by."""
+
+    attributes: dict[str, Any] | None = None
+
+    @field_validator("attributes")
+    @classmethod
+    def _attributes(cls, value: dict[str, Any] | None) -> dict[str, AttributeValue] | None:
+        return None if value is None else _attributes(value)
+
+
+class NewFile(WithAttributes):
+    """`POST /v1/vector_stores/{id}/files`, and one of `files` of a batch."""
+
+    file_id: FileId
+    chunking_strategy: ChunkingStrategy | None = None
+
+    @property
+    def member(self) -> NewMember:
+        """As the catalog wants it."""
+        return _member(self.file_id, self.attributes, self.chunking_strategy)
+
+
+class NewAttributes(WithAttributes):
+    """`POST /v1/vector_stores/{id}/files/{id}`."""
+
+    attributes: dict[str, Any] | None
+
+
+class NewBatch(WithAttributes):
+    """`POST /v1/vector_stores/{id}/file_batches`: `file_ids` with settings for all, or `files` with settings for each."""
+
+    file_ids: Annotated[list[FileId], Field(min_length=1, max_length=2000)] | None = None
+    files: Annotated[list[NewFile], Field(min_length=1, max_length=2000)] | None = None
+    chunking_strategy: ChunkingStrategy | None = None
+
+    def members(self) -> list[NewMember]:
+        """As the catalog wants them, each file once. Raises BadRequest."""
+        if (self.file_ids is None) == (self.files is None):
+            raise BadRequest("Send either file_ids or files.", param="file_ids", code="invalid_value")
+        if self.file_ids is not None:
+            return [_member(each, self.attributes, self.chunking_strategy) for each in dict.fromkeys(self.file_ids)]
+        assert self.files is not None
+        if self.attributes is not None or self.chunking_strategy is not None:
+            name = "attributes" if self.attributes is not None else "chunking_strategy"
+            raise BadRequest(f"With files, {name} belongs to each file.", param=name, code="invalid_value")
+        if len({each.file_id for each in self.files}) < len(self.files):
+            raise BadRequest("A file is there more than once.", param="files", code="invalid_value")
+        return [each.member for each in self.files]
+
+
+class NewStore(_Wire):
+    """`POST /v1/vector_stores`."""
+
+    name: Annotated[Words, Field(max_length=256)] = ""
+    description: Annotated[Words, Field(max_length=512)] | None = None
+    file_ids: Annotated[list[FileId], Field(max_length=500)] | None = None
+    chunking_strategy: ChunkingStrategy | None = None
+    expires_after: ExpiresAfter | None = None
+    metadata: Metadata | None = None
+    settings: Settings | None = None
+    """Extension: what differs from the deployment's retrieval settings."""
+
+    def members(self) -> list[NewMember]:
+        """The files that are to be in it from the start."""
+        return [_member(each, None, self.chunking_strategy) for each in dict.fromkeys(self.file_ids or ())]
+
+
+class ChangedStore(_Wire):
+    """`POST /v1/vector_stores/{id}`: what is named changes; a null clears it."""
+
+    name: Annotated[Words, Field(max_length=256)] | None = None
+    description: Annotated[Words, Field(max_length=512)] | None = None
+    expires_after: ExpiresAfter | None = None
+    metadata: Metadata | None = None
+    settings: Settings | None = None
+
+
+class RankingOptions(_Wire):
+    """How results are ordered and from which score on they count."""
+
+    ranker: Literal["none", "auto", "default-2024-11-15"] | None = None
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class SearchRequest(_Wire):
+    """`POST /v1/vector_stores/{id}/search`."""
+
+    query: str | list[str]
+    filters: dict[str, Any] | None = None
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    ranking_options: RankingOptions | None = None
+    rewrite_query: bool = False
+
+    @field_validator("query")
+    @classmethod
+    def _query(cls, value: str | list[str]) -> str | list[str]:
+        queries = [value] if isinstance(value, str) else value
+        if not 1 <= len(queries) <= 16:
+            raise ValueError("1 to 16 queries")
+        if any(not query.strip() or len(query) > 8192 for query in queries):
+            raise ValueError("a query has 1 to 8192 characters")
+        return value
+
+    @property
+    def queries(self) -> list[str]:
+        """The query, or all of them."""
+        return [self.query] if isinstance(self.query, str) else self.query
+
+
+def _member(file_id: str, attributes: Attributes | None, strategy: ChunkingStrategy | None) -> NewMember:
+    chunking = Chunking() if strategy is None else strategy.chunking
+    return NewMember(file_id=file_id, attributes=attributes or {}, chunking=chunking)
