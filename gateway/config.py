@@ -33,7 +33,7 @@ class Settings:
     catalog_url: str = ""
     """The catalog's database: `postgresql://user@host/name` in a fleet. Empty: SQLite, in `<home>/catalog.db`."""
     objects_url: str = ""
-    """Where contents lie: `s3://bucket/prefix` (AWS_* say the rest) or `file:///folder`. Empty: `<home>/objects`."""
+    """Where contents lie: `file:///folder`. Empty: `<home>/objects`."""
     tokenizer_dir: Path = Path("var/models/smollm2")
     """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
     embedding_dir: Path | None = None

@@ -4,7 +4,6 @@ Every method of the first part takes the tenant and sees nothing of others: an i
 an id that nobody has. Each call is one transaction. The second part is the ingestion's, which works for all tenants.
 """
 
-from collections.abc import Collection as Group
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -27,6 +26,10 @@ from gateway.knowledge.catalog.types import (
 
 UNCHANGED = object()
 """For `update_store`: leave the field as it is (None clears it)."""
+
+
+class LeaseLost(Exception):
+    """The job is no longer the caller's: cancelled, deleted, taken up anew, or another owner's."""
 
 
 class Catalog(Protocol):
@@ -168,6 +171,24 @@ class Catalog(Protocol):
         """Delete files past their `expires_at`, and stores past theirs by a day, with all traces; how many there were."""
         ...
 
+    # What reconciling needs
+
+    async def all_files(self, *, limit: int, after: str | None = None) -> Sequence[File]:
+        """Of all tenants, by id."""
+        ...
+
+    async def all_members(self, *, limit: int, after: tuple[str, str] | None = None) -> Sequence[Member]:
+        """Of all tenants, by (store_id, file_id)."""
+        ...
+
+    async def rewrite(self, members: Sequence[Member]) -> None:
+        """Those that are still COMPLETED in this generation are to be written to the index anew, as jobs."""
+        ...
+
+    async def remove(self, tenant: str, store_id: str | None, file_id: str | None, generation: int | None) -> None:
+        """Leave a Removal of something that the catalog does not know."""
+        ...
+
     # Collections
 
     async def collections(self) -> Sequence[Collection]: ...
@@ -180,7 +201,7 @@ class Catalog(Protocol):
         """COMPLETED members that are not in `collection` in their present generation, by (store_id, file_id)."""
         ...
 
-    async def indexed(self, collection: str, members: Sequence[Member]) -> Group[Member]:
+    async def indexed(self, collection: str, members: Sequence[Member]) -> Sequence[Member]:
         """Record that these generations' rows are in `collection`; those that are no longer so are given back."""
         ...
 

@@ -169,6 +169,8 @@ class Removal:
     store_id: str | None
     """With `file_id`: one member; alone: the whole store; None: only the file's objects."""
     file_id: str | None
+    generation: int | None = None
+    """Of a member: rows up to this generation; a newer one's, of the same file come back, stay."""
 
 
 class CollectionState(StrEnum):

@@ -1,0 +1,159 @@
+"""The catalog's database: SQLite or PostgreSQL, one transaction at a time for each caller, its errors translated."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Table, event, exc, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.errors import BadRequest, CatalogUnavailable, RagfleetError
+from gateway.knowledge.catalog import schema
+
+log = logging.getLogger("ragfleet.catalog")
+
+_LOCK = 0x7261_6766
+"""PostgreSQL's advisory lock for what must happen once: tables, and which collection is the active one."""
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class Database:
+    """Connections to one database; nothing is opened until the first transaction, which also makes the tables.
+
+    SQLite: WAL, so that readers never wait; writers take their turns (BEGIN IMMEDIATE), in this process by a lock.
+    PostgreSQL: reads see one snapshot (REPEATABLE READ), writes lock the rows that they decide on.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+        parsed = make_url(url)
+        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+        self._lite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"json_serializer": _json}
+        if not self._lite:
+            millis = round(timeout_s * 1000)
+            options |= {
+                "pool_size": 10,
+                "pool_timeout": timeout_s,
+                "pool_pre_ping": True,
+                "connect_args": {
+                    "connect_timeout": max(2, round(timeout_s)),  # libpq's least
+                    "options": f"-c statement_timeout={millis} -c lock_timeout={millis}",
+                    "prepare_threshold": None,  # PgBouncer hands each transaction another connection
+                },
+            }
+        self._engine = create_async_engine(parsed, **options)
+        if self._lite:
+            _tune_sqlite(self._engine, timeout_s)
+            self._reading = self._engine
+            self._writing = self._engine.execution_options(ragfleet_writes=True)
+        else:
+            self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self._turn = asyncio.Lock()
+        self._preparing = asyncio.Lock()
+        self._prepared = False
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that changes nothing. Raises CatalogUnavailable."""
+        async with _translated():
+            await self._prepare()
+            async with self._reading.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction; it is undone where the block raises. Raises CatalogUnavailable."""
+        async with _translated():
+            await self._prepare()
+            async with self._turn if self._lite else nullcontext(), self._writing.begin() as connection:
+                yield connection
+
+    async def alone(self, connection: AsyncConnection) -> None:
+        """Until the end of this transaction no other is past the same call."""
+        if not self._lite:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that knows ON CONFLICT."""
+        return sqlite.insert(table) if self._lite else postgresql.insert(table)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    async def _prepare(self) -> None:
+        async with self._preparing:
+            if not self._prepared:
+                async with self._writing.begin() as connection:
+                    await self.alone(connection)
+                    await connection.run_sync(schema.prepare)
+                self._prepared = True
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, OSError) as error:
+        log.warning("the catalog's database: %s", error)
+        raise CatalogUnavailable(
+            "The catalog's database does not answer; try again shortly.", retry_after_s=1
+        ) from error
+    except exc.DBAPIError as error:
+        if type(error) is not exc.DatabaseError:  # what SQLite raises for a file that is none of its own
+            raise
+        log.error("the catalog's database: %s", error)
+        raise CatalogUnavailable("The catalog's database cannot be read.", retry_after_s=60) from error
+    except exc.StatementError as error:
+        if isinstance(error.orig, RagfleetError):
+            raise error.orig from None
+        raise
+
+
+def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # Python's sqlite3 shall begin nothing by itself
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout = {round(timeout_s * 1000)}", "journal_mode = WAL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Any) -> None:
+        writes = connection.get_execution_options().get("ragfleet_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def check_storable(*values: str | None) -> None:
+    """Raises BadRequest for characters that PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
+    if any(value is not None and _UNSTORABLE.search(value) for value in values):
+        raise BadRequest("The request holds a character that cannot be stored (NUL, or half of a surrogate pair).")
+
+
+def storable(value: str) -> str:
+    """The same text, as long, with U+FFFD in place of what cannot be stored."""
+    return _UNSTORABLE.sub("\ufffd", value)
+
+
+def _json(value: object) -> str:
+    try:
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise BadRequest("A number of the request is not finite.") from error
+    check_storable(written)
+    if "\\u0000" in written:
+        raise BadRequest("The request holds a NUL character, which cannot be stored.")
+    return written

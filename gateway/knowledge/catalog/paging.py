@@ -1,0 +1,46 @@
+"""Cursor lists: one page out of a table, by `created_at` and then id."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.errors import NotFound
+from gateway.knowledge.catalog.schema import tombstones
+from gateway.knowledge.catalog.types import PageQuery
+
+
+async def fetch_page(
+    connection: AsyncConnection,
+    scope: Select[Any],
+    page: PageQuery,
+    *,
+    created: ColumnElement[int],
+    ident: ColumnElement[str],
+    filters: Sequence[ColumnElement[bool]] = (),
+    grave: Callable[[str], str] = str,
+) -> tuple[Sequence[Any], bool]:
+    """The rows of a page, and whether there are more in that direction.
+
+    scope: whose things these are; a cursor must be among them, whether or not it passes the filters. grave: the id of a cursor's
+    tombstone. With `before` alone it is the page that ends just before the cursor. Raises NotFound for an unknown cursor.
+    """
+    query = scope.where(*filters)
+    ascending = page.order == "asc"
+    for param, cursor in (("after", page.after), ("before", page.before)):
+        if cursor is not None:
+            at = await connection.scalar(scope.with_only_columns(created).where(ident == cursor))
+            if at is None:
+                buried = select(tombstones.c.created_at).where(tombstones.c.id == grave(cursor))
+                at = await connection.scalar(buried)
+            if at is None:
+                raise NotFound(f"There is no {cursor!r} in this list.", param=param)
+            later = or_(created > at, and_(created == at, ident > cursor))
+            earlier = or_(created < at, and_(created == at, ident < cursor))
+            query = query.where(later if (param == "after") == ascending else earlier)
+    backwards = page.before is not None and page.after is None
+    order = (created, ident) if ascending != backwards else (created.desc(), ident.desc())
+    rows = (await connection.execute(query.order_by(*order).limit(page.limit + 1))).all()
+    kept = rows[: page.limit]
+    return (kept[::-1] if backwards else kept), len(rows) > page.limit

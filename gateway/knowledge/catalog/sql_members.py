@@ -1,0 +1,271 @@
+"""Members of vector stores, and the batches that they joined in, in SQL."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.errors import NotFound
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.database import check_storable
+from gateway.knowledge.catalog.paging import fetch_page
+from gateway.knowledge.catalog.sql_files import SqlPart, no_file
+from gateway.knowledge.catalog.sql_stores import counts_by, no_store
+from gateway.knowledge.catalog.types import (
+    Attributes,
+    Batch,
+    Chunking,
+    ChunkRecord,
+    FileError,
+    FileState,
+    Member,
+    NewMember,
+    Page,
+    PageQuery,
+)
+
+_members, _batches, _removals = schema.members, schema.batches, schema.removals
+_ENDED = (FileState.FAILED.value, FileState.CANCELLED.value)
+
+
+class SqlMembers(SqlPart):
+    """See Catalog."""
+
+    async def attach(self, tenant: str, store_id: str, members: Sequence[NewMember]) -> Sequence[Member]:
+        """See Catalog."""
+        check_storable(store_id, *(each.file_id for each in members))
+        async with self._db.write() as connection:
+            return await self._join(connection, tenant, store_id, members, None)
+
+    async def attach_batch(self, tenant: str, store_id: str, members: Sequence[NewMember]) -> Batch:
+        """See Catalog. Whoever was a member already belongs to this batch from now on."""
+        check_storable(store_id, *(each.file_id for each in members))
+        batch_id = self._ids("vsfb_")
+        async with self._db.write() as connection:
+            await self._join(connection, tenant, store_id, members, batch_id)
+            values = {"id": batch_id, "store_id": store_id, "tenant": tenant, "created_at": self._now()}
+            await connection.execute(_batches.insert().values(**values, cancelled=False))
+            return await _batch(connection, tenant, store_id, batch_id)
+
+    async def _join(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        store_id: str,
+        members: Sequence[NewMember],
+        batch_id: str | None,
+    ) -> Sequence[Member]:
+        # The store's row is locked by the update: who attaches to it takes turns, and it is not deleted meanwhile.
+        own = and_(schema.stores.c.tenant == tenant, schema.stores.c.id == store_id)
+        touched = update(schema.stores).where(own).values(last_active_at=self._now())
+        if not (await connection.execute(touched)).rowcount:
+            raise no_store(store_id)
+        wanted = {each.file_id: each for each in members}
+        names = await self._filenames(connection, tenant, sorted(wanted))
+        here = and_(_members.c.store_id == store_id, _members.c.file_id.in_(list(wanted)))
+        present = {row.file_id: row for row in await connection.execute(select(_members).where(here).with_for_update())}
+        newest = select(_removals.c.file_id, func.max(_removals.c.generation)).where(
+            _removals.c.store_id == store_id, _removals.c.file_id.in_(list(wanted))
+        )
+        removed = dict((await connection.execute(newest.group_by(_removals.c.file_id))).all())
+        for file_id, new in wanted.items():
+            row = present.get(file_id)
+            again = {
+                "attributes": dict(new.attributes),
+                "max_tokens": new.chunking.max_tokens,
+                "overlap_tokens": new.chunking.overlap_tokens,
+                "state": FileState.IN_PROGRESS.value,
+                "error_code": None,
+                "error_message": None,
+                **self._queued(),
+            }
+            if row is None:
+                first: dict[str, Any] = {
+                    "store_id": store_id,
+                    "file_id": file_id,
+                    "tenant": tenant,
+                    "filename": names[file_id],
+                }
+                first |= {"created_at": self._now(), "batch_id": batch_id, "usage_bytes": 0, "chunk_count": 0}
+                # Rows of before may still be there: it must be newer than what is to be removed.
+                first |= {"generation": 1 + (removed.get(file_id) or 0)}
+                await connection.execute(_members.insert().values(first | again))
+                continue
+            differs = (row.attributes, row.max_tokens, row.overlap_tokens) != (
+                again["attributes"],
+                again["max_tokens"],
+                again["overlap_tokens"],
+            )
+            values: dict[str, Any] = {} if batch_id is None else {"batch_id": batch_id}
+            if differs or row.state in _ENDED:
+                values |= again | {"generation": row.generation + 1}
+            if values:
+                await connection.execute(update(_members).where(_is(row)).values(values))
+        joined = {row.file_id: member_of(row) for row in await connection.execute(select(_members).where(here))}
+        return [joined[each.file_id] for each in members]
+
+    async def _filenames(self, connection: AsyncConnection, tenant: str, file_ids: list[str]) -> dict[str, str]:
+        """Raises NotFound. They are not deleted before the transaction ends."""
+        files = schema.files.c
+        query = select(files.id, files.filename).where(files.tenant == tenant, files.id.in_(file_ids))
+        found = await connection.execute(query.order_by(files.id).with_for_update(read=True, key_share=True))
+        names = dict(found.all())
+        for file_id in file_ids:
+            if file_id not in names:
+                raise no_file(file_id)
+        return names
+
+    def _queued(self) -> dict[str, Any]:
+        now = self._clock()
+        return {"pending": True, "queued_at": now, "free_at": now, "owner": None, "attempts": 0}
+
+    async def member(self, tenant: str, store_id: str, file_id: str) -> Member:
+        """See Catalog."""
+        check_storable(store_id, file_id)
+        async with self._db.read() as connection:
+            return member_of(await _one(connection, _own(tenant, store_id), file_id))
+
+    async def members(
+        self,
+        tenant: str,
+        store_id: str,
+        page: PageQuery,
+        *,
+        state: FileState | None = None,
+        batch_id: str | None = None,
+    ) -> Page[Member]:
+        """See Catalog."""
+        check_storable(store_id, batch_id, page.after, page.before)
+        filters: list[ColumnElement[bool]] = []
+        if state is not None:
+            filters.append(_members.c.state == state.value)
+        if batch_id is not None:
+            filters.append(_members.c.batch_id == batch_id)
+        async with self._db.read() as connection:
+            stores = schema.stores.c
+            if not await connection.scalar(select(1).where(stores.id == store_id, stores.tenant == tenant)):
+                raise no_store(store_id)
+            if batch_id is not None:
+                await _batch(connection, tenant, store_id, batch_id)
+            rows, more = await fetch_page(
+                connection,
+                _own(tenant, store_id),
+                page,
+                created=_members.c.created_at,
+                ident=_members.c.file_id,
+                filters=filters,
+                grave=lambda cursor: f"{store_id}/{cursor}",
+            )
+        return Page([member_of(row) for row in rows], more)
+
+    async def set_attributes(self, tenant: str, store_id: str, file_id: str, attributes: Attributes) -> Member:
+        """See Catalog."""
+        check_storable(store_id, file_id)
+        async with self._db.write() as connection:
+            row = await _one(connection, _own(tenant, store_id).with_for_update(), file_id)
+            if row.attributes == dict(attributes):
+                return member_of(row)
+            values: dict[str, Any] = {"attributes": dict(attributes), "generation": row.generation + 1}
+            if row.state not in _ENDED:
+                values |= self._queued()
+            changed = update(_members).where(_is(row)).values(values).returning(*_members.c)
+            return member_of((await connection.execute(changed)).one())
+
+    async def detach(self, tenant: str, store_id: str, file_id: str) -> None:
+        """See Catalog."""
+        check_storable(store_id, file_id)
+        async with self._db.write() as connection:
+            row = await _one(connection, _own(tenant, store_id).with_for_update(), file_id)
+            await connection.execute(_removals.insert().values(removal_values(row)))
+            await connection.execute(delete(_members).where(_is(row)))
+            await self._bury(connection, f"{store_id}/{file_id}", row.created_at)
+
+    async def batch(self, tenant: str, store_id: str, batch_id: str) -> Batch:
+        """See Catalog."""
+        check_storable(store_id, batch_id)
+        async with self._db.read() as connection:
+            return await _batch(connection, tenant, store_id, batch_id)
+
+    async def cancel_batch(self, tenant: str, store_id: str, batch_id: str) -> Batch:
+        """See Catalog."""
+        check_storable(store_id, batch_id)
+        async with self._db.write() as connection:
+            await _batch(connection, tenant, store_id, batch_id)
+            waiting = and_(
+                _members.c.store_id == store_id,
+                _members.c.batch_id == batch_id,
+                _members.c.state == FileState.IN_PROGRESS.value,
+            )
+            ended = {"state": FileState.CANCELLED.value, "pending": False, "owner": None}
+            change = update(_members).where(waiting).values(**ended, usage_bytes=0, chunk_count=0)
+            await forget_contents(connection, (await connection.execute(change.returning(*_members.c))).all())
+            await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
+            return await _batch(connection, tenant, store_id, batch_id)
+
+    async def chunks(self, tenant: str, store_id: str, file_id: str) -> Sequence[ChunkRecord]:
+        """See Catalog."""
+        check_storable(store_id, file_id)
+        table = schema.chunks.c
+        query = select(table["index"], table.text, table.page, table.start, table.end)
+        query = query.where(table.store_id == store_id, table.file_id == file_id).order_by(table["index"])
+        async with self._db.read() as connection:
+            await _one(connection, _own(tenant, store_id), file_id)
+            return [ChunkRecord(**row._mapping) for row in await connection.execute(query)]
+
+
+def member_of(row: Row[Any]) -> Member:
+    """The member in a row of its table."""
+    return Member(
+        store_id=row.store_id,
+        file_id=row.file_id,
+        tenant=row.tenant,
+        filename=row.filename,
+        created_at=row.created_at,
+        state=FileState(row.state),
+        attributes=row.attributes,
+        chunking=Chunking(max_tokens=row.max_tokens, overlap_tokens=row.overlap_tokens),
+        batch_id=row.batch_id,
+        error=None if row.error_code is None else FileError(code=row.error_code, message=row.error_message),
+        usage_bytes=row.usage_bytes,
+        chunk_count=row.chunk_count,
+        generation=row.generation,
+    )
+
+
+def removal_values(row: Row[Any]) -> dict[str, Any]:
+    """What is to be removed of a member, as a row of `removals`."""
+    return {"tenant": row.tenant, "store_id": row.store_id, "file_id": row.file_id, "generation": row.generation}
+
+
+async def forget_contents(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
+    """Delete the chunks of members that stay without them, and leave removals for what is in the index."""
+    if rows:
+        keys = [(row.store_id, row.file_id) for row in rows]
+        for table in (schema.chunks, schema.entries):
+            await connection.execute(delete(table).where(tuple_(table.c.store_id, table.c.file_id).in_(keys)))
+        await connection.execute(_removals.insert(), [removal_values(row) for row in rows])
+
+
+def _own(tenant: str, store_id: str) -> Select[Any]:
+    return select(_members).where(_members.c.tenant == tenant, _members.c.store_id == store_id)
+
+
+def _is(row: Row[Any]) -> ColumnElement[bool]:
+    return and_(_members.c.store_id == row.store_id, _members.c.file_id == row.file_id)
+
+
+async def _one(connection: AsyncConnection, scope: Select[Any], file_id: str) -> Row[Any]:
+    row: Row[Any] | None = (await connection.execute(scope.where(_members.c.file_id == file_id))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no file {file_id!r} in this vector store.", param="file_id")
+    return row
+
+
+async def _batch(connection: AsyncConnection, tenant: str, store_id: str, batch_id: str) -> Batch:
+    own = and_(_batches.c.tenant == tenant, _batches.c.store_id == store_id, _batches.c.id == batch_id)
+    row = (await connection.execute(select(_batches).where(own))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no batch {batch_id!r} of this vector store.", param="batch_id")
+    states = select(_members.c.state, func.count()).where(_members.c.batch_id == batch_id).group_by(_members.c.state)
+    return Batch(**row._mapping, counts=counts_by((await connection.execute(states)).all()))
