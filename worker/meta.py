@@ -41,6 +41,8 @@ def describe(
         "max_context": str(number(llm, CONTEXT_PARAMETERS) or DEFAULT_CONTEXT),
         "version": version,
         "embedding_model": Path(parameter(embedding, "model_dir") or embedding_folder).name or DEFAULT_EMBEDDING,
+        **({"loras": settings.loras} if settings.loras else {}),
+        **({"tenant_classes": settings.tenant_classes} if settings.tenant_classes else {}),
         **gpu.describe(gpus),
     }
 

@@ -25,6 +25,10 @@ class Settings:
     """The address under which gateways reach this Triton."""
     model: str = "smollm2-135m-instruct"
     """The public id of the model that `llm` serves."""
+    loras: str = ""
+    """Names of the LoRA adapters that this engine has, with commas; told to the gateways as they are."""
+    tenant_classes: str = ""
+    """The tenant classes that this instance is kept for, with commas; empty: for everybody."""
     gpu: str = ""
     """UUIDs or indices of the GPUs for this Triton, with commas; `none`; empty: the one GPU of this host, if there is one."""
     all_gpus: int = 0
@@ -63,6 +67,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         bind=args.bind,
         advertise=args.advertise or args.bind,
         model=args.model,
+        loras=args.loras,
+        tenant_classes=args.tenant_classes,
         gpu=args.gpu,
         all_gpus=args.all_gpus,
         drain_timeout=args.drain_timeout,
@@ -95,6 +101,8 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         default=environment.get("RAGFLEET_MODEL_NAME") or "smollm2-135m-instruct",
         help="public id of the model",
     )
+    add("--loras", default="", help="LoRA adapters that the engine has, with commas")
+    add("--tenant-classes", default="", help="serve these tenant classes only, with commas; empty: everybody")
     add(
         "--gpu",
         default="",

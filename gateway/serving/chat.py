@@ -138,7 +138,7 @@ class ChatService:
             model=plan.model,
             prompt_ids=context.input_ids,
             max_tokens=limit,
-            tenant_class=tenant.name,
+            tenant_class=tenant.tenant_class,
             priority=tenant.priority,
         )
         return Generation(

@@ -103,7 +103,7 @@ class CompletionService:
             model=ask.model,
             prompt_ids=prompt,
             max_tokens=limit,
-            tenant_class=tenant.name,
+            tenant_class=tenant.tenant_class,
             priority=tenant.priority,
         )
         generation = Generation(

@@ -22,7 +22,7 @@ class Directory:
 
     @classmethod
     def from_settings(cls, api_key: str, tenants_file: Path | None) -> "Directory":
-        """One key for `default`, and those of a YAML file: `tenants: [{name, keys, weight, priority}]`."""
+        """One key for `default`, and those of a YAML file: `tenants: [{name, keys, weight, priority, class}]`."""
         keys = {api_key: DEFAULT} if api_key else {}
         if tenants_file is not None:
             keys |= _read(tenants_file)
@@ -55,7 +55,8 @@ def _read(path: Path) -> dict[str, Tenant]:
     for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
         where = f"{path}: tenant {number}"
         try:
-            tenant = Tenant(str(entry["name"]), float(entry.get("weight", 1.0)), int(entry.get("priority", 0)))
+            name, placement = str(entry["name"]), str(entry.get("class") or "")
+            tenant = Tenant(name, float(entry.get("weight", 1.0)), int(entry.get("priority", 0)), placement)
             keys = entry["keys"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{where}: wants name, keys, and numbers for weight and priority: {error!r}") from error

@@ -12,3 +12,10 @@ class Tenant:
     """Share of the fleet's places under contention, relative to the others'."""
     priority: int = 0
     """Under contention a class gets 8 places for each one of the class below; none starves."""
+    placement: str = ""
+    """The tenant class by which instances are kept for some (`class` in the tenants file); empty: the tenant's name."""
+
+    @property
+    def tenant_class(self) -> str:
+        """What an instance's `tenant_classes` is compared with."""
+        return self.placement or self.name

@@ -39,6 +39,12 @@ def test_tenants_of_a_file(tmp_path: Path) -> None:
     assert directory.authenticate("Bearer b") == Tenant("blue")
 
 
+def test_a_tenants_class_is_its_own_name_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    directory = read(tmp_path, "tenants:\n- {name: red, keys: [r], class: gold}\n- {name: blue, keys: [b]}")
+    assert directory.authenticate("Bearer r").tenant_class == "gold"
+    assert directory.authenticate("Bearer b").tenant_class == "blue"
+
+
 def test_keys_are_not_kept_in_the_clear(tmp_path: Path) -> None:
     assert "hunter2" not in str(vars(Directory.from_settings("hunter2", None)))
 

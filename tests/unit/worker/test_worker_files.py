@@ -59,6 +59,13 @@ def test_meta_comes_from_the_engine() -> None:
     assert told["flavour"] == "default"
     assert (told["grpc_port"], told["metrics_port"]) == ("8102", "8103")
     assert all(isinstance(value, str) for value in told.values())
+    assert not {"loras", "tenant_classes"} & told.keys()
+
+
+def test_meta_says_which_adapters_it_has_and_for_whom_it_is_kept() -> None:
+    kept = parse(["--name=triton-0", "--http-port=8101", "--loras=law,code", "--tenant-classes=gold"], {})
+    told = meta.describe(kept, {}, {}, None, version="1.0")
+    assert (told["loras"], told["tenant_classes"]) == ("law,code", "gold")
 
 
 def test_meta_of_a_tensorrt_engine_on_a_gpu() -> None:
