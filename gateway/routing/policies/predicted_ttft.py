@@ -3,7 +3,7 @@
     prefill ahead   (queued prompt tokens of ours + the others' waiting × the usual prompt) × measured s/token
   + own prefill     overhead + (prompt − what the prefix index says is cached there) × measured s/token
   + slot wait       requests beyond the slots × measured step × expected answer / slots
-  + KV wait         share of the cache that is lacking × measured step × expected answer
+  + KV wait         where blocks are lacking: max(their share of the cache, 1/requests) × measured step × expected answer
   + burden          what a busy batch costs the answer itself: BURDEN × requests/slots × measured step × answer
 
 A prefix hit is worth exactly the seconds of prefill that it saves, so affinity ends by itself where a hot spot's
@@ -73,6 +73,6 @@ class PredictedTtft:
             seconds += over * turnover / a.slots
         if kv:
             lacking = (compute + answer) / a.kv_capacity_tokens - (1 - a.kv_fraction(now))
-            if lacking > 0:
-                seconds += lacking * turnover
+            if lacking > 0:  # at least until the next of those inside ends
+                seconds += max(lacking, 1 / max(requests, 1.0)) * turnover
         return seconds
