@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="Ragfleet without a GPU" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
-RUN useradd --system --uid 10001 --home-dir /var/lib/ragfleet --create-home --shell /usr/sbin/nologin ragfleet
+RUN useradd --no-log-init --uid 10001 --home-dir /var/lib/ragfleet --create-home --shell /usr/sbin/nologin ragfleet
 COPY --from=consul /bin/consul /usr/local/bin/consul
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /models /models

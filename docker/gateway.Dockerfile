@@ -46,7 +46,8 @@ LABEL org.opencontainers.image.title="Ragfleet gateway" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
-RUN useradd --system --uid 10001 --home-dir /var/lib/ragfleet --create-home --shell /usr/sbin/nologin ragfleet
+RUN useradd --no-log-init --uid 10001 --home-dir /var/lib/ragfleet --create-home --shell /usr/sbin/nologin ragfleet \
+    && install --directory --owner=10001 --group=10001 /objects
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=tokenizer /models /models
 WORKDIR /opt/ragfleet

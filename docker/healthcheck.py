@@ -1,4 +1,4 @@
-"""The images' health check: `healthcheck.py [PORT PATH]`, status 0 for an answer of 200 on loopback.
+"""The images' health check: `healthcheck.py [PORT PATH [ADDRESS]]`, status 0 for an answer of 200 (on loopback).
 
 Without arguments it asks what entrypoint.sh wrote into $RAGFLEET_HOME/healthcheck. It imports little, for it runs every few
 seconds beside the thing it checks.
@@ -14,8 +14,10 @@ SECONDS = 2.5
 def main(arguments: list[str]) -> int:
     """The exit status; what went wrong is printed, and `docker inspect` shows it."""
     try:
-        port, path = arguments or _written()
-        with socket.create_connection(("127.0.0.1", int(port)), timeout=SECONDS) as connection:
+        port, path, *address = arguments or _written()
+        with socket.create_connection(
+            (address[0] if address else "127.0.0.1", int(port)), timeout=SECONDS
+        ) as connection:
             # HTTP/1.0 and no keep-alive: an idle connection would hold up the end of Triton (docs/transport.md).
             connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             status = connection.recv(64).split(b"\r\n", 1)[0].decode("latin-1")

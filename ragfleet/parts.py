@@ -103,7 +103,7 @@ def gateway(plan: Plan, home: Home) -> Part:
         home,
         "gateway",
         **_addresses(plan, home),
-        RAGFLEET_GATEWAY_HOST="127.0.0.1",
+        RAGFLEET_GATEWAY_HOST=os.environ.get("RAGFLEET_GATEWAY_HOST") or "127.0.0.1",
         RAGFLEET_GATEWAY_PORT=str(plan.ports.gateway),
         RAGFLEET_API_KEY=plan.api_key,
     )

@@ -33,6 +33,8 @@ class InstanceStatus:
     restarts: int = 0
     streams: int = 0
     """Answers that the gateway has running there."""
+    version: str = ""
+    """What runs there, as its worker registered it; empty before the gateway knows it."""
     slots: int = 0
     tokens: int = 0
     """Answer tokens that it gave to the gateway since it joined."""
@@ -145,6 +147,7 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] |
                 metrics_port=file.metrics_port,
                 restarts=file.restarts,
                 streams=int(known.get("streams", 0)),
+                version=str(known.get("version", "")),
                 slots=int(known.get("slots", 0)),
                 tokens=int(known.get("tokens", 0)),
                 load=known.get("load"),

@@ -43,6 +43,7 @@ def describe(
         "embedding_model": Path(parameter(embedding, "model_dir") or embedding_folder).name or DEFAULT_EMBEDDING,
         **({"loras": settings.loras} if settings.loras else {}),
         **({"tenant_classes": settings.tenant_classes} if settings.tenant_classes else {}),
+        **({"tenant_classes": settings.tenants} if settings.tenants else {}),
         **gpu.describe(gpus),
     }
 

@@ -31,6 +31,8 @@ class Settings:
     """The tenant classes that this instance is kept for, with commas; empty: for everybody."""
     gpu: str = ""
     """UUIDs or indices of the GPUs for this Triton, with commas; `none`; empty: the one GPU of this host, if there is one."""
+    tenants: str = ""
+    """Tenants, with commas, whose requests alone this instance takes (a canary); empty: everybody's."""
     all_gpus: int = 0
     """GPUs for each of as many workers as that makes; 0: this process is the one worker (worker/host.py)."""
     drain_timeout: float = 30.0
@@ -70,6 +72,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         loras=args.loras,
         tenant_classes=args.tenant_classes,
         gpu=args.gpu,
+        tenants=args.tenants,
         all_gpus=args.all_gpus,
         drain_timeout=args.drain_timeout,
         hang_timeout=args.hang_timeout,
@@ -108,6 +111,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         default="",
         help="the GPUs of this Triton: UUIDs or indices with commas, or none; empty: the only one here",
     )
+    add("--tenants", default="", help="take the requests of these tenants only, with commas; empty: of all")
     add(
         "--all-gpus",
         type=int,

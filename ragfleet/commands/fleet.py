@@ -150,17 +150,17 @@ def running_fleet() -> tuple[Home, FleetStatus]:
 def _print_status(seen: FleetStatus) -> None:
     out = output()
     table = Table(box=None, pad_edge=False)
-    for column in ("part", "state", "pid", "restarts", "ports", "says"):
+    for column in ("part", "state", "pid", "restarts", "version", "ports", "says"):
         table.add_column(column, no_wrap=column != "says")
     instances = {entry.name for entry in seen.instances}
     for part in seen.parts:
         if part["name"] not in instances:
             says = escape(clip(part["reason"]))
-            table.add_row(part["name"], part["state"], str(part["pid"]), str(part["restarts"]), "", says)
+            table.add_row(part["name"], part["state"], str(part["pid"]), str(part["restarts"]), "", "", says)
     for entry in seen.instances:
         ports = f"{entry.http_port} {entry.grpc_port} {entry.metrics_port}"
         says = escape(clip(entry.reason))
-        table.add_row(entry.name, entry.state, str(entry.pid), str(entry.restarts), ports, says)
+        table.add_row(entry.name, entry.state, str(entry.pid), str(entry.restarts), entry.version, ports, says)
     out.print(table)
     out.print(f"\nAPI     {seen.gateway_url}/v1\nkey     {seen.api_key}")
     out.print(f"Consul  {seen.consul_url}/ui\nMilvus  {seen.milvus_uri}")
