@@ -20,12 +20,15 @@ from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import State, Transition, Trust, TrustSettings
+from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.stores import KnowledgeStores
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
 from gateway.serving.chat import ChatService
 from gateway.serving.completion import CompletionService
 from gateway.serving.context import ContextBuilder
+from gateway.serving.embedding import EmbeddingService
+from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
@@ -86,6 +89,14 @@ class Gateway:
             engines=self.engines,
             streams=self.streams,
             table=self.table,
+            metrics=self.metrics,
+        )
+        self.embeddings = EmbeddingService(
+            settings=settings,
+            store=self.store,
+            engines=self.engines,
+            pool=self.pool,
+            text=_embedding_text(settings),
             metrics=self.metrics,
         )
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
@@ -175,6 +186,14 @@ class Gateway:
         if status != 200:
             raise InstanceError(Cause.ENGINE, f"HTTP status {status}")
         return body
+
+
+def _embedding_text(settings: Settings) -> EmbeddingText | None:
+    try:
+        return EmbeddingText(embedding_folder(settings.embedding_dir))
+    except FileNotFoundError as error:
+        log.warning("/v1/embeddings is off: %s", error)
+        return None
 
 
 async def _supervised(name: str, run: Any) -> None:

@@ -13,6 +13,8 @@ from starlette.routing import Route
 from gateway import errors
 from gateway.api.chat import ChatEndpoint
 from gateway.api.completions import CompletionExchange, CompletionRequest
+from gateway.api.embeddings import Embeddings
+from gateway.api.endpoint import Endpoints
 from gateway.api.exchange import ExchangeEndpoint
 from gateway.api.schemas import ChatRequest
 from gateway.tenants.tenant import Tenant
@@ -26,6 +28,7 @@ log = logging.getLogger("ragfleet.gateway")
 def install(app: FastAPI, gateway: "Gateway") -> None:
     """Add every route and error handler."""
     _openai(app, gateway)
+    _short(app, gateway)
     _operations(app, gateway)
     _errors(app)
 
@@ -33,6 +36,9 @@ def install(app: FastAPI, gateway: "Gateway") -> None:
 def _openai(app: FastAPI, gateway: "Gateway") -> None:
     def tenant_of(request: Request) -> Tenant:
         return gateway.tenants.authenticate(request.headers.get("authorization"))
+
+    def names(request: Request) -> list[str]:
+        return [*gateway.chat.planner.models(tenant_of(request)), *gateway.embeddings.models()]
 
     path = "/v1/chat/completions"
     endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
@@ -63,13 +69,19 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
         "/v1/models", tags=["OpenAI"], summary="The models of the fleet, and `rag:<store>` for each knowledge store"
     )
     async def models(request: Request) -> dict[str, Any]:
-        return {"object": "list", "data": [_model(name) for name in gateway.chat.planner.models(tenant_of(request))]}
+        return {"object": "list", "data": [_model(name) for name in names(request)]}
 
     @app.get("/v1/models/{model:path}", tags=["OpenAI"], summary="One model")
     async def model(request: Request, model: str) -> dict[str, Any]:
-        if model not in gateway.chat.planner.models(tenant_of(request)):
+        if model not in names(request):
             raise errors.NotFound(f"The model '{model}' does not exist.", param="model", code="model_not_found")
         return _model(model)
+
+
+def _short(app: FastAPI, gateway: "Gateway") -> None:
+    """Paths of requests that hold no engine."""
+    endpoints = Endpoints(app, gateway.tenants, gateway.metrics, max_body_bytes=gateway.settings.max_body_bytes)
+    Embeddings(gateway.embeddings).install(endpoints)
 
 
 def _operations(app: FastAPI, gateway: "Gateway") -> None:

@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.config import Settings
 from gateway.errors import NotFound, Unavailable
 from gateway.fleet.store import FleetStore
+from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
+from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -16,8 +22,18 @@ from gateway.triton.infer import infer
 MAX_BATCH = 64
 """The `max_batch_size` of the model."""
 
-Vector = Sequence[float]
-"""float32 values as JSON gives them, of length 1."""
+Vector = NDArray[np.float32]
+"""(dimension,), of length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What was embedded."""
+
+    vectors: NDArray[np.float32]
+    """(inputs, dimension), each row of length 1."""
+    tokens: int
+    """Of all inputs together."""
 
 
 class EmbeddingService:
@@ -27,32 +43,60 @@ class EmbeddingService:
     """Batches of one request that are under way at the same time: more would only wait in an instance's queue."""
 
     def __init__(
-        self, *, settings: Settings, store: FleetStore, engines: Engines, pool: Pool, metrics: Metrics
+        self,
+        *,
+        settings: Settings,
+        store: FleetStore,
+        engines: Engines,
+        pool: Pool,
+        text: EmbeddingText | None,
+        metrics: Metrics,
     ) -> None:
+        """text: None where this host does not have the model's tokenizer."""
         self._settings = settings
         self._store = store
         self._engines = engines
         self._pool = pool
+        self._text = text
         self._metrics = metrics
 
     def models(self) -> list[str]:
         """Embedding models that some serving instance has, sorted."""
         return sorted({m.instance.embedding_model for m in self._store.view.serving if m.instance.embedding_model})
 
-    async def embed(self, model: str, texts: Sequence[str], *, request_id: str) -> list[Vector]:
-        """One vector for each text. Raises NotFound for an unknown model, Unavailable, Overloaded, GenerationFailed."""
-        known = self.models()
-        if model not in known:
-            if not self._store.view.serving:
-                raise Unavailable("No instance is ready.", retry_after_s=2)
-            raise NotFound(
-                f"The embedding model '{model}' does not exist. There are: {', '.join(known) or 'none'}.",
-                param="model",
-                code="model_not_found",
+    async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], *, request_id: str) -> Embedded:
+        """Texts, or token ids of the model's own tokenizer. What is longer than its window is embedded in pieces.
+
+        Raises NotFound for an unknown model, BadRequest for unknown ids, Unavailable, Overloaded, GenerationFailed.
+        """
+        self._check(model)
+        if self._text is None:
+            raise Unavailable(
+                "This gateway does not have the embedding model's tokenizer: set RAGFLEET_EMBEDDING_DIR to its folder."
             )
+        text = self._text
+        texts = [each if isinstance(each, str) else text.decode(each) for each in inputs]
+        counts = [text.count(each) for each in texts]
+        windows = Windows.of(texts, text.count, text.window)
+        vectors = await self._vectors(model, windows.pieces, request_id)
+        return Embedded(windows.join(np.array(vectors, np.float32)), sum(counts))
+
+    def _check(self, model: str) -> None:
+        known = self.models()
+        if model in known:
+            return
+        if not self._store.view.serving:
+            raise Unavailable("No instance is ready.", retry_after_s=2)
+        raise NotFound(
+            f"The embedding model '{model}' does not exist. There are: {', '.join(known) or 'none'}.",
+            param="model",
+            code="model_not_found",
+        )
+
+    async def _vectors(self, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
         slots = asyncio.Semaphore(self.CONCURRENCY)
 
-        async def batch(first: int) -> list[Vector]:
+        async def batch(first: int) -> list[Sequence[float]]:
             async with slots:
                 return await self._batch(model, texts[first : first + MAX_BATCH], f"{request_id}/{first}")
 
@@ -63,7 +107,7 @@ class EmbeddingService:
             raise failed.exceptions[0] from None
         return [vector for task in tasks for vector in task.result()]
 
-    async def _batch(self, model: str, texts: Sequence[str], request_id: str) -> list[Vector]:
+    async def _batch(self, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
         """Attempts on distinct instances, one after the other."""
         inputs = {"text": ("BYTES", [len(texts), 1], list(texts))}
         tried: set[str] = set()
@@ -113,7 +157,7 @@ class EmbeddingService:
         return placed
 
 
-def _rows(outputs: Mapping[str, list[Any]], count: int) -> list[Vector]:
+def _rows(outputs: Mapping[str, list[Any]], count: int) -> list[Sequence[float]]:
     flat = outputs.get("embedding")
     if not isinstance(flat, list) or not flat or len(flat) % count:
         raise InstanceError(Cause.ENGINE, f"embedding gave no vectors for {count} texts")

@@ -20,8 +20,20 @@ import orjson
 
 from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
 
+_INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding"))
+
 NextId = Callable[[Sequence[int]], int | None]
 """All ids so far → the next one; None where the answer ends."""
+
+
+DIMENSION = 8
+
+
+def vector_of(text: str) -> list[float]:
+    """What the fakes' `embedding` makes of a text: DIMENSION numbers of its hash, as a vector of length 1."""
+    raw = [byte - 127.5 for byte in hashlib.blake2b(text.encode(), digest_size=DIMENSION).digest()]
+    length = sum(value * value for value in raw) ** 0.5
+    return [value / length for value in raw]
 
 
 def hashed(choices: Sequence[int]) -> NextId:
@@ -200,7 +212,7 @@ class FakeTriton:
             await reply(writer, 200 if self.ready else 400, b"")
         elif method == "POST" and path == "/v2/models/llm/generate_stream":
             await self._call("llm", body, reader, writer, self._generate)
-        elif method == "POST" and path in ("/v2/models/prompt/infer", "/v2/models/context/infer"):
+        elif method == "POST" and path in _INFER:
             await self._call(path.split("/")[3], body, reader, writer, self._infer)
         else:
             await reply(writer, 404, b'{"error":"no such path"}')
@@ -282,7 +294,7 @@ class FakeTriton:
         if script.raw is not None:
             body, status = script.raw, 200
         else:
-            status, answer = self._prompt(call)
+            status, answer = self._embedding(call) if call.model == "embedding" else self._prompt(call)
             body = orjson.dumps(answer)
         call.end = "finished"
         await reply(writer, status, body)
@@ -307,6 +319,15 @@ class FakeTriton:
             {"name": "used", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(used).decode()]},
         ]
         return 200, {"id": call.body["id"], "model_name": call.model, "model_version": "1", "outputs": outputs}
+
+    def _embedding(self, call: Call) -> tuple[int, dict[str, Any]]:
+        (tensor,) = call.body["inputs"]
+        count, width = tensor["shape"]
+        if (tensor["name"], width) != ("text", 1) or not 1 <= count <= 64:
+            return 400, {"error": f"unexpected shape for input '{tensor['name']}' for model 'embedding'"}
+        data = [value for text in tensor["data"] for value in vector_of(text)]
+        output = {"name": "embedding", "datatype": "FP32", "shape": [count, DIMENSION], "data": data}
+        return 200, {"id": call.body["id"], "model_name": "embedding", "model_version": "1", "outputs": [output]}
 
     async def _refuse(self, call: Call, writer: asyncio.StreamWriter) -> None:
         call.end = "refused"

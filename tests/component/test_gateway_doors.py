@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from running import MODEL, Fleet
+from running import EMBEDDING, MODEL, Fleet
 
 from gateway.config import ConfigError
 from gateway.errors import RagfleetError
@@ -110,7 +110,7 @@ async def test_models(fleet: Fleet) -> None:
     fleet.learn("handbook")
     body = (await fleet.get("/v1/models")).json
     assert body["object"] == "list"
-    assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook"]
+    assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", EMBEDDING]
     assert all(m.keys() == {"id", "object", "created", "owned_by"} for m in body["data"])
     assert (await fleet.get("/v1/models/rag:handbook")).json["id"] == "rag:handbook"
     missing = await fleet.get("/v1/models/gpt-9")

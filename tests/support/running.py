@@ -28,6 +28,7 @@ from gateway.triton.fake import Answers, FakeTriton, NextId, hashed, saying
 from tokens.table import TokenTable
 
 MODEL = "tiny"
+EMBEDDING = "tiny-embedding"
 START, END = "<|im_start|>", "<|im_end|>"
 CORPUS = (
     "The quick brown fox jumps over the lazy dog while the kettle sings in the kitchen.",
@@ -164,6 +165,7 @@ class Fleet:
             model=MODEL,
             slots=self._slots,
             max_context=self._max_context,
+            embedding_model=EMBEDDING,
         )
         return replace(Member(instance), **changes)
 
