@@ -11,13 +11,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-PORT = 21500
+from tests.contract import ports
 
 
 class ConsulAgent:
     """A single server on loopback, its data under `folder`."""
 
-    def __init__(self, binary: Path, folder: Path, port: int = PORT) -> None:
+    def __init__(self, binary: Path, folder: Path, port: int = ports.CONSUL) -> None:
         self._binary = binary
         self._folder = folder
         self._port = port

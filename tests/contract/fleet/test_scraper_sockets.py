@@ -9,6 +9,7 @@ from gateway.fleet.scraper import MetricsScraper, fetch_plain
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import State, Trust
 from gateway.fleet.view import Instance, Member
+from tests.contract import ports
 from tests.contract.fleet.door import Door
 
 ACTIVE = b'nv_trt_llm_request_metrics{model="llm",request_type="active",version="1"} 3\n'
@@ -28,7 +29,7 @@ async def test_another_status_is_an_error(doors: list[Door]) -> None:
 
 async def test_nobody_there_is_an_error() -> None:
     with pytest.raises(OSError):
-        await fetch_plain("127.0.0.1", 21599, "/metrics", 5)
+        await fetch_plain("127.0.0.1", ports.NOBODY, "/metrics", 5)
 
 
 async def test_a_hung_server_is_a_timeout(doors: list[Door]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract import triton_server
+from tests.contract import ports, triton_server
 from tests.contract.llm.llm_client import CONTEXT, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
 from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonServer
@@ -19,7 +19,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "llamacpp": {"n_threads": 1},
     "llmapi": {},
 }
-PORTS = {"simulated": 21010, "llamacpp": 21020, "llmapi": 21440}
 
 
 @pytest.fixture(scope="session", params=["simulated", "llamacpp", "llmapi"])
@@ -37,7 +36,7 @@ def served(
         settings["model_dir"] = str(write_model(folder / "model"))
     triton = TritonServer(
         repository,
-        http_port=PORTS[flavour],
+        http_port=ports.LLM[flavour],
         models=["llm"],
         config_name="" if flavour == "llamacpp" else flavour,
         env={"RAGFLEET_LLM_PARAMS": json.dumps(settings)},

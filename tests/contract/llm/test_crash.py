@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import triton_server
+from tests.contract import ports, triton_server
 from tests.contract.llm.llm_client import GrpcClient, HttpClient, Llm, Refused
 from tests.contract.triton_server import TritonServer
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3] / "model_repository"
 def test_a_crash_ends_its_streams_and_its_server(client: type[HttpClient] | type[GrpcClient]) -> None:
     """Triton alone would stay "ready", with streams that never end."""
     env = {"RAGFLEET_LLM_PARAMS": json.dumps({"die_at_token": 5, "decode_step_ms": 20})}
-    with TritonServer(REPOSITORY, http_port=21030, models=["llm"], config_name="simulated", env=env) as triton:
+    with TritonServer(REPOSITORY, http_port=ports.CRASHING, models=["llm"], config_name="simulated", env=env) as triton:
         llm = Llm("simulated", triton, client(triton))
         began, tokens = time.monotonic(), list[int]()
         # What a broken connection looks like is the client's own affair; http.client takes it for an end.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import time
 import urllib.request
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
+from tests.contract import ports
 from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonFailed, TritonServer, available
 
@@ -24,7 +24,6 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
-PORT = int(os.environ.get("RAGFLEET_TEST_LLMAPI_PORT", "21400"))
 WAIT_S = 20.0
 
 
@@ -34,7 +33,9 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository, model = with_stand_in(folder / "repository"), write_model(folder / "model")
     settings = {"model_dir": str(model), "slots": 4, "max_context": 2048}
     environment = {"RAGFLEET_LLM_PARAMS": json.dumps(settings)}
-    with TritonServer(repository, http_port=PORT, models=["llm"], config_name="llmapi", env=environment) as server:
+    with TritonServer(
+        repository, http_port=ports.LLMAPI, models=["llm"], config_name="llmapi", env=environment
+    ) as server:
         yield server
 
 
@@ -152,7 +153,7 @@ def test_a_client_that_leaves_frees_its_place(triton: TritonServer) -> None:
 def test_only_the_backend_is_missing_for_the_tensorrtllm_flavour(tmp_path: Path) -> None:
     # Triton reads and checks a model's configuration before it looks for the backend's library.
     server = TritonServer(
-        REPOSITORY, http_port=PORT + 10, models=["llm"], config_name="tensorrtllm",
+        REPOSITORY, http_port=ports.TENSORRTLLM, models=["llm"], config_name="tensorrtllm",
         flags=["--disable-auto-complete-config"], log=tmp_path / "triton.log",
     )  # fmt: skip
     with pytest.raises(TritonFailed) as raised:
