@@ -34,6 +34,12 @@ class Settings:
     """The catalog's database: `postgresql://user@host/name` in a fleet. Empty: SQLite, in `<home>/catalog.db`."""
     objects_url: str = ""
     """Where contents lie: `file:///folder`. Empty: `<home>/objects`."""
+    ingestion: bool = True
+    """Whether this gateway starts an ingestion process beside it. Of all that run, one works at a time."""
+    convert_memory_mb: int = 1536
+    """MiB of address space for the process that reads uploaded files. Raising it takes larger files."""
+    convert_deadline_s: float = 120.0
+    """For reading one file; past it the file fails."""
     tokenizer_dir: Path = Path("var/models/smollm2")
     """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
     embedding_dir: Path | None = None
@@ -112,6 +118,11 @@ FOREIGN = types.MappingProxyType(
 """Settings whose variables Milvus's and Consul's own tools have named."""
 
 
+_BOOLEANS = types.MappingProxyType(
+    {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+)
+
+
 def variables(field: str) -> tuple[str, ...]:
     """The variables that a setting is read from; the first that is set counts. Each may end with `_FILE`, too."""
     return FOREIGN.get(field, (f"RAGFLEET_{field.upper()}",))
@@ -133,6 +144,10 @@ def _raw(env: typing.Mapping[str, str], name: str) -> str:
 def _convert(name: str, raw: str, hint: typing.Any) -> typing.Any:
     if isinstance(hint, types.UnionType):
         hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    if hint is bool:
+        if raw.lower() not in _BOOLEANS:
+            raise ConfigError(f"{name}={raw!r} is neither true nor false")
+        return _BOOLEANS[raw.lower()]
     try:
         return hint(raw)
     except ValueError as error:

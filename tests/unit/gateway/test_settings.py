@@ -31,7 +31,13 @@ def test_each_kind_of_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("RAGFLEET_GATEWAY_PORT", "http"), ("RAGFLEET_ATTEMPTS", "1.5"), ("RAGFLEET_GATHER_S", "fast")]
+    ("name", "value"),
+    [
+        ("RAGFLEET_GATEWAY_PORT", "http"),
+        ("RAGFLEET_ATTEMPTS", "1.5"),
+        ("RAGFLEET_GATHER_S", "fast"),
+        ("RAGFLEET_INGESTION", "2"),
+    ],
 )
 def test_value_of_the_wrong_kind_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}='{value}'"):
@@ -39,10 +45,11 @@ def test_value_of_the_wrong_kind_is_named(name: str, value: str) -> None:
 
 
 def test_every_setting_can_be_set() -> None:
-    given = {f.name: "7" for f in fields(Settings)}
+    switches = {"ingestion"}
+    given = {f.name: "off" if f.name in switches else "7" for f in fields(Settings)}
     env = {("MILVUS_URI" if name == "milvus_uri" else f"RAGFLEET_{name.upper()}"): v for name, v in given.items()}
     settings = Settings.from_env(env)
-    assert all(str(getattr(settings, name)) in ("7", "7.0") for name in given)
+    assert all(str(getattr(settings, name)) in ("7", "7.0", "False") for name in given)
 
 
 def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:

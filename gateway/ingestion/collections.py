@@ -1,0 +1,51 @@
+"""Which collection is the active one, and that there is one; the alias follows it."""
+
+from gateway.errors import KnowledgeUnavailable
+from gateway.ingestion.embedding import ChunkEmbedder
+from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.types import Collection, CollectionState
+from gateway.knowledge.index import ALIAS, ChunkIndex, collection_name
+
+
+class Collections:
+    """What the catalog says of collections, made true in Milvus. `active` is cheap after the first time."""
+
+    def __init__(self, catalog: Catalog, index: ChunkIndex, embedder: ChunkEmbedder, *, alias: str = ALIAS) -> None:
+        self._catalog = catalog
+        self._index = index
+        self._embedder = embedder
+        self._alias = alias
+        self._pointed = ""
+
+    async def all(self) -> list[Collection]:
+        """Every collection that is known."""
+        return list(await self._catalog.collections())
+
+    async def active(self) -> Collection:
+        """The collection to write to. The first ever is made for the embedding model that the fleet serves.
+
+        Raises KnowledgeUnavailable where there is none yet and no instance is ready, or Milvus is away.
+        """
+        found = await self._catalog.collections()
+        active = next((each for each in found if each.state is CollectionState.ACTIVE), None)
+        if active is None:
+            models = self._embedder.models()
+            if not models:
+                raise KnowledgeUnavailable("No instance that embeds is ready.", retry_after_s=2)
+            await self.add(models[0])
+            return await self.active()
+        await self.ready(active)
+        if self._pointed != active.name:
+            await self._index.point(self._alias, active.name)
+            self._pointed = active.name
+        return active
+
+    async def add(self, model: str) -> Collection:
+        """A collection for this model: ACTIVE if it is the first, else BUILDING."""
+        vectors = await self._embedder.embed(model, ["dimension"])
+        name = collection_name(model)
+        return await self._catalog.add_collection(name, embedding_model=model, dimension=vectors.shape[1])
+
+    async def ready(self, collection: Collection) -> None:
+        """It is in Milvus, and loaded."""
+        await self._index.ensure(collection.name, collection.dimension)

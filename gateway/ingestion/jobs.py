@@ -1,0 +1,224 @@
+"""Jobs from their claim to their end: convert, cut, embed, write, complete; or fail, or give back."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, NotFound, Unavailable
+from gateway.ingestion.collections import Collections
+from gateway.ingestion.conversion import Converters
+from gateway.ingestion.writer import Entry, Writer, owner_of
+from gateway.knowledge.catalog.catalog import Catalog, LeaseLost
+from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job
+from gateway.knowledge.conversion import check_size
+from gateway.knowledge.documents import DocumentError
+from gateway.knowledge.index import ChunkIndex
+from gateway.knowledge.objects import ObjectStore, content_key, document_key
+
+log = logging.getLogger("ragfleet.ingestion")
+
+
+class Jobs:
+    """Works on claimed jobs, some at a time.
+
+    group: jobs that are claimed, embedded and written together: a flush costs the same for one as for many.
+    lease_s: after so long another takes over from a process that died.
+    poison: claims after which a job that fails in ways nobody foresaw is given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        objects: ObjectStore,
+        index: ChunkIndex,
+        collections: Collections,
+        converters: Converters,
+        writer: Writer,
+        owner: str,
+        group: int = 16,
+        lease_s: float = 15.0,
+        poison: int = 5,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._catalog = catalog
+        self._objects = objects
+        self._index = index
+        self._collections = collections
+        self._converters = converters
+        self._writer = writer
+        self._owner = owner
+        self._group = group
+        self._lease_s = lease_s
+        self._poison = poison
+        self._clock = clock
+
+    async def round(self) -> int:
+        """Claim some jobs and bring each to an end; how many there were. Raises Unavailable when something needed is away:
+        the jobs are then free again."""
+        active = await self._collections.active()  # nothing is claimed while Milvus is away
+        jobs = await self._catalog.claim(self._owner, limit=self._group, lease_s=self._lease_s)
+        if not jobs:
+            return 0
+        async with self._leases(jobs):
+            try:
+                await self._work(active, jobs)
+            except CatalogUnavailable:
+                raise  # the leases run out by themselves
+            except Unavailable:
+                await self._release(jobs, self._clock() + 1.0)
+                raise
+            except asyncio.CancelledError:
+                await self._release(jobs, self._clock())
+                raise
+        return len(jobs)
+
+    async def _work(self, active: Collection, jobs: Sequence[Job]) -> None:
+        prepared = await asyncio.gather(*map(self._prepare, jobs))
+        ready = [(job, chunks) for job, chunks in zip(jobs, prepared, strict=True) if chunks is not None]
+        entries = [Entry(job.member, chunks, job.attempts > 1 or job.member.generation > 1) for job, chunks in ready]
+        whole = {id(entry) for entry in await self._writer.write(active, entries)} if entries else set()
+        for (job, _), entry in zip(ready, entries, strict=True):
+            if id(entry) not in whole:
+                await self._repair(active, job)
+                continue
+            try:
+                await self._catalog.complete(job, active.name)
+            except LeaseLost:
+                await self._withdraw(active, job)
+
+    async def _prepare(self, job: Job) -> list[ChunkRecord] | None:
+        """The job's chunks, as they are in the catalog now; None where it came to another end."""
+        member = job.member
+        try:
+            if member.state is FileState.COMPLETED:  # other attributes, or rows to be made anew: the text is as it was
+                return list(await self._catalog.chunks(member.tenant, member.store_id, member.file_id))
+            size = await self._objects.size(content_key(member.file_id))
+            check_size(member.filename, size)
+            content = self._objects.get(content_key(member.file_id))
+            converted = await self._converters.convert(member.filename, content, member.chunking)
+            await self._objects.put(document_key(member.file_id), converted.document)
+            stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
+            await self._catalog.put_chunks(job, converted.chunks, usage_bytes=stored)
+        except LeaseLost:
+            return None
+        except DocumentError as error:
+            await self._catalog.fail(job, FileError(code=error.code, message=str(error)[:1000]))
+        except NotFound:
+            await self._catalog.fail(job, FileError(code="server_error", message="The file's content is not there."))
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("%s/%s could not be prepared", member.store_id, member.file_id)
+            await self._unforeseen(job)
+        else:
+            return converted.chunks
+        return None
+
+    async def _unforeseen(self, job: Job) -> None:
+        if job.attempts >= self._poison:
+            message = f"It failed {job.attempts} times for a reason that is in the ingestion's log."
+            await self._catalog.fail(job, FileError(code="server_error", message=message))
+        else:
+            await self._catalog.release(job, not_before=self._clock() + 2.0**job.attempts)
+
+    async def _repair(self, active: Collection, job: Job) -> None:
+        """Rows are missing, or too many: all of them go, and the job starts anew."""
+        log.warning("%s/%s: the index does not hold what was written", job.member.store_id, job.member.file_id)
+        await self._index.delete(active.name, owner_of(job.member))
+        await self._unforeseen(job)
+
+    async def _withdraw(self, active: Collection, job: Job) -> None:
+        """The job was lost while its rows were written: what nobody wants goes, and a newer generation is written anew."""
+        member = job.member
+        try:
+            now = await self._catalog.member(member.tenant, member.store_id, member.file_id)
+        except NotFound:
+            now = None
+        if now is not None and now.generation == member.generation and now.state is not FileState.CANCELLED:
+            return  # another took it over, and writes the same rows
+        await self._index.delete(active.name, owner_of(member), before=member.generation + 1)
+        if now is not None and now.state is FileState.COMPLETED:
+            await self._catalog.rewrite([now])
+
+    async def _release(self, jobs: Sequence[Job], not_before: float) -> None:
+        with contextlib.suppress(CatalogUnavailable):
+            for job in jobs:  # those that have ended are not ours any more: nothing happens to them
+                await self._catalog.release(job, not_before=not_before)
+
+    @contextlib.asynccontextmanager
+    async def _leases(self, jobs: Sequence[Job]) -> AsyncIterator[None]:
+        """Keep the leases up while the block runs."""
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(self._lease_s / 3)
+                with contextlib.suppress(CatalogUnavailable):
+                    await self._catalog.renew(jobs, lease_s=self._lease_s)
+
+        task = asyncio.create_task(keep(), name="leases")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+class Removals:
+    """What was deleted leaves the index and the object store."""
+
+    def __init__(self, catalog: Catalog, objects: ObjectStore, index: ChunkIndex) -> None:
+        self._catalog = catalog
+        self._objects = objects
+        self._index = index
+
+    async def round(self, limit: int = 64) -> int:
+        """Do some removals; how many. Doing one again is harmless. Raises Unavailable."""
+        from gateway.knowledge.index import Owner
+
+        wanted = await self._catalog.removals(limit=limit)
+        if not wanted:
+            return 0
+        collections = await self._catalog.collections()
+        for each in wanted:
+            if each.store_id is None:
+                assert each.file_id is not None
+                await self._objects.delete_prefix(f"files/{each.file_id}/")
+                continue
+            owner = Owner(tenant=each.tenant, store=each.store_id, file_id=each.file_id)
+            before = None if each.generation is None else each.generation + 1
+            for collection in collections:
+                await self._index.delete(collection.name, owner, before=before)
+        await self._catalog.removed(wanted)
+        return len(wanted)
+
+
+class Refill:
+    """Collections beside the active one are filled from the chunks in SQL, as far as instances serve their model."""
+
+    def __init__(self, catalog: Catalog, collections: Collections, writer: Writer) -> None:
+        self._catalog = catalog
+        self._collections = collections
+        self._writer = writer
+
+    async def round(self, models: Sequence[str], limit: int = 16) -> int:
+        """Bring some members into a collection that lacks them; how many. Raises KnowledgeUnavailable."""
+        for collection in await self._collections.all():
+            if collection.embedding_model not in models:
+                continue
+            members = await self._catalog.behind(collection.name, limit=limit)
+            if not members:
+                continue
+            await self._collections.ready(collection)
+            entries = [
+                Entry(member, await self._catalog.chunks(member.tenant, member.store_id, member.file_id), True)
+                for member in members
+            ]
+            done = await self._writer.write(collection, entries)
+            await self._catalog.indexed(collection.name, [entry.member for entry in done])
+            if not done:
+                raise KnowledgeUnavailable(f"Nothing of what was written to {collection.name} is there.")
+            return len(done)
+        return 0

@@ -1,0 +1,286 @@
+"""Jobs of the ingestion over a real catalog (SQLite) and real converter processes, with an index and an embedder in memory."""
+
+import asyncio
+import zipfile
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import KnowledgeUnavailable
+from gateway.ingestion.collections import Collections
+from gateway.ingestion.conversion import Converters
+from gateway.ingestion.embedding import LocalEmbedder
+from gateway.ingestion.jobs import Jobs, Refill, Removals
+from gateway.ingestion.writer import Writer
+from gateway.knowledge.catalog.sql import SqlCatalog
+from gateway.knowledge.catalog.types import Chunking, CollectionState, FileState, Member, NewMember
+from gateway.knowledge.chunking import embedding_folder, token_counter
+from gateway.knowledge.index import ALIAS, Row
+from gateway.knowledge.index_fake import MemoryIndex
+from gateway.knowledge.objects import MemoryStore, content_key, document_key
+
+
+class Setup:
+    """An ingestion with one store, `vs`, of the tenant `acme`."""
+
+    def __init__(self, folder: Path, **converting: Any) -> None:
+        model = embedding_folder()
+        self.now = 1_700_000_000.0
+        self.catalog = SqlCatalog(f"sqlite:///{folder / 'catalog.db'}", clock=lambda: self.now)
+        self.objects, self.index = MemoryStore(), MemoryIndex()
+        self.embedder = LocalEmbedder("model-a")
+        limits = {"count": 2, "memory_bytes": 1536 << 20, "deadline_s": 60.0} | converting
+        self.converters = Converters(model, **limits)  # type: ignore[arg-type]
+        self.writer = Writer(self.index, self.embedder, count=token_counter(model), window=254)
+        self.collections = Collections(self.catalog, self.index, self.embedder)
+        self.jobs = self.worker("one")
+        self.removals = Removals(self.catalog, self.objects, self.index)
+        self.refill = Refill(self.catalog, self.collections, self.writer)
+        self.store = ""
+
+    def worker(self, owner: str) -> Jobs:
+        return Jobs(
+            catalog=self.catalog,
+            objects=self.objects,
+            index=self.index,
+            collections=self.collections,
+            converters=self.converters,
+            writer=self.writer,
+            owner=owner,
+            clock=lambda: self.now,
+        )
+
+    async def upload(self, **files: bytes | str) -> None:
+        """Files named `<name>.<ending>` for a keyword `<name>_<ending>`; the id is `file-<name>`."""
+        for key, content in files.items():
+            name, _, ending = key.rpartition("_")
+            raw = content.encode() if isinstance(content, str) else content
+            await self.objects.put(content_key(f"file-{name}"), raw)
+            await self.catalog.add_file(
+                "acme", file_id=f"file-{name}", filename=f"{name}.{ending}", purpose="assistants", size=len(raw), sha256="0"
+            )  # fmt: skip
+
+    async def attach(self, *names: str, **changes: Any) -> None:
+        await self.catalog.attach("acme", self.store, [NewMember(file_id=f"file-{name}", **changes) for name in names])
+
+    async def member(self, name: str) -> Member:
+        return await self.catalog.member("acme", self.store, f"file-{name}")
+
+    def rows(self) -> list[Row]:
+        """Those of the active collection, in order."""
+        held = self.index.rows.get(self.index.aliases.get(ALIAS, ""), {})
+        return sorted((row for row, _ in held.values()), key=lambda row: (row.file_id, row.index))
+
+
+@pytest.fixture
+async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
+    made = Setup(tmp_path)
+    made.store = (await made.catalog.create_store("acme", name="docs")).id
+    yield made
+    await made.converters.close()
+    await made.catalog.close()
+
+
+async def test_a_file_becomes_searchable_rows(setup: Setup) -> None:
+    await setup.upload(a_md="# Pumps\n\nThe valve opens at 3 bar.")
+    await setup.attach("a", attributes={"year": 2024})
+    assert await setup.jobs.round() == 1
+    member = await setup.member("a")
+    assert (member.state, member.chunk_count, member.error) == (FileState.COMPLETED, 1, None)
+    (row,) = setup.rows()
+    assert row == Row(
+        tenant="acme", store=setup.store, file_id="file-a", filename="a.md", index=0,
+        text="# Pumps\n\nThe valve opens at 3 bar.", page=0, start=0, end=34, attributes={"year": 2024},
+    )  # fmt: skip
+    assert b"valve" in await setup.objects.read(document_key("file-a"))
+    assert setup.index.flushes == 1
+    assert await setup.jobs.round() == 0
+
+
+def bomb() -> bytes:
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", bytes(600 << 20))
+    return out.getvalue()
+
+
+async def test_bad_files_fail_with_their_codes_and_harm_no_other(setup: Setup) -> None:
+    await setup.upload(
+        good_txt="fine", noise_bin=bytes(range(256)), empty_md="", broken_pdf=b"%PDF-1.7 nothing", bomb_docx=bomb()
+    )
+    await setup.attach("good", "noise", "empty", "broken", "bomb", "good")
+    await setup.catalog.add_file(
+        "acme", file_id="file-lost", filename="l.txt", purpose="assistants", size=1, sha256="0"
+    )
+    await setup.attach("lost")
+    assert await setup.jobs.round() == 6
+    found = {name: await setup.member(name) for name in ("noise", "empty", "broken", "bomb", "lost", "good")}
+    assert {name: member.error.code if member.error else None for name, member in found.items()} == {
+        "noise": "unsupported_file", "empty": "invalid_file", "broken": "invalid_file", "bomb": "invalid_file",
+        "lost": "server_error", "good": None,
+    }  # fmt: skip
+    assert all(member.error.message for member in found.values() if member.error)
+    assert found["good"].state is FileState.COMPLETED
+    assert [row.file_id for row in setup.rows()] == ["file-good"]
+
+
+async def test_a_500_mb_file_is_not_even_read(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    await setup.upload(huge_txt="x")
+
+    async def size(key: str) -> int:
+        return 500 << 20
+
+    monkeypatch.setattr(setup.objects, "size", size)
+    await setup.attach("huge")
+    await setup.jobs.round()
+    error = (await setup.member("huge")).error
+    assert error is not None
+    assert (error.code, "500 MiB" in error.message) == ("invalid_file", True)
+
+
+async def test_what_takes_too_much_memory_or_time_fails_alone(tmp_path: Path) -> None:
+    rows = "\n".join(f"{number},{number}" for number in range(2_000_000))
+    for limits, words in (({"memory_bytes": 450 << 20}, "memory"), ({"deadline_s": 0.5}, "within 0.5 s")):
+        folder = tmp_path / words.split()[0]
+        folder.mkdir()
+        setup = Setup(folder, **limits)
+        setup.store = (await setup.catalog.create_store("acme", name="docs")).id
+        await setup.upload(big_csv=rows)
+        await setup.attach("big")
+        await setup.jobs.round()
+        error = (await setup.member("big")).error
+        assert error is not None
+        assert error.code == "invalid_file"
+        assert words in error.message
+        await setup.converters.close()
+        await setup.catalog.close()
+
+
+async def test_another_chunking_cuts_anew_and_leaves_nothing_old(setup: Setup) -> None:
+    await setup.upload(a_txt=" ".join(f"word{number}." for number in range(1500)))
+    await setup.attach("a", chunking=Chunking(max_tokens=100, overlap_tokens=0))
+    await setup.jobs.round()
+    small = len(setup.rows())
+    await setup.attach("a", chunking=Chunking(max_tokens=800, overlap_tokens=0))
+    await setup.jobs.round()
+    large = setup.rows()
+    assert small > 5 * len(large) > 0
+    assert {row.generation for row in large} == {2}
+    assert " ".join(row.text.removeprefix("a\n") for row in large).split() == [f"word{n}." for n in range(1500)]
+
+
+async def test_new_attributes_are_written_without_embedding_anything(setup: Setup) -> None:
+    await setup.upload(a_txt="words")
+    await setup.attach("a")
+    await setup.jobs.round()
+    embedded = setup.embedder.fake.embedded
+    await setup.catalog.set_attributes("acme", setup.store, "file-a", {"draft": True})
+    assert await setup.jobs.round() == 1
+    assert [row.attributes for row in setup.rows()] == [{"draft": True}]
+    assert setup.embedder.fake.embedded == embedded
+
+
+@pytest.mark.parametrize("away", ["milvus", "triton", "objects"])
+async def test_what_is_away_fails_no_file(setup: Setup, away: str) -> None:
+    await setup.upload(a_txt="words", b_txt="more")
+    await setup.collections.active()
+    await setup.attach("a", "b")
+    broken: Any = {"milvus": setup.index, "triton": setup.embedder, "objects": setup.objects}[away]
+    broken.away = True
+    with pytest.raises(Exception, match=r"away|ready"):
+        await setup.jobs.round()
+    assert (await setup.member("a")).state is FileState.IN_PROGRESS
+    broken.away = False
+    setup.now += 2
+    assert await setup.jobs.round() == 2
+    assert [row.file_id for row in setup.rows()] == ["file-a", "file-b"]
+
+
+async def test_a_job_of_a_dead_worker_is_taken_over_and_written_once(setup: Setup) -> None:
+    await setup.upload(a_txt=" ".join(f"word{number}." for number in range(800)))
+    await setup.attach("a")
+    await setup.collections.active()
+    (job,) = await setup.catalog.claim("dead", limit=1, lease_s=15)
+    assert await setup.jobs.round() == 0  # it may still live
+    setup.now += 16
+    assert await setup.jobs.round() == 1
+    rows = setup.rows()
+    assert [row.index for row in rows] == list(range(len(rows)))
+    assert (await setup.member("a")).chunk_count == len(rows) > 3
+    assert job.member.file_id == "file-a"
+
+
+async def test_what_is_deleted_meanwhile_leaves_no_trace(setup: Setup) -> None:
+    await setup.upload(a_txt="words", b_txt="more")
+    await setup.attach("a", "b")
+    embed = setup.embedder.embed
+
+    async def slow(model: str, texts: Any) -> Any:
+        setup.embedder.embed = embed  # type: ignore[method-assign]
+        await setup.catalog.delete_file("acme", "file-a")
+        await setup.removals.round()  # before the rows are written
+        return await embed(model, texts)
+
+    await setup.collections.active()
+    setup.embedder.embed = slow  # type: ignore[method-assign]
+    await setup.jobs.round()
+    assert [row.file_id for row in setup.rows()] == ["file-b"]
+    await setup.catalog.delete_store("acme", setup.store)
+    while await setup.removals.round():
+        pass
+    assert setup.rows() == []
+    assert not [key async for key in setup.objects.keys("files/") if "file-a" in key]
+
+
+async def test_the_ingestion_that_ends_gives_its_jobs_back(setup: Setup) -> None:
+    await setup.upload(a_txt="words")
+    await setup.attach("a")
+    await setup.collections.active()
+    reached = asyncio.Event()
+
+    async def never(model: str, texts: Any) -> Any:
+        reached.set()
+        await asyncio.Event().wait()
+
+    embed, setup.embedder.embed = setup.embedder.embed, never  # type: ignore[method-assign]
+    task = asyncio.create_task(setup.jobs.round())
+    await asyncio.wait_for(reached.wait(), 60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    setup.embedder.embed = embed  # type: ignore[method-assign]
+    assert await setup.worker("two").round() == 1  # at once, not after the lease
+    assert (await setup.member("a")).state is FileState.COMPLETED
+
+
+async def test_a_new_model_is_embedded_beside_the_old_one_and_the_way_back_is_open(setup: Setup) -> None:
+    await setup.upload(a_txt="words", b_txt="more")
+    await setup.attach("a", "b")
+    await setup.jobs.round()
+    old = await setup.collections.active()
+    setup.embedder.served.append("model-b")
+    new = await setup.collections.add("model-b")
+    assert (old.state, new.state) == (CollectionState.ACTIVE, CollectionState.BUILDING)
+    assert len(setup.rows()) == 2  # the old one serves
+    assert await setup.refill.round(["model-a", "model-b"]) == 2
+    assert await setup.refill.round(["model-a", "model-b"]) == 0
+    await setup.catalog.switch(new.name)
+    assert (await setup.collections.active()).name == setup.index.aliases[ALIAS] == new.name
+    await setup.upload(c_txt="later")
+    await setup.attach("c")
+    await setup.jobs.round()
+    assert (
+        await setup.refill.round(["model-a", "model-b"]) == 1
+    )  # the one before follows, so that the way back stays open
+    await setup.catalog.switch(old.name)
+    assert (await setup.collections.active()).name == old.name
+    assert [row.file_id for row in setup.rows()] == ["file-a", "file-b", "file-c"]
+
+
+async def test_without_an_instance_there_is_no_collection_and_no_claim(setup: Setup) -> None:
+    setup.embedder.away = True
+    with pytest.raises(KnowledgeUnavailable):
+        await setup.jobs.round()
+    assert setup.index.rows == {}
