@@ -14,10 +14,8 @@ import statistics
 import sys
 from pathlib import Path
 
-import uvloop
-
 from benchmarks.chaos.client import Client
-from benchmarks.fleet import Fleet, embedded
+from benchmarks.fleet import Fleet, embedded, run_stoppable
 from benchmarks.processes import free_port, process, wait_http
 from benchmarks.report import print_table, write_json
 
@@ -84,7 +82,7 @@ def measure(fleet: Fleet, rounds: int) -> dict[str, list[float]]:
         wait_http(f"http://127.0.0.1:{port}/health/ready", seconds=60, what="the second gateway")
         for number in range(rounds):
             for seed, (name, at) in enumerate((("predicted TTFT", fleet.port), ("round robin", port))):
-                turns = uvloop.run(converse(at, fleet.key, fleet.model, seed=1000 * number + seed))
+                turns = run_stoppable(converse(at, fleet.key, fleet.model, seed=1000 * number + seed))
                 found.setdefault(name, []).extend(t for turn in turns[1:] for t in turn)
     return found
 

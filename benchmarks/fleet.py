@@ -1,20 +1,24 @@
 """An embedded fleet for a benchmark: started through the command that users have, in a state folder of its own."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
+import uvloop
 
 from ragfleet.home import PROJECT
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,37 @@ def embedded(
         finally:
             ragfleet("down", check=False)
             signal.signal(signal.SIGTERM, before)
+
+
+def run_stoppable(work: Coroutine[Any, Any, T]) -> T:
+    """`uvloop.run`, in which SIGTERM cancels the work; then SystemExit(143) is raised.
+
+    The handler that `embedded` installs raises wherever the program is: in a loop's callback it would be logged and lost.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    told = False
+
+    async def watched() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            nonlocal told
+            told = True
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        return await work
+
+    try:
+        found: T = uvloop.run(watched())
+    except asyncio.CancelledError:
+        if told:
+            sys.exit(143)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return found
 
 
 def part_of_the_repository(folder: Path, models: Sequence[str]) -> Path:

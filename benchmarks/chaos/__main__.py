@@ -15,15 +15,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import uvloop
-
 from benchmarks.chaos import scenarios
 from benchmarks.chaos.client import Client
 from benchmarks.chaos.fleet import Rest, Victim
 from benchmarks.chaos.heartbeat import heartbeat
 from benchmarks.chaos.report import Report
 from benchmarks.chaos.scenarios import Row
-from benchmarks.fleet import Fleet, embedded
+from benchmarks.fleet import Fleet, embedded, run_stoppable
 
 # A mid-size GPU's shape at a laptop's cost: 40 tokens per second and stream, however many streams.
 ENGINE = {
@@ -130,7 +128,7 @@ def _one_fleet(plan: dict[str, Scenario], report: Report, *, flavour: str, env: 
         return
     try:
         with embedded(instances=INSTANCES, flavour=flavour, port_base=port_base, env=env, models=MODELS) as fleet:
-            uvloop.run(run(fleet, plan, report))
+            run_stoppable(run(fleet, plan, report))
     except Exception as error:  # noqa: BLE001 - a fleet that does not come up, or not down, costs one scenario and not the run
         if len(plan) == before:
             report.broke(name := next(iter(plan)), f"not run: {type(error).__name__}: {error}")

@@ -14,10 +14,8 @@ import time
 import urllib.request
 from typing import Any
 
-import uvloop
-
 from benchmarks.chaos.client import Client
-from benchmarks.fleet import Fleet, embedded
+from benchmarks.fleet import Fleet, embedded, run_stoppable
 from benchmarks.report import print_table, write_json
 from build_scripts.tokenizer import default_gguf
 
@@ -97,7 +95,7 @@ def main() -> int:
             assert bare.stdout is not None
             assert bare.stdin is not None
             bare.stdout.readline()
-            speeds = uvloop.run(measure(fleet, bare, args.rounds, args.tokens))
+            speeds = run_stoppable(measure(fleet, bare, args.rounds, args.tokens))
             bare.stdin.close()
             bare.wait(30)
     ratios = [a / b for a, b in zip(speeds["gateway + Triton"], speeds["llama.cpp"], strict=True)]

@@ -16,12 +16,11 @@ import time
 from typing import Any
 
 import psutil
-import uvloop
 
 from benchmarks.chaos.client import Client, Seen
 from benchmarks.chaos.fleet import Victim
 from benchmarks.chaos.scenarios import MODEL, quantile, warm_up
-from benchmarks.fleet import embedded
+from benchmarks.fleet import embedded, run_stoppable
 from benchmarks.processes import cpu_seconds
 from benchmarks.report import print_table, write_json
 
@@ -131,7 +130,7 @@ def main() -> int:
     with embedded(
         instances=INSTANCES, flavour="simulated", port_base=args.port_base, env=env, models=("llm", "prompt")
     ) as fleet:
-        rows = uvloop.run(run())
+        rows = run_stoppable(run())
     print_table(
         f"Overload: {INSTANCES} × {SLOTS} slots, answers of {TOKENS} tokens, capacity {CAPACITY:.2f} requests/s",
         ["offered", "requests/s", "goodput/s", "refused", "no Retry-After", "TTFT p50 s", "TTFT p99 s", "end p99 s",
