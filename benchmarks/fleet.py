@@ -87,6 +87,7 @@ def embedded(
                 environment={**(env or {}), "RAGFLEET_TOKENIZER_DIR": str(home / "models" / "smollm2")},
             )
         finally:
+            signal.signal(signal.SIGTERM, lambda *_: None)  # it is stopping: told once more, it still stops the fleet
             ragfleet("down", check=False)
             signal.signal(signal.SIGTERM, before)
 

@@ -20,8 +20,9 @@ from benchmarks.chaos.scenarios import Row, under_load
 
 ISOLATED_S = {"dead Triton": 2.0, "hung Triton": 3.0, "hung worker": 8.0, "partition": 3.0}
 """Stated: three unanswered scrapes (0.5 s each, 0.25 s apart) eject an instance; a worker's TTL in Consul is 5 s."""
-REJOINED_S = {"hung Triton": 5.0, "hung worker": 4.0, "partition": 10.0}
-"""Stated; a dead Triton comes back when its models are loaded, whatever that takes."""
+REJOINED_S = {"dead Triton": 20.0, "hung Triton": 5.0, "dead worker": 5.0, "hung worker": 4.0, "partition": 10.0}
+"""Stated. A dead Triton: 0.5 s of back-off (doubled at each further death within a minute), and what loading the models of
+these scenarios takes; the real ones take longer. A dead worker: another one beside the same Triton."""
 HOLD_S = 6.0
 """How long a harm lasts beyond the isolation: by then Consul says so as well, and its checks must pass again."""
 FAR = "far-0"
