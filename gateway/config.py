@@ -27,6 +27,8 @@ class Settings:
     consul_token: str = ""
     """ACL token that may read the service's health (consul/ has the policy); empty where ACLs are off."""
     milvus_uri: str = "http://127.0.0.1:19530"
+    milvus_token: str = ""
+    """`user:password` or a token; empty where Milvus asks for none."""
     milvus_replicas: int = 1
     """Query nodes that hold the collection in memory, each of it all. 2 and as many query nodes: searching survives the loss
     of one, and the memory doubles."""
@@ -57,6 +59,8 @@ class Settings:
     """Three readings in a row that miss it eject the instance. Lower: a hung one is isolated sooner; a busy one may look hung."""
 
     max_body_bytes: int = 4 * 1024 * 1024
+    max_file_bytes: int = 512 * 1024 * 1024
+    """Of one uploaded file; OpenAI's limit. Contents are passed on as they come in and never held in memory."""
     default_max_tokens: int = 1024
     """Answer tokens where the client names no limit (never more than the context has room for)."""
     default_temperature: float = 1.0
@@ -113,7 +117,11 @@ class Settings:
 
 
 FOREIGN = types.MappingProxyType(
-    {"milvus_uri": ("MILVUS_URI",), "consul_token": ("RAGFLEET_CONSUL_TOKEN", "CONSUL_HTTP_TOKEN")}
+    {
+        "milvus_uri": ("MILVUS_URI",),
+        "milvus_token": ("MILVUS_TOKEN",),
+        "consul_token": ("RAGFLEET_CONSUL_TOKEN", "CONSUL_HTTP_TOKEN"),
+    }
 )
 """Settings whose variables Milvus's and Consul's own tools have named."""
 
