@@ -1,19 +1,27 @@
-"""The object store: contents of files and what was converted out of them, by key. A folder; nothing else stands behind it yet."""
+"""The object store: contents of files and what was converted out of them, by key."""
 
 import asyncio
+import errno
 import os
 import re
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from urllib.parse import unquote, urlsplit
 
+from gateway.config import ConfigError
 from gateway.errors import NotFound, ObjectsUnavailable
 
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _BLOCK = 1 << 20
 _PARTIAL = ".partial"
 """Where a folder keeps what is not whole yet; no key begins with a point."""
+_STALE_S = 86_400
+"""What was not written to for so long belongs to a process that was killed."""
+_RACES = 100
 
 
 def content_key(file_id: str) -> str:
@@ -54,15 +62,36 @@ class ObjectStore(Protocol):
         ...
 
 
-class FolderStore:
-    """A folder; each key is a file under it. A put is durable: written aside, synced, then renamed."""
+def object_store(url: str, home: Path) -> ObjectStore:
+    """The store that a setting names: `file:///folder`, or empty for `<home>/objects`. Raises ConfigError."""
+    if not url:
+        return FolderStore(home.resolve() / "objects")
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.strip("/"):
+        raise ConfigError(
+            f"RAGFLEET_OBJECTS_URL={url!r} names no store: give file:///folder (of a file system that all gateways share)"
+        )
+    return FolderStore(Path(unquote(parts.path)))
 
-    def __init__(self, root: Path) -> None:
+
+class FolderStore:
+    """A folder; each key is a file under it. A put is durable: written aside, synced, then renamed.
+
+    clock: Unix seconds. Halves that a killed process left are deleted before the first put.
+    """
+
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._root = root
+        self._clock = clock
+        self._swept = False
 
     async def put(self, key: str, chunks: bytes | AsyncIterable[bytes]) -> int:
         """See ObjectStore."""
         target = self._path(key)
+        if not self._swept:
+            self._swept = True
+            with _translated():
+                await asyncio.to_thread(_sweep, self._root / _PARTIAL, self._clock() - _STALE_S)
         partial = self._root / _PARTIAL / secrets.token_hex(12)
         size = 0
         try:
@@ -226,27 +255,44 @@ def _open_partial(path: Path) -> BinaryIO:
     return path.open("xb")
 
 
+def _sweep(folder: Path, before: float) -> None:
+    """Delete what was last written to before that moment; another process may do the same."""
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
 def _publish(file: BinaryIO, partial: Path, target: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(target)
-    for folder in (target.parent, target.parent.parent):  # the name must be as durable as the bytes
-        handle = os.open(folder, os.O_RDONLY)
+    for left in reversed(range(_RACES)):  # a delete of the same prefix may take the folder away between the two
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            partial.replace(target)
+            break
+        except FileNotFoundError:
+            if not left:
+                raise
+    with suppress(FileNotFoundError):  # deleted already: then there is no name to keep
+        for folder in (target.parent, target.parent.parent):  # the name must be as durable as the bytes
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def _remove(folder: Path) -> None:
-    for parent, folders, files in os.walk(folder, topdown=False):
+    """Delete the files that are there; a folder stays if one was put into it meanwhile."""
+    for parent, _, files in os.walk(folder, topdown=False):
         for name in files:
             Path(parent, name).unlink(missing_ok=True)
-        for name in folders:
-            Path(parent, name).rmdir()
-    if folder.is_dir():
-        folder.rmdir()
+        try:
+            Path(parent).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                raise
 
 
 def _walk(root: Path, folder: Path) -> list[str]:

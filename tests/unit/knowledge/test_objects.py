@@ -1,12 +1,15 @@
 """One suite for the stores of objects."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from gateway.config import ConfigError
 from gateway.errors import NotFound
-from gateway.knowledge.objects import FolderStore, MemoryStore, ObjectStore
+from gateway.knowledge.objects import FolderStore, MemoryStore, ObjectStore, object_store
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -55,3 +58,39 @@ async def test_an_upload_that_breaks_off_changes_nothing(objects: ObjectStore, t
 async def test_no_key_leaves_the_folder(objects: ObjectStore, key: str) -> None:
     with pytest.raises(ValueError):
         await objects.put(key, b"")
+
+
+async def test_halves_that_a_killed_process_left_are_deleted_after_a_day(tmp_path: Path) -> None:
+    begun = tmp_path / ".partial"
+    begun.mkdir()
+    (begun / "dead").write_bytes(b"half")
+    (begun / "alive").write_bytes(b"half")
+    os.utime(begun / "dead", (1_000, 1_000))
+    os.utime(begun / "alive", (50_000, 50_000))
+    await FolderStore(tmp_path, clock=lambda: 100_000.0).put("files/a/content", b"x")
+    assert [path.name for path in begun.iterdir()] == ["alive"]
+
+
+async def test_a_put_beside_deletes_of_its_prefix_ends_whole_or_gone(tmp_path: Path) -> None:
+    objects = FolderStore(tmp_path)
+    for _ in range(50):
+        await asyncio.gather(objects.put("files/a/content", b"whole"), objects.delete_prefix("files/a/"))
+        assert [await objects.read(key) async for key in objects.keys("")] in ([], [b"whole"])
+    await objects.put("files/a/content", b"whole")
+    assert await objects.read("files/a/content") == b"whole"
+
+
+async def test_the_setting_names_the_folder(tmp_path: Path) -> None:
+    for url, folder in (
+        ("", tmp_path / "objects"),
+        (f"file://{tmp_path}/two%20words", tmp_path / "two words"),
+        (f"file://localhost{tmp_path}/x/", tmp_path / "x"),
+    ):
+        await object_store(url, tmp_path).put("files/a/content", b"x")
+        assert (folder / "files/a/content").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("url", ["file://elsewhere/folder", "file:///", "/folder", "gs://bucket"])
+def test_a_setting_that_names_nothing_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="RAGFLEET_OBJECTS_URL"):
+        object_store(url, tmp_path)
