@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, Settings
+from gateway.config import ConfigError, Settings, variables
 
 
 def test_empty_environment_gives_the_defaults() -> None:
@@ -47,7 +47,7 @@ def test_value_of_the_wrong_kind_is_named(name: str, value: str) -> None:
 def test_every_setting_can_be_set() -> None:
     switches = {"ingestion"}
     given = {f.name: "off" if f.name in switches else "7" for f in fields(Settings)}
-    env = {("MILVUS_URI" if name == "milvus_uri" else f"RAGFLEET_{name.upper()}"): v for name, v in given.items()}
+    env = {variables(name)[0]: value for name, value in given.items()}
     settings = Settings.from_env(env)
     assert all(str(getattr(settings, name)) in ("7", "7.0", "False") for name in given)
 

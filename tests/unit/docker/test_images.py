@@ -1,0 +1,98 @@
+"""The Dockerfiles: linted, pinned, without root, and made of files that are there."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from docker_files import DOCKER, IMAGES, copied, environment, instructions, last_stage
+
+from build_scripts.container import PINNED
+from ragfleet.home import PROJECT
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_hadolint_has_nothing_to_say(image: str) -> None:
+    said = subprocess.run(
+        [BIN / "hadolint", "--no-color", DOCKER / f"{image}.Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    scripts = sorted(DOCKER.rglob("*.sh"))
+    assert len(scripts) == 3
+    said = subprocess.run([BIN / "shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_what_is_copied_is_there_and_not_ignored(image: str) -> None:
+    kept = {line[1:] for line in (PROJECT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    for _, source in copied(image):
+        assert (PROJECT / source).exists(), source
+        assert any(source == path or source.startswith(f"{path}/") for path in kept), f".dockerignore hides {source}"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_every_package_that_the_code_imports_is_copied(image: str) -> None:
+    """Our own packages: what one of those in the image imports (but for imports inside functions) is in it, too."""
+    ours = {"gateway", "worker", "ragfleet", "build_scripts", "tokens"}
+    final = max(stage for stage, _ in copied(image))
+    inside = {source for stage, source in copied(image) if stage == final} & ours
+    for package in inside:
+        for file in (PROJECT / package).rglob("*.py"):
+            imports = [node for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)]
+            wanted = {(node.module or "").partition(".")[0] for node in imports} & ours
+            assert wanted <= inside, f"{file} needs {wanted - inside}"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_images_are_pinned(image: str) -> None:
+    bases = {one.words.split("=", 1)[1] for one in instructions(image) if one.name == "ARG" and one.stage == -1}
+    assert bases, "a base is named in an ARG before the first FROM, so that it can be replaced"
+    for base in bases:
+        assert re.search(r":[^:/@]*\d[^:/@]*(@sha256:[0-9a-f]{64})?$", base), f"{base} is not pinned"
+
+
+def test_the_gpu_image_stands_on_the_container_that_engines_are_built_with() -> None:
+    assert f"BASE={PINNED.image}" in {one.words for one in instructions("triton") if one.name == "ARG"}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_runs_without_root_and_says_what_it_is(image: str) -> None:
+    final = last_stage(image)
+    users = [one.words for one in final if one.name == "USER"]
+    assert users == ["10001:10001"]
+    after = final[[one.name for one in final].index("USER") :]
+    assert not [one for one in after if one.name in {"RUN", "COPY"}]
+    labels = " ".join(one.words for one in final if one.name == "LABEL")
+    for label in ("title", "description", "licenses", "version", "revision"):
+        assert f"org.opencontainers.image.{label}=" in labels
+    assert [one.name for one in final].count("HEALTHCHECK") == 1
+    assert environment(image)["RAGFLEET_VERSION"] == "${VERSION}", "tag, Consul's meta and `ragfleet status` are one"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_no_tool_that_builds_is_left(image: str) -> None:
+    final = last_stage(image)
+    runs = " ".join(one.words for one in final if one.name == "RUN")
+    assert not re.search(r"\b(pip|apt-get|apt|curl|wget|gcc|make)\b", runs)
+    kept = " ".join(one.words for one in final if one.name == "COPY" and "--from" in one.words)
+    assert "/opt/pip" not in kept
+
+
+def test_versions_of_the_gpu_image_are_those_that_were_tested() -> None:
+    pins = dict(
+        line.split("==", 1) for line in (PROJECT / "constraints.txt").read_text("utf-8").splitlines() if "==" in line
+    )
+    wanted = re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", (DOCKER / "triton.requirements.txt").read_text("utf-8"), re.M)
+    assert len(wanted) > 4
+    other = {name: version for name, version in wanted if pins[name] != version}
+    assert other.keys() == {"sentence-transformers"}, other
+    # The container's transformers is 4.57: https://github.com/NVIDIA/TensorRT-LLM/blob/main/requirements.txt at 1.2.
+    assert other["sentence-transformers"].startswith("5.")
