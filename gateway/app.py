@@ -20,7 +20,9 @@ from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import State, Transition, Trust, TrustSettings
+from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
+from gateway.knowledge.objects import object_store
 from gateway.knowledge.stores import KnowledgeStores
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
@@ -73,6 +75,8 @@ class Gateway:
         )
         self.store.subscribe(lambda _: self.admission.refresh())
         self.stores = KnowledgeStores(settings.home / "knowledge.db")
+        self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
+        self.objects = object_store(settings.objects_url, settings.home)
         self.chat = ChatService(
             settings=settings,
             admission=self.admission,
@@ -111,6 +115,8 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start the background tasks; on leaving end them."""
+        if not self.settings.catalog_url:
+            self.settings.home.mkdir(parents=True, exist_ok=True)  # the catalog lies there
         # What is loaded by now stays: the collector need not look at it again and again between tokens.
         gc.collect()
         gc.freeze()
@@ -130,6 +136,7 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.pool.close()
+            await self.catalog.close()
 
     async def drain(self) -> None:
         """Refuse what is new with a 503 that says so, and wait for the running answers, up to the deadline."""

@@ -100,8 +100,8 @@ class Endpoints:
             ]
         }
         if schema is not None:
-            content = schema.model_json_schema(ref_template="#/components/schemas/{model}")
-            content.pop("$defs", None)
+            content = schema.model_json_schema()
+            content = _inlined(content, content.pop("$defs", {}))
             described["requestBody"] = {"required": True, "content": {"application/json": {"schema": content}}}
         self._app.add_api_route(
             path,
@@ -135,3 +135,14 @@ class Endpoints:
             return reply
 
         return answer
+
+
+def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions in place of the references to them; none of ours refers to itself."""
+    if isinstance(part, list):
+        return [_inlined(each, definitions) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if isinstance(reference := part.get("$ref"), str):
+        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
+    return {name: _inlined(each, definitions) for name, each in part.items()}

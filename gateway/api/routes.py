@@ -16,7 +16,12 @@ from gateway.api.completions import CompletionExchange, CompletionRequest
 from gateway.api.embeddings import Embeddings
 from gateway.api.endpoint import Endpoints
 from gateway.api.exchange import ExchangeEndpoint
+from gateway.api.files import Files
 from gateway.api.schemas import ChatRequest
+from gateway.api.store_files import StoreFiles
+from gateway.api.vector_stores import VectorStores
+from gateway.knowledge.catalog.types import Chunking
+from gateway.knowledge.chunking import Chunker
 from gateway.tenants.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -82,6 +87,12 @@ def _short(app: FastAPI, gateway: "Gateway") -> None:
     """Paths of requests that hold no engine."""
     endpoints = Endpoints(app, gateway.tenants, gateway.metrics, max_body_bytes=gateway.settings.max_body_bytes)
     Embeddings(gateway.embeddings).install(endpoints)
+    limit = gateway.settings.max_file_bytes
+    Files(gateway.catalog, gateway.objects, max_file_bytes=limit).install(endpoints)
+    VectorStores(gateway.catalog).install(endpoints)
+    usual = Chunker(count=len)
+    auto = Chunking(max_tokens=usual.max_tokens, overlap_tokens=usual.overlap_tokens)
+    StoreFiles(gateway.catalog, auto=auto).install(endpoints)
 
 
 def _operations(app: FastAPI, gateway: "Gateway") -> None:

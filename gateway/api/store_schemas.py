@@ -58,7 +58,6 @@ class ChunkingStrategy(_Wire):
 Metadata = Annotated[
     dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]], Field(max_length=16)
 ]
-Settings = dict[str, Any]
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, AttributeValue]:
@@ -139,8 +138,6 @@ class NewStore(_Wire):
     chunking_strategy: ChunkingStrategy | None = None
     expires_after: ExpiresAfter | None = None
     metadata: Metadata | None = None
-    settings: Settings | None = None
-    """Extension: what differs from the deployment's retrieval settings."""
 
     def members(self) -> list[NewMember]:
         """The files that are to be in it from the start."""
@@ -154,7 +151,6 @@ class ChangedStore(_Wire):
     description: Annotated[Words, Field(max_length=512)] | None = None
     expires_after: ExpiresAfter | None = None
     metadata: Metadata | None = None
-    settings: Settings | None = None
 
 
 class RankingOptions(_Wire):

@@ -1,0 +1,85 @@
+"""`/v1/vector_stores`: making, finding, changing and deleting them."""
+
+import time
+from typing import Any
+
+from gateway.api.endpoint import Call, Endpoints, Reply
+from gateway.api.lists import page_body, page_query
+from gateway.api.parsing import read, without_nulls
+from gateway.api.removals import removed
+from gateway.api.shapes import deleted_shape, store_shape
+from gateway.api.store_schemas import ChangedStore, NewStore
+from gateway.errors import RagfleetError
+from gateway.knowledge.catalog.catalog import UNCHANGED, Catalog
+from gateway.knowledge.catalog.types import Store
+
+
+class VectorStores:
+    """The paths of stores."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def install(self, endpoints: Endpoints) -> None:
+        """Add the paths."""
+        add, tag, path = endpoints.add, "Vector stores", "/v1/vector_stores"
+        one = f"{path}/{{store_id}}"
+        add("POST", path, self.create_store, tag=tag, summary="Make a vector store", schema=NewStore)
+        add("GET", path, self.list_stores, tag=tag, summary="Vector stores, newest first")
+        add("GET", one, self.get_store, tag=tag, summary="One vector store")
+        add("POST", one, self.update_store, tag=tag, summary="Change name, metadata, expiry", schema=ChangedStore)
+        add("DELETE", one, self.delete_store, tag=tag, summary="Delete a vector store; its files stay")
+
+    async def create_store(self, call: Call) -> Reply:
+        """With its first files, which begin to come in at once."""
+        request = read(NewStore, without_nulls(await call.json()))
+        tenant = call.tenant.name
+        store = await self._catalog.create_store(
+            tenant,
+            name=request.name,
+            description=request.description,
+            metadata=request.metadata,
+            expires_after_days=None if request.expires_after is None else request.expires_after.days,
+        )
+        if members := request.members():
+            try:
+                await self._catalog.attach(tenant, store.id, members)
+            except RagfleetError:
+                await self._catalog.delete_store(tenant, store.id)  # all of it or nothing
+                raise
+            store = await self._catalog.store(tenant, store.id)
+        return Reply(_shape(store))
+
+    async def list_stores(self, call: Call) -> Reply:
+        """Stores of the tenant."""
+        return Reply(page_body(await self._catalog.stores(call.tenant.name, page_query(call.query)), _shape))
+
+    async def get_store(self, call: Call) -> Reply:
+        """One store."""
+        return Reply(_shape(await self._catalog.store(call.tenant.name, _id(call))))
+
+    async def update_store(self, call: Call) -> Reply:
+        """What is not named stays."""
+        raw = await call.json()
+        request = read(ChangedStore, raw)
+        changes: dict[str, Any] = {name: getattr(request, name) for name in ("description", "metadata") if name in raw}
+        if raw.get("name") is not None:
+            changes["name"] = request.name
+        days = None if request.expires_after is None else request.expires_after.days
+        changes["expires_after_days"] = days if "expires_after" in raw else UNCHANGED
+        return Reply(_shape(await self._catalog.update_store(call.tenant.name, _id(call), **changes)))
+
+    async def delete_store(self, call: Call) -> Reply:
+        """Its files stay in `/v1/files`."""
+        store_id = _id(call)
+        await self._catalog.delete_store(call.tenant.name, store_id)
+        await removed(self._catalog, store_id=store_id)
+        return Reply(deleted_shape("vector_store.deleted", store_id))
+
+
+def _id(call: Call) -> str:
+    return call.id("store_id", "vector store")
+
+
+def _shape(store: Store) -> dict[str, Any]:
+    return store_shape(store, time.time())

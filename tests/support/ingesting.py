@@ -1,0 +1,58 @@
+"""The ingestion by hand: what its process does to the catalog and the object store, without conversion and index."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.app import Gateway
+from gateway.knowledge.catalog.types import ChunkRecord, FileError
+from gateway.knowledge.objects import content_key
+
+COLLECTION = "ragfleet_chunks_0a0b0c0d"
+
+
+async def bring_in(gateway: Gateway) -> int:
+    """Every waiting file becomes one chunk, its text; one that is not UTF-8 fails. How many there were."""
+    catalog = gateway.catalog
+    await catalog.add_collection(COLLECTION, embedding_model="tiny-embedding", dimension=8)
+    jobs = await catalog.claim("by hand", limit=100, lease_s=60)
+    for job in jobs:
+        content = await gateway.objects.read(content_key(job.member.file_id))
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            await catalog.fail(job, FileError(code="invalid_file", message="It is no text."))
+            continue
+        chunk = ChunkRecord(index=0, text=text, page=0, start=0, end=len(text))
+        await catalog.put_chunks(job, [chunk], usage_bytes=len(content))
+        await catalog.complete(job, COLLECTION)
+    return len(jobs)
+
+
+async def clear_away(gateway: Gateway) -> None:
+    """Do every removal that is there."""
+    removals = await gateway.catalog.removals(limit=1000)
+    for each in removals:
+        if each.store_id is None and each.file_id is not None:
+            await gateway.objects.delete_prefix(f"files/{each.file_id}/")
+    await gateway.catalog.removed(removals)
+
+
+@asynccontextmanager
+async def ingestion(gateway: Gateway) -> AsyncIterator[None]:
+    """Both, all the time."""
+
+    ended = False
+
+    async def work() -> None:
+        while not ended:  # not cancelled: SQLite's thread would be left in the middle of a call
+            await bring_in(gateway)
+            await clear_away(gateway)
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        ended = True
+        await task
