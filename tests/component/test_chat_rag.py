@@ -1,5 +1,8 @@
 """Answers from the knowledge base: sources first, citations last, and nothing invented where nothing was found."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from running import MODEL, Fleet
 
@@ -137,6 +140,26 @@ async def test_moved_answer_keeps_its_passages(handbook: Fleet) -> None:
     assert events.text == "Within thirty days [1]."
     assert len(handbook.calls("context")) == 1
     assert [a["cause"] for a in events.attempts] == ["reset", "end"]
+
+
+async def test_failed_retrieval_goes_elsewhere(handbook: Fleet) -> None:
+    handbook.says("Within thirty days [1].")
+    handbook.answers.script("context", Script(reset_after=0))
+    reply = await handbook.chat(model="rag", max_tokens=100)
+    assert reply.text == "Within thirty days [1]."
+    assert [source["filename"] for source in reply.json["rag"]["sources"]] == ["returns.md", "prices.pdf"]
+    metrics = (await handbook.get("/metrics")).raw.decode()
+    assert 'ragfleet_retries_total{cause="reset",step="context"} 1.0' in metrics
+
+
+async def test_slow_retrieval_is_hedged_and_counted(start: Callable[..., Any]) -> None:
+    fleet = await start(context_deadline_s=0.4)  # hedged after half of it
+    fleet.learn("handbook")
+    fleet.says("Within thirty days [1].")
+    fleet.answers.script("context", Script(stall_after=0))
+    assert (await fleet.chat(model="rag", max_tokens=100)).text == "Within thirty days [1]."
+    assert sorted(call.end for call in fleet.calls("context")) == ["finished", "gone"]
+    assert 'ragfleet_context_hedges_total{won="1"} 1.0' in (await fleet.get("/metrics")).raw.decode()
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,5 +1,6 @@
 """`/v1/completions`: prompts as they stand, in text and in tokens, whole and streamed."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -48,6 +49,19 @@ async def test_moved_stream_is_one_text(fleet: Fleet) -> None:
     assert events[-2] == "data: [DONE]"
     texts = [json.loads(event[6:])["choices"][0]["text"] for event in events[:-2]]
     assert "".join(texts) == "Within thirty days."
+
+
+@pytest.mark.parametrize("sent", [0, 3])
+async def test_client_that_leaves_frees_engine_and_place(fleet: Fleet, sent: int) -> None:
+    """Before the first byte, and behind it; that nothing is held any more is what `Fleet.settled` sees to."""
+    fleet.answers.script("llm", Script(stall_after=sent))
+    request = asyncio.ensure_future(fleet.post(_body(fleet, max_tokens=100, stream=True), path=PATH))
+    await fleet.until(lambda: [call.sent for call in fleet.calls()] == [sent])
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    (call,) = fleet.calls()
+    await fleet.until(lambda: call.end == "gone")
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ async def test_health(fleet: Fleet) -> None:
     ready = await fleet.get("/health/ready")
     assert ready.status == 200
     assert "last view" in ready.json["consul"]
+    assert "ragfleet_consul_alive 0.0" in (await fleet.get("/metrics")).raw.decode()
     assert (await fleet.chat()).status == 200, "the last view serves on"
 
 

@@ -1,0 +1,55 @@
+"""What a tenant's weight and priority in the tenants file are worth, from the key in the header to the engine."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from running import Fleet
+
+from gateway.triton.fake import Script
+
+Start = Callable[..., Any]
+
+TENANTS = """
+tenants:
+- {name: heavy, keys: [heavy], weight: 3}
+- {name: light, keys: [light]}
+- {name: first, keys: [first], priority: 1}
+"""
+
+
+async def _served(start: Start, tmp_path: Path, waiting: list[str]) -> list[str]:
+    """The tenants in the order in which they get the fleet's only place, when `waiting` of them wait for it."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text(TENANTS)
+    fleet: Fleet = await start(
+        instances=1, slots=1, admission_headroom=1.0, admission_deadline_s=10.0, api_key="own", tenants_file=file
+    )
+    fleet.answers.script("llm", Script(stall_after=3))
+    running = asyncio.ensure_future(fleet.chat(headers={"Authorization": "Bearer own"}))
+    await fleet.until(lambda: any(call.sent == 3 for call in fleet.calls()))
+    served = []
+
+    async def ask(tenant: str) -> None:
+        reply = await fleet.chat(max_tokens=1, headers={"Authorization": f"Bearer {tenant}"})
+        assert reply.status == 200
+        served.append(tenant)
+
+    requests = [asyncio.ensure_future(ask(tenant)) for tenant in waiting]
+    while fleet.gateway.admission.waiting < len(waiting):
+        await asyncio.sleep(0)
+    fleet.tritons[0].resume()
+    await asyncio.gather(running, *requests)
+    return served
+
+
+async def test_places_are_shared_by_weight(start: Start, tmp_path: Path) -> None:
+    served = await _served(start, tmp_path, ["light"] * 6 + ["heavy"] * 6)
+    assert 5 <= served[:8].count("heavy") <= 6, served
+
+
+async def test_higher_priority_goes_first_and_lets_the_others_have_some(start: Start, tmp_path: Path) -> None:
+    served = await _served(start, tmp_path, ["light"] * 4 + ["first"] * 8)
+    assert served[:6].count("first") >= 5, served
+    assert served[-1] == "light", served
