@@ -5,20 +5,10 @@ import logging
 import os
 import signal
 import sys
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from gateway.config import ConfigError, Settings
 from gateway.ingestion.service import serve
-from gateway.knowledge.objects import FolderStore, ObjectStore
-
-
-def objects_of(settings: Settings) -> ObjectStore:
-    """The object store that the settings name. Raises ConfigError."""
-    url = urlsplit(settings.objects_url)
-    if url.scheme not in ("", "file"):
-        raise ConfigError(f"RAGFLEET_OBJECTS_URL={settings.objects_url!r}: only folders (file:///…) are there yet")
-    return FolderStore(Path(url.path) if url.path else settings.home / "objects")
+from gateway.knowledge.objects import object_store
 
 
 async def run(settings: Settings, *, child: bool) -> None:
@@ -35,7 +25,7 @@ async def run(settings: Settings, *, child: bool) -> None:
                 stop.set()
 
         loop.add_reader(0, heard)
-    await serve(settings, objects_of(settings), stop)
+    await serve(settings, object_store(settings.objects_url, settings.home), stop)
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -
     async with AsyncExitStack() as stack:
         catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
         stack.push_async_callback(catalog.close)
-        index = MilvusIndex(settings.milvus_uri, replicas=settings.milvus_replicas)
+        index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token, replicas=settings.milvus_replicas)
         stack.push_async_callback(index.close)
         converters = Converters(
             folder,
