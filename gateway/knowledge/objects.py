@@ -67,6 +67,11 @@ def object_store(url: str, home: Path) -> ObjectStore:
     if not url:
         return FolderStore(home.resolve() / "objects")
     parts = urlsplit(url)
+    if parts.scheme == "s3":
+        raise ConfigError(
+            f"RAGFLEET_OBJECTS_URL={url!r}: S3 is not supported yet; mount a file system that all gateways share, "
+            "and give file:///folder"
+        )
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.strip("/"):
         raise ConfigError(
             f"RAGFLEET_OBJECTS_URL={url!r} names no store: give file:///folder (of a file system that all gateways share)"

@@ -90,7 +90,7 @@ async def test_the_setting_names_the_folder(tmp_path: Path) -> None:
         assert (folder / "files/a/content").read_bytes() == b"x"
 
 
-@pytest.mark.parametrize("url", ["file://elsewhere/folder", "file:///", "/folder", "gs://bucket"])
+@pytest.mark.parametrize("url", ["file://elsewhere/folder", "file:///", "/folder", "s3://bucket/prefix"])
 def test_a_setting_that_names_nothing_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="RAGFLEET_OBJECTS_URL"):
         object_store(url, tmp_path)
