@@ -21,7 +21,7 @@ TESTS ?= tests
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload chaos clean
+.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ bench-affinity: setup ## Time to first token of conversations, our placement aga
 
 bench-overload: setup ## Goodput, latency and memory at up to five times the fleet's capacity
 	$(BIN)/python -m benchmarks.overload $(ARGS)
+
+bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vectors, chats during an ingestion (ARGS="--only ingest")
+	$(BIN)/python -m benchmarks.knowledge $(ARGS)
 
 # The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
 bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)
