@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from gateway.app import Gateway
-from gateway.knowledge.catalog.types import ChunkRecord, FileError
+from gateway.errors import NotFound
+from gateway.knowledge.catalog.catalog import LeaseLost
+from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job
 from gateway.knowledge.objects import content_key
 
 COLLECTION = "ragfleet_chunks_0a0b0c0d"
@@ -17,16 +19,22 @@ async def bring_in(gateway: Gateway) -> int:
     await catalog.add_collection(COLLECTION, embedding_model="tiny-embedding", dimension=8)
     jobs = await catalog.claim("by hand", limit=100, lease_s=60)
     for job in jobs:
-        content = await gateway.objects.read(content_key(job.member.file_id))
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            await catalog.fail(job, FileError(code="invalid_file", message="It is no text."))
-            continue
-        chunk = ChunkRecord(index=0, text=text, page=0, start=0, end=len(text))
-        await catalog.put_chunks(job, [chunk], usage_bytes=len(content))
-        await catalog.complete(job, COLLECTION)
+        with suppress(LeaseLost, NotFound):  # deleted meanwhile
+            await _one(gateway, job)
     return len(jobs)
+
+
+async def _one(gateway: Gateway, job: Job) -> None:
+    catalog = gateway.catalog
+    content = await gateway.objects.read(content_key(job.member.file_id))
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        await catalog.fail(job, FileError(code="invalid_file", message="It is no text."))
+        return
+    chunk = ChunkRecord(index=0, text=text, page=0, start=0, end=len(text))
+    await catalog.put_chunks(job, [chunk], usage_bytes=len(content))
+    await catalog.complete(job, COLLECTION)
 
 
 async def clear_away(gateway: Gateway) -> None:
