@@ -147,7 +147,8 @@ class CompletionExchange(Exchange):
         async for piece in _pieces(completion):
             if piece:
                 await out.events(_event({**self._base, "choices": [_choice(index, piece, None)]}))
-        await out.events(_event({**self._base, "choices": [_choice(index, "", completion.finish_reason)]}))
+        last = [_choice(index, "", completion.finish_reason)]
+        await out.events(_event({**self._base, "choices": last, **completion.extra()}))
 
     def _count(self, completion: Chat) -> None:
         for name, count in completion.usage().items():

@@ -47,8 +47,9 @@ async def test_moved_stream_is_one_text(fleet: Fleet) -> None:
         assert response.status == 200
         events = (await response.text()).split("\n\n")
     assert events[-2] == "data: [DONE]"
-    texts = [json.loads(event[6:])["choices"][0]["text"] for event in events[:-2]]
-    assert "".join(texts) == "Within thirty days."
+    chunks = [json.loads(event[6:]) for event in events[:-2]]
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Within thirty days."
+    assert [attempt["cause"] for attempt in chunks[-1]["ragfleet"]["attempts"]] == ["reset", "end"]
 
 
 @pytest.mark.parametrize("sent", [0, 3])
