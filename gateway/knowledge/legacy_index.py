@@ -9,7 +9,7 @@ is the `english` one, on Lite it has the stop words and no stemming.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from pymilvus import DataType, Function, FunctionType, MilvusClient
@@ -52,6 +52,8 @@ class Row:
     page: int
     start: int
     end: int
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """None yet; retrieval asks for them."""
 
 
 class ChunkIndex(Protocol):
@@ -128,8 +130,15 @@ class MilvusIndex:
                 self._client.flush(self._collection, timeout=self._timeout_s)
 
     def _ready(self) -> bool:
-        """Whether there is the collection; it is loaded, too, which Milvus Lite forgets when it restarts."""
+        """Whether there is the collection; it is loaded, too, which Milvus Lite forgets when it restarts.
+
+        One of an older schema, without attributes, is dropped: ingestion sees that its rows are gone and writes them anew.
+        """
         if not self._client.has_collection(self._collection, timeout=self._timeout_s):
+            return False
+        fields = self._client.describe_collection(self._collection, timeout=self._timeout_s)["fields"]
+        if all(each["name"] != "attributes" for each in fields):
+            self._client.drop_collection(self._collection, timeout=self._timeout_s)
             return False
         self._client.load_collection(self._collection, timeout=self._timeout_s)
         return True
@@ -168,6 +177,7 @@ def _schema(client: MilvusClient, dimension: int) -> tuple[Any, Any]:
     schema.add_field("page", DataType.INT64)
     schema.add_field("start", DataType.INT64)
     schema.add_field("end", DataType.INT64)
+    schema.add_field("attributes", DataType.JSON)
     schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
     schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(

@@ -36,6 +36,8 @@ class TritonPythonModel:
             filter=_text(request, "filter"),
             top_k=int(_value(request, "top_k", 5)),
             min_score=float(_value(request, "min_score", -1.0)),
+            ranker=_text(request, "ranker"),
+            dense_weight=_optional_float(request, "dense_weight"),
         )
         try:
             passages = self.loop.run_until_complete(self.search.search(query))
@@ -55,6 +57,11 @@ def _value(request, name, default):
     """The one element of an input, or `default` where the request leaves it out."""
     tensor = pb_utils.get_input_tensor_by_name(request, name)
     return default if tensor is None else tensor.as_numpy().reshape(-1)[0]
+
+
+def _optional_float(request, name):
+    value = _value(request, name, None)
+    return None if value is None else float(value)
 
 
 def _text(request, name):

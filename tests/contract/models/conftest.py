@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import tritonclient.grpc as triton_grpc
 from numpy.typing import NDArray
 
 from build_scripts.tokenizer import PreparationFailed, prepare
-from gateway.knowledge.index import COLLECTION, MilvusIndex, Row
+from gateway.knowledge.index import ALIAS, MilvusIndex, Row, collection_name
 from tests.contract.triton_server import WHEEL, TritonServer, available
 from tokens import TokenTable
 
@@ -124,17 +125,29 @@ def milvus(
     launched: TritonServer, milvus_server: MilvusServer, embed: Callable[[list[str]], NDArray[np.float32]]
 ) -> MilvusServer:
     """With the four TEXTS in store "a", and the first one in store "b", too. Filled while Triton starts."""
-    index = MilvusIndex(milvus_server.uri)
     vectors = embed(list(TEXTS.values()))
     rows = [_row("a", name, text) for name, text in TEXTS.items()]
-    index.upsert([*rows, _row("b", *next(iter(TEXTS.items())))], np.concatenate([vectors, vectors[:1]]))
-    index.flush()
-    index.close()
+
+    async def fill() -> None:
+        index = MilvusIndex(milvus_server.uri)
+        collection = collection_name("all-MiniLM-L6-v2")
+        await index.ensure(collection, vectors.shape[1])
+        await index.upsert(
+            collection, [*rows, _row("b", *next(iter(TEXTS.items())))], np.concatenate([vectors, vectors[:1]])
+        )
+        await index.flush(collection)
+        await index.point(ALIAS, collection)
+        await index.close()
+
+    asyncio.run(fill())
     return milvus_server
 
 
 def _row(store: str, name: str, text: str) -> Row:
-    return Row(f"{store}-{name}:0", store, f"{store}-{name}", name, 0, text, 2, 0, len(text))
+    return Row(
+        tenant="acme", store=store, file_id=f"{store}-{name}", filename=name, index=0, text=text, page=2, start=0,
+        end=len(text), attributes={"kind": "note"},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -209,8 +222,3 @@ def infer(client: triton_grpc.InferenceServerClient) -> Infer:
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
     return call
-
-
-@pytest.fixture
-def collection() -> str:
-    return COLLECTION

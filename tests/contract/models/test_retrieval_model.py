@@ -49,7 +49,8 @@ def test_the_vector_finds_what_is_meant(search: Search, embed: Callable[[list[st
     passages = search(question)
 
     assert passages[0] == {
-        "id": "a-well.md:0",
+        "id": "a/a-well.md/0",
+        "store": "a",
         "file_id": "a-well.md",
         "filename": "well.md",
         "index": 0,
@@ -58,6 +59,7 @@ def test_the_vector_finds_what_is_meant(search: Search, embed: Callable[[list[st
         "page": 2,
         "start": 0,
         "end": len(TEXTS["well.md"]),
+        "attributes": {"kind": "note"},
     }
     asked, found = embed([question, TEXTS["well.md"]])
     assert passages[0]["score"] == pytest.approx(float(asked @ found), abs=1e-4)
@@ -72,9 +74,43 @@ def test_the_words_find_what_a_vector_does_not(
     assert set(names(passages)) == {"code.md", "tea.md"}
 
 
+@pytest.mark.parametrize(
+    ("ranking", "first"),
+    [
+        ({"ranker": "dense"}, "tea.md"),
+        ({"ranker": "bm25"}, "code.md"),
+        ({"dense_weight": 0.9}, "tea.md"),
+        ({"dense_weight": 0.1}, "code.md"),
+        ({"ranker": "rrf"}, "code.md"),  # the only one that both searches find
+    ],
+)
+def test_the_ranking_is_the_callers_choice(
+    search: Search,
+    embed: Callable[[list[str]], NDArray[np.float32]],
+    ranking: dict[str, Any],
+    first: str,
+) -> None:
+    assert names(search("QX-7781", embedding=embed([TEXTS["tea.md"]]), **ranking))[0] == first
+
+
+def test_the_search_ensemble_needs_the_question_only(infer: Infer, search: Search) -> None:
+    question = "How deep is the old well behind the library?"
+    inputs = {
+        "query": question,
+        "collection": "ragfleet_chunks",
+        "filter": 'store == "a"',
+        "top_k": 3,
+        "min_score": -1.0,
+    }
+    assert json.loads(infer("search", **inputs)["passages"][0, 0]) == search(question)
+    by_words = json.loads(infer("search", **inputs, ranker="bm25")["passages"][0, 0])
+    assert by_words == search(question, ranker="bm25")
+    assert names(by_words)[0] == "well.md"
+
+
 def test_a_filter_keeps_stores_apart(search: Search) -> None:
     passages = search("well", filter='store == "b"', top_k=10)
-    assert [passage["id"] for passage in passages] == ["b-well.md:0"]
+    assert [passage["id"] for passage in passages] == ["b/b-well.md/0"]
     assert search("well", filter='store == "none"') == []
 
 
@@ -93,6 +129,7 @@ def test_optional_inputs_have_defaults(infer: Infer) -> None:
     [
         ({"collection": "nowhere"}, "retrieval: not found: collection 'nowhere'"),
         ({"filter": "store ==== 1"}, "retrieval: bad query: "),
+        ({"ranker": "best"}, "retrieval: bad query: ranker 'best' is none of minmax, rrf, dense, bm25"),
     ],
 )
 def test_mistakes_are_told(search: Search, changes: dict[str, Any], message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -12,7 +14,7 @@ from pymilvus.exceptions import MilvusException
 
 from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, Settings, Unavailable
 
-SETTINGS = Settings("http://127.0.0.1:1", deadline_s=0.05)
+SETTINGS = Settings("http://127.0.0.1:1", deadline_s=60)
 
 
 def query(**changes: Any) -> Query:
@@ -23,27 +25,32 @@ def query(**changes: Any) -> Query:
     return Query(**fields)
 
 
-def hit(name: str, *dense: float) -> dict[str, Any]:
-    fields = {"file_id": name, "filename": f"{name}.md", "index": 0, "text": "t", "page": 0, "start": 0, "end": 1}
-    return {"id": f"{name}:0", "distance": 0.03, "entity": {**fields, "dense": list(dense)}}
+FIELDS = ("store", "file_id", "filename", "index", "text", "page", "start", "end", "attributes")
+
+
+def hit(name: str, distance: float, *dense: float) -> dict[str, Any]:
+    values = ("s", name, f"{name}.md", 0, "t", 0, 0, 1, {"year": 2020})
+    fields: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
+    return {"id": name, "distance": distance, "entity": {**fields, **({"dense": list(dense)} if dense else {})}}
 
 
 class FakeMilvus:
-    """Answers with `answer`, or raises it when it is an error, or never, when it is None."""
+    """Answers the dense search with `answer` and that for words with `words`; raises an error; None never comes."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, words: Sequence[Any] = ()) -> None:
         self.answer = answer
+        self.words = words
         self.calls: list[dict[str, Any]] = []
         self.closed = False
         self.loaded: list[str] = []
 
-    async def hybrid_search(self, collection_name: str, reqs: Any, ranker: Any, **options: Any) -> Any:
-        self.calls.append({"collection": collection_name, "reqs": reqs, "ranker": ranker, **options})
+    async def search(self, collection_name: str, data: list[Any], **options: Any) -> Any:
+        self.calls.append({"collection": collection_name, "data": data, **options})
         if self.answer is None:
             await asyncio.Event().wait()
         if isinstance(self.answer, Exception):
             raise self.answer
-        return [self.answer]
+        return [self.answer if options["anns_field"] == "dense" else self.words]
 
     async def load_collection(self, collection_name: str, **options: Any) -> None:
         self.loaded.append(collection_name)
@@ -53,46 +60,89 @@ class FakeMilvus:
         self.closed = True
 
 
-async def search(answer: Any, **changes: Any) -> tuple[list[dict[str, Any]], FakeMilvus]:
-    milvus = FakeMilvus(answer)
-    return await HybridSearch(SETTINGS, lambda _: milvus).search(query(**changes)), milvus
+async def search(answer: Any, words: Sequence[Any] = (), **changes: Any) -> tuple[list[dict[str, Any]], FakeMilvus]:
+    milvus = FakeMilvus(answer, words)
+    settings = replace(SETTINGS, deadline_s=0.05) if answer is None else SETTINGS
+    return await HybridSearch(settings, lambda _: milvus).search(query(**changes)), milvus
 
 
-async def test_the_fusions_order_stays_and_the_score_is_the_cosine() -> None:
-    passages, milvus = await search([hit("b", 0, 3), hit("a", 5, 0), hit("z", 0, 0)])
+def ids(passages: list[dict[str, Any]]) -> list[str]:
+    return [passage["id"] for passage in passages]
 
-    assert [(passage["id"], passage["score"]) for passage in passages] == [("b:0", 0.0), ("a:0", 1.0), ("z:0", 0.0)]
-    assert set(passages[0]) == {"id", "file_id", "filename", "index", "text", "score", "page", "start", "end"}
-    assert milvus.calls[0]["ranker"].dict() == {"strategy": "rrf", "params": {"k": 60}}
-    assert [request.anns_field for request in milvus.calls[0]["reqs"]] == ["dense", "sparse"]
+
+# Cosines of 0.9, 0.8 and 0.1; Milvus Lite's BM25 with its negative signs. `w` is found by its words only.
+DENSE = [hit("a", 0.9), hit("b", 0.8), hit("c", 0.1)]
+WORDS = [hit("w", -8.0, 1, 1), hit("b", -6.0, 4, 3), hit("a", -4.0, 9, 4.3589)]
+
+
+async def test_both_scores_count_half_and_the_score_given_is_the_cosine() -> None:
+    passages, milvus = await search(DENSE, WORDS, top_k=9)
+
+    # (1 + 0)/2, (0.875 + 0.5)/2, (0 + 1)/2, 0: b; a before w, which the dense search has not
+    assert [(passage["id"], passage["score"]) for passage in passages] == [
+        ("b", 0.8),
+        ("a", 0.9),
+        ("w", 0.707107),
+        ("c", 0.1),
+    ]
+    assert set(passages[0]) == {"id", "score", *FIELDS}
+    assert [call["anns_field"] for call in milvus.calls] == ["dense", "sparse"]
+    assert [call["data"] for call in milvus.calls] == [[[2.0, 0.0]], ["how"]]
+
+
+@pytest.mark.parametrize(
+    ("ranking", "order", "asked"),
+    [
+        ({"dense_weight": 0.9}, "abwc", ["dense", "sparse"]),
+        ({"dense_weight": 0.0}, "wbac", ["dense", "sparse"]),
+        ({"ranker": "rrf"}, "abwc", ["dense", "sparse"]),
+        ({"ranker": "dense"}, "abc", ["dense"]),
+        ({"ranker": "bm25"}, "wba", ["sparse"]),
+    ],
+)
+async def test_the_caller_may_choose_the_ranking(ranking: dict[str, Any], order: str, asked: list[str]) -> None:
+    passages, milvus = await search(DENSE, WORDS, top_k=9, **ranking)
+    assert "".join(ids(passages)) == order
+    assert [call["anns_field"] for call in milvus.calls] == asked
+
+
+@pytest.mark.parametrize("ranking", [{"ranker": "best"}, {"dense_weight": 1.5}, {"dense_weight": float("nan")}])
+async def test_a_ranking_that_there_is_not_is_refused_before_milvus_is_asked(ranking: dict[str, Any]) -> None:
+    with pytest.raises(
+        BadQuery, match=r"^retrieval: bad query: (ranker 'best' is none of|dense_weight .* is not between)"
+    ):
+        await search(ConnectionError("must not be asked"), **ranking)
 
 
 async def test_weak_passages_are_left_out_before_the_best_are_taken() -> None:
-    passages, milvus = await search(
-        [hit("b", 0, 3), hit("a", 5, 0), hit("c", 1, 1), hit("d", 1, 0)], min_score=0.5, top_k=2
-    )
-    assert [passage["id"] for passage in passages] == ["a:0", "c:0"]
-    assert milvus.calls[0]["limit"] >= 2
+    passages, milvus = await search(DENSE, WORDS, min_score=0.75, top_k=1)
+    assert ids(passages) == ["b"]
+    assert ids((await search(DENSE, WORDS, min_score=0.85))[0]) == ["a"]
+    assert {call["limit"] for call in milvus.calls} == {30}
+
+
+async def test_a_passage_without_a_direction_has_no_cosine() -> None:
+    assert (await search([], [hit("z", -1.0, 0, 0)]))[0][0]["score"] == 0.0
 
 
 async def test_more_are_asked_for_than_candidates_when_more_are_wanted() -> None:
     _, milvus = await search([], top_k=200)
-    assert milvus.calls[0]["limit"] == 200
+    assert {call["limit"] for call in milvus.calls} == {200}
 
 
 async def test_the_filter_binds_both_rankings() -> None:
     _, milvus = await search([], filter='store == "a"')
-    assert [request.expr for request in milvus.calls[0]["reqs"]] == ['store == "a"'] * 2
+    assert [call["filter"] for call in milvus.calls] == ['store == "a"'] * 2
 
 
 async def test_a_question_without_words_is_searched_by_its_vector() -> None:
     _, milvus = await search([], text="  ")
-    assert [request.anns_field for request in milvus.calls[0]["reqs"]] == ["dense"]
+    assert [call["anns_field"] for call in milvus.calls] == ["dense"]
 
 
 @pytest.mark.parametrize("changes", [{"collection": ""}, {"top_k": 0}])
 async def test_nothing_wanted_is_nothing_asked(changes: dict[str, Any]) -> None:
-    passages, milvus = await search([hit("a", 1, 0)], **changes)
+    passages, milvus = await search([hit("a", 1.0)], **changes)
     assert passages == []
     assert milvus.calls == []
 
@@ -126,7 +176,7 @@ async def test_errors_say_what_kind_they_are(answer: Any, kind: type[Exception],
 
 
 async def test_a_connection_that_failed_is_made_anew() -> None:
-    milvuses = [FakeMilvus(MilvusException(2, "Fail connecting")), FakeMilvus([hit("a", 1, 0)])]
+    milvuses = [FakeMilvus(MilvusException(2, "Fail connecting")), FakeMilvus([hit("a", 1.0)])]
     made = iter(milvuses)
     searching = HybridSearch(SETTINGS, lambda _: next(made))
 
@@ -140,7 +190,7 @@ async def test_a_connection_that_failed_is_made_anew() -> None:
 
 
 async def test_a_connection_that_died_meanwhile_costs_no_answer() -> None:
-    milvuses = [FakeMilvus([]), FakeMilvus([hit("a", 1, 0)])]
+    milvuses = [FakeMilvus([]), FakeMilvus([hit("a", 1.0)])]
     made = iter(milvuses)
     searching = HybridSearch(SETTINGS, lambda _: next(made))
     await searching.search(query())
@@ -168,3 +218,11 @@ def test_settings_come_from_the_config_first_then_the_environment() -> None:
     assert Settings.read({"uri": ""}, {"MILVUS_URI": "http://m:1", "MILVUS_TOKEN": "t"}).uri == "http://m:1"
     read = Settings.read({"uri": "http://n:2", "deadline_ms": "250", "candidates": "7"}, {"MILVUS_URI": "http://m:1"})
     assert (read.uri, read.deadline_s, read.candidates) == ("http://n:2", 0.25, 7)
+    read = Settings.read({"ranker": "rrf", "dense_weight": "0.25"}, {})
+    assert (read.ranker, read.dense_weight) == ("rrf", 0.25)
+
+
+@pytest.mark.parametrize("parameters", [{"ranker": "best"}, {"dense_weight": "2"}])
+def test_a_default_ranking_that_there_is_not_stops_the_model_at_its_start(parameters: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"ranker|dense_weight"):
+        Settings.read(parameters, {})
