@@ -43,15 +43,12 @@ class Report:
         """Print the tables; whether all went well."""
         self._table_of_scenarios()
         self._table_of_heartbeat()
-        rest = [[name, *row["rest"].values()] for name, row in self.rows.items() if "rest" in row]
-        print_table(
-            f"At rest after each (bounds: nothing held, {FEW_DESCRIPTORS} descriptors, {SOME_RSS_MB:g} MB more than before)",
-            ["scenario", "permits", "streams", "in flight", "in engines", "descriptors", "RSS MB"],
-            rest,
-        )
+        self._table_of_rest()
         for name, row in self.rows.items():
             for what in (*row["missed"], *row["errors"]):
                 print(f"{name}: {what}")
+        if not_run := [name for name in self._wanted if name not in self.rows]:
+            print(f"not run to an end: {', '.join(not_run)}")
         total, failed = self._sums()
         if total:
             print(f"accepted requests that succeeded: {100 * (1 - failed / total):.3f} % of {total}")
@@ -87,6 +84,14 @@ class Report:
                 for name, row in self.rows.items()
             ],
         )  # fmt: skip
+
+    def _table_of_rest(self) -> None:
+        if rest := [[name, *row["rest"].values()] for name, row in self.rows.items() if "rest" in row]:
+            print_table(
+                f"At rest after each (bounds: nothing held, {FEW_DESCRIPTORS} descriptors, {SOME_RSS_MB:g} MB more than before)",
+                ["scenario", "permits", "streams", "in flight", "in engines", "descriptors", "RSS MB"],
+                rest,
+            )
 
     def _table_of_heartbeat(self) -> None:
         if figures := self.rows.get("heartbeat", {}).get("heartbeat"):
