@@ -198,3 +198,19 @@ def test_a_missing_model_says_what_to_do(tmp_path: Path) -> None:
 def test_equal_bytes_give_equal_chunks(real: Chunker) -> None:
     content = ("# A\n\n" + "Some sentence here. " * 200).encode()
     assert real.chunks(convert_bytes("a.md", content)) == real.chunks(convert_bytes("a.md", content))
+
+
+def test_code_is_cut_at_blank_lines_and_says_where_it_stands() -> None:
+    source = "import os\n\n\nclass Pump:\n    def start(self):\n        a = 1\n\n    def stop(self):\n        b = 2\n"
+    document = convert_bytes("pump.py", source.encode())
+    chunks = Chunker(count=lambda text: len(text.split()), max_tokens=10, overlap_tokens=0).chunks(document)
+    assert [chunk.body.splitlines()[0].strip() for chunk in chunks] == ["import os", "def stop(self):"]
+    assert chunks[-1].indexed.startswith("pump.py\nclass Pump:\n")
+    assert all(chunk.body == document.text[chunk.start : chunk.end] for chunk in chunks)
+
+
+def test_a_client_sets_its_own_limits() -> None:
+    ours = Chunker(count=len, max_tokens=200, overlap_tokens=30)
+    assert ours.limited(None, None) is ours
+    assert (ours.limited(800, 400).max_tokens, ours.limited(800, 400).overlap_tokens) == (800, 400)
+    assert ours.limited(4096, None).max_chars == 16_000
