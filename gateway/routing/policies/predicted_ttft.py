@@ -6,8 +6,11 @@
   + KV wait         where blocks are lacking: max(their share of the cache, 1/requests) × measured step × expected answer
   + burden          what a busy batch costs the answer itself: BURDEN × requests/slots × measured step × answer
 
-A prefix hit is worth exactly the seconds of prefill that it saves, so affinity ends by itself where a hot spot's
-queue costs more than the hit. Ties within `grain` are drawn at random.
+What is compared is this and WORK times the own prefill once more. Prefill is not only the request's own wait: all who
+decode there stand still for it, all who queue behind it wait, and its blocks push out others that somebody would have
+found. A policy that counts its own seconds alone scatters each shared prefix over the fleet as soon as queues grow, every
+instance then caches everything and hits nothing, and the queues grow further (measured: docs/routing.md). Affinity still
+ends by itself where a hot spot's queue costs more than the hit. Ties within `grain` are drawn at random.
 
 Cost: O(1) in large pools: 22 candidates, about 1.5 µs each. Rivals: smg's least_load (tokens over one assumed
 throughput, no prefix credit), Dynamo's KV cost (blocks, no speed: a slow instance looks like a fast one), EPP's
@@ -22,6 +25,9 @@ from gateway.routing.types import Choice, Job
 
 BURDEN = 0.1
 """How much of the answer's own slowing counts beside the wait for its start. 0: none, only TTFT matters."""
+WORK = 3.0
+"""How much a second of prefill costs everybody else, beside the second of one's own. 0: each for himself; higher keeps
+prefixes together longer, at the price of fuller queues where they are; 2 to 4 measured alike, 5 and more worse."""
 
 
 class PredictedTtft:
@@ -38,7 +44,7 @@ class PredictedTtft:
         return self._seconds(account, now, 0.0, norms.answer_tokens.value, lit=account.knows_queue, kv=False)
 
     def choose(self, candidates: Candidates, job: Job) -> Choice | None:
-        """The eligible instance with the least predicted seconds."""
+        """The eligible instance with the least predicted seconds, the others' part counted too."""
         accounts = candidates.few(self._rng)
         if not accounts:
             return None
@@ -49,14 +55,18 @@ class PredictedTtft:
         seconds = [
             self._seconds(a, now, prompt - hit, answer, lit=lit, kv=kv) for a, hit in zip(accounts, cached, strict=True)
         ]
-        bound = min(seconds) + self.grain
-        ties = [i for i, s in enumerate(seconds) if s <= bound]
+        costs = [
+            s + WORK * (prompt - hit) * a.speed.prefill_s_per_token
+            for a, hit, s in zip(accounts, cached, seconds, strict=True)
+        ]
+        bound = min(costs) + self.grain
+        ties = [i for i, cost in enumerate(costs) if cost <= bound]
         chosen = ties[int(self._rng.random() * len(ties))] if len(ties) > 1 else ties[0]
-        account, hit, least = accounts[chosen], cached[chosen], seconds[chosen]
-        reason = f"first token in {least:.3f} s, {account.queued} queued, {hit} of {prompt} prompt tokens cached"
+        account, hit, wait = accounts[chosen], cached[chosen], seconds[chosen]
+        reason = f"first token in {wait:.3f} s, {account.queued} queued, {hit} of {prompt} prompt tokens cached"
         if not lit:
             reason += ", own counts only"
-        return Choice(account.instance, reason, seconds=least, cached_tokens=hit)
+        return Choice(account.instance, reason, seconds=wait, cached_tokens=hit)
 
     def _seconds(self, a: Account, now: float, compute: float, answer: float, *, lit: bool, kv: bool) -> float:
         """The formula above; `lit` and `kv` say which metrics all candidates have."""
