@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from real_parts import ConsulServer, get
 
+from gateway.ingestion.lock import ConsulLock
 from ragfleet.home import PROJECT
 from worker.heartbeat import Beat
 from worker.registration import Registration
@@ -79,3 +80,15 @@ def test_policies_allow_what_worker_and_gateway_do_and_no_more(
     assert [entry["Service"]["ID"] for entry in seen] == ["triton-0"]
     assert get(f"{guarded.url}/v1/health/service/ragfleet-triton") in ([], None)
     assert asyncio.run(leave(tokens["worker"])) == (True, True)
+
+    async def lock(token: str) -> bool:
+        wanted = ConsulLock(guarded.url, "one", token=token)
+        task = asyncio.create_task(wanted.run())
+        await asyncio.wait_for(wanted.changed.wait(), 10)
+        held = wanted.held
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return held
+
+    assert not asyncio.run(lock(tokens["worker"])), "a worker ingests nothing"
+    assert asyncio.run(lock(tokens["gateway"]))
