@@ -20,7 +20,7 @@ import orjson
 
 from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
 
-_INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding"))
+_INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding", "search"))
 
 NextId = Callable[[Sequence[int]], int | None]
 """All ids so far → the next one; None where the answer ends."""
@@ -294,7 +294,7 @@ class FakeTriton:
         if script.raw is not None:
             body, status = script.raw, 200
         else:
-            status, answer = self._embedding(call) if call.model == "embedding" else self._prompt(call)
+            status, answer = {"embedding": self._embedding, "search": self._search}.get(call.model, self._prompt)(call)
             body = orjson.dumps(answer)
         call.end = "finished"
         await reply(writer, status, body)
@@ -319,6 +319,12 @@ class FakeTriton:
             {"name": "used", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(used).decode()]},
         ]
         return 200, {"id": call.body["id"], "model_name": call.model, "model_version": "1", "outputs": outputs}
+
+    def _search(self, call: Call) -> tuple[int, dict[str, Any]]:
+        inputs = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
+        found = [p for p in self.answers.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
+        output = {"name": "passages", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(found).decode()]}
+        return 200, {"id": call.body["id"], "model_name": "search", "model_version": "1", "outputs": [output]}
 
     def _embedding(self, call: Call) -> tuple[int, dict[str, Any]]:
         (tensor,) = call.body["inputs"]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gateway.serving.context import LatencyQuantile
+from gateway.serving.hedging import LatencyQuantile
 
 
 def estimate(latency: LatencyQuantile) -> float:

@@ -1,0 +1,162 @@
+"""Passages for questions, without an answer: the `search` ensemble on whichever instance has least to do."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+from uuid import uuid4
+
+import orjson
+
+from gateway.config import Settings
+from gateway.errors import BadRequest, KnowledgeUnavailable
+from gateway.knowledge.catalog.types import Store
+from gateway.knowledge.filters import search_filter
+from gateway.metrics import Metrics
+from gateway.serving.engines import Engines
+from gateway.serving.hedging import HedgedCalls
+from gateway.serving.passages import Hit, distinct, merged
+from gateway.tenants.tenant import Tenant
+from gateway.triton.connection import Pool
+from gateway.triton.errors import Cause, InstanceError, RequestRefused
+from gateway.triton.infer import Tensor, fp32, int32, text
+
+EVERY_SCORE = -1.0
+"""A cosine that no passage is under."""
+
+RANKERS = ("minmax", "rrf", "dense", "bm25")
+"""What `retrieval` knows (docs/retrieval.md)."""
+_DEFAULT_RANKERS = ("auto", "default-2024-11-15", "none")
+"""OpenAI's names; none of them is a model that ranks anew here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """How dense and BM25 search become one ranking. Empty and None: the deployment's default."""
+
+    ranker: str = ""
+    dense_weight: float | None = None
+    """0…1."""
+
+    @classmethod
+    def read(cls, options: Mapping[str, Any]) -> Self:
+        """From OpenAI's `ranking_options`, where the ranker may also be one of ours. Raises BadRequest."""
+        ranker = options.get("ranker") or ""
+        if ranker not in ("", *_DEFAULT_RANKERS, *RANKERS):
+            known = ", ".join((*_DEFAULT_RANKERS, *RANKERS))
+            raise _wrong("ranker", f"{ranker!r} is not one of {known}")
+        return cls(
+            ranker="" if ranker in _DEFAULT_RANKERS else ranker, dense_weight=_weight(options.get("hybrid_search"))
+        )
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """For the ensemble."""
+        made: dict[str, Tensor] = {}
+        if self.ranker:
+            made["ranker"] = text(self.ranker)
+        if self.dense_weight is not None:
+            made["dense_weight"] = fp32(self.dense_weight)
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What was found, best first, and what was looked for."""
+
+    hits: Sequence[Hit]
+    queries: Sequence[str] = field(default_factory=tuple)
+
+
+class SearchService:
+    """Searches. One for the life of the application."""
+
+    CONCURRENCY = 4
+    """Questions of one request that are under way at the same time."""
+
+    def __init__(self, *, settings: Settings, engines: Engines, pool: Pool, metrics: Metrics) -> None:
+        self._settings = settings
+        self._calls = HedgedCalls(engines, pool, settings, metrics)
+
+    async def search(
+        self,
+        tenant: Tenant,
+        stores: Sequence[Store],
+        queries: Sequence[str],
+        *,
+        filters: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        score_threshold: float | None = None,
+        ranking: Mapping[str, Any] | None = None,
+        rewrite: bool = False,
+        request_id: str | None = None,
+    ) -> SearchResult:
+        """The best `limit` passages of these stores of the tenant for all queries together.
+
+        filters: OpenAI's, over the attributes of files. score_threshold: the least cosine. ranking: OpenAI's
+        `ranking_options`. rewrite: taken and passed over, as the result's `queries` say: a model of the default size
+        makes questions worse. Raises BadRequest, KnowledgeUnavailable, Unavailable, Overloaded, GenerationFailed.
+        """
+        expression = search_filter(tenant.name, [store.id for store in stores], filters)
+        # Twice as many, since near-duplicates leave. One that is left out here was never better than its like.
+        inputs: dict[str, Tensor] = {
+            "collection": text(self._settings.rag_collection),
+            "filter": text(expression),
+            "top_k": int32(2 * limit),
+            "min_score": fp32(EVERY_SCORE if score_threshold is None else score_threshold),
+            **Ranking.read(ranking or {}).inputs,
+        }
+        places = asyncio.Semaphore(self.CONCURRENCY)
+        request_id = request_id or uuid4().hex
+
+        async def one(number: int, query: str) -> Sequence[Hit]:
+            async with places:
+                return await self._one({"query": text(query), **inputs}, f"{request_id}/{number}")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(number, query)) for number, query in enumerate(queries)]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        hits = distinct(merged([task.result() for task in tasks]))
+        return SearchResult(hits=hits[:limit], queries=tuple(queries))
+
+    async def _one(self, inputs: Mapping[str, Tensor], request_id: str) -> Sequence[Hit]:
+        try:
+            return await self._calls.call("search", inputs, request_id=request_id, read=_read)
+        except RequestRefused as refused:
+            if refused.kind == "retrieval unavailable":
+                raise knowledge_away(refused) from refused
+            if refused.kind == "not found":  # nothing was ever brought in: there is no collection yet
+                return ()
+            raise BadRequest(f"The search was refused: {refused.reason}.", code="invalid_value") from refused
+
+
+def knowledge_away(refused: RequestRefused) -> KnowledgeUnavailable:
+    """The error where Milvus does not answer the retrieval model."""
+    return KnowledgeUnavailable(f"The knowledge base does not answer: {refused.reason}.", retry_after_s=2)
+
+
+def _read(name: str, outputs: Mapping[str, list[Any]]) -> Sequence[Hit]:
+    try:
+        return tuple(Hit.read(passage) for passage in orjson.loads(outputs["passages"][0]))
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise InstanceError(Cause.ENGINE, f"unreadable answer of {name}: {error!r}") from error
+
+
+def _weight(hybrid: Any) -> float | None:
+    """OpenAI's `hybrid_search`, {embedding_weight, text_weight}, as the share of the dense score."""
+    if hybrid is None:
+        return None
+    try:
+        dense, words = float(hybrid["embedding_weight"]), float(hybrid["text_weight"])
+    except (KeyError, TypeError, ValueError):
+        raise _wrong("hybrid_search", "it has two numbers, embedding_weight and text_weight") from None
+    if not (dense >= 0 and words >= 0 and 0 < dense + words < float("inf")):
+        raise _wrong("hybrid_search", "its weights are not negative, and one is over 0")
+    return dense / (dense + words)
+
+
+def _wrong(name: str, why: str) -> BadRequest:
+    param = f"ranking_options.{name}"
+    return BadRequest(f"Invalid '{param}': {why}.", param=param, code="invalid_value")

@@ -1,0 +1,163 @@
+"""Searching stores without an answer: what is asked of the fleet, what comes back, and what happens when it does not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from running import Fleet
+
+from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable
+from gateway.knowledge.catalog.types import Store
+from gateway.serving.search import SearchResult, SearchService
+from gateway.tenants.tenant import Tenant
+from gateway.triton.fake import Call, Script
+
+TENANT = Tenant("acme")
+REFUNDS = "Refunds are paid within thirty days of the purchase when the receipt is shown."
+Search = Callable[..., Any]
+
+
+def store(name: str) -> Store:
+    return Store(id=name, tenant="acme", name=name, created_at=0, last_active_at=0)
+
+
+def passage(file_id: str, text: str, score: float, *, heading: str = "", index: int = 0) -> dict[str, Any]:
+    return {
+        "id": f"vs_1/{file_id}/{index}", "store": "vs_1", "file_id": file_id, "filename": f"{file_id}.md", "index": index,
+        "text": f"{heading}\n{text}" if heading else text, "page": 2, "start": 10, "end": 10 + len(text),
+        "attributes": {"year": 2024}, "score": score,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def search(fleet: Fleet) -> Search:
+    """`await search("question", …)` in the store vs_1."""
+    fleet.answers.passages = ()
+    gateway = fleet.gateway
+    service = SearchService(
+        settings=fleet.settings, engines=gateway.engines, pool=gateway.pool, metrics=gateway.metrics
+    )
+
+    async def run(*queries: str, stores: tuple[str, ...] = ("vs_1",), **wishes: Any) -> SearchResult:
+        return await service.search(TENANT, [store(name) for name in stores], queries, **wishes)
+
+    return run
+
+
+def inputs(call: Call) -> dict[str, Any]:
+    return {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
+
+
+def files(result: SearchResult) -> list[str]:
+    return [hit.file_id for hit in result.hits]
+
+
+async def test_passages_come_with_where_they_stand(fleet: Fleet, search: Search) -> None:
+    fleet.answers.passages = [
+        passage("a", REFUNDS, 0.8, heading="Returns > Refunds"),
+        passage("b", "Nine euros.", -0.1),
+    ]
+    result = await search("When are refunds paid?")
+
+    assert result.queries == ("When are refunds paid?",)
+    first, second = result.hits
+    assert (first.text, first.context, first.score) == (REFUNDS, "Returns > Refunds", 0.8)
+    assert (first.store_id, first.file_id, first.filename, first.index) == ("vs_1", "a", "a.md", 0)
+    assert (first.page, first.start, first.end, first.attributes) == (2, 10, 10 + len(REFUNDS), {"year": 2024})
+    assert (second.text, second.context, second.score) == ("Nine euros.", "", 0.0)
+
+
+async def test_the_search_stays_in_the_stores_and_the_filter(fleet: Fleet, search: Search) -> None:
+    await search("q", stores=("vs_1", "vs_2"), filters={"type": "eq", "key": "year", "value": 2024}, limit=3)
+    (call,) = fleet.calls("search")
+    asked = inputs(call)
+    assert asked["filter"] == 'tenant == "acme" and store in ["vs_1", "vs_2"] and (attributes["year"] == 2024)'
+    assert (asked["query"], asked["collection"], asked["min_score"]) == ("q", "ragfleet_chunks", -1)
+    assert "ranker" not in asked
+    assert "dense_weight" not in asked
+
+
+async def test_the_limit_and_the_threshold_bind(fleet: Fleet, search: Search) -> None:
+    names = "abcdefgh"
+    fleet.answers.passages = [passage(name, f"Text {name}.", 0.9 - 0.1 * at) for at, name in enumerate(names)]
+    assert files(await search("q", limit=2)) == ["a", "b"]
+    assert files(await search("q", score_threshold=0.65)) == ["a", "b", "c"]
+
+
+async def test_a_text_is_found_once(fleet: Fleet, search: Search) -> None:
+    copy = REFUNDS.upper().replace(" ", "\n")
+    fleet.answers.passages = [
+        passage("a", REFUNDS, 0.8),
+        passage("copy", copy, 0.79),
+        passage("other", "Refunds are paid in vouchers.", 0.7),
+        passage("c", "!?", 0.6),
+        passage("d", "…", 0.5),
+    ]
+    assert files(await search("q", limit=4)) == ["a", "other", "c", "d"]
+
+
+async def test_several_questions_make_one_list(fleet: Fleet, search: Search) -> None:
+    fleet.answers.passages = [passage("a", "One.", 0.8), passage("b", "Two.", 0.7)]
+    result = await search("first", "second", "third")
+    assert files(result) == ["a", "b"]
+    assert sorted(inputs(call)["query"] for call in fleet.calls("search")) == ["first", "second", "third"]
+    assert result.queries == ("first", "second", "third")
+
+
+@pytest.mark.parametrize(
+    ("ranking", "expected"),
+    [
+        ({"ranker": "auto"}, {}),
+        ({"ranker": "default-2024-11-15"}, {}),
+        ({"ranker": "rrf"}, {"ranker": "rrf"}),
+        ({"hybrid_search": {"embedding_weight": 3, "text_weight": 1}}, {"dense_weight": 0.75}),
+    ],
+)
+async def test_the_ranking_is_the_clients(
+    fleet: Fleet, search: Search, ranking: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    await search("q", ranking=ranking)
+    (call,) = fleet.calls("search")
+    assert {name: value for name, value in inputs(call).items() if name in ("ranker", "dense_weight")} == expected
+
+
+@pytest.mark.parametrize(
+    ("wishes", "field"),
+    [
+        ({"ranking": {"ranker": "best"}}, "ranking_options.ranker"),
+        ({"ranking": {"hybrid_search": {"embedding_weight": 0, "text_weight": 0}}}, "ranking_options.hybrid_search"),
+        ({"ranking": {"hybrid_search": {"embedding_weight": "x"}}}, "ranking_options.hybrid_search"),
+        ({"filters": {"type": "like"}}, "filters.type"),
+    ],
+)
+async def test_mistakes_are_told_before_anyone_is_asked(
+    fleet: Fleet, search: Search, wishes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        await search("q", **wishes)
+    assert refused.value.param == field
+    assert fleet.calls("search") == []
+
+
+async def test_an_instance_that_breaks_costs_no_result(fleet: Fleet, search: Search) -> None:
+    fleet.answers.passages = [passage("a", "One.", 0.8)]
+    fleet.answers.script("search", Script(reset_after=0), Script(status=500, error="model crashed"))
+    assert files(await search("q")) == ["a"]
+    assert len(fleet.calls("search")) == 3
+
+
+async def test_answers_that_cannot_be_read_are_failures(fleet: Fleet, search: Search) -> None:
+    fleet.answers.passages = [{"text": "no more than that", "score": 0.9}]
+    with pytest.raises(GenerationFailed, match="unreadable answer of search"):
+        await search("q")
+
+
+async def test_milvus_away_is_said_at_once(fleet: Fleet, search: Search) -> None:
+    fleet.answers.script("search", Script(status=500, error="in ensemble 'search', retrieval: unavailable: gone"))
+    with pytest.raises(KnowledgeUnavailable, match="gone"):
+        await search("q", "another")
+
+
+async def test_before_anything_was_brought_in_nothing_is_found(fleet: Fleet, search: Search) -> None:
+    fleet.answers.script("search", Script(status=500, error="retrieval: not found: collection 'ragfleet_chunks'"))
+    assert files(await search("q")) == []
