@@ -181,12 +181,14 @@ class Catalog(Protocol):
         """Of all tenants, by (store_id, file_id)."""
         ...
 
-    async def rewrite(self, members: Sequence[Member]) -> None:
-        """Those that are still COMPLETED in this generation are to be written to the index anew, as jobs."""
+    async def rewrite(self, members: Sequence[Member], *, above: int = 0) -> None:
+        """Those that are still COMPLETED in this generation are to be written to the index anew, as jobs, of a generation higher
+        than theirs and than `above`."""
         ...
 
     async def remove(self, tenant: str, store_id: str | None, file_id: str | None, generation: int | None) -> None:
-        """Leave a Removal of something that the catalog does not know."""
+        """Leave a Removal of something that the catalog does not know. Nothing happens where it does know it
+        meanwhile: a file, or a member that is IN_PROGRESS or COMPLETED in one of these generations."""
         ...
 
     # Collections

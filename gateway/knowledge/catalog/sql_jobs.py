@@ -160,7 +160,7 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
         async with self._db.read() as connection:
             return [member_of(row) for row in await connection.execute(query)]
 
-    async def rewrite(self, members: Sequence[Member]) -> None:
+    async def rewrite(self, members: Sequence[Member], *, above: int = 0) -> None:
         """See Catalog."""
         async with self._db.write() as connection:
             for each in members:
@@ -170,14 +170,24 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
                     _members.c.generation == each.generation,
                     _members.c.state == FileState.COMPLETED.value,
                 )
-                values = {**self._queued(), "generation": each.generation + 1}
+                values = {**self._queued(), "generation": max(each.generation, above) + 1}
                 await connection.execute(update(_members).where(same).values(values))
 
     async def remove(self, tenant: str, store_id: str | None, file_id: str | None, generation: int | None) -> None:
         """See Catalog."""
         values = {"tenant": tenant, "store_id": store_id, "file_id": file_id, "generation": generation}
+        files = schema.files.c
+        wanted = select(1).where(files.id == file_id)
+        if store_id is not None:
+            lives = _members.c.state.in_([FileState.IN_PROGRESS.value, FileState.COMPLETED.value])
+            wanted = select(1).where(_members.c.tenant == tenant, _members.c.store_id == store_id, lives)
+            if file_id is not None:
+                wanted = wanted.where(_members.c.file_id == file_id)
+            if generation is not None:
+                wanted = wanted.where(_members.c.generation <= generation)
         async with self._db.write() as connection:
-            await connection.execute(_removals.insert().values(values))
+            if await connection.scalar(wanted.limit(1)) is None:
+                await connection.execute(_removals.insert().values(values))
 
 
 def _held(job: Job) -> ColumnElement[bool]:

@@ -230,6 +230,7 @@ def member_of(row: Row[Any]) -> Member:
         usage_bytes=row.usage_bytes,
         chunk_count=row.chunk_count,
         generation=row.generation,
+        pending=row.pending,
     )
 
 

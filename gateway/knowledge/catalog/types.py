@@ -113,6 +113,8 @@ class Member:
     chunk_count: int = 0
     generation: int = 1
     """Raised whenever the member must be written to the index anew, so that work begun for an older one is dropped."""
+    pending: bool = False
+    """Whether a job is to be done: also of a COMPLETED member whose rows are to be written anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
