@@ -14,6 +14,7 @@ is the `english` one, on Lite it has the stop words and no stemming.
 import asyncio
 import hashlib
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ from pymilvus.exceptions import MilvusException
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.filters import quote
+
+log = logging.getLogger("ragfleet.knowledge")
 
 T = TypeVar("T")
 
@@ -278,6 +281,9 @@ class MilvusIndex:
             self._milvus.flush(collection, timeout=self._timeout_s)
 
     def _point(self, alias: str, collection: str) -> None:
+        if alias in self._milvus.list_collections(timeout=self._timeout_s):  # of version 0.1, which had no aliases
+            log.warning("a collection has the name %r: the alias is not set until it is dropped or renamed", alias)
+            return
         if alias in self._milvus.list_aliases("", timeout=self._timeout_s)["aliases"]:
             self._milvus.alter_alias(collection, alias, timeout=self._timeout_s)
         else:

@@ -226,6 +226,16 @@ async def test_an_alias_moves_from_one_collection_to_another(
     await milvus.drop(second)
 
 
+async def test_a_collection_that_has_the_name_of_the_alias_stays(
+    milvus: MilvusIndex, client: MilvusClient, collection: str
+) -> None:
+    await milvus.ensure(collection, 384)
+    await put(milvus, f"{collection}_b", *rows("f1", "new"))
+    await milvus.point(collection, f"{collection}_b")
+    assert client.query(collection, owner().filter, output_fields=["id"]) == []
+    await milvus.drop(f"{collection}_b")
+
+
 async def test_a_restarted_milvus_has_the_collection_loaded_again(
     milvus: MilvusIndex, client: MilvusClient, milvus_uri: str, collection: str
 ) -> None:
