@@ -30,6 +30,10 @@ class Retrieval:
     filter: str
     """A Milvus expression made by gateway/knowledge, never by a client."""
     top_k: int
+    collection: str = ""
+    """In Milvus. Empty: the setting's."""
+    embedding_model: str = ""
+    """Whose vectors the collection holds: only instances that serve it are asked. Empty: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ class ContextBuilder:
         else:
             inputs |= {
                 "query": text(question),
-                "collection": text(self._settings.rag_collection),
+                "collection": text(retrieval.collection or self._settings.rag_collection),
                 "filter": text(retrieval.filter),
                 "top_k": int32(retrieval.top_k),
                 "min_score": fp32(self._settings.rag_min_score),
@@ -70,7 +74,13 @@ class ContextBuilder:
         name = "prompt" if retrieval is None else "context"
         started = time.monotonic()
         try:
-            context = await self._calls.call(name, inputs, request_id=request_id, read=_read)
+            context = await self._calls.call(
+                name,
+                inputs,
+                request_id=request_id,
+                read=_read,
+                embedding_model="" if retrieval is None else retrieval.embedding_model,
+            )
         except RequestRefused as refused:
             raise _translate(refused, retrieval) from refused
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)

@@ -45,6 +45,10 @@ class Placed:
             self._pass.record(Behaviour.SUCCESS)
         ticket.tokens(count)  # type: ignore[union-attr]  # only generations have tokens
 
+    def more_tokens(self, count: int) -> None:
+        """So many more tokens came, after the first ones."""
+        self.ticket.tokens(count)  # type: ignore[union-attr]  # only generations have tokens
+
     def done(self, produced: Sequence[int] = ()) -> None:
         """It did the whole job; `produced` are the answer's ids."""
         if not self._praised:
@@ -112,14 +116,19 @@ class Engines:
         """An instance for a job, charged at once. Raises Unavailable, NotFound or ContextLengthExceeded."""
         return self._trusted(lambda shut: self._placer.place(job, shut), exclude)
 
-    def place_context(self, exclude: frozenset[str] = frozenset()) -> Placed:
-        """An instance for a short idempotent call. Where all were tried, any will do again."""
+    def place_context(self, exclude: frozenset[str] = frozenset(), *, embedding_model: str = "") -> Placed:
+        """An instance for a short idempotent call, of those with that embedding model. Where all were tried, any will do."""
+        others = frozenset(
+            name
+            for name, member in self._store.view.members.items()
+            if embedding_model and member.instance.embedding_model != embedding_model
+        )
         try:
-            return self._trusted(self._placer.place_context, exclude)
+            return self._trusted(self._placer.place_context, exclude | others)
         except Unavailable:
             if not exclude:
                 raise
-            return self._trusted(self._placer.place_context, frozenset())
+            return self._trusted(self._placer.place_context, others)
 
     def _trusted(self, place: Callable[[frozenset[str]], Ticket | ContextTicket], exclude: frozenset[str]) -> Placed:
         shut = exclude | self._trust.ejected().keys()

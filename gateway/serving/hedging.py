@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from gateway.config import Settings
 from gateway.errors import Unavailable
 from gateway.metrics import Metrics
-from gateway.serving.engines import Engines, exhausted
+from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.connection import Pool
 from gateway.triton.errors import InstanceError
 from gateway.triton.infer import Tensor, infer
@@ -33,18 +33,34 @@ class HedgedCalls:
         self._metrics = metrics
         self._latency = LatencyQuantile(initial_s=settings.context_deadline_s / 4)
 
-    async def call(self, name: str, inputs: Mapping[str, Tensor], *, request_id: str, read: Read[T]) -> T:
+    async def call(
+        self,
+        name: str,
+        inputs: Mapping[str, Tensor],
+        *,
+        request_id: str,
+        read: Read[T],
+        embedding_model: str = "",
+    ) -> T:
         """Attempts on distinct instances, one after the other, each hedged by the next when it is slow.
+
+        With `embedding_model` only instances that serve this one are asked.
 
         Raises RequestRefused where the model refuses the request, Unavailable, Overloaded or GenerationFailed.
         """
         tried: set[str] = set()
+
+        def place() -> Placed:
+            placed = self._engines.place_context(frozenset(tried), embedding_model=embedding_model)
+            tried.add(placed.instance.name)
+            return placed
+
         running: dict[asyncio.Task[T], bool] = {}
         hedged = False
         last: InstanceError | Unavailable | None = None
         try:
             for attempt in range(self._settings.attempts):
-                task = asyncio.create_task(self._once(name, inputs, request_id, read, tried))
+                task = asyncio.create_task(self._once(place, name, inputs, request_id=request_id, read=read))
                 hedged |= bool(running)
                 running[task] = bool(running)
                 wait_s = self._latency.hedge_after_s if attempt + 1 < self._settings.attempts else None
@@ -75,11 +91,16 @@ class HedgedCalls:
         raise exhausted(last, f"Instances asked for {name}: {', '.join(sorted(tried))}.")
 
     async def _once(
-        self, name: str, inputs: Mapping[str, Tensor], request_id: str, read: Read[T], tried: set[str]
+        self,
+        place: Callable[[], Placed],
+        name: str,
+        inputs: Mapping[str, Tensor],
+        *,
+        request_id: str,
+        read: Read[T],
     ) -> T:
-        placed = self._engines.place_context(frozenset(tried))
+        placed = place()
         instance = placed.instance
-        tried.add(instance.name)
         started = time.monotonic()
         try:
             outputs = await infer(

@@ -10,6 +10,7 @@ import orjson
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, KnowledgeUnavailable
+from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.knowledge.filters import search_filter
 from gateway.metrics import Metrics
@@ -74,8 +75,10 @@ class SearchService:
     CONCURRENCY = 4
     """Questions of one request that are under way at the same time."""
 
-    def __init__(self, *, settings: Settings, engines: Engines, pool: Pool, metrics: Metrics) -> None:
-        self._settings = settings
+    def __init__(
+        self, *, settings: Settings, active: ActiveCollection, engines: Engines, pool: Pool, metrics: Metrics
+    ) -> None:
+        self._active = active
         self._calls = HedgedCalls(engines, pool, settings, metrics)
 
     async def search(
@@ -95,23 +98,29 @@ class SearchService:
 
         filters: OpenAI's, over the attributes of files. score_threshold: the least cosine. ranking: OpenAI's
         `ranking_options`. rewrite: taken and passed over, as the result's `queries` say: a model of the default size
-        makes questions worse. Raises BadRequest, KnowledgeUnavailable, Unavailable, Overloaded, GenerationFailed.
+        makes questions worse. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable, Unavailable, Overloaded,
+        GenerationFailed.
         """
         expression = search_filter(tenant.name, [store.id for store in stores], filters)
         # Twice as many, since near-duplicates leave. One that is left out here was never better than its like.
         inputs: dict[str, Tensor] = {
-            "collection": text(self._settings.rag_collection),
             "filter": text(expression),
             "top_k": int32(2 * limit),
             "min_score": fp32(EVERY_SCORE if score_threshold is None else score_threshold),
             **Ranking.read(ranking or {}).inputs,
         }
+        collection = await self._active.get()
+        if collection is None:
+            return SearchResult(hits=(), queries=tuple(queries))
+        inputs["collection"] = text(collection.name)
         places = asyncio.Semaphore(self.CONCURRENCY)
         request_id = request_id or uuid4().hex
 
         async def one(number: int, query: str) -> Sequence[Hit]:
             async with places:
-                return await self._one({"query": text(query), **inputs}, f"{request_id}/{number}")
+                return await self._one(
+                    {"query": text(query), **inputs}, f"{request_id}/{number}", collection.embedding_model
+                )
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -121,13 +130,13 @@ class SearchService:
         hits = distinct(merged([task.result() for task in tasks]))
         return SearchResult(hits=hits[:limit], queries=tuple(queries))
 
-    async def _one(self, inputs: Mapping[str, Tensor], request_id: str) -> Sequence[Hit]:
+    async def _one(self, inputs: Mapping[str, Tensor], request_id: str, model: str) -> Sequence[Hit]:
         try:
-            return await self._calls.call("search", inputs, request_id=request_id, read=_read)
+            return await self._calls.call("search", inputs, request_id=request_id, read=_read, embedding_model=model)
         except RequestRefused as refused:
             if refused.kind == "retrieval unavailable":
                 raise knowledge_away(refused) from refused
-            if refused.kind == "not found":  # nothing was ever brought in: there is no collection yet
+            if refused.kind == "not found":  # the catalog knows of it, and the first rows are on their way
                 return ()
             raise BadRequest(f"The search was refused: {refused.reason}.", code="invalid_value") from refused
 

@@ -1,12 +1,15 @@
 """Searching stores without an answer: what is asked of the fleet, what comes back, and what happens when it does not."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from running import Fleet
+from running import EMBEDDING, Fleet
 
-from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable
+from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, Unavailable
+from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.serving.search import SearchResult, SearchService
 from gateway.tenants.tenant import Tenant
@@ -30,12 +33,17 @@ def passage(file_id: str, text: str, score: float, *, heading: str = "", index: 
 
 
 @pytest.fixture
-def search(fleet: Fleet) -> Search:
+async def search(fleet: Fleet) -> Search:
     """`await search("question", …)` in the store vs_1."""
     fleet.answers.passages = ()
     gateway = fleet.gateway
+    await gateway.catalog.add_collection("chunks_1", embedding_model=EMBEDDING, dimension=4)
     service = SearchService(
-        settings=fleet.settings, engines=gateway.engines, pool=gateway.pool, metrics=gateway.metrics
+        settings=fleet.settings,
+        active=ActiveCollection(gateway.catalog, time.monotonic, fresh_s=0.0),
+        engines=gateway.engines,
+        pool=gateway.pool,
+        metrics=gateway.metrics,
     )
 
     async def run(*queries: str, stores: tuple[str, ...] = ("vs_1",), **wishes: Any) -> SearchResult:
@@ -72,7 +80,7 @@ async def test_the_search_stays_in_the_stores_and_the_filter(fleet: Fleet, searc
     (call,) = fleet.calls("search")
     asked = inputs(call)
     assert asked["filter"] == 'tenant == "acme" and store in ["vs_1", "vs_2"] and (attributes["year"] == 2024)'
-    assert (asked["query"], asked["collection"], asked["min_score"]) == ("q", "ragfleet_chunks", -1)
+    assert (asked["query"], asked["collection"], asked["min_score"]) == ("q", "chunks_1", -1)
     assert "ranker" not in asked
     assert "dense_weight" not in asked
 
@@ -158,6 +166,36 @@ async def test_milvus_away_is_said_at_once(fleet: Fleet, search: Search) -> None
         await search("q", "another")
 
 
-async def test_before_anything_was_brought_in_nothing_is_found(fleet: Fleet, search: Search) -> None:
-    fleet.answers.script("search", Script(status=500, error="retrieval: not found: collection 'ragfleet_chunks'"))
+async def test_a_collection_without_rows_yet_holds_nothing(fleet: Fleet, search: Search) -> None:
+    fleet.answers.script("search", Script(status=500, error="retrieval: not found: collection 'chunks_1'"))
     assert files(await search("q")) == []
+
+
+async def test_only_instances_with_the_collections_model_are_asked(fleet: Fleet, search: Search) -> None:
+    """Vectors of another model would find anything."""
+    fleet.answers.passages = [passage("a", "One.", 0.8)]
+    ours, other = fleet.tritons
+    member = fleet.member(other)
+    moved = replace(member, instance=replace(member.instance, embedding_model="another"))
+    fleet.gateway.store.set_members([fleet.member(ours), moved])
+    for _ in range(4):
+        assert files(await search("q")) == ["a"]
+    assert len(ours.made("search")) == 4
+    assert other.made("search") == []
+
+    fleet.gateway.store.set_members([moved])
+    with pytest.raises(Unavailable):
+        await search("q")
+
+
+async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(fleet: Fleet) -> None:
+    gateway = fleet.gateway
+    service = SearchService(
+        settings=fleet.settings,
+        active=ActiveCollection(gateway.catalog, time.monotonic),
+        engines=gateway.engines,
+        pool=gateway.pool,
+        metrics=gateway.metrics,
+    )
+    assert (await service.search(TENANT, [store("vs_1")], ["q"])).hits == ()
+    assert fleet.calls("search") == []
