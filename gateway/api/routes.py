@@ -17,6 +17,8 @@ from gateway.api.embeddings import Embeddings
 from gateway.api.endpoint import Endpoints
 from gateway.api.exchange import ExchangeEndpoint
 from gateway.api.files import Files
+from gateway.api.response_schemas import ResponsesRequest
+from gateway.api.responses import ResponsesExchange
 from gateway.api.schemas import ChatRequest
 from gateway.api.store_files import StoreFiles
 from gateway.api.vector_stores import VectorStores
@@ -55,10 +57,20 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
     prompts = ExchangeEndpoint(completion, gateway.tenants, gateway.settings.max_body_bytes)
     app.router.routes.append(Route("/v1/completions", prompts, methods=["POST"]))
 
+    def response(body: bytes, tenant: Tenant, request_id: str) -> ResponsesExchange:
+        return ResponsesExchange(gateway.chat, gateway.metrics, body, tenant, request_id)
+
+    items = ExchangeEndpoint(response, gateway.tenants, gateway.settings.max_body_bytes)
+    app.router.routes.append(Route("/v1/responses", items, methods=["POST"]))
+
     # Only for /docs: the routes above are found first.
     @app.post("/v1/completions", tags=["OpenAI"], summary="Continue a prompt as it stands", response_model=None)
     async def completions(body: CompletionRequest) -> None:
         """OpenAI's completions; a stream of server-sent events with `stream`."""
+
+    @app.post("/v1/responses", tags=["OpenAI"], summary="Answer, as a list of items", response_model=None)
+    async def responses(body: ResponsesRequest) -> None:
+        """OpenAI's responses; a stream of server-sent events with `stream`. Nothing is stored."""
 
     @app.post(
         path,

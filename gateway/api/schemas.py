@@ -129,6 +129,7 @@ class ChatRequest(Sampling):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     tools: list[FileSearch] | None = None
+    tool_choice: Literal["none", "auto"] = "auto"
 
     @field_validator("tools")
     @classmethod
@@ -161,7 +162,7 @@ class ChatRequest(Sampling):
     @property
     def knowledge(self) -> tuple[list[str], int | None] | None:
         """The stores named by a file_search tool, and how many results it wants."""
-        if not self.tools:
+        if not self.tools or self.tool_choice == "none":
             return None
         return self.tools[0].vector_store_ids, self.tools[0].max_num_results
 
@@ -175,5 +176,6 @@ class ChatRequest(Sampling):
 def parse_chat(body: bytes) -> ChatRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""
     raw = without_nulls(json_object(body))
+    choice = raw.get("tool_choice", "auto")
     refuse_unsupported(raw, HARMLESS, IGNORED)
-    return read(ChatRequest, raw)
+    return read(ChatRequest, raw | {"tool_choice": choice})

@@ -306,3 +306,14 @@ def test_whatever_the_body_the_answer_is_well_formed(tokenizer_dir: Path, tmp_pa
             runner.run(fleet.settled())
         finally:
             runner.run(fleet.__aexit__(None, None, None))
+
+
+async def test_tool_that_may_not_be_used_is_not(fleet: Fleet) -> None:
+    fleet.learn("handbook")
+    search = {"type": "file_search", "vector_store_ids": ["handbook"]}
+    reply = await fleet.chat(tools=[search], tool_choice="none")
+    assert reply.status == 200
+    assert "rag" not in reply.json
+    assert not fleet.calls("context")
+    await fleet.chat(tools=[search], tool_choice="auto")
+    assert fleet.calls("context")
