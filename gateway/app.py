@@ -20,6 +20,7 @@ from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import State, Transition, Trust, TrustSettings
+from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
@@ -32,6 +33,7 @@ from gateway.serving.context import ContextBuilder
 from gateway.serving.embedding import EmbeddingService
 from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
+from gateway.serving.search import SearchService
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
 from gateway.triton.errors import Cause, InstanceError
@@ -102,6 +104,10 @@ class Gateway:
             pool=self.pool,
             text=_embedding_text(settings),
             metrics=self.metrics,
+        )
+        self.active = ActiveCollection(self.catalog, time.monotonic)
+        self.search = SearchService(
+            settings=settings, active=self.active, engines=self.engines, pool=self.pool, metrics=self.metrics
         )
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(

@@ -21,6 +21,7 @@ from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesExchange
 from gateway.api.schemas import ChatRequest
 from gateway.api.store_files import StoreFiles
+from gateway.api.store_search import StoreSearch
 from gateway.api.vector_stores import VectorStores
 from gateway.knowledge.catalog.types import Chunking
 from gateway.knowledge.chunking import Chunker
@@ -104,6 +105,7 @@ def _short(app: FastAPI, gateway: "Gateway") -> None:
     VectorStores(gateway.catalog).install(endpoints)
     usual = Chunker(count=len)
     auto = Chunking(max_tokens=usual.max_tokens, overlap_tokens=usual.overlap_tokens)
+    StoreSearch(gateway.catalog, gateway.search).install(endpoints)
     StoreFiles(gateway.catalog, auto=auto).install(endpoints)
 
 

@@ -153,10 +153,19 @@ class ChangedStore(_Wire):
     metadata: Metadata | None = None
 
 
-class RankingOptions(_Wire):
-    """How results are ordered and from which score on they count."""
+class HybridSearch(_Wire):
+    """What the meaning and the words of a question count, relative to each other."""
 
-    ranker: Literal["none", "auto", "default-2024-11-15"] | None = None
+    embedding_weight: Annotated[float, Field(ge=0)]
+    text_weight: Annotated[float, Field(ge=0)]
+
+
+class RankingOptions(_Wire):
+    """How results are ordered (docs/retrieval.md) and from which score on they count."""
+
+    ranker: Literal["none", "auto", "default-2024-11-15", "minmax", "rrf", "dense", "bm25"] | None = None
+    """OpenAI's names stand for the deployment's; the others are an extension."""
+    hybrid_search: HybridSearch | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 

@@ -1,0 +1,82 @@
+"""`POST /v1/vector_stores/{id}/search`: passages with their scores, best first, in one page."""
+
+import time
+from typing import Any
+
+from gateway.api.endpoint import Call, Endpoints, Reply
+from gateway.api.parsing import read, without_nulls
+from gateway.api.store_schemas import SearchRequest
+from gateway.errors import BadRequest
+from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.types import Store
+from gateway.serving.passages import Hit
+from gateway.serving.search import SearchService
+
+
+class StoreSearch:
+    """The path."""
+
+    def __init__(self, catalog: Catalog, search: SearchService) -> None:
+        self._catalog = catalog
+        self._search = search
+
+    def install(self, endpoints: Endpoints) -> None:
+        """Add it."""
+        endpoints.add(
+            "POST",
+            "/v1/vector_stores/{store_id}/search",
+            self.search_store,
+            tag="Vector stores",
+            summary="Passages for a question",
+            schema=SearchRequest,
+        )
+
+    async def search_store(self, call: Call) -> Reply:
+        """It counts as use of the store."""
+        store = await self._catalog.store(call.tenant.name, call.id("store_id", "vector store"))
+        refuse_expired(store)
+        request = read(SearchRequest, without_nulls(await call.json()))
+        ranking = request.ranking_options
+        result = await self._search.search(
+            call.tenant,
+            [store],
+            request.queries,
+            filters=request.filters,
+            limit=request.max_num_results,
+            score_threshold=None if ranking is None else ranking.score_threshold,
+            ranking=None if ranking is None else ranking.model_dump(exclude_none=True),
+            rewrite=request.rewrite_query,
+            request_id=call.request_id,
+        )
+        await self._catalog.touch_stores([store.id])
+        return Reply(
+            {
+                "object": "vector_store.search_results.page",
+                "search_query": list(result.queries),
+                "data": [_shape(hit) for hit in result.hits],
+                "has_more": False,
+                "next_page": None,
+            }
+        )
+
+
+def refuse_expired(store: Store) -> None:
+    """Raises BadRequest for a store whose time is over."""
+    if store.expires_at is not None and store.expires_at <= time.time():
+        raise BadRequest(
+            f"The vector store '{store.id}' has expired; make a new one from its files.",
+            param="vector_store_id",
+            code="vector_store_expired",
+        )
+
+
+def _shape(hit: Hit) -> dict[str, Any]:
+    """OpenAI's, with the place of the passage beside it."""
+    return {
+        "file_id": hit.file_id,
+        "filename": hit.filename,
+        "score": hit.score,
+        "attributes": dict(hit.attributes),
+        "content": [{"type": "text", "text": f"{hit.context}\n{hit.text}" if hit.context else hit.text}],
+        "place": {"index": hit.index, "page": hit.page or None, "start": hit.start, "end": hit.end},
+    }
