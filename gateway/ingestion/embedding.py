@@ -35,17 +35,18 @@ class ChunkEmbedder(Protocol):
 class FleetEmbedder:
     """Embeds on every instance that serves the model.
 
-    An instance that no answer runs on gets two requests of BATCH texts: one at work, one that waits. One that answers somebody
-    gets small ones, one at a time, with pauses: the embedding model and the LLM share its cores. In Triton's queue all of
-    them stand behind questions (priority 2; the model's config has the levels).
+    An instance on a host where nobody was answered for CALM_S gets two requests of BATCH texts: one at work, one that waits. On
+    a host that answers somebody it gets small ones, one at a time, with pauses: embedding model and LLM share its cores, and
+    the next question may come to this instance. In Triton's queue all of them stand behind questions (priority 2).
 
     deadline_s: how long one batch is tried, on all instances.
     """
 
-    BATCH = 32
+    BATCH = 16
     BUSY_BATCH = 4
     BUSY_PAUSE = 4.0
     """Pause after a batch on a busy instance, in multiples of the time that it took. Raising it spares answers, and is slower."""
+    CALM_S = 3.0
     SHUN_S = 2.0
 
     def __init__(self, store: FleetStore, http: aiohttp.ClientSession, *, deadline_s: float = 60.0) -> None:
@@ -54,6 +55,7 @@ class FleetEmbedder:
         self._deadline_s = deadline_s
         self._in_flight: Counter[str] = Counter()
         self._shunned: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
         self._freed = asyncio.Condition()
 
     def models(self) -> list[str]:
@@ -88,7 +90,7 @@ class FleetEmbedder:
         while True:
             member = await self._place(model, until, fault)
             name = member.instance.name
-            busy = _busy(member)
+            busy = self._busy(member)
             if not batch:
                 size = self.BUSY_BATCH if busy else self.BATCH
                 batch, waiting[-size:] = waiting[-size:], []
@@ -112,6 +114,14 @@ class FleetEmbedder:
     def _serving(self, model: str) -> list[Member]:
         return [m for m in self._store.view.serving if m.instance.embedding_model == model]
 
+    def _busy(self, member: Member) -> bool:
+        """Whether the host of this instance answers somebody, or did a moment ago."""
+        now = time.monotonic()
+        for each in self._store.view.serving:
+            if each.load is not None and (each.load.active or each.load.waiting):
+                self._answered[each.instance.address] = now
+        return now - self._answered.get(member.instance.address, -self.CALM_S) < self.CALM_S
+
     async def _place(self, model: str, until: float, fault: str) -> Member:
         """The least busy instance with room; it is charged with one request."""
         while True:
@@ -122,7 +132,7 @@ class FleetEmbedder:
                 member
                 for member in self._serving(model)
                 if self._shunned.get(member.instance.name, 0.0) < now
-                and self._in_flight[member.instance.name] < (1 if _busy(member) else 2)
+                and self._in_flight[member.instance.name] < (1 if self._busy(member) else 2)
             ]
             if free:
                 best = min(free, key=lambda member: self._in_flight[member.instance.name])
@@ -147,20 +157,15 @@ class FleetEmbedder:
 
 
 def request(texts: Sequence[str]) -> tuple[bytes, bytes]:
-    """Head and payload of one request with binary tensors, of low priority and without a time limit in Triton's queue."""
+    """Head and payload of one request with binary tensors, of low priority."""
     payload = b"".join(struct.pack("<I", len(raw)) + raw for raw in (text.encode() for text in texts))
     tensor = {"name": "text", "shape": [len(texts), 1], "datatype": "BYTES"}
     head = {
-        "parameters": {"priority": 2, "timeout": 60_000_000},
+        "parameters": {"priority": 2},
         "inputs": [{**tensor, "parameters": {"binary_data_size": len(payload)}}],
         "outputs": [{"name": "embedding", "parameters": {"binary_data": True}}],
     }
     return json.dumps(head).encode(), payload
-
-
-def _busy(member: Member) -> bool:
-    load = member.load
-    return load is not None and bool((load.active or 0) + (load.waiting or 0))
 
 
 class LocalEmbedder:
