@@ -15,18 +15,15 @@ until consul operator raft list-peers > /dev/null 2>&1; do
 done
 
 for name in agent worker gateway prometheus; do
-    policy=$name
-    # Prometheus reads what a gateway reads.
-    [ "$name" = prometheus ] && policy=gateway
-    if consul acl policy read -name="ragfleet-$policy" > /dev/null 2>&1; then
-        consul acl policy update -name="ragfleet-$policy" -rules=@"$POLICIES/$policy.hcl" > /dev/null
+    if consul acl policy read -name="ragfleet-$name" > /dev/null 2>&1; then
+        consul acl policy update -name="ragfleet-$name" -rules=@"$POLICIES/$name.hcl" > /dev/null
     else
-        consul acl policy create -name="ragfleet-$policy" -rules=@"$POLICIES/$policy.hcl" > /dev/null
+        consul acl policy create -name="ragfleet-$name" -rules=@"$POLICIES/$name.hcl" > /dev/null
     fi
     secret=$(cat "$TOKENS/consul_${name}_token")
     # A token may read itself, so one that can is there already.
     if ! env -u CONSUL_HTTP_TOKEN_FILE CONSUL_HTTP_TOKEN="$secret" consul acl token read -self > /dev/null 2>&1; then
-        consul acl token create -secret="$secret" -policy-name="ragfleet-$policy" -description="ragfleet $name" > /dev/null
+        consul acl token create -secret="$secret" -policy-name="ragfleet-$name" -description="ragfleet $name" > /dev/null
     fi
-    echo "acl: $name may do what $policy.hcl says"
+    echo "acl: $name may do what $name.hcl says"
 done

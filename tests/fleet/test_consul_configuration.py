@@ -3,13 +3,14 @@
 import asyncio
 import json
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from real_parts import ConsulServer, get
+from real_parts import ConsulServer, eventually, get
 
 from gateway.ingestion.lock import ConsulLock
 from ragfleet.home import PROJECT
@@ -46,10 +47,24 @@ def put(url: str, body: Any = None, token: str = "") -> Any:
         return json.loads(response.read())
 
 
+def bootstrap(server: ConsulServer) -> str:
+    """The management token. A leader that was just elected answers 500 for a moment: its ACLs are not initialised yet."""
+
+    def once() -> str:
+        try:
+            return str(put(f"{server.url}/v1/acl/bootstrap")["SecretID"])
+        except urllib.error.HTTPError as error:
+            with error:
+                assert error.code == 500, error.read()
+            return ""
+
+    return str(eventually(once, 15, "Consul's ACLs are initialised"))
+
+
 def test_policies_allow_what_worker_and_gateway_do_and_no_more(
     guarded: ConsulServer, ports: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = put(f"{guarded.url}/v1/acl/bootstrap")["SecretID"]
+    root = bootstrap(guarded)
     tokens = {}
     for name in ("worker", "gateway"):
         rules = (CONFIGURATION / "policies" / f"{name}.hcl").read_text()
