@@ -1,0 +1,95 @@
+"""Chunks are embedded by whichever instances serve the model, over real sockets."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import aiohttp
+import numpy as np
+import pytest
+from conftest import TritonSocket
+
+from gateway.errors import KnowledgeUnavailable
+from gateway.fleet.store import FleetStore
+from gateway.fleet.view import Instance, Load, Member
+from gateway.ingestion.embedding import FleetEmbedder
+from gateway.knowledge.embedder import FakeEmbedder
+
+TEXTS = [f"chunk {number} " + "word " * (number % 7) for number in range(150)]
+
+
+def members(tritons: list[TritonSocket], *, model: str = "mini") -> list[Member]:
+    return [
+        Member(
+            Instance(
+                f"triton-{number}", "127.0.0.1", urlsplit(triton.url).port or 0, 0, 0, model="m", embedding_model=model
+            )
+        )
+        for number, triton in enumerate(tritons)
+    ]
+
+
+@pytest.fixture
+def store() -> FleetStore:
+    return FleetStore(time.monotonic)
+
+
+@pytest.fixture
+async def embedder(store: FleetStore) -> AsyncIterator[FleetEmbedder]:
+    async with aiohttp.ClientSession() as http:
+        yield FleetEmbedder(store, http, deadline_s=5)
+
+
+async def test_every_instance_takes_its_part_and_the_order_is_kept(
+    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+) -> None:
+    store.set_members(members(tritons))
+    assert embedder.models() == ["mini"]
+    vectors = await embedder.embed("mini", TEXTS)
+    np.testing.assert_array_equal(vectors, FakeEmbedder().embed(TEXTS))
+    assert all(triton.batches for triton in tritons)
+    assert sum(sum(triton.batches) for triton in tritons) == len(TEXTS)
+
+
+async def test_an_instance_that_refuses_leaves_its_work_to_the_other(
+    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+) -> None:
+    tritons[0].fail = 503
+    store.set_members(members(tritons))
+    vectors = await embedder.embed("mini", TEXTS)
+    np.testing.assert_array_equal(vectors, FakeEmbedder().embed(TEXTS))
+    assert sum(tritons[1].batches) == len(TEXTS)
+
+
+async def test_only_instances_with_the_model_are_asked(
+    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+) -> None:
+    one, other = members(tritons)
+    store.set_members([one, replace(other, instance=replace(other.instance, embedding_model="other"))])
+    await embedder.embed("mini", TEXTS)
+    assert not tritons[1].batches
+    assert embedder.models() == ["mini", "other"]
+
+
+async def test_a_host_that_answers_somebody_gets_small_batches(
+    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+) -> None:
+    busy, calm = members(tritons)
+    store.set_members([replace(busy, load=Load(at=time.monotonic(), active=1, waiting=0)), calm])
+    store.set_load(busy.instance.name, Load(at=time.monotonic(), active=1, waiting=0))
+    await embedder.embed("mini", TEXTS[:40])
+    sizes = [size for triton in tritons for size in triton.batches]
+    assert max(sizes) == FleetEmbedder.BUSY_BATCH
+    assert sum(sizes) == 40
+
+
+async def test_without_an_instance_it_is_unavailable_in_time(store: FleetStore) -> None:
+    async with aiohttp.ClientSession() as http, asyncio.timeout(10):
+        with pytest.raises(KnowledgeUnavailable, match="no instance"):
+            await FleetEmbedder(store, http, deadline_s=0.1).embed("mini", ["text"])
+
+
+async def test_nothing_needs_nobody(embedder: FleetEmbedder) -> None:
+    assert (await embedder.embed("mini", [])).shape == (0, 0)
