@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from math import exp, log
 from multiprocessing import Pool
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.report import print_table, write_json
@@ -32,6 +33,7 @@ LARGE = 128
 AGES = (0.05, 0.25, 1.0, 4.0, 10.0)
 SIZES = (8, 32, 128, 1000)
 GATEWAYS = (1, 4, 16)
+SWEEPS = MappingProxyType({"age": "age of the metrics, s", "instances": "instances", "gateways": "gateways"})
 TOLERANCE = 1.02
 """At or ahead: within 2%, which is less than another seed changes."""
 COLUMNS = ["policy", "TTFT p50 ms", "TTFT p99 ms", "e2e p99 s", "in SLO %", "cache hit %", "imbalance"]
@@ -39,15 +41,11 @@ COLUMNS = ["policy", "TTFT p50 ms", "TTFT p99 ms", "e2e p99 s", "in SLO %", "cac
 Results = dict[Case, Figures]
 
 
-def plan(seeds: Sequence[int], *, quick: bool) -> dict[str, list[Case]]:
+def plan(seeds: Sequence[int], size: int, seconds: float) -> dict[str, list[Case]]:
     """The cases by table; each stands for all seeds and carries the first."""
-    size, seconds = (8, 12.0) if quick else (16, 60.0)
     base = Case("sessions", OURS, seeds[0], size, seconds)
-    main = [replace(base, workload=w, policy=p) for w in WORKLOADS for p in EVERYONE]
-    if quick:
-        return {"workloads": main}
     return {
-        "workloads": main,
+        "workloads": [replace(base, workload=w, policy=p) for w in WORKLOADS for p in EVERYONE],
         "age": [replace(base, policy=p, age=age) for p in SWEPT for age in AGES],
         "instances": [
             replace(base, policy=p, instances=n, seconds=max(8.0, seconds * min(1.0, 32 / n)))
@@ -152,16 +150,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small fleet and one seed, to see that it works")
     parser.add_argument("--tuning", action="store_true", help="the seeds that the policy was worked on with")
+    parser.add_argument("--instances", type=int, default=16, help="of the fleet, where they are not what is swept")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each trace")
+    parser.add_argument("--seeds", type=int, default=3, choices=(1, 2, 3), help="how many of the seeds")
+    parser.add_argument(
+        "--sweeps", nargs="*", default=list(SWEEPS), choices=list(SWEEPS), help="what is swept; nothing: none"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     began = time.monotonic()
-    seeds = (TUNING if args.tuning else REPORTED)[: 1 if args.quick else None]
-    tables = plan(seeds, quick=args.quick)
+    if args.quick:
+        args.instances, args.seconds, args.seeds, args.sweeps = 8, 12.0, 1, []
+    seeds = (TUNING if args.tuning else REPORTED)[: args.seeds]
+    tables = plan(seeds, args.instances, args.seconds)
+    tables = {what: cases for what, cases in tables.items() if what == "workloads" or what in args.sweeps}
     results = run_all(tables["workloads"], seeds, args.workers)
     swept = [case for what, cases in tables.items() if what != "workloads" for case in cases]
     results |= run_all([case for case in swept if case not in results], seeds[:1], args.workers)
     verdicts = show_workloads(results, tables["workloads"])
-    for what, title in (("age", "age of the metrics, s"), ("instances", "instances"), ("gateways", "gateways")):
+    for what, title in SWEEPS.items():
         if what in tables:
             show_sweep(results, tables[what], what, title)
     costs = cost.measure(sizes=cost.SIZES[:2] if args.quick else cost.SIZES)

@@ -20,7 +20,7 @@ class TraceIndex(PrefixIndex):
     def keys(self, token_ids: Sequence[int], *, salt: str = "") -> list[int]:
         """The keys that the prompt came with."""
         assert isinstance(token_ids, Prompt)
-        return token_ids.keys
+        return list(token_ids.keys)
 
 
 class Ours:

@@ -26,6 +26,12 @@ class Account:
         self.slots = max(instance.slots, 1)
         self.speed = Speed(norms.speed(instance))
         self.load: Load | None = None
+        self.knows_queue = False
+        """Whether the last sample says how many requests are in the instance."""
+        self.knows_kv = False
+        """Whether the last sample says how full the KV cache is, and how large it is."""
+        self.kv_capacity_tokens = 0.0
+        """Tokens that the KV cache holds; 0 while it is not known."""
         self.ours = 0
         """Our dispatches in the instance."""
         self.queued = 0
@@ -58,18 +64,6 @@ class Account:
         self._counted = (0, 0)
 
     # what policies read
-
-    @property
-    def knows_queue(self) -> bool:
-        """Whether a sample says how many requests are in the instance."""
-        load = self.load
-        return load is not None and load.active is not None
-
-    @property
-    def knows_kv(self) -> bool:
-        """Whether a sample says how full the KV cache is."""
-        load = self.load
-        return load is not None and load.kv_used_blocks is not None and bool(load.kv_max_blocks)
 
     def others(self, now: float) -> float:
         """Requests of other gateways in the instance, as far as the last sample and our own behaviour tell.
@@ -112,14 +106,6 @@ class Account:
         block = load.kv_block_tokens or 1
         rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(min(load.at - now, 0.0) / self.norms.stay)
         return min(max((rest + self.kv_tokens / block) / load.kv_max_blocks, 0.0), 1.0)
-
-    @property
-    def kv_capacity_tokens(self) -> float:
-        """Tokens that the KV cache holds; 0 while it is not known."""
-        load = self.load
-        if load is None or not load.kv_max_blocks or not load.kv_block_tokens:
-            return 0.0
-        return float(load.kv_max_blocks * load.kv_block_tokens)
 
     # what the placer and its tickets write
 
@@ -187,7 +173,7 @@ class Account:
         self._others_at_sample = float(max(total - ours_then, 0)) if total is not None else 0.0
         self._others_waiting_at_sample = float(max((load.waiting or 0) - max(self.queued - new, 0), 0))
         self._kv_at_sample = self.kv_tokens
-        self.load = load
+        self._read(load)
         if self.kv_capacity_tokens:
             self.limit = min(float(self.instance.max_context), self.kv_capacity_tokens)
         norms = self.norms
@@ -206,7 +192,15 @@ class Account:
         self._others_at_sample = self._others_waiting_at_sample = 0.0
         self._dispatched.clear()
         self._released.clear()
-        self.load = None
+        self._read(None)
+
+    def _read(self, load: Load | None) -> None:
+        """Keep a sample, and what policies ask of it for every candidate of every request."""
+        self.load = load
+        blocks, size = (load.kv_max_blocks or 0, load.kv_block_tokens or 0) if load is not None else (0, 0)
+        self.kv_capacity_tokens = float(blocks * size)
+        self.knows_queue = load is not None and load.active is not None
+        self.knows_kv = load is not None and load.kv_used_blocks is not None and self.kv_capacity_tokens > 0
 
 
 def _requests_in(load: Load) -> int | None:

@@ -75,6 +75,12 @@ def test_a_fleet_without_any_metrics_is_still_used_whole(policy: str) -> None:
     assert len(names(fleet, 60)) == 3
 
 
+def test_a_kv_cache_of_unknown_block_size_is_not_compared() -> None:
+    fleet = Fleet("predicted_ttft", 2)
+    fleet.change(0, load=load(kv_block_tokens=None))
+    assert fleet.place().instance.name in {"triton-0", "triton-1"}
+
+
 @pytest.mark.parametrize("policy", sorted(policies.BY_NAME))
 def test_the_same_seed_makes_the_same_choices(policy: str) -> None:
     runs = [

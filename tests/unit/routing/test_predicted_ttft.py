@@ -38,6 +38,16 @@ def test_a_conversation_stays_where_its_prefix_is() -> None:
     assert "1024 of 1064 prompt tokens cached" in again.reason
 
 
+def test_a_short_queue_is_no_reason_to_compute_a_prefix_twice() -> None:
+    fleet = taught()
+    first = fleet.place(PROMPT)
+    fleet.serve(first, 1.0)
+    for _ in range(2):
+        ahead = fleet.placer.place(fleet.job(600), frozenset(f"triton-{n}" for n in range(3)) - {first.instance.name})
+        assert ahead.instance == first.instance
+    assert fleet.place(PROMPT).instance == first.instance
+
+
 def test_a_hot_spot_loses_the_conversation_when_its_queue_costs_more_than_the_prefix_saves() -> None:
     fleet = taught()
     first = fleet.place(PROMPT)
