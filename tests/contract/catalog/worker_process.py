@@ -1,0 +1,44 @@
+"""Another process on the same catalog: `worker_process.py URL NAME STEP`.
+
+STEP `all`: claims and completes until nothing is left, and prints what it completed. Any other: takes one job, and is killed (9)
+right after that step.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from sqlalchemy import update
+
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.sql import SqlCatalog
+from gateway.knowledge.catalog.types import ChunkRecord
+
+CHUNKS = [ChunkRecord(index=i, text=f"words {i}", page=1, start=i, end=i + 1) for i in range(3)]
+
+
+async def work(url: str, name: str, step: str) -> None:
+    catalog = SqlCatalog(url)
+
+    def reached(point: str) -> None:
+        if step == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    while jobs := await catalog.claim(name, limit=1 if step != "all" else 3, lease_s=60):
+        reached("claimed")
+        for job in jobs:
+            await catalog.put_chunks(job, CHUNKS, usage_bytes=9)
+            reached("chunks")
+            if step == "within":  # a transaction that will never end
+                async with catalog.database.write() as connection:
+                    await connection.execute(update(schema.members).values(state="completed", pending=False))
+                    reached("within")
+            await catalog.complete(job, "c1")
+            reached("completed")
+            print(job.member.file_id, flush=True)
+    await catalog.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(*sys.argv[1:]))
