@@ -27,7 +27,7 @@ BURDEN = 0.1
 """How much of the answer's own slowing counts beside the wait for its start. 0: none, only TTFT matters."""
 WORK = 3.0
 """How much a second of prefill costs everybody else, beside the second of one's own. 0: each for himself; higher keeps
-prefixes together longer, at the price of fuller queues where they are; 2 to 4 measured alike, 5 and more worse."""
+prefixes together longer, at the price of fuller queues where they are; 2 to 4 measured alike, 5 worse."""
 
 
 class PredictedTtft:
