@@ -33,6 +33,7 @@ from gateway.serving.context import ContextBuilder
 from gateway.serving.embedding import EmbeddingService
 from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
+from gateway.serving.knowledge import Knowledge
 from gateway.serving.search import SearchService
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
@@ -79,6 +80,8 @@ class Gateway:
         self.stores = KnowledgeStores(settings.home / "knowledge.db")
         self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings.objects_url, settings.home)
+        self.active = ActiveCollection(self.catalog, time.monotonic)
+        self.knowledge = Knowledge(settings, self.catalog, self.active)
         self.chat = ChatService(
             settings=settings,
             admission=self.admission,
@@ -87,6 +90,7 @@ class Gateway:
             streams=self.streams,
             table=self.table,
             stores=self.stores,
+            knowledge=self.knowledge,
             metrics=self.metrics,
         )
         self.completions = CompletionService(
@@ -105,7 +109,6 @@ class Gateway:
             text=_embedding_text(settings),
             metrics=self.metrics,
         )
-        self.active = ActiveCollection(self.catalog, time.monotonic)
         self.search = SearchService(
             settings=settings, active=self.active, engines=self.engines, pool=self.pool, metrics=self.metrics
         )

@@ -88,6 +88,11 @@ class CompletionRequest(Sampling):
         """No stores."""
         return
 
+    @property
+    def filters(self) -> None:
+        """No filter."""
+        return
+
 
 def parse_completion(body: bytes) -> CompletionRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""

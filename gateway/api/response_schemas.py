@@ -145,6 +145,11 @@ class ResponsesRequest(Sampling):
         return self.tools[0].vector_store_ids, self.tools[0].max_num_results
 
     @property
+    def filters(self) -> dict[str, Any] | None:
+        """Of the file_search tool, over the attributes of files."""
+        return self.tools[0].filters if self.tools else None
+
+    @property
     def question(self) -> str:
         """The text to retrieve for: the last message of the user, or the last message."""
         asked = [each.text for each in self.messages if each.role == "user"]

@@ -45,8 +45,10 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
     def tenant_of(request: Request) -> Tenant:
         return gateway.tenants.authenticate(request.headers.get("authorization"))
 
-    def names(request: Request) -> list[str]:
-        return [*gateway.chat.planner.models(tenant_of(request)), *gateway.embeddings.models()]
+    async def names(request: Request) -> list[str]:
+        tenant = tenant_of(request)
+        stores = await gateway.knowledge.models(tenant)
+        return list(dict.fromkeys([*gateway.chat.planner.models(tenant), *stores, *gateway.embeddings.models()]))
 
     path = "/v1/chat/completions"
     endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
@@ -87,11 +89,11 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
         "/v1/models", tags=["OpenAI"], summary="The models of the fleet, and `rag:<store>` for each knowledge store"
     )
     async def models(request: Request) -> dict[str, Any]:
-        return {"object": "list", "data": [_model(name) for name in names(request)]}
+        return {"object": "list", "data": [_model(name) for name in await names(request)]}
 
     @app.get("/v1/models/{model:path}", tags=["OpenAI"], summary="One model")
     async def model(request: Request, model: str) -> dict[str, Any]:
-        if model not in names(request):
+        if model not in await names(request):
             raise errors.NotFound(f"The model '{model}' does not exist.", param="model", code="model_not_found")
         return _model(model)
 

@@ -75,6 +75,7 @@ class FileSearch(BaseModel):
     type: Literal["file_search"]
     vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    filters: dict[str, Any] | None = None
 
 
 class StreamOptions(BaseModel):
@@ -165,6 +166,11 @@ class ChatRequest(Sampling):
         if not self.tools or self.tool_choice == "none":
             return None
         return self.tools[0].vector_store_ids, self.tools[0].max_num_results
+
+    @property
+    def filters(self) -> dict[str, Any] | None:
+        """Of the file_search tool, over the attributes of files."""
+        return self.tools[0].filters if self.tools else None
 
     @property
     def question(self) -> str:

@@ -22,6 +22,7 @@ from gateway.serving.answer import Answer, FinishReason
 from gateway.serving.context import Context, ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
+from gateway.serving.knowledge import Knowledge
 from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, Stores, is_rag
 from gateway.tenants.tenant import Tenant
 from gateway.triton.llm import Streams
@@ -41,6 +42,7 @@ class ChatService:
         streams: Streams,
         table: TokenTable,
         stores: Stores,
+        knowledge: Knowledge,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -49,6 +51,7 @@ class ChatService:
         self._context = context
         self._streams = streams
         self._table = table
+        self._knowledge = knowledge
         self.planner = Planner(settings, engines, stores)
         self._metrics = metrics
 
@@ -69,7 +72,8 @@ class ChatService:
     @asynccontextmanager
     async def _opened(self, ask: ChatAsk, tenant: Tenant, request_id: str) -> AsyncIterator["Chat"]:
         started = time.monotonic()
-        plan = self.planner.plan(ask, tenant)
+        every = ask.model == RAG and not self.planner.has_stores(tenant)
+        plan = self.planner.plan(ask, tenant, await self._knowledge.retrieval(ask, tenant, every=every))
         context = await self._context.build(
             request_id=request_id,
             messages=orjson.dumps(ask.conversation),
@@ -102,7 +106,7 @@ class ChatService:
     def check(self, ask: ChatAsk, tenant: Tenant) -> None:
         """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
         if self._engines.models():
-            self.planner.plan(ask, tenant)
+            self.planner.check(ask, tenant)
 
     async def admit(self, tenant: Tenant) -> Permit:
         """A place for one request, after a fair wait. Raises Overloaded; the permit is to be released on every path."""

@@ -1,7 +1,7 @@
 """What a request asks for: which model, from which knowledge, within which limits, sampled how. No I/O but the stores' names."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +39,8 @@ class ChatAsk(Protocol):
     def conversation(self) -> list[dict[str, str]]: ...
     @property
     def knowledge(self) -> tuple[Sequence[str], int | None] | None: ...
+    @property
+    def filters(self) -> Mapping[str, Any] | None: ...
 
 
 class Stores(Protocol):
@@ -72,13 +74,24 @@ class Planner:
         stores = self._stores.names(tenant.name)
         return [*self._engines.models(), *([RAG] if stores else []), *(f"{RAG}:{name}" for name in stores)]
 
-    def plan(self, ask: ChatAsk, tenant: Tenant) -> Plan:
-        """Read the model's name, the tools and the limits. Raises NotFound, BadRequest, Unavailable."""
+    def check(self, ask: ChatAsk, tenant: Tenant) -> None:
+        """The model's name and the limits, which need no look into the catalog. Raises NotFound, BadRequest, Unavailable."""
+        self._room(ask, self._engines.max_context(self._model(ask, tenant)))
+
+    def has_stores(self, tenant: Tenant) -> bool:
+        """Whether there are stores of `ragfleet ingest`, for which the model name `rag` then stands."""
+        return bool(self._stores.names(tenant.name))
+
+    def plan(self, ask: ChatAsk, tenant: Tenant, retrieval: Retrieval | None = None) -> Plan:
+        """Read the model's name, the tools and the limits. Raises NotFound, BadRequest, Unavailable.
+
+        `retrieval`: what the catalog knows of the stores that the request names; without it they are those of `ragfleet ingest`.
+        """
         model = self._model(ask, tenant)
         max_context = self._engines.max_context(model)
         return Plan(
             model=model,
-            retrieval=self._retrieval(ask, tenant),
+            retrieval=retrieval or self._retrieval(ask, tenant),
             max_context=max_context,
             max_prompt=max_context - self._room(ask, max_context),
         )
@@ -118,6 +131,12 @@ class Planner:
                 "There is no knowledge store yet. Make one with `ragfleet ingest PATH`.",
                 param="model",
                 code="model_not_found",
+            )
+        if ask.filters is not None:
+            raise BadRequest(
+                "'filters' are for stores made by /v1/vector_stores; those of `ragfleet ingest` have no attributes.",
+                param="tools.0.filters",
+                code="unsupported_parameter",
             )
         return Retrieval(store=", ".join(stores), filter=self._stores.filter(tenant.name, stores), top_k=top_k)
 

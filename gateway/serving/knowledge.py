@@ -1,0 +1,113 @@
+"""Which stores of a tenant a request means, and where their rows are."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.config import Settings
+from gateway.errors import BadRequest, CatalogUnavailable, NotFound
+from gateway.knowledge.active import ActiveCollection
+from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.types import PageQuery, Store
+from gateway.knowledge.filters import search_filter
+from gateway.serving.context import Retrieval
+from gateway.serving.plan import RAG, ChatAsk, is_rag
+from gateway.tenants.tenant import Tenant
+
+MAX_STORES = 100
+"""Of a tenant, that the model name `rag` stands for; the newest ones."""
+
+
+class Knowledge:
+    """The catalog as chats and responses ask it. One for the life of the application."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, active: ActiveCollection) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._active = active
+
+    async def models(self, tenant: Tenant) -> list[str]:
+        """`rag` and `rag:<name>` for each store with something in it. With the catalog away: none."""
+        try:
+            names = await self._catalog.store_names(tenant.name)
+        except CatalogUnavailable:
+            return []
+        return [*([RAG] if names else []), *(f"{RAG}:{name}" for name in names if name)]
+
+    async def retrieval(self, ask: ChatAsk, tenant: Tenant, *, every: bool) -> Retrieval | None:
+        """What a request is to be answered from: the stores of its tool, or those of its model's name.
+
+        None where it asks for none, or for one that is not in the catalog. `every`: the name `rag` stands for all of them.
+        """
+        if ask.knowledge is not None:
+            names, top_k = ask.knowledge
+            return await self.named(tenant, names, top_k=top_k, filters=ask.filters)
+        if not is_rag(ask.model):
+            return None
+        if name := ask.model.partition(":")[2]:
+            return await self.named(tenant, [name])
+        return await self.all(tenant) if every else None
+
+    async def named(
+        self,
+        tenant: Tenant,
+        names: Sequence[str],
+        *,
+        top_k: int | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> Retrieval | None:
+        """Retrieval from stores by their names or ids; None where one of them is not in the catalog.
+
+        Raises BadRequest for an expired store and for a filter that cannot be read, NotFound where nothing was brought in yet,
+        CatalogUnavailable.
+        """
+        found = await self._catalog.resolve(tenant.name, names)
+        stores = [store for store in found if store is not None]
+        if len(stores) < len(names):
+            return None
+        return await self._retrieval(tenant, stores, ", ".join(names), top_k, filters)
+
+    async def all(self, tenant: Tenant, *, top_k: int | None = None) -> Retrieval | None:
+        """Retrieval from all stores that have not expired; None where there is none. Raises CatalogUnavailable."""
+        page = await self._catalog.stores(tenant.name, PageQuery(limit=MAX_STORES))
+        stores = [store for store in page.items if not _expired(store) and store.counts.completed]
+        if not stores:
+            return None
+        return await self._retrieval(tenant, stores, ", ".join(store.name or store.id for store in stores), top_k, None)
+
+    async def _retrieval(
+        self,
+        tenant: Tenant,
+        stores: Sequence[Store],
+        said: str,
+        top_k: int | None,
+        filters: Mapping[str, Any] | None,
+    ) -> Retrieval:
+        for store in stores:
+            if _expired(store):
+                raise BadRequest(
+                    f"The vector store '{store.id}' has expired; make a new one from its files.",
+                    param="vector_store_ids",
+                    code="vector_store_expired",
+                )
+        ids = [store.id for store in stores]
+        expression = search_filter(tenant.name, ids, filters)
+        collection = await self._active.get()
+        if collection is None:
+            raise NotFound(
+                f"Nothing of '{said}' can be searched yet; wait until its files are completed.",
+                param="vector_store_ids",
+                code="store_empty",
+            )
+        await self._catalog.touch_stores(ids)
+        return Retrieval(
+            store=said,
+            filter=expression,
+            top_k=top_k or self._settings.rag_top_k,
+            collection=collection.name,
+            embedding_model=collection.embedding_model,
+        )
+
+
+def _expired(store: Store) -> bool:
+    return store.expires_at is not None and store.expires_at <= time.time()
