@@ -19,6 +19,8 @@ Row = dict[str, Any]
 MODEL = "smollm2-135m-instruct"
 SHARE_S = 2.0
 """A new instance takes its share within so many seconds of being ready."""
+NO_SHARE_S = 15.0
+"""Past it the bar is missed, and nobody waits any longer."""
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -168,7 +170,8 @@ async def scale(victim: Victim, client: Client) -> Row:
                     since = ready.setdefault(name, time.monotonic())
                     if seen[name]["streams"] >= max(1.0, even / 2):
                         share.setdefault(name, time.monotonic() - since)
-            return share.keys() == new
+            waited = time.monotonic() - max(ready.values()) if ready.keys() == new else 0.0
+            return share.keys() == new or waited > NO_SHARE_S
 
         await asyncio.gather(
             asyncio.to_thread(victim.scale, 4), victim.until(shared, seconds=150, what="both new ones have their share")
@@ -178,7 +181,8 @@ async def scale(victim: Victim, client: Client) -> Row:
         await asyncio.to_thread(victim.scale, 2)
         await victim.ready(2)
         late = [f"{name} had its share after {s:.1f} s" for name, s in share.items() if s > SHARE_S]
-        return {"share_s": max(share.values()), "down_s": time.monotonic() - started, "missed": late}
+        late += [f"{name} had no share within {NO_SHARE_S:g} s" for name in sorted(new - share.keys())]
+        return {"share_s": max(share.values(), default=-1.0), "down_s": time.monotonic() - started, "missed": late}
 
     before = len(await victim.instances())
     await asyncio.to_thread(victim.scale, 2)
