@@ -14,12 +14,14 @@ from fastapi import FastAPI
 
 from gateway.admission import Admission
 from gateway.api import routes
+from gateway.api.door import Door
 from gateway.api.middleware import RequestId
 from gateway.config import Settings
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import State, Transition, Trust, TrustSettings
+from gateway.ingestion.process import IngestionProcess
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
@@ -129,15 +131,15 @@ class Gateway:
         # What is loaded by now stays: the collector need not look at it again and again between tokens.
         gc.collect()
         gc.freeze()
-        tasks = [
-            asyncio.create_task(_supervised(name, run), name=name)
-            for name, run in (
-                ("discovery", self.discovery.run),
-                ("scraper", self.scraper.run),
-                ("streams", self.streams.run),
-                ("rescue", self.engines.run),
-            )
+        work: list[tuple[str, Any]] = [
+            ("discovery", self.discovery.run),
+            ("scraper", self.scraper.run),
+            ("streams", self.streams.run),
+            ("rescue", self.engines.run),
         ]
+        if self.settings.ingestion:
+            work.append(("ingestion", IngestionProcess(self.settings.home / "log" / "ingestion.log").run))
+        tasks = [asyncio.create_task(_supervised(name, run), name=name) for name, run in work]
         try:
             yield
         finally:
@@ -232,7 +234,7 @@ def create_app(settings: Settings | Gateway) -> FastAPI:
         async with gateway.running():
             yield
 
-    app = FastAPI(
+    app = Door(
         title="Ragfleet",
         summary="A highly available RAG and LLM inference system, with OpenAI's API.",
         lifespan=lifespan,

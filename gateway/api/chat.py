@@ -13,6 +13,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.api.direct import direct_chunks
 from gateway.api.middleware import raw_send, read_body
 from gateway.api.schemas import ChatRequest, parse_chat
 from gateway.api.sse import DONE, ChunkWriter, error_event
@@ -121,6 +122,7 @@ class ChatResponse:
             await self._start(send)
             await send_chunk({"type": "http.response.body", "body": first, "more_body": True})
             first = b""
+        relayed = False
         while (piece := await chat.next()) is not None:
             if not piece:
                 continue
@@ -129,6 +131,11 @@ class ChatResponse:
                 await self._start(send)
                 body, first = first + body, b""
             await send_chunk({"type": "http.response.body", "body": body, "more_body": True})
+            if not relayed:
+                # All but the first piece: written where they are read, as long as the client keeps up.
+                relayed = True
+                if (chunks := direct_chunks(send_chunk)) is not None:
+                    chat.relay(chunks.ready, lambda text: chunks.write(writer.text(text)))
         if first:
             await self._start(send)
         assert chat.finish_reason is not None

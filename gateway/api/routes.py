@@ -8,11 +8,11 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from gateway import errors
 from gateway.api.chat import ChatEndpoint
 from gateway.api.completions import CompletionExchange, CompletionRequest
+from gateway.api.door import Door
 from gateway.api.embeddings import Embeddings
 from gateway.api.endpoint import Endpoints
 from gateway.api.exchange import ExchangeEndpoint
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ragfleet.gateway")
 
 
-def install(app: FastAPI, gateway: "Gateway") -> None:
+def install(app: Door, gateway: "Gateway") -> None:
     """Add every route and error handler."""
     _openai(app, gateway)
     _short(app, gateway)
@@ -41,7 +41,7 @@ def install(app: FastAPI, gateway: "Gateway") -> None:
     _errors(app)
 
 
-def _openai(app: FastAPI, gateway: "Gateway") -> None:
+def _openai(app: Door, gateway: "Gateway") -> None:
     def tenant_of(request: Request) -> Tenant:
         return gateway.tenants.authenticate(request.headers.get("authorization"))
 
@@ -52,21 +52,21 @@ def _openai(app: FastAPI, gateway: "Gateway") -> None:
 
     path = "/v1/chat/completions"
     endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
-    app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+    app.direct("POST", path, endpoint)
 
     def completion(body: bytes, tenant: Tenant, request_id: str) -> CompletionExchange:
         return CompletionExchange(gateway.completions, gateway.metrics, body, tenant, request_id)
 
     prompts = ExchangeEndpoint(completion, gateway.tenants, gateway.settings.max_body_bytes)
-    app.router.routes.append(Route("/v1/completions", prompts, methods=["POST"]))
+    app.direct("POST", "/v1/completions", prompts)
 
     def response(body: bytes, tenant: Tenant, request_id: str) -> ResponsesExchange:
         return ResponsesExchange(gateway.chat, gateway.metrics, body, tenant, request_id)
 
     items = ExchangeEndpoint(response, gateway.tenants, gateway.settings.max_body_bytes)
-    app.router.routes.append(Route("/v1/responses", items, methods=["POST"]))
+    app.direct("POST", "/v1/responses", items)
 
-    # Only for /docs: the routes above are found first.
+    # Only for /docs, and for other methods.
     @app.post("/v1/completions", tags=["OpenAI"], summary="Continue a prompt as it stands", response_model=None)
     async def completions(body: CompletionRequest) -> None:
         """OpenAI's completions; a stream of server-sent events with `stream`."""

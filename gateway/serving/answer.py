@@ -22,6 +22,10 @@ class Answer:
         """Tokens generated, those of a stop string included."""
         self.finish_reason: FinishReason | None = None
 
+    def plain(self, ids: Sequence[int]) -> bool:
+        """Whether `push` of these ids can only add text: there is nothing in them that could end the answer."""
+        return self._stop is None and self._ends.isdisjoint(ids)
+
     def push(self, ids: Sequence[int]) -> str:
         """The text that these ids add; '' while a character or a possible stop string is incomplete."""
         push = self._detokenizer.push

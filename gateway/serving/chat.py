@@ -7,7 +7,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -135,7 +135,7 @@ class ChatService:
     def _generation(
         self, ask: ChatAsk, plan: Plan, context: Context, *, tenant: Tenant, request_id: str, limit: int
     ) -> Generation | None:
-        if plan.retrieval is not None and not context.sources:
+        if plan.retrieval is not None and not context.sources and not context.without_knowledge:
             return None  # nothing relevant: we say so ourselves, no engine can invent
         job = Job(
             request_id=request_id,
@@ -189,6 +189,7 @@ class Chat:
                 "grounded": bool(context.sources),
                 "store": plan.retrieval.store,
                 "sources": list(context.sources),
+                **({"unavailable": True} if context.without_knowledge else {}),
             }
 
     async def next(self) -> str | None:
@@ -212,6 +213,27 @@ class Chat:
         if self.rag is not None:
             self._text.append(piece)
         return piece
+
+    def relay(self, ready: Callable[[], bool], write: Callable[[str], None]) -> None:
+        """From the next piece on, call `write` with the pieces as they arrive, while `ready()`; the others come by `next()`.
+
+        No task wakes up for a piece that is written so (docs/transport.md). `next()` must be waited for all the while.
+        """
+        if self._generation is None:
+            return
+        answer, rag = self._answer, self.rag is not None
+
+        def take(ids: list[int]) -> bool:
+            if not answer.plain(ids) or not ready():
+                return False
+            piece = answer.push(ids)
+            if rag:
+                self._text.append(piece)
+            if piece:
+                write(piece)
+            return True
+
+        self._generation.relay(take)
 
     def close(self) -> None:
         """Free the engine. Idempotent."""

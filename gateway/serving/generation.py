@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +75,15 @@ class Generation:
         self.journal: list[int] = []
         self.trail: list[Attempt] = []
         self.ended = False
+        self._relay: Callable[[list[int]], bool] | None = None
+
+    def relay(self, take: Callable[[list[int]], bool]) -> None:
+        """Give ids to `take` as they arrive, without a task waking up; what it refuses (False) comes by `next()`.
+
+        So do the first ids of each instance, the last of the answer, and whatever an error has to be handled for.
+        `next()` must be waited for all the while.
+        """
+        self._relay = take
 
     async def next(self) -> list[int]:
         """At least one new id, or [] when the engine has ended the answer. Raises RagfleetError when no instance can go on."""
@@ -105,7 +114,20 @@ class Generation:
                 self._lost_at = None
             self.journal += ids
             self._placed.tokens(len(ids), now)
+            if self._relay is not None:
+                self._stream.sink = self._arrived
             return ids
+
+    def _arrived(self, ids: list[int]) -> bool:
+        """The stream's sink: see `relay`. The instance has been praised and the gap measured with its first ids."""
+        count = len(ids)
+        if self._relay is None or self._placed is None or len(self.journal) + count >= self._max_tokens:
+            return False
+        if not self._relay(ids):
+            return False
+        self.journal += ids
+        self._placed.more_tokens(count)
+        return True
 
     def close(self) -> None:
         """Cancel the running step, give back the place. Idempotent."""

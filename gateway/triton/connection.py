@@ -18,6 +18,9 @@ class Exchange(Protocol):
 
     def on_status(self, status: int) -> None: ...
     def on_body(self, data: bytes) -> None: ...
+    def on_read(self) -> None:
+        """All of the body that one read from the socket held has been given; more is to come."""
+
     def on_end(self) -> None: ...
     def on_lost(self, error: InstanceError) -> None: ...
 
@@ -64,6 +67,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(InstanceError(Cause.RESET, f"unreadable HTTP from {self._name}: {error}"))
+            return
+        if self._exchange is not None:
+            self._exchange.on_read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -183,6 +189,9 @@ class _Whole:
 
     def on_body(self, data: bytes) -> None:
         self._parts.append(data)
+
+    def on_read(self) -> None:
+        pass
 
     def on_end(self) -> None:
         if not self._future.done():

@@ -43,6 +43,8 @@ class GenerateRequest:
 class TokenStream:
     """Token ids as they come. `next()` gives what has arrived, at least one id; an empty list is the end.
 
+    With a `sink`, ids go to it in the very callback that read them, without a task waking up (docs/transport.md), for as
+    long as it takes them. What it refuses, the end and every error come by `next()`, which has to be waited for meanwhile.
     The deadline is checked by one sweep over all streams (`Streams`), not by a timer for each token.
     """
 
@@ -63,6 +65,7 @@ class TokenStream:
         "_waiter",
         "deadline",
         "patience_s",
+        "sink",
     )
 
     def __init__(
@@ -86,6 +89,8 @@ class TokenStream:
         self._traffic = traffic
         self.deadline = deadline
         self.patience_s = patience_s
+        self.sink: Callable[[list[int]], bool] | None = None
+        """Takes all of some ids (True) or none of them, and is not asked again (False). It must not raise."""
 
     def attach(self, connection: Connection, *, kept: bool) -> None:
         """Bind the connection that will carry this stream; `kept` says that it was used before."""
@@ -118,6 +123,7 @@ class TokenStream:
 
     def close(self) -> None:
         """Free the engine at once. Idempotent."""
+        self.sink = None
         self._forget(self)
         if not self._done and self._connection is not None:
             self._connection.abort()
@@ -125,6 +131,7 @@ class TokenStream:
 
     def finish(self) -> None:
         """All ids are here. The end of the response may still come, and then its connection can be used again."""
+        self.sink = None
         self.patience_s = self.FAREWELL_S
         self.deadline = time.monotonic() + self.FAREWELL_S
         if self._error is not None:
@@ -163,8 +170,17 @@ class TokenStream:
             return
         self.deadline = time.monotonic() + self.patience_s
         self._spoken = True
-        self._wake()
+        if self.sink is None:
+            self._wake()
         self._traffic()
+
+    def on_read(self) -> None:
+        if self.sink is not None and self._ids:
+            ids, self._ids = self._ids, []
+            if not self.sink(ids):
+                self.sink = None
+                self._ids = ids
+                self._wake()
 
     def on_end(self) -> None:
         self._forget(self)

@@ -43,6 +43,9 @@ class Response:
     def on_body(self, data: bytes) -> None:
         self.body += data
 
+    def on_read(self) -> None:
+        pass
+
     def on_end(self) -> None:
         self.heard.append("end")
 

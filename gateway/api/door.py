@@ -1,0 +1,61 @@
+"""The outermost ASGI application: the paths of tokens go straight to their endpoints, the others through FastAPI.
+
+Starlette's stack (error and exception middleware, exit stacks, matching of every route) costs a request about as much as
+twenty tokens do, and the frames of its `send` would stand between each token and the server.
+"""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import errors
+from gateway.api.chat import send_error
+from gateway.api.middleware import RequestId
+
+log = logging.getLogger("ragfleet.gateway")
+
+
+class Door(FastAPI):
+    """FastAPI with paths that it documents and does not serve; see `direct`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._direct: dict[tuple[str, str], ASGIApp] = {}
+
+    def direct(self, method: str, path: str, endpoint: ASGIApp) -> None:
+        """Serve a path by a plain ASGI application. It may raise RagfleetError while no response has begun."""
+        self._direct[method, path] = RequestId(_Boundary(endpoint))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or give it to FastAPI."""
+        endpoint = self._direct.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)
+
+
+class _Boundary:
+    """The last place where an error of a direct path can become a response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except errors.RagfleetError as error:
+            if begun:
+                raise
+            await send_error(send, error)
+        except Exception as error:
+            if begun:
+                raise  # the server cuts the connection, so that the client cannot take it for a whole answer
+            log.error("unforeseen error in %s %s", scope["method"], scope["path"], exc_info=error)
+            await send_error(send, errors.RagfleetError("An internal error; the gateway's log has the details."))
