@@ -8,11 +8,19 @@ import os
 import types
 import typing
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message says which and why."""
+
+
+class WithoutKnowledge(StrEnum):
+    """What to do with a question to the knowledge base while Milvus is away."""
+
+    REFUSE = "refuse"  # 503: nothing is said that no document says
+    ANSWER = "answer"  # the model alone, marked as such
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,8 @@ class Settings:
     rag_min_score: float = 0.3
     """Cosine similarity under which a passage is not taken as relevant. Raising it says "not found" more often."""
     rag_collection: str = "ragfleet_chunks"
+    rag_unavailable: WithoutKnowledge = WithoutKnowledge.REFUSE
+    """`refuse`: 503 while Milvus is away. `answer`: the model answers without passages, and the answer's `rag` says so."""
     rag_not_found: str = "I could not find anything about that in the knowledge base."
 
     admission_headroom: float = 2.0

@@ -5,13 +5,13 @@ Both are idempotent, so they are called as gateway/serving/hedging.py does it.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from gateway.config import Settings
-from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, RagfleetError
+from gateway.config import Settings, WithoutKnowledge
+from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
 from gateway.metrics import Metrics
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
@@ -42,6 +42,8 @@ class Context:
 
     input_ids: Sequence[int]
     sources: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    without_knowledge: bool = False
+    """Passages were wanted, Milvus is away, and the settings let the model answer alone."""
 
 
 class ContextBuilder:
@@ -82,7 +84,18 @@ class ContextBuilder:
                 embedding_model="" if retrieval is None else retrieval.embedding_model,
             )
         except RequestRefused as refused:
-            raise _translate(refused, retrieval) from refused
+            error = _translate(refused, retrieval)
+            alone = self._settings.rag_unavailable is WithoutKnowledge.ANSWER
+            if not (alone and isinstance(error, KnowledgeUnavailable)):
+                raise error from refused
+            bare = await self.build(
+                request_id=request_id,
+                messages=messages,
+                question=question,
+                retrieval=None,
+                max_prompt_tokens=max_prompt_tokens,
+            )
+            return replace(bare, without_knowledge=True)
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)
         return context
 
