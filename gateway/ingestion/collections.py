@@ -16,6 +16,7 @@ class Collections:
         self._embedder = embedder
         self._alias = alias
         self._pointed = ""
+        self._ready: set[str] = set()
 
     async def all(self) -> list[Collection]:
         """Every collection that is known."""
@@ -47,5 +48,12 @@ class Collections:
         return await self._catalog.add_collection(name, embedding_model=model, dimension=vectors.shape[1])
 
     async def ready(self, collection: Collection) -> None:
-        """It is in Milvus, and loaded."""
-        await self._index.ensure(collection.name, collection.dimension)
+        """It is in Milvus, and loaded; asked once, and again after `forget`."""
+        if collection.name not in self._ready:
+            await self._index.ensure(collection.name, collection.dimension)
+            self._ready.add(collection.name)
+
+    def forget(self) -> None:
+        """Milvus failed: it may come back with less."""
+        self._ready.clear()
+        self._pointed = ""

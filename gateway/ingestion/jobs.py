@@ -68,6 +68,7 @@ class Jobs:
             except CatalogUnavailable:
                 raise  # the leases run out by themselves
             except Unavailable:
+                self._collections.forget()
                 await self._release(jobs, self._clock() + 1.0)
                 raise
             except asyncio.CancelledError:

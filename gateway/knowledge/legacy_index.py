@@ -19,7 +19,7 @@ from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.filters import file_filter, store_filter
 
-COLLECTION = "ragfleet_chunks"
+COLLECTION = "ragfleet_folder"
 
 # Lucene's English list, which is Milvus's `_english_`, too.
 _STOP_WORDS = (

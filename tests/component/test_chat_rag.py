@@ -96,7 +96,7 @@ async def test_what_is_asked_of_the_retrieval(handbook: Fleet) -> None:
     asked = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
     assert asked["query"] == "How long?"
     assert asked["filter"] == 'store == "handbook"'
-    assert asked["collection"] == "ragfleet_chunks"
+    assert asked["collection"] == "ragfleet_folder"
     assert asked["top_k"] == handbook.settings.rag_top_k
     assert asked["grounded"] is True
     assert asked["max_prompt_tokens"] == 512 - 10
