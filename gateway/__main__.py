@@ -10,7 +10,6 @@ import uvicorn
 
 from gateway.app import Gateway, create_app
 from gateway.config import ConfigError, Settings
-from gateway.ingestion.process import IngestionProcess
 
 
 class Server(uvicorn.Server):
@@ -26,17 +25,7 @@ class Server(uvicorn.Server):
     async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
-        if not self._gateway.settings.ingestion:
-            await super().serve()
-            return
-        child = asyncio.create_task(
-            IngestionProcess(self._gateway.settings.home / "log" / "ingestion.log").run(), name="ingestion"
-        )
-        try:
-            await super().serve()
-        finally:
-            child.cancel()
-            await asyncio.gather(child, return_exceptions=True)
+        await super().serve()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first SIGTERM drains; a second one, or SIGINT, stops at once."""
