@@ -80,7 +80,7 @@ class SqlCatalog(SqlJobs):
         stale = []
         async with self._db.write() as connection:
             await _known(connection, collection)
-            for each in members:
+            for each in sorted(members, key=lambda each: (each.store_id, each.file_id)):
                 same = and_(
                     _members.c.store_id == each.store_id,
                     _members.c.file_id == each.file_id,

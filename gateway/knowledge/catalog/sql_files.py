@@ -107,7 +107,8 @@ class SqlFiles(SqlPart):
     async def _forget_file(self, connection: AsyncConnection, file: File) -> None:
         joined = select(_members.c.store_id, _members.c.generation, _members.c.created_at)
         left = [{"tenant": file.tenant, "store_id": None, "file_id": file.id, "generation": None}]
-        for row in (await connection.execute(joined.where(_members.c.file_id == file.id).with_for_update())).all():
+        mine = joined.where(_members.c.file_id == file.id).order_by(_members.c.store_id).with_for_update()
+        for row in (await connection.execute(mine)).all():
             left.append({**left[0], "store_id": row.store_id, "generation": row.generation})
             await self._bury(connection, f"{row.store_id}/{file.id}", row.created_at)
         await connection.execute(schema.removals.insert(), left)

@@ -9,7 +9,7 @@ from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.catalog import LeaseLost
 from gateway.knowledge.catalog.database import storable
 from gateway.knowledge.catalog.sql_files import SqlFiles
-from gateway.knowledge.catalog.sql_members import SqlMembers, forget_contents, member_of
+from gateway.knowledge.catalog.sql_members import SqlMembers, forget_contents, lock_members, member_of
 from gateway.knowledge.catalog.sql_stores import DAY_S, SqlStores
 from gateway.knowledge.catalog.types import (
     ChunkRecord,
@@ -24,7 +24,7 @@ from gateway.knowledge.catalog.types import (
 
 _members, _removals, _chunks = schema.members, schema.removals, schema.chunks
 _EXPIRE = 200
-"""Things that one call of `expire` deletes at the most, of a kind: the transaction stays short."""
+"""Things that one call of `expire` deletes at the most, of a kind."""
 
 
 class SqlJobs(SqlFiles, SqlStores, SqlMembers):
@@ -56,8 +56,10 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
         """See Catalog."""
         if not jobs:
             return []
-        change = update(_members).where(or_(*map(_held, jobs))).values(free_at=self._clock() + lease_s)
+        held_still = or_(*map(_held, jobs))
+        change = update(_members).where(held_still).values(free_at=self._clock() + lease_s)
         async with self._db.write() as connection:
+            await lock_members(connection, held_still)
             rows = (await connection.execute(change.returning(*_members.c))).all()
         held = {_claim(job): job for job in map(_job, rows)}
         return [held[_claim(job)] for job in jobs if _claim(job) in held]
@@ -132,24 +134,36 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
     async def removed(self, removals: Sequence[Removal]) -> None:
         """See Catalog."""
         async with self._db.write() as connection:
-            await connection.execute(delete(_removals).where(_removals.c.id.in_([each.id for each in removals])))
+            done = select(_removals.c.id).where(_removals.c.id.in_([each.id for each in removals]))
+            done = done.order_by(_removals.c.id).with_for_update()
+            await connection.execute(delete(_removals).where(_removals.c.id.in_(done)))
 
     async def expire(self) -> int:
-        """See Catalog."""
+        """See Catalog. Each in a transaction of its own: what is used meanwhile stays."""
         now, files, stores = self._now(), schema.files, schema.stores
-        old_files = select(files).where(files.c.expires_at <= now).limit(_EXPIRE)
+        old = files.c.expires_at <= now
         gone = stores.c.last_active_at + (stores.c.expires_after_days + 1) * DAY_S <= now
+        async with self._db.read() as connection:
+            file_ids = (await connection.scalars(select(files.c.id).where(old).limit(_EXPIRE))).all()
+            store_ids = (await connection.scalars(select(stores.c.id).where(gone).limit(_EXPIRE))).all()
+        ended = 0
+        for ident in file_ids:
+            async with self._db.write() as connection:
+                query = select(files).where(files.c.id == ident, old).with_for_update()
+                if (row := (await connection.execute(query)).one_or_none()) is not None:
+                    await self._forget_file(connection, File(**row._mapping))
+                    ended += 1
+        for ident in store_ids:
+            async with self._db.write() as connection:
+                query = select(stores).where(stores.c.id == ident, gone).with_for_update()
+                if (row := (await connection.execute(query)).one_or_none()) is not None:
+                    await self._forget_store(connection, row)
+                    ended += 1
+        graves, keys = schema.tombstones, schema.idempotency
         async with self._db.write() as connection:
-            ended = (await connection.execute(old_files.with_for_update(skip_locked=True))).all()
-            for row in ended:
-                await self._forget_file(connection, File(**row._mapping))
-            left = (await connection.execute(select(stores).where(gone).limit(_EXPIRE).with_for_update())).all()
-            for row in left:
-                await self._forget_store(connection, row)
-            graves, keys = schema.tombstones, schema.idempotency
             await connection.execute(delete(graves).where(graves.c.deleted_at <= now - DAY_S))
             await connection.execute(delete(keys).where(keys.c.expires_at <= now))
-        return len(ended) + len(left)
+        return ended
 
     async def all_members(self, *, limit: int, after: tuple[str, str] | None = None) -> Sequence[Member]:
         """See Catalog."""
@@ -163,7 +177,7 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
     async def rewrite(self, members: Sequence[Member], *, above: int = 0) -> None:
         """See Catalog."""
         async with self._db.write() as connection:
-            for each in members:
+            for each in sorted(members, key=lambda each: (each.store_id, each.file_id)):
                 same = and_(
                     _members.c.store_id == each.store_id,
                     _members.c.file_id == each.file_id,

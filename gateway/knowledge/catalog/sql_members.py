@@ -64,7 +64,7 @@ class SqlMembers(SqlPart):
         wanted = {each.file_id: each for each in members}
         names = await self._filenames(connection, tenant, sorted(wanted))
         here = and_(_members.c.store_id == store_id, _members.c.file_id.in_(list(wanted)))
-        present = {row.file_id: row for row in await connection.execute(select(_members).where(here).with_for_update())}
+        present = {row.file_id: row for row in await lock_members(connection, here)}
         newest = select(_removals.c.file_id, func.max(_removals.c.generation)).where(
             _removals.c.store_id == store_id, _removals.c.file_id.in_(list(wanted))
         )
@@ -198,6 +198,7 @@ class SqlMembers(SqlPart):
                 _members.c.state == FileState.IN_PROGRESS.value,
             )
             ended = {"state": FileState.CANCELLED.value, "pending": False, "owner": None}
+            await lock_members(connection, waiting)
             change = update(_members).where(waiting).values(**ended, usage_bytes=0, chunk_count=0)
             await forget_contents(connection, (await connection.execute(change.returning(*_members.c))).all())
             await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
@@ -212,6 +213,13 @@ class SqlMembers(SqlPart):
         async with self._db.read() as connection:
             await _one(connection, _own(tenant, store_id), file_id)
             return [ChunkRecord(**row._mapping) for row in await connection.execute(query)]
+
+
+async def lock_members(connection: AsyncConnection, scope: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """The members, locked in one order. Whoever changes several locks a store, then files, then members, each in the order of
+    their ids: nobody waits in a circle."""
+    query = select(_members).where(scope).order_by(_members.c.store_id, _members.c.file_id)
+    return (await connection.execute(query.with_for_update())).all()
 
 
 def member_of(row: Row[Any]) -> Member:

@@ -124,7 +124,8 @@ class SqlStores(SqlPart):
             behind = (await connection.execute(select(_stores.c.id).where(stale))).scalars().all()
         if behind:
             async with self._db.write() as connection:
-                await connection.execute(update(_stores).where(stale).values(last_active_at=now))
+                free = select(_stores.c.id).where(stale).with_for_update(skip_locked=True)
+                await connection.execute(update(_stores).where(_stores.c.id.in_(free)).values(last_active_at=now))
 
     async def delete_store(self, tenant: str, store_id: str) -> None:
         """See Catalog."""
@@ -137,6 +138,8 @@ class SqlStores(SqlPart):
             await self._forget_store(connection, row)
 
     async def _forget_store(self, connection: AsyncConnection, row: Row[Any]) -> None:
+        mine = select(_members.c.file_id).where(_members.c.store_id == row.id).order_by(_members.c.file_id)
+        await connection.execute(mine.with_for_update())
         await connection.execute(schema.removals.insert().values(tenant=row.tenant, store_id=row.id))
         await connection.execute(delete(_stores).where(_stores.c.id == row.id))
         await self._bury(connection, row.id, row.created_at)
