@@ -35,26 +35,29 @@ CORPUS = (
     "Naïve café owners serve crème brûlée; 東京の天気は晴れです。 Ночь, улица, фонарь, аптека.",
     "Stop here. Returns are accepted within thirty days of the purchase, with the receipt.",
 )
+
+
+def _passage(file_id: str, filename: str, index: int, text: str, score: float, page: int = 0) -> dict[str, Any]:
+    """As `retrieval` gives it (docs/contracts.md)."""
+    return {
+        "id": f"{file_id}:{index}",
+        "store": "handbook",
+        "file_id": file_id,
+        "filename": filename,
+        "index": index,
+        "text": text,
+        "score": score,
+        "page": page,
+        "start": 0,
+        "end": len(text),
+        "attributes": {},
+    }
+
+
 PASSAGES = (
-    {
-        "id": "a:0",
-        "file_id": "a",
-        "filename": "returns.md",
-        "index": 0,
-        "text": "Thirty days.",
-        "score": 0.9,
-        "page": 0,
-    },
-    {"id": "b:3", "file_id": "b", "filename": "prices.pdf", "index": 3, "text": "Nine euros.", "score": 0.6, "page": 7},
-    {
-        "id": "c:1",
-        "file_id": "c",
-        "filename": "other.md",
-        "index": 1,
-        "text": "Nothing of it.",
-        "score": 0.1,
-        "page": 0,
-    },
+    _passage("a", "returns.md", 0, "Thirty days.", 0.9),
+    _passage("b", "prices.pdf", 3, "Nine euros.", 0.6, page=7),
+    _passage("c", "other.md", 1, "Nothing of it.", 0.1),
 )
 
 

@@ -175,3 +175,34 @@ async def test_response_from_knowledge_by_the_clients_own_stream_helper(service:
     assert part.type == "output_text"
     cited = [each.file_id for each in part.annotations if each.type == "file_citation"]
     assert cited == [result.file_id for result in search.results]
+
+
+async def test_search_and_answers_from_a_store_of_ones_own(service: Service) -> None:
+    stores = service.client.vector_stores
+    store = await stores.create(name="contract-answers")
+    member = await stores.files.upload_and_poll(vector_store_id=store.id, file=RETURNS, attributes={"year": 2024})
+    try:
+        question = "How long may goods be returned?"
+        only = {"type": "eq", "key": "year", "value": 2024}
+        found = await stores.search(store.id, query=question, filters=only, max_num_results=2)
+        assert found.data
+        assert found.data[0].content[0].text
+        tool = {"type": "file_search", "vector_store_ids": [store.id], "filters": only}
+        response = await service.client.responses.create(
+            model=service.model, input=question, tools=[tool], max_output_tokens=30
+        )
+        assert [item.type for item in response.output] == ["file_search_call", "message"]
+        (part,) = response.output[1].content
+        assert [note.type for note in part.annotations][:1] == ["file_citation"]
+        completion = await service.client.chat.completions.create(
+            model=service.model, messages=[{"role": "user", "content": question}], max_tokens=30, tools=[tool]
+        )
+        assert completion.choices[0].message.annotations
+        by_name = await service.client.chat.completions.create(
+            model="rag:contract-answers", messages=[{"role": "user", "content": question}], max_tokens=30
+        )
+        assert by_name.model_extra is not None
+        assert by_name.model_extra["rag"]["grounded"] is True
+    finally:
+        await service.client.files.delete(member.id)
+        await stores.delete(store.id)
