@@ -19,7 +19,7 @@ from gateway.routing.policies import Policy
 SIZES = (1, 10, 100, 1000, 10000)
 PROMPT_TOKENS = 1024
 REQUESTS = 2000
-ROUNDS = 5
+ROUNDS = 3
 
 
 class Recording:
@@ -74,7 +74,7 @@ def loaded(name: str, size: int) -> tuple[Recording, Placer, list[Job]]:
         instance = f"triton-{number}"
         members[instance] = Member(Instance(instance, "", 0, 0, 0, "llm", slots=16, max_context=8192), load)
     placer.update(FleetView(1, members))
-    prompts = [[rng.randrange(50000) for _ in range(PROMPT_TOKENS)] for _ in range(1000)]
+    prompts = [rng.choices(range(50000), k=PROMPT_TOKENS) for _ in range(1000)]
     jobs = [Job(str(n), "llm", prompts[n % len(prompts)], 256) for n in range(REQUESTS)]
     for job in jobs[: min(size * 8, REQUESTS)]:
         placer.place(job)

@@ -1,7 +1,7 @@
 """One instance: the simulated engine's batcher, advanced from event to event instead of from iteration to iteration.
 
-The rules, the `Spec` and the KV cache's accounts are those of model_repository/llm (`llm_engine.scheduler`); tests/unit/routing holds
-the two side by side. Between two admissions or endings all iterations are alike, so they are skipped over in one go:
+The rules, the `Spec` and the KV cache's accounts are those of model_repository/llm (`llm_engine.scheduler`); tests/unit/routing
+holds the two side by side. Between two admissions or endings all iterations are alike, so they are skipped over in one go:
 exact, and some hundred times cheaper than stepping. Prompts come as the keys of their blocks instead of as tokens.
 """
 
