@@ -12,6 +12,9 @@ from gateway.fleet.view import Instance, Load
 from gateway.routing.norms import Norms
 from gateway.routing.speed import Speed
 
+DOUBT_S = 5.0
+"""In so many seconds without a new one a measured speed fades to a third towards the usual of its kind. Lower: an instance that
+was slow once is tried again sooner; higher: one that is slow for good gets fewer requests that show it."""
 RECENT = 4096
 """Events remembered between two samples; a dark instance must not make them grow."""
 
@@ -52,6 +55,7 @@ class Account:
         """Where the pool's order keeps this account."""
         self.busy_since = 0.0
         """When the instance last began a prefill of ours, as far as we can tell."""
+        self._measured_at = 0.0
         self._decoding_area = 0.0
         self._area_at = 0.0
         self._produced_at_sample = 0
@@ -107,6 +111,22 @@ class Account:
         rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(min(load.at - now, 0.0) / self.norms.stay)
         return min(max((rest + self.kv_tokens / block) / load.kv_max_blocks, 0.0), 1.0)
 
+    def prefill(self, now: float) -> tuple[float, float]:
+        """Seconds to a first token: of a wholly cached prompt, and for each token to compute.
+
+        A slow measurement fades while nothing of ours is there. Else one slow answer, of an instance that has just started
+        perhaps, would keep it without work, hence unmeasured, hence without work, for good.
+        """
+        speed = self.speed
+        overhead, token = speed.overhead_s, speed.prefill_s_per_token
+        if self.ours or speed.usual is None or not speed.prefill.samples:
+            return overhead, token
+        usual = speed.usual
+        fade = exp(min(self._measured_at - now, 0.0) / DOUBT_S)
+        overhead += max(overhead - usual.overhead_s, 0.0) * (fade - 1.0)
+        token += max(token - usual.prefill_s_per_token, 0.0) * (fade - 1.0)
+        return overhead, token
+
     # what the placer and its tickets write
 
     def dispatched(self, now: float, compute_tokens: float, kv_tokens: float) -> None:
@@ -131,6 +151,13 @@ class Account:
         self.busy_since = now
         self._advance(now, self.ours - self.queued - 1)
         return spent
+
+    def learn_prefill(self, now: float, compute_tokens: float, spent: float) -> None:
+        """So many prompt tokens took so many seconds; what was measured before counts the less the longer ago it was."""
+        prefill = self.speed.prefill
+        prefill.fade(exp(min(self._measured_at - now, 0.0) / DOUBT_S))
+        prefill.learn(compute_tokens, spent)
+        self._measured_at = now
 
     def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:
         """One of ours left the instance; `queued`: it never had a first token."""

@@ -60,6 +60,14 @@ class PrefillSpeed:
         self._xy = self._xy * keep + tokens * seconds
         self._solve()
 
+    def fade(self, keep: float) -> None:
+        """Let what was seen so far count for so much (0-1) of what it did."""
+        self._n *= keep
+        self._x *= keep
+        self._y *= keep
+        self._xx *= keep
+        self._xy *= keep
+
     def _solve(self) -> None:
         """Ridge regression towards the usual slope: the pseudo-samples lie ±SPREAD around the mean."""
         slope0 = self._usual.token_s if self._usual else PRIOR_TOKEN_S

@@ -72,7 +72,7 @@ class Ticket:
         account = self._account
         spent = account.first_token(now, self.compute_tokens)
         if not self.starved and spent > 0:
-            account.speed.prefill.learn(self.compute_tokens, spent)
+            account.learn_prefill(now, self.compute_tokens, spent)
         self._on_change(account)
 
     def tokens(self, count: int = 1) -> None:

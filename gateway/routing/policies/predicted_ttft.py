@@ -56,8 +56,7 @@ class PredictedTtft:
             self._seconds(a, now, prompt - hit, answer, lit=lit, kv=kv) for a, hit in zip(accounts, cached, strict=True)
         ]
         costs = [
-            s + WORK * (prompt - hit) * a.speed.prefill_s_per_token
-            for a, hit, s in zip(accounts, cached, seconds, strict=True)
+            s + WORK * (prompt - hit) * a.prefill(now)[1] for a, hit, s in zip(accounts, cached, seconds, strict=True)
         ]
         bound = min(costs) + self.grain
         ties = [i for i, cost in enumerate(costs) if cost <= bound]
@@ -71,11 +70,12 @@ class PredictedTtft:
     def _seconds(self, a: Account, now: float, compute: float, answer: float, *, lit: bool, kv: bool) -> float:
         """The formula above; `lit` and `kv` say which metrics all candidates have."""
         speed = a.speed
+        overhead, token = a.prefill(now)
         ahead, requests = a.queued_tokens, float(a.ours)
         if lit:
             requests += a.others(now)
             ahead += a.others_waiting(now) * a.norms.prompt_tokens.value
-        seconds = speed.overhead_s + (ahead + compute) * speed.prefill_s_per_token
+        seconds = overhead + (ahead + compute) * token
         turnover = speed.step_s * answer
         seconds += BURDEN * turnover * requests / a.slots
         over = requests + 1 - a.slots

@@ -1,15 +1,10 @@
 """An instance that has just joined: its first answer is slow, for caches are cold and graphs are still being captured."""
 
-import pytest
 from small_fleet import Fleet, load
 
 NEW = "triton-2"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what was measured once is never doubted: an instance without work is not measured again, so it gets no work",
-)
 def test_one_slow_first_answer_does_not_keep_an_instance_idle_for_good() -> None:
     fleet = Fleet("predicted_ttft", 3)
     fleet.change(2, healthy=False)
