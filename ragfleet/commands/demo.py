@@ -26,7 +26,7 @@ def demo(
     home, out = home_from_environment(), output()
     seen = bring_up(home, Plan(instances=instances, port_base=port_base))
     out.print(f"\nIngesting {DOCUMENTS.relative_to(PROJECT)} …")
-    bring_in(home, seen, [DOCUMENTS], DEFAULT_STORE)
+    bring_in(seen, [DOCUMENTS], DEFAULT_STORE)
     out.print(f"\n[bold]{escape(QUESTION)}[/bold]\n")
     answer = put(seen, QUESTION, store=DEFAULT_STORE)
     if not any(source["filename"] == SOURCE for source in answer.sources):

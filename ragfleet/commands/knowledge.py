@@ -2,7 +2,10 @@
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,61 +18,86 @@ from ragfleet import question
 from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import DEFAULT_STORE, Exit, Json, Store, fail, output
 from ragfleet.display import clip
-from ragfleet.home import Home
+from ragfleet.folder_sync import SyncError, SyncReport, look, sync
 from ragfleet.question import Answer, AskError
 from ragfleet.status import FleetStatus
+
+WATCH_SECONDS = 1.0
+"""Between two looks at the folders."""
 
 
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.", exists=True)],
     *,
     store: Store = DEFAULT_STORE,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring documents into a knowledge store. What is there already is skipped."""
-    home, seen = running_fleet()
-    bring_in(home, seen, paths, store, quiet=as_json)
+    """Make a knowledge store hold what the folders hold: new and changed files go in, removed ones leave."""
+    if watch and as_json:
+        raise fail("--watch prints no JSON; leave one of the two away.", Exit.USAGE)
+    _, seen = running_fleet()
+    if watch:
+        follow(seen, paths, store)
+    else:
+        bring_in(seen, paths, store, quiet=as_json)
 
 
-def bring_in(home: Home, seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool = False) -> None:
+def bring_in(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool = False) -> None:
     """Ingests with a progress bar and a summary; with `quiet`, prints the report as JSON instead."""
-    from dataclasses import asdict, replace
-
-    from gateway.config import Settings  # reads PDFs, counts tokens: of no use to the other commands
-    from gateway.errors import RagfleetError
-    from gateway.knowledge.ingest import ingest_paths
-
-    urls = [f"http://127.0.0.1:{entry.http_port}" for entry in seen.instances if entry.state == "ready"]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = output()
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("ingesting", total=None)
-
-        def advance(done: int, total: int, name: str) -> None:
-            progress.update(task, completed=done, total=total, description=clip(name, 40))
-
-        try:
-            report = ingest_paths(
-                paths,
-                store=store,
-                milvus_uri=seen.milvus_uri,
-                embed_urls=urls,
-                progress=advance,
-                settings=replace(Settings.from_env(), home=home.root),
-            )
-        except (RagfleetError, ValueError, OSError) as error:
-            raise fail(f"Nothing more was ingested: {error}") from None
+    report = _sync(seen, paths, store, quiet=quiet)
     if quiet:
         sys.stdout.write(json.dumps({**asdict(report), "files": report.files}, indent=1) + "\n")
     else:
-        console.print(
-            f"Store '{escape(store)}': {len(report.added)} added, {len(report.changed)} changed,"
-            f" {len(report.unchanged)} unchanged, {len(report.failed)} failed; {report.chunks} passages written."
-        )
-        for failure in report.failed:
-            console.print(f"[red]{escape(failure.name)}: {escape(failure.message)}[/red]")
+        _tell(report)
     if report.failed:
         raise typer.Exit(Exit.FAILED)
+
+
+def follow(seen: FleetStatus, paths: Sequence[Path], store: str) -> None:
+    """Ingests again whenever something has changed and then kept still for one look, until interrupted."""
+    done: Mapping[tuple[str, str], tuple[int, int]] | None = None
+    last, steady = look(paths), True
+    try:
+        while True:
+            if steady and last != done:
+                _tell(_sync(seen, paths, store, quiet=False))
+                done = last
+            time.sleep(WATCH_SECONDS)
+            now = look(paths)
+            last, steady = now, now == last  # not steady: a file is still being written
+    except KeyboardInterrupt:
+        output().print("\nNo longer watching.")
+
+
+def _sync(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool) -> SyncReport:
+    from ragfleet.vector_store import GatewayStore  # OpenAI's client takes a second to load
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = output()
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("looking", total=None)
+
+        def advance(done: int, total: int, what: str) -> None:
+            progress.update(task, completed=done, total=total, description=clip(what, 40))
+
+        try:
+            with closing(GatewayStore(seen.gateway_url, seen.api_key, store)) as target:
+                return sync(target, store, paths, advance)
+        except SyncError as error:
+            raise fail(f"Nothing more was ingested: {error}") from None
+        except KeyboardInterrupt:
+            raise fail("\nInterrupted; what was sent already goes in by itself.") from None
+
+
+def _tell(report: SyncReport) -> None:
+    console = output()
+    console.print(
+        f"Store '{escape(report.store)}': {len(report.added)} added, {len(report.changed)} changed,"
+        f" {len(report.removed)} removed, {len(report.unchanged)} unchanged, {len(report.failed)} failed."
+    )
+    for failure in report.failed:
+        console.print(f"[red]{escape(failure.name)}: {escape(failure.message)}[/red]")
 
 
 def ask(

@@ -1,0 +1,236 @@
+"""Makes a vector store hold what folders hold: new files go in, changed ones take the place of the old, removed ones leave.
+
+A client of the public API. What a file was is kept with it as attributes of the member: `folder` (as it was given, made
+absolute), `path` (within it) and `sha256`; so unchanged files are never sent.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+Progress = Callable[[int, int, str], None]
+"""Called with the files that are done, all files to bring in, and what is happening."""
+
+BATCH = 100
+"""Files that are sent before they are attached together."""
+POLL_SECONDS = 0.25
+SILENCE_SECONDS = 180.0
+"""How long no file of a batch may come in before the run gives up; the ingestion goes on without us."""
+
+
+class SyncError(Exception):
+    """The run cannot go on; the text says why, and what was done so far stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file on this machine. `folder` is empty for a file that was named by itself."""
+
+    folder: str
+    path: str
+    file: Path
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What stays the same while the content changes."""
+        return self.folder, self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A member of the store that a run like this one brought in."""
+
+    file_id: str
+    folder: str
+    path: str
+    sha256: str
+    status: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """See Document."""
+        return self.folder, self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that did not go in, and why, in the words of the API."""
+
+    name: str
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What a run did, by the files' paths."""
+
+    store: str
+    store_id: str = ""
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        """All files that were looked at."""
+        return len(self.added) + len(self.changed) + len(self.unchanged) + len(self.failed)
+
+
+class VectorStore(Protocol):
+    """What a run needs of a store (ragfleet/vector_store.py speaks to the gateway)."""
+
+    id: str
+
+    def held(self) -> Sequence[Held]: ...
+    def upload(self, document: Document) -> str:
+        """Send a file; its id."""
+        ...
+
+    def attach(self, files: Mapping[str, Mapping[str, str]]) -> str:
+        """Let files (id → attributes) join; the batch's id."""
+        ...
+
+    def pending(self, batch_id: str) -> int: ...
+    def failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:
+        """File id → code and message."""
+        ...
+
+    def delete(self, file_id: str) -> None: ...
+
+
+def sync(store: VectorStore, name: str, paths: Sequence[Path], progress: Progress | None = None) -> SyncReport:
+    """Bring the store up to what the paths hold. Files given by themselves are never removed from it. Raises SyncError."""
+    report = SyncReport(name, store.id)
+    documents = _documents(paths, report)
+    held: dict[tuple[str, str], list[Held]] = {}
+    for member in store.held():
+        held.setdefault(member.key, []).append(member)
+    wanted: list[tuple[Document, str]] = []
+    for document in documents.values():
+        digest = _digest(document, report)
+        if digest is None:
+            continue
+        if any(
+            old.sha256 == digest and old.status in ("completed", "in_progress") for old in held.get(document.key, ())
+        ):
+            report.unchanged.append(document.path)
+        else:
+            wanted.append((document, digest))
+    for start in range(0, len(wanted), BATCH):
+
+        def tell(count: int, what: str, start: int = start) -> None:
+            if progress is not None:
+                progress(start + count, len(wanted), what)
+
+        _bring(store, wanted[start : start + BATCH], held, report, tell)
+    _remove(store, [str(path.resolve()) for path in paths if path.is_dir()], documents, held, report)
+    return report
+
+
+def find(paths: Iterable[Path]) -> Iterator[Document]:
+    """Every file, in order. Hidden files and folders (with a leading dot) within a folder are passed over."""
+    for path in paths:
+        if not path.is_dir():
+            yield Document("", path.name, path)
+            continue
+        for entry in sorted(path.rglob("*")):
+            relative = entry.relative_to(path)
+            if entry.is_file() and not any(part.startswith(".") for part in relative.parts):
+                yield Document(str(path.resolve()), relative.as_posix(), entry)
+
+
+def look(paths: Iterable[Path]) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """What `--watch` compares: for each file its time of change (ns) and its size (bytes)."""
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for document in find(paths):
+        try:
+            stat = document.file.stat()
+        except OSError:
+            continue  # it went away between two looks
+        seen[document.key] = (stat.st_mtime_ns, stat.st_size)
+    return seen
+
+
+def _documents(paths: Sequence[Path], report: SyncReport) -> dict[tuple[str, str], Document]:
+    documents: dict[tuple[str, str], Document] = {}
+    for document in find(paths):
+        twin = documents.setdefault(document.key, document)
+        if twin.file != document.file:
+            text = f"{document.path} is here twice, as {twin.file} and {document.file}; rename one"
+            report.failed.append(Failure(document.path, "invalid_file", text))
+    return documents
+
+
+def _digest(document: Document, report: SyncReport) -> str | None:
+    try:
+        with document.file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        text = f"{document.file} cannot be read: {error.strerror}"
+        report.failed.append(Failure(document.path, "invalid_file", text))
+        return None
+
+
+def _bring(
+    store: VectorStore,
+    batch: Sequence[tuple[Document, str]],
+    held: Mapping[tuple[str, str], Sequence[Held]],
+    report: SyncReport,
+    tell: Callable[[int, str], None],
+) -> None:
+    """Send, attach, wait; then let the files go whose place was taken."""
+    sent: dict[str, tuple[Document, str]] = {}
+    for document, digest in batch:
+        tell(0, f"sending {document.path}")
+        sent[store.upload(document)] = (document, digest)
+    attributes = {
+        file_id: {"folder": document.folder, "path": document.path, "sha256": digest}
+        for file_id, (document, digest) in sent.items()
+    }
+    batch_id = store.attach(attributes)
+    _wait(store, batch_id, len(batch), tell)
+    failures = store.failures(batch_id)
+    for file_id, (document, _) in sent.items():
+        old = held.get(document.key, ())
+        if file_id in failures:
+            report.failed.append(Failure(document.path, *failures[file_id]))
+            old = [member for member in old if member.status != "completed"]  # the last good one goes on serving
+        else:
+            (report.changed if old else report.added).append(document.path)
+        for member in old:
+            store.delete(member.file_id)
+
+
+def _wait(store: VectorStore, batch_id: str, total: int, tell: Callable[[int, str], None]) -> None:
+    pending, heard = total, time.monotonic()
+    while left := store.pending(batch_id):
+        now = time.monotonic()
+        pending, heard = left, now if left != pending else heard
+        if now - heard > SILENCE_SECONDS:
+            raise SyncError(
+                f"no file came in for {SILENCE_SECONDS:.0f} s, {left} are still on their way; they go on by themselves. "
+                "See: ragfleet logs ingestion"
+            )
+        tell(total - left, "reading, embedding")
+        time.sleep(POLL_SECONDS)
+    tell(total, "done")
+
+
+def _remove(
+    store: VectorStore,
+    folders: Sequence[str],
+    documents: Mapping[tuple[str, str], Document],
+    held: Mapping[tuple[str, str], Sequence[Held]],
+    report: SyncReport,
+) -> None:
+    for key, members in held.items():
+        if key[0] in folders and key not in documents:
+            for member in members:
+                store.delete(member.file_id)
+            report.removed.append(key[1])

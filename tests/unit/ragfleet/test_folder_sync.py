@@ -1,0 +1,145 @@
+"""A folder becomes a store: what is new, changed or gone is brought over, the rest is left alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from ragfleet import folder_sync
+from ragfleet.folder_sync import Document, Held, SyncError, look, sync
+
+
+class MemoryStore:
+    """A store that takes everything in at once, but what it is told to refuse."""
+
+    id = "vs_1"
+
+    def __init__(self) -> None:
+        self.members: dict[str, Held] = {}
+        self.contents: dict[str, bytes] = {}
+        self.refused: dict[bytes, tuple[str, str]] = {}
+        self.uploads = 0
+        self.stuck = False
+
+    def held(self) -> Sequence[Held]:
+        return list(self.members.values())
+
+    def upload(self, document: Document) -> str:
+        self.uploads += 1
+        file_id = f"file-{self.uploads}"
+        self.contents[file_id] = document.file.read_bytes()
+        return file_id
+
+    def attach(self, files: Mapping[str, Mapping[str, str]]) -> str:
+        for file_id, has in files.items():
+            status = "failed" if self.contents[file_id] in self.refused else "completed"
+            self.members[file_id] = Held(file_id, has["folder"], has["path"], has["sha256"], status)
+        return ",".join(files)
+
+    def pending(self, batch_id: str) -> int:
+        return batch_id.count(",") + 1 if self.stuck else 0
+
+    def failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:
+        contents = {file_id: self.contents[file_id] for file_id in batch_id.split(",")}
+        return {key: self.refused[content] for key, content in contents.items() if content in self.refused}
+
+    def delete(self, file_id: str) -> None:
+        del self.members[file_id], self.contents[file_id]
+
+    @property
+    def texts(self) -> list[bytes]:
+        """What can be found in it."""
+        return sorted(self.contents[key] for key, member in self.members.items() if member.status == "completed")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "docs"
+    (root / "deep").mkdir(parents=True)
+    (root / "a.md").write_text("a")
+    (root / "deep" / "b.md").write_text("b")
+    (root / ".hidden").write_text("no")
+    return root
+
+
+def test_everything_goes_in_once(store: MemoryStore, folder: Path) -> None:
+    first = sync(store, "s", [folder])
+    assert (first.added, first.files) == (["a.md", "deep/b.md"], 2)
+    again = sync(store, "s", [folder])
+    assert (again.added, again.unchanged) == ([], ["a.md", "deep/b.md"])
+    assert store.uploads == 2, "what is unchanged is not sent"
+    assert store.texts == [b"a", b"b"]
+
+
+def test_what_changed_takes_the_place_of_the_old(store: MemoryStore, folder: Path) -> None:
+    sync(store, "s", [folder])
+    (folder / "a.md").write_text("a, but better")
+    report = sync(store, "s", [folder])
+    assert (report.changed, report.unchanged) == (["a.md"], ["deep/b.md"])
+    assert store.texts == [b"a, but better", b"b"]
+
+
+def test_what_is_gone_leaves(store: MemoryStore, folder: Path) -> None:
+    sync(store, "s", [folder])
+    (folder / "a.md").unlink()
+    assert sync(store, "s", [folder]).removed == ["a.md"]
+    assert store.texts == [b"b"]
+
+
+def test_other_folders_and_single_files_stay(store: MemoryStore, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.md").write_text("another a")
+    single = tmp_path / "single.md"
+    single.write_text("single")
+    sync(store, "s", [folder])
+    report = sync(store, "s", [other, single])
+    assert (report.added, report.removed) == (["a.md", "single.md"], [])
+    assert sync(store, "s", [folder]).removed == []
+    assert store.texts == [b"a", b"another a", b"b", b"single"]
+
+
+def test_a_refused_change_leaves_the_last_good_one(store: MemoryStore, folder: Path) -> None:
+    sync(store, "s", [folder])
+    (folder / "a.md").write_text("broken")
+    store.refused[b"broken"] = ("invalid_file", "it is broken")
+    report = sync(store, "s", [folder])
+    assert [(failure.name, failure.code, failure.message) for failure in report.failed] == [
+        ("a.md", "invalid_file", "it is broken")
+    ]
+    assert store.texts == [b"a", b"b"]
+    (folder / "a.md").write_text("mended")
+    assert sync(store, "s", [folder]).changed == ["a.md"]
+    assert store.texts == [b"b", b"mended"]
+    assert len(store.members) == 2, "the broken one is gone, too"
+
+
+def test_two_files_of_one_name_are_told(store: MemoryStore, tmp_path: Path) -> None:
+    paths = [tmp_path / "x" / "a.md", tmp_path / "y" / "a.md"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(str(path))
+    report = sync(store, "s", paths)
+    assert (report.added, [failure.code for failure in report.failed]) == (["a.md"], ["invalid_file"])
+
+
+def test_a_batch_that_does_not_go_on_ends_the_wait(
+    store: MemoryStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_sync, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(folder_sync, "POLL_SECONDS", 0.0)
+    store.stuck = True
+    with pytest.raises(SyncError, match="2 are still on their way"):
+        sync(store, "s", [folder])
+
+
+def test_a_look_sees_changes(folder: Path) -> None:
+    before = look([folder])
+    assert look([folder]) == before
+    (folder / "a.md").write_text("longer")
+    assert look([folder]) != before
