@@ -37,6 +37,14 @@ async def test_streamed_answer(service: Service) -> None:
     assert 0 < last.usage.completion_tokens <= 12
 
 
+async def test_streamed_answer_is_the_whole_one(service: Service) -> None:
+    asked = {"model": service.model, "messages": USER, "max_tokens": 48, "temperature": 0}
+    whole = await service.client.chat.completions.create(**asked)
+    stream = await service.client.chat.completions.create(**asked, stream=True)
+    text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    assert text == whole.choices[0].message.content
+
+
 async def test_clients_own_stream_helper_puts_the_answer_together(service: Service) -> None:
     async with service.client.chat.completions.stream(model=service.model, messages=USER, max_tokens=12) as stream:
         text = "".join([event.delta async for event in stream if event.type == "content.delta"])

@@ -255,6 +255,48 @@ async def test_ids_that_came_before_an_error_are_given_first() -> None:
             await stream.next()
 
 
+async def test_sink_takes_ids_without_anybody_waking_until_it_refuses() -> None:
+    taken: list[list[int]] = []
+
+    def take(ids: list[int]) -> bool:
+        if 5 in ids:
+            return False
+        taken.append(ids)
+        return True
+
+    stream = stream_of()
+    stream.on_status(200)
+    stream.sink = take
+    reader = asyncio.ensure_future(stream.next())
+    await asyncio.sleep(0)
+    stream.on_body(event(output_ids=1) + event(output_ids=2))
+    stream.on_body(event(output_ids=3))
+    stream.on_read()
+    assert taken == [[1, 2, 3]]  # one read, one call
+    stream.on_read()
+    await asyncio.sleep(0)
+    assert not reader.done()
+    stream.on_body(event(output_ids=4) + event(output_ids=5))
+    stream.on_read()
+    stream.on_body(event(output_ids=6))
+    stream.on_read()
+    assert await reader == [4, 5, 6]  # and it is not asked again
+    assert taken == [[1, 2, 3]]
+
+
+async def test_ids_behind_the_sinks_last_read_come_before_the_error() -> None:
+    stream = stream_of()
+    stream.on_status(200)
+    stream.sink = lambda ids: True
+    reader = asyncio.ensure_future(stream.next())
+    await asyncio.sleep(0)
+    stream.on_body(event(output_ids=1))
+    stream.on_lost(InstanceError(Cause.RESET, "gone"))
+    assert await reader == [1]
+    with pytest.raises(InstanceError):
+        await stream.next()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "cause"),
     [
