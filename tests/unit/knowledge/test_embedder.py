@@ -1,12 +1,11 @@
-"""Reading Triton's binary answer, and going on when one Triton fails (over real sockets: tests/contract/knowledge)."""
+"""Reading Triton's binary answer, and the fake."""
 
 import json
 
 import numpy as np
 import pytest
 
-from gateway.errors import KnowledgeUnavailable
-from gateway.knowledge.embedder import FakeEmbedder, TritonEmbedder, parse_answer
+from gateway.knowledge.embedder import FakeEmbedder, parse_answer
 
 
 def answer(*outputs: tuple[str, np.ndarray]) -> tuple[bytes, int]:
@@ -44,11 +43,6 @@ def test_a_cut_answer_is_refused() -> None:
         parse_answer(body[:-1], head, 2)
     with pytest.raises(ValueError):
         parse_answer(b"{}", 2, 2)
-
-
-def test_without_any_triton_the_error_says_what_to_do() -> None:
-    with pytest.raises(KnowledgeUnavailable, match="ragfleet status"):
-        TritonEmbedder([])
 
 
 def test_the_fake_is_normalised_and_likes_shared_words() -> None:
