@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
+from gateway.errors import BadRequest
+from gateway.knowledge.filters import compile_filter
 
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -76,6 +78,16 @@ class FileSearch(BaseModel):
     vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     filters: dict[str, Any] | None = None
+
+    @field_validator("filters")
+    @classmethod
+    def _readable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            if value is not None:
+                compile_filter(value)
+        except BadRequest as error:
+            raise ValueError(error.message) from None
+        return value
 
 
 class StreamOptions(BaseModel):

@@ -119,7 +119,7 @@ async def test_filter_that_cannot_be_read(fleet: Fleet, filters: Any) -> None:
     tool = {"type": "file_search", "vector_store_ids": [store], "filters": filters}
     reply = await _post(fleet, "/v1/chat/completions", _chat(tools=[tool]))
     assert reply.status == 400
-    assert (reply.error["param"] or "").startswith("filters")
+    assert (reply.error["param"] or "").startswith("tools.0.filters")
 
 
 async def test_filter_on_a_store_without_attributes_is_refused(fleet: Fleet) -> None:
