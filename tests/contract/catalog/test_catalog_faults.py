@@ -17,7 +17,7 @@ from gateway.knowledge.catalog.schema import SchemaTooNew
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import Counts, Job, NewMember, PageQuery, Store
 
-ROUNDS = 15
+ROUNDS = 30
 WORKER = Path(__file__).with_name("worker_process.py")
 
 
