@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 from real_parts import Command, eventually
 
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
@@ -139,9 +140,19 @@ async def until(catalog: SqlCatalog, store: str, enough: Callable[[Any], bool], 
         await asyncio.sleep(0.05)
 
 
+def connected(milvus: str) -> MilvusClient:
+    """A client. pymilvus pings an idle connection more often than Milvus Lite likes, which then ends it once."""
+    for _ in range(3):
+        try:
+            return MilvusClient(milvus)
+        except MilvusException:
+            time.sleep(0.5)
+    return MilvusClient(milvus)
+
+
 def state(milvus: str, store: str) -> tuple[str, list[str], Any]:
     """A digest of what the store has in the index, with the ids taken out; all ids; the vectors in order."""
-    with closing(MilvusClient(milvus)) as client:
+    with closing(connected(milvus)) as client:
         rows: list[dict[str, Any]] = []
         iterator = client.query_iterator(
             ALIAS, 500, filter=Owner(tenant="acme", store=store).filter, output_fields=["*"]
@@ -176,7 +187,7 @@ async def test_a_document_is_found_within_two_seconds_of_its_completion(
     )
     await until(catalog, store, lambda counts: counts.completed == 2, 60)
     completed = time.monotonic()
-    with closing(MilvusClient(gateway.milvus)) as client:
+    with closing(connected(gateway.milvus)) as client:
         only = Owner(tenant="acme", store=store).filter
 
         def found() -> bool:
