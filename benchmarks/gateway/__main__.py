@@ -69,7 +69,8 @@ def main() -> int:
                 instances=1,
                 flavour="simulated",
                 port_base=args.port_base,
-                env={"RAGFLEET_LLM_PARAMS": ENGINE},
+                # Bringing files in is a process of its own, whose start would count as the gateway's child.
+                env={"RAGFLEET_LLM_PARAMS": ENGINE, "RAGFLEET_INGESTION": "0"},
                 models=("prompt", "llm"),  # all that the bare model's requests reach
             )
         )
