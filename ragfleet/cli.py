@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from ragfleet.commands import demo, fleet, knowledge, machine, reconcile, reembed
+from ragfleet.commands import demo, evaluate, fleet, knowledge, machine, reconcile, reembed
 from ragfleet.console import EPILOG
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "logs": fleet.logs,
     "ingest": knowledge.ingest,
     "ask": knowledge.ask,
+    "eval": evaluate.evaluate,
     "reconcile": reconcile.reconcile,
     "reembed": reembed.reembed,
 }
