@@ -1,0 +1,32 @@
+"""What tells one version of an instance from another, and who may use it: the worker's side of a canary."""
+
+import pytest
+
+from gateway.fleet.membership import read_entries
+from worker.__main__ import version
+from worker.meta import describe
+from worker.settings import parse
+
+
+def entry(*arguments: str) -> dict[str, object]:
+    """What Consul would say of a worker with these arguments."""
+    settings = parse(["--name=canary", "--http-port=8101", *arguments], {})
+    meta = describe(settings, {"backend": "python"}, {}, None, version="1.2.3-rc1")
+    service = {"ID": "canary", "Address": "10.0.0.1", "Port": 8101, "Meta": meta}
+    return {"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": service, "Checks": []}
+
+
+def test_the_tag_of_the_image_is_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGFLEET_VERSION", "1.2.3-rc1")
+    assert version() == "1.2.3-rc1"
+    monkeypatch.delenv("RAGFLEET_VERSION")
+    assert version()[0].isdigit()
+
+
+def test_the_gateway_reads_what_the_worker_tells() -> None:
+    kept = read_entries([entry("--tenants=internal, testers")])["canary"].member.instance
+    assert kept.version == "1.2.3-rc1"
+    assert kept.tenant_classes == {"internal", "testers"}
+    assert read_entries([entry()])["canary"].member.instance.tenant_classes == frozenset()
+    # As Compose writes it where no tenant is named.
+    assert read_entries([entry("--tenants=")])["canary"].member.instance.tenant_classes == frozenset()
