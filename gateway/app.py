@@ -26,7 +26,6 @@ from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
-from gateway.knowledge.stores import KnowledgeStores
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
 from gateway.serving.chat import ChatService
@@ -79,7 +78,6 @@ class Gateway:
             gather_s=settings.gather_s,
         )
         self.store.subscribe(lambda _: self.admission.refresh())
-        self.stores = KnowledgeStores(settings.home / "knowledge.db")
         self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings.objects_url, settings.home)
         self.active = ActiveCollection(self.catalog, time.monotonic)
@@ -91,7 +89,6 @@ class Gateway:
             context=ContextBuilder(self.engines, self.pool, settings, self.metrics),
             streams=self.streams,
             table=self.table,
-            stores=self.stores,
             knowledge=self.knowledge,
             metrics=self.metrics,
         )

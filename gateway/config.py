@@ -80,7 +80,6 @@ class Settings:
     """Passages asked from Milvus. Raising it finds more and fills the prompt."""
     rag_min_score: float = 0.3
     """Cosine similarity under which a passage is not taken as relevant. Raising it says "not found" more often."""
-    rag_collection: str = "ragfleet_folder"
     rag_unavailable: WithoutKnowledge = WithoutKnowledge.REFUSE
     """`refuse`: 503 while Milvus is away. `answer`: the model answers without passages, and the answer's `rag` says so."""
     rag_not_found: str = "I could not find anything about that in the knowledge base."

@@ -94,7 +94,7 @@ class ChatResponse:
 
     async def _serve(self, scope: Scope, send: Send) -> None:
         try:
-            self._service.check(self._request, self._tenant)  # a bad request need not wait to hear so
+            self._service.check(self._request)  # a bad request need not wait to hear so
             permit = await self._service.admit(self._tenant)
             with permit:
                 async with self._service.open(self._request, self._tenant, self._request_id, permit) as chat:

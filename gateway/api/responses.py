@@ -34,7 +34,7 @@ class ResponsesExchange(Exchange):
 
     async def serve(self, out: Out) -> None:
         """See Exchange."""
-        self._service.check(self._request, self._tenant)
+        self._service.check(self._request)
         self._known = True  # only a model that exists may become a metric's label
         with await self._service.admit(self._tenant) as permit:
             async with self._service.open(self._request, self._tenant, self._request_id, permit) as chat:

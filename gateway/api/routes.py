@@ -48,7 +48,7 @@ def _openai(app: Door, gateway: "Gateway") -> None:
     async def names(request: Request) -> list[str]:
         tenant = tenant_of(request)
         stores = await gateway.knowledge.models(tenant)
-        return list(dict.fromkeys([*gateway.chat.planner.models(tenant), *stores, *gateway.embeddings.models()]))
+        return list(dict.fromkeys([*gateway.engines.models(), *stores, *gateway.embeddings.models()]))
 
     path = "/v1/chat/completions"
     endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)

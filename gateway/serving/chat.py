@@ -23,7 +23,7 @@ from gateway.serving.context import Context, ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
 from gateway.serving.knowledge import Knowledge
-from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, Stores, is_rag
+from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, is_rag
 from gateway.tenants.tenant import Tenant
 from gateway.triton.llm import Streams
 from tokens.table import TokenTable
@@ -41,7 +41,6 @@ class ChatService:
         context: ContextBuilder,
         streams: Streams,
         table: TokenTable,
-        stores: Stores,
         knowledge: Knowledge,
         metrics: Metrics,
     ) -> None:
@@ -52,7 +51,7 @@ class ChatService:
         self._streams = streams
         self._table = table
         self._knowledge = knowledge
-        self.planner = Planner(settings, engines, stores)
+        self.planner = Planner(settings, engines)
         self._metrics = metrics
 
     @asynccontextmanager
@@ -72,8 +71,7 @@ class ChatService:
     @asynccontextmanager
     async def _opened(self, ask: ChatAsk, tenant: Tenant, request_id: str) -> AsyncIterator["Chat"]:
         started = time.monotonic()
-        every = ask.model == RAG and not self.planner.has_stores(tenant)
-        plan = self.planner.plan(ask, tenant, await self._knowledge.retrieval(ask, tenant, every=every))
+        plan = self.planner.plan(ask, await self._knowledge.retrieval(ask, tenant))
         context = await self._context.build(
             request_id=request_id,
             messages=orjson.dumps(ask.conversation),
@@ -103,10 +101,10 @@ class ChatService:
             self._metrics.tokens.labels(tenant.name, "prompt").inc(usage["prompt_tokens"])
             self._metrics.tokens.labels(tenant.name, "completion").inc(usage["completion_tokens"])
 
-    def check(self, ask: ChatAsk, tenant: Tenant) -> None:
+    def check(self, ask: ChatAsk) -> None:
         """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
         if self._engines.models():
-            self.planner.check(ask, tenant)
+            self.planner.check(ask)
 
     async def admit(self, tenant: Tenant) -> Permit:
         """A place for one request, after a fair wait. Raises Overloaded; the permit is to be released on every path."""

@@ -30,10 +30,10 @@ class Retrieval:
     filter: str
     """A Milvus expression made by gateway/knowledge, never by a client."""
     top_k: int
-    collection: str = ""
-    """In Milvus. Empty: the setting's."""
-    embedding_model: str = ""
-    """Whose vectors the collection holds: only instances that serve it are asked. Empty: any."""
+    collection: str
+    """In Milvus: the active one."""
+    embedding_model: str
+    """Whose vectors the collection holds: only instances that serve it are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class ContextBuilder:
         else:
             inputs |= {
                 "query": text(question),
-                "collection": text(retrieval.collection or self._settings.rag_collection),
+                "collection": text(retrieval.collection),
                 "filter": text(retrieval.filter),
                 "top_k": int32(retrieval.top_k),
                 "min_score": fp32(self._settings.rag_min_score),

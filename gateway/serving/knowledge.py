@@ -34,46 +34,46 @@ class Knowledge:
             return []
         return [*([RAG] if names else []), *(f"{RAG}:{name}" for name in names if name)]
 
-    async def retrieval(self, ask: ChatAsk, tenant: Tenant, *, every: bool) -> Retrieval | None:
-        """What a request is to be answered from: the stores of its tool, or those of its model's name.
+    async def retrieval(self, ask: ChatAsk, tenant: Tenant) -> Retrieval | None:
+        """What a request is to be answered from: the stores of its tool or of its model's name; None where it asks for none.
 
-        None where it asks for none, or for one that is not in the catalog. `every`: the name `rag` stands for all of them.
+        Raises NotFound for what the tenant does not have, BadRequest for an expired store and for a filter that cannot be read,
+        CatalogUnavailable.
         """
         if ask.knowledge is not None:
             names, top_k = ask.knowledge
-            return await self.named(tenant, names, top_k=top_k, filters=ask.filters)
+            stores = await self._named(tenant, names, param="tools", code="store_not_found")
+            return await self._retrieval(tenant, stores, ", ".join(names), top_k, ask.filters)
         if not is_rag(ask.model):
             return None
-        if name := ask.model.partition(":")[2]:
-            return await self.named(tenant, [name])
-        return await self.all(tenant) if every else None
+        name = ask.model.partition(":")[2]
+        stores = await (
+            self._named(tenant, [name], param="model", code="model_not_found") if name else self._all(tenant)
+        )
+        said = name or ", ".join(sorted(store.name or store.id for store in stores))
+        return await self._retrieval(tenant, stores, said, None, None)
 
-    async def named(
-        self,
-        tenant: Tenant,
-        names: Sequence[str],
-        *,
-        top_k: int | None = None,
-        filters: Mapping[str, Any] | None = None,
-    ) -> Retrieval | None:
-        """Retrieval from stores by their names or ids; None where one of them is not in the catalog.
-
-        Raises BadRequest for an expired store and for a filter that cannot be read, NotFound where nothing was brought in yet,
-        CatalogUnavailable.
-        """
+    async def _named(self, tenant: Tenant, names: Sequence[str], *, param: str, code: str) -> Sequence[Store]:
         found = await self._catalog.resolve(tenant.name, names)
-        stores = [store for store in found if store is not None]
-        if len(stores) < len(names):
-            return None
-        return await self._retrieval(tenant, stores, ", ".join(names), top_k, filters)
+        if unknown := sorted(name for name, store in zip(names, found, strict=True) if store is None):
+            raise NotFound(
+                f"There is no knowledge store '{unknown[0]}'. Make one with `ragfleet ingest --store NAME PATH`, "
+                "or with /v1/vector_stores.",
+                param=param,
+                code=code,
+            )
+        return [store for store in found if store is not None]
 
-    async def all(self, tenant: Tenant, *, top_k: int | None = None) -> Retrieval | None:
-        """Retrieval from all stores that have not expired; None where there is none. Raises CatalogUnavailable."""
+    async def _all(self, tenant: Tenant) -> Sequence[Store]:
         page = await self._catalog.stores(tenant.name, PageQuery(limit=MAX_STORES))
         stores = [store for store in page.items if not _expired(store) and store.counts.completed]
         if not stores:
-            return None
-        return await self._retrieval(tenant, stores, ", ".join(store.name or store.id for store in stores), top_k, None)
+            raise NotFound(
+                "There is no knowledge store yet. Make one with `ragfleet ingest PATH`, or with /v1/vector_stores.",
+                param="model",
+                code="model_not_found",
+            )
+        return stores
 
     async def _retrieval(
         self,

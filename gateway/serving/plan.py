@@ -1,4 +1,4 @@
-"""What a request asks for: which model, from which knowledge, within which limits, sampled how. No I/O but the stores' names."""
+"""What a request asks for: which model, from which knowledge, within which limits, sampled how. No I/O."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
 from gateway.serving.context import Retrieval
 from gateway.serving.engines import Engines
-from gateway.tenants.tenant import Tenant
 
 RAG = "rag"
 
@@ -43,13 +42,6 @@ class ChatAsk(Protocol):
     def filters(self) -> Mapping[str, Any] | None: ...
 
 
-class Stores(Protocol):
-    """The knowledge stores, as far as serving needs them."""
-
-    def names(self, tenant: str) -> Sequence[str]: ...
-    def filter(self, tenant: str, stores: Sequence[str]) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which model answers, from which knowledge, within which limits."""
@@ -62,41 +54,28 @@ class Plan:
 
 
 class Planner:
-    """Reads requests against what the fleet and the knowledge base have."""
+    """Reads requests against what the fleet has."""
 
-    def __init__(self, settings: Settings, engines: Engines, stores: Stores) -> None:
+    def __init__(self, settings: Settings, engines: Engines) -> None:
         self._settings = settings
         self._engines = engines
-        self._stores = stores
 
-    def models(self, tenant: Tenant) -> list[str]:
-        """The model ids that a client may name: the engines' own, `rag`, and one for each store."""
-        stores = self._stores.names(tenant.name)
-        return [*self._engines.models(), *([RAG] if stores else []), *(f"{RAG}:{name}" for name in stores)]
-
-    def check(self, ask: ChatAsk, tenant: Tenant) -> None:
+    def check(self, ask: ChatAsk) -> None:
         """The model's name and the limits, which need no look into the catalog. Raises NotFound, BadRequest, Unavailable."""
-        self._room(ask, self._engines.max_context(self._model(ask, tenant)))
+        self._room(ask, self._engines.max_context(self._model(ask)))
 
-    def has_stores(self, tenant: Tenant) -> bool:
-        """Whether there are stores of `ragfleet ingest`, for which the model name `rag` then stands."""
-        return bool(self._stores.names(tenant.name))
-
-    def plan(self, ask: ChatAsk, tenant: Tenant, retrieval: Retrieval | None = None) -> Plan:
-        """Read the model's name, the tools and the limits. Raises NotFound, BadRequest, Unavailable.
-
-        `retrieval`: what the catalog knows of the stores that the request names; without it they are those of `ragfleet ingest`.
-        """
-        model = self._model(ask, tenant)
+    def plan(self, ask: ChatAsk, retrieval: Retrieval | None) -> Plan:
+        """Read the model's name and the limits. Raises NotFound, BadRequest, Unavailable."""
+        model = self._model(ask)
         max_context = self._engines.max_context(model)
         return Plan(
             model=model,
-            retrieval=retrieval or self._retrieval(ask, tenant),
+            retrieval=retrieval,
             max_context=max_context,
             max_prompt=max_context - self._room(ask, max_context),
         )
 
-    def _model(self, ask: ChatAsk, tenant: Tenant) -> str:
+    def _model(self, ask: ChatAsk) -> str:
         models = self._engines.models()
         if not models:
             raise Unavailable("No instance is ready.", retry_after_s=2)
@@ -105,40 +84,10 @@ class Planner:
         if ask.model in models:
             return ask.model
         raise NotFound(
-            f"The model '{ask.model}' does not exist. There are: {', '.join(self.models(tenant))}.",
+            f"The model '{ask.model}' does not exist. There are: {', '.join(models)}, {RAG}, {RAG}:<store>.",
             param="model",
             code="model_not_found",
         )
-
-    def _retrieval(self, ask: ChatAsk, tenant: Tenant) -> Retrieval | None:
-        if ask.knowledge is None and not is_rag(ask.model):
-            return None
-        known = self._stores.names(tenant.name)
-        top_k = self._settings.rag_top_k
-        store = ask.model.partition(":")[2]
-        stores: Sequence[str] = [store] if store else known
-        if ask.knowledge is not None:
-            stores, wanted = ask.knowledge
-            top_k = wanted or top_k
-        if unknown := set(stores) - set(known):
-            raise NotFound(
-                f"There is no knowledge store '{min(unknown)}'. Make one with `ragfleet ingest --store NAME PATH`.",
-                param="tools" if ask.knowledge else "model",
-                code="store_not_found" if ask.knowledge else "model_not_found",
-            )
-        if not stores:
-            raise NotFound(
-                "There is no knowledge store yet. Make one with `ragfleet ingest PATH`.",
-                param="model",
-                code="model_not_found",
-            )
-        if ask.filters is not None:
-            raise BadRequest(
-                "'filters' are for stores made by /v1/vector_stores; those of `ragfleet ingest` have no attributes.",
-                param="tools.0.filters",
-                code="unsupported_parameter",
-            )
-        return Retrieval(store=", ".join(stores), filter=self._stores.filter(tenant.name, stores), top_k=top_k)
 
     def _room(self, ask: ChatAsk, max_context: int) -> int:
         """Tokens of the context to keep free for the answer."""

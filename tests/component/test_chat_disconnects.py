@@ -53,7 +53,7 @@ async def test_while_tokens_flow(start: Start) -> None:
 
 @pytest.mark.parametrize("model", ["prompt", "context"])
 async def test_while_the_prompt_is_built(fleet: Fleet, model: str) -> None:
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     fleet.answers.script(model, Script(stall_after=0))
     request = asyncio.ensure_future(fleet.chat(**({"model": "rag"} if model == "context" else {})))
     await fleet.until(lambda: len(fleet.calls(model)) == 1)
@@ -136,7 +136,7 @@ async def test_client_that_does_not_read_is_ended_at_the_deadline(start: Start) 
 async def test_clients_that_leave_at_any_moment(start: Start) -> None:
     """A crowd, each leaving a few turns of the loop later than the one before."""
     fleet = await start(instances=3, slots=32, admission_deadline_s=10.0)
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     for turns in range(0, 120, 3):
         fields = {"model": "rag"} if turns % 2 else {"stream": bool(turns % 4)}
         request = asyncio.ensure_future(fleet.chat(f"Question {turns}", max_tokens=64, **fields))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from running import MODEL, Fleet
+from running import COLLECTION, MODEL, TENANT, Fleet
 
 from gateway.triton.fake import Script
 
@@ -12,9 +12,9 @@ SEARCH = {"type": "file_search", "vector_store_ids": ["handbook"]}
 
 
 @pytest.fixture
-def handbook(fleet: Fleet) -> Fleet:
+async def handbook(fleet: Fleet) -> Fleet:
     """A fleet with two knowledge stores."""
-    fleet.learn("handbook", "prices")
+    await fleet.learn("handbook", "prices")
     return fleet
 
 
@@ -95,8 +95,8 @@ async def test_what_is_asked_of_the_retrieval(handbook: Fleet) -> None:
     (call,) = handbook.calls("context")
     asked = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
     assert asked["query"] == "How long?"
-    assert asked["filter"] == 'store == "handbook"'
-    assert asked["collection"] == "ragfleet_folder"
+    assert asked["filter"] == f'tenant == "{TENANT}" and store in ["{handbook.stores["handbook"]}"]'
+    assert asked["collection"] == COLLECTION
     assert asked["top_k"] == handbook.settings.rag_top_k
     assert asked["grounded"] is True
     assert asked["max_prompt_tokens"] == 512 - 10
@@ -118,7 +118,9 @@ async def test_all_stores_are_asked_without_a_name_and_one_with(handbook: Fleet)
         {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}["filter"]
         for call in handbook.calls("context")
     ]
-    assert filters == ['store == "handbook" or store == "prices"', 'store == "prices"']
+    one, other = handbook.stores["handbook"], handbook.stores["prices"]
+    assert set(filters[0].partition(" in ")[2].strip("[]").split(", ")) == {f'"{one}"', f'"{other}"'}
+    assert filters[1] == f'tenant == "{TENANT}" and store in ["{other}"]'
 
 
 async def test_file_search_tool_turns_retrieval_on_for_the_bare_model(handbook: Fleet) -> None:
@@ -154,7 +156,7 @@ async def test_failed_retrieval_goes_elsewhere(handbook: Fleet) -> None:
 
 async def test_slow_retrieval_is_hedged_and_counted(start: Callable[..., Any]) -> None:
     fleet = await start(context_deadline_s=0.4)  # hedged after half of it
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     fleet.says("Within thirty days [1].")
     fleet.answers.script("context", Script(stall_after=0))
     assert (await fleet.chat(model="rag", max_tokens=100)).text == "Within thirty days [1]."

@@ -285,7 +285,7 @@ def test_whatever_the_body_the_answer_is_well_formed(tokenizer_dir: Path, tmp_pa
     with asyncio.Runner() as runner:
         fleet = Fleet(settings_for(tmp_path, tokenizer_dir))
         runner.run(fleet.__aenter__())
-        fleet.learn("handbook")
+        runner.run(fleet.learn("handbook"))
 
         async def one(body: Any) -> None:
             async with asyncio.timeout(10):
@@ -309,7 +309,7 @@ def test_whatever_the_body_the_answer_is_well_formed(tokenizer_dir: Path, tmp_pa
 
 
 async def test_tool_that_may_not_be_used_is_not(fleet: Fleet) -> None:
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     search = {"type": "file_search", "vector_store_ids": ["handbook"]}
     reply = await fleet.chat(tools=[search], tool_choice="none")
     assert reply.status == 200

@@ -107,7 +107,7 @@ async def test_request_without_a_sane_id_gets_one(fleet: Fleet, given: str | Non
 
 
 async def test_models(fleet: Fleet) -> None:
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     body = (await fleet.get("/v1/models")).json
     assert body["object"] == "list"
     assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", EMBEDDING]

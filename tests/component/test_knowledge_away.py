@@ -14,7 +14,7 @@ AWAY = Script(status=500, error="in ensemble 'context', retrieval: unavailable: 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_model_answers_alone_and_the_answer_says_so(start: Callable[..., Any], stream: bool) -> None:
     fleet = await start(rag_unavailable=WithoutKnowledge.ANSWER)
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     fleet.says("Perhaps thirty days [1].")
     for triton in fleet.tritons:
         triton.always["context"] = AWAY
@@ -35,7 +35,7 @@ async def test_the_model_answers_alone_and_the_answer_says_so(start: Callable[..
 
 async def test_what_is_found_is_used_and_nothing_found_is_still_said(start: Callable[..., Any]) -> None:
     fleet = await start(rag_unavailable=WithoutKnowledge.ANSWER)
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     assert (await fleet.chat(model="rag", max_tokens=5)).json["rag"]["grounded"] is True
     fleet.answers.passages = ()
     reply = await fleet.chat(model="rag", max_tokens=5)

@@ -13,9 +13,9 @@ SEARCH = {"type": "file_search", "vector_store_ids": ["handbook"]}
 
 
 @pytest.fixture
-def handbook(fleet: Fleet) -> Fleet:
+async def handbook(fleet: Fleet) -> Fleet:
     """A fleet with a knowledge store."""
-    fleet.learn("handbook")
+    await fleet.learn("handbook")
     return fleet
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ingesting import COLLECTION, bring_in
+from ingesting import bring_in
 from replies import Reply
-from running import MODEL, Fleet
+from running import COLLECTION, MODEL, Fleet
 
 TENANTS = """
 tenants:
@@ -120,14 +120,3 @@ async def test_filter_that_cannot_be_read(fleet: Fleet, filters: Any) -> None:
     reply = await _post(fleet, "/v1/chat/completions", _chat(tools=[tool]))
     assert reply.status == 400
     assert (reply.error["param"] or "").startswith("tools.0.filters")
-
-
-async def test_filter_on_a_store_without_attributes_is_refused(fleet: Fleet) -> None:
-    fleet.learn("legacy")
-    tool = {
-        "type": "file_search",
-        "vector_store_ids": ["legacy"],
-        "filters": {"type": "eq", "key": "a", "value": 1},
-    }
-    reply = await _post(fleet, "/v1/chat/completions", _chat(tools=[tool]))
-    assert (reply.status, reply.error["param"]) == (400, "tools.0.filters")

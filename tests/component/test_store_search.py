@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from ingesting import COLLECTION
-from running import EMBEDDING, Fleet
+from running import COLLECTION, EMBEDDING, Fleet
 
 from gateway.triton.fake import Script
 

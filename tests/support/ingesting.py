@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from running import COLLECTION, EMBEDDING
+
 from gateway.app import Gateway
 from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job
 from gateway.knowledge.objects import content_key
 
-COLLECTION = "ragfleet_chunks_0a0b0c0d"
-
 
 async def bring_in(gateway: Gateway) -> int:
     """Every waiting file becomes one chunk, its text; one that is not UTF-8 fails. How many there were."""
     catalog = gateway.catalog
-    await catalog.add_collection(COLLECTION, embedding_model="tiny-embedding", dimension=8)
+    await catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
     jobs = await catalog.claim("by hand", limit=100, lease_s=60)
     for job in jobs:
         with suppress(LeaseLost, NotFound):  # deleted meanwhile

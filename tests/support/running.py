@@ -23,12 +23,15 @@ from uvicorn.server import ServerState
 from gateway.app import Gateway, create_app
 from gateway.config import Settings
 from gateway.fleet.view import Instance, Member
-from gateway.knowledge.manifest import Entry, Manifest
+from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.triton.fake import Answers, FakeTriton, NextId, hashed, saying
 from tokens.table import TokenTable
 
 MODEL = "tiny"
 EMBEDDING = "tiny-embedding"
+COLLECTION = "ragfleet_chunks_0a0b0c0d"
+TENANT = "default"
+"""Of a gateway without a tenants file."""
 START, END = "<|im_start|>", "<|im_end|>"
 CORPUS = (
     "The quick brown fox jumps over the lazy dog while the kettle sings in the kitchen.",
@@ -110,6 +113,8 @@ class Fleet:
         self.tritons = [FakeTriton(self.answers) for _ in range(instances)]
         self.gateway = Gateway(settings)
         self.gateway.discovery = Nobody()
+        self.stores: dict[str, str] = {}
+        """Ids of what was learned, by name."""
         self._slots = slots
         self._max_context = max_context
         self._stack = AsyncExitStack()
@@ -177,11 +182,20 @@ class Fleet:
         members = {t: self.member(t) for t in self.tritons} | {triton: self.member(triton, **changes)}
         self.gateway.store.set_members(members.values())
 
-    def learn(self, *stores: str) -> None:
-        """Knowledge stores come into being."""
-        manifest = Manifest(self.settings.home / "knowledge.db")
-        for store in stores:
-            manifest.put(store, Entry("a", "returns.md", "0", 1))
+    async def learn(self, *stores: str) -> None:
+        """Knowledge stores come into being, each with one file that was brought in."""
+        catalog = self.gateway.catalog
+        await catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+        for name in stores:
+            made = await catalog.create_store(TENANT, name=name)
+            file = await catalog.add_file(
+                TENANT, file_id=f"file-{name}", filename="returns.md", purpose="assistants", size=1, sha256="0" * 64
+            )
+            await catalog.attach(TENANT, made.id, [NewMember(file_id=file.id)])
+            (job,) = await catalog.claim("a test", limit=1, lease_s=60)
+            await catalog.put_chunks(job, [ChunkRecord(index=0, text="x", page=0, start=0, end=1)], usage_bytes=1)
+            await catalog.complete(job, COLLECTION)
+            self.stores[name] = made.id
 
     def calls(self, model: str = "llm") -> list[Any]:
         """The calls of one model on all Tritons."""

@@ -29,7 +29,7 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def fleet(tokenizer_dir: Path, tmp_path: Path) -> AsyncIterator[Fleet]:
     """A gateway over two fake Tritons, with a key and a knowledge store."""
     async with Fleet(settings_for(tmp_path, tokenizer_dir, api_key=KEY)) as fleet:
-        fleet.learn("handbook")
+        await fleet.learn("handbook")
         yield fleet
 
 
