@@ -203,9 +203,9 @@ async def test_hedge_that_finds_no_instance_leaves_the_first_call_alone(start: S
     tried = asyncio.Event()
     place = fleet.gateway.engines.place_context
 
-    def placing(*args: Any) -> Any:
+    def placing(*args: Any, **kwargs: Any) -> Any:
         tried.set()
-        return place(*args)
+        return place(*args, **kwargs)
 
     fleet.gateway.engines.place_context = placing
     fleet.members(draining=True)
