@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pynvml
 import pytest
-from tests.contract.gpu.driver import Card, Driver, loaded
 
+from tests.contract.gpu.driver import Card, Driver, loaded
 from worker.gpu import Device, Nvml, NvmlAbsent, Vitals, choose, pin
 from worker.gpu_fake import FakeNvml
 from worker.gpu_nvml import SystemNvml
