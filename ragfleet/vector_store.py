@@ -1,25 +1,17 @@
 """A vector store of the gateway, found or made by its name, through OpenAI's own client."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
 
-import openai
-
-from ragfleet.folder_sync import Document, Held, SyncError
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-DEADLINE_SECONDS = 120.0
-PAGE = 100
+from ragfleet.client import PAGE, GatewayError, connect, forget, store_named, told
+from ragfleet.folder_sync import Document, Held
 
 
 class GatewayStore:
-    """See ragfleet.folder_sync.VectorStore. Its methods raise SyncError with the gateway's own words."""
+    """See ragfleet.folder_sync.VectorStore. Its methods raise GatewayError."""
 
     def __init__(self, gateway_url: str, key: str, name: str) -> None:
-        self._client = openai.OpenAI(base_url=f"{gateway_url}/v1", api_key=key, timeout=DEADLINE_SECONDS, max_retries=4)
-        self.id = _told(self._find, name)
+        self._client = connect(gateway_url, key)
+        self.id = told(store_named, self._client, name)
 
     def close(self) -> None:
         """Close the connections."""
@@ -27,41 +19,34 @@ class GatewayStore:
 
     def held(self) -> Sequence[Held]:
         """Members that a run of `ragfleet ingest` brought in."""
-        return _told(self._held)
+        return told(self._held)
 
     def upload(self, document: Document) -> str:
         """Send a file; its id."""
-        with document.file.open("rb") as content:
-            made = _told(self._client.files.create, file=(document.file.name, content), purpose="assistants")
-        return made.id
+        try:
+            with document.file.open("rb") as content:
+                return told(self._client.files.create, file=(document.file.name, content), purpose="assistants").id
+        except OSError as error:
+            raise GatewayError(f"{document.file} cannot be read: {error.strerror}") from error
 
     def attach(self, files: Mapping[str, Mapping[str, str]]) -> str:
         """Let files (id → attributes) join; the batch's id."""
         wanted = [{"file_id": file_id, "attributes": dict(attributes)} for file_id, attributes in files.items()]
-        made = _told(self._client.vector_stores.file_batches.create, self.id, files=wanted)  # type: ignore[arg-type]
+        made = told(self._client.vector_stores.file_batches.create, self.id, files=wanted)  # type: ignore[arg-type]
         return made.id
 
     def pending(self, batch_id: str) -> int:
         """Files of the batch that are neither in nor refused."""
         batches = self._client.vector_stores.file_batches
-        return _told(batches.retrieve, batch_id, vector_store_id=self.id).file_counts.in_progress
+        return told(batches.retrieve, batch_id, vector_store_id=self.id).file_counts.in_progress
 
     def failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:
         """File id → code and message."""
-        return _told(self._failures, batch_id)
+        return told(self._failures, batch_id)
 
     def delete(self, file_id: str) -> None:
         """Forget a file, wherever it is."""
-        try:
-            _told(self._client.files.delete, file_id)
-        except SyncError as error:
-            if not isinstance(error.__cause__, openai.NotFoundError):
-                raise
-
-    def _find(self, name: str) -> str:
-        same = [store for store in self._client.vector_stores.list(limit=PAGE, order="asc") if store.name == name]
-        living = [store.id for store in same if store.status != "expired"]
-        return living[0] if living else self._client.vector_stores.create(name=name).id
+        forget(self._client, file_id)
 
     def _held(self) -> Sequence[Held]:
         found = []
@@ -77,16 +62,3 @@ class GatewayStore:
         failed = batches.list_files(batch_id, vector_store_id=self.id, filter="failed", limit=PAGE)
         reasons = ((member.id, member.last_error) for member in failed)
         return {key: (error.code, error.message) if error else ("server_error", "") for key, error in reasons}
-
-
-def _told(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return call(*args, **kwargs)
-    except openai.APIStatusError as error:
-        body = error.body
-        text = body.get("message") if isinstance(body, dict) else None
-        raise SyncError(str(text or error.message)) from error
-    except openai.APIError as error:
-        raise SyncError(f"the gateway does not answer: {error.message}") from error
-    except OSError as error:
-        raise SyncError(f"{error.filename or 'a file'} cannot be read: {error.strerror}") from error

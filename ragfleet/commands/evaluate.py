@@ -19,7 +19,7 @@ from rich.table import Table
 from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import Exit, Json, fail, output
 from ragfleet.evaluation.datasets import Dataset, DatasetError, read_dataset, spread
-from ragfleet.evaluation.run import ARMS, CONCURRENCY, DEPTH, AnswerResult, ArmResult, Evaluation
+from ragfleet.evaluation.run import ARMS, CONCURRENCY, DEPTH, AnswerResult, ArmResult, Evaluation, EvaluationError
 from ragfleet.status import FleetStatus
 
 PUBLISHED: Mapping[str, Mapping[str, tuple[float, float, float]]] = {
@@ -69,7 +69,8 @@ def _measure(
     quiet: bool,
 ) -> dict[str, Any]:
     """Everything, printed as it comes unless `quiet`; returns what is written."""
-    from ragfleet.evaluation.gateway import EvaluationError, OpenAIGateway  # OpenAI's client takes a second to load
+    from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
+    from ragfleet.evaluation.gateway import OpenAIGateway
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = output()
@@ -87,7 +88,7 @@ def _measure(
             ingested = evaluation.ingest()
             measured = {arm: evaluation.search(arm) for arm in arms}
             asked = evaluation.answers(spread(collection.questions, answers)) if answers else None
-        except EvaluationError as error:
+        except (EvaluationError, GatewayError) as error:
             raise fail(f"The evaluation stopped: {error}") from None
         except KeyboardInterrupt:
             raise fail("\nInterrupted; documents that were sent already go in by themselves.") from None

@@ -71,7 +71,8 @@ def follow(seen: FleetStatus, paths: Sequence[Path], store: str) -> None:
 
 
 def _sync(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool) -> SyncReport:
-    from ragfleet.vector_store import GatewayStore  # OpenAI's client takes a second to load
+    from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
+    from ragfleet.vector_store import GatewayStore
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = output()
@@ -84,7 +85,7 @@ def _sync(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool) 
         try:
             with closing(GatewayStore(seen.gateway_url, seen.api_key, store)) as target:
                 return sync(target, store, paths, advance)
-        except SyncError as error:
+        except (SyncError, GatewayError) as error:
             raise fail(f"Nothing more was ingested: {error}") from None
         except KeyboardInterrupt:
             raise fail("\nInterrupted; what was sent already goes in by itself.") from None

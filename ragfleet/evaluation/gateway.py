@@ -1,20 +1,10 @@
 """What an evaluation needs of the gateway, through OpenAI's own client."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
-import openai
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-DEADLINE_SECONDS = 120.0
-PAGE = 100
-
-
-class EvaluationError(Exception):
-    """The evaluation cannot go on; the text says why."""
+from ragfleet.client import PAGE, connect, forget, store_named, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +27,7 @@ class Reply:
 
 
 class Gateway(Protocol):
-    """Used from several threads at once. All raise EvaluationError."""
+    """Used from several threads at once. All raise GatewayError."""
 
     def store(self, name: str) -> str:
         """The id of the oldest store of this name; it is made where there is none."""
@@ -68,7 +58,7 @@ class OpenAIGateway:
     """See Gateway."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, timeout=DEADLINE_SECONDS, max_retries=4)
+        self._client = connect(url, key)
 
     def close(self) -> None:
         """Close the connections."""
@@ -76,15 +66,15 @@ class OpenAIGateway:
 
     def store(self, name: str) -> str:
         """See Gateway."""
-        return _told(self._store, name)
+        return told(store_named, self._client, name)
 
     def members(self, store_id: str) -> Sequence[Member]:
         """See Gateway."""
-        return _told(self._members, store_id)
+        return told(self._members, store_id)
 
     def upload(self, filename: str, content: bytes) -> str:
         """See Gateway."""
-        return _told(self._client.files.create, file=(filename, content), purpose="assistants").id
+        return told(self._client.files.create, file=(filename, content), purpose="assistants").id
 
     def attach(self, store_id: str, files: Mapping[str, Mapping[str, str]], chunk_tokens: int | None) -> None:
         """See Gateway."""
@@ -92,35 +82,26 @@ class OpenAIGateway:
         if chunk_tokens is not None:
             static = {"max_chunk_size_tokens": chunk_tokens, "chunk_overlap_tokens": 0}
             wanted = [{**file, "chunking_strategy": {"type": "static", "static": static}} for file in wanted]
-        _told(self._client.vector_stores.file_batches.create, store_id, files=wanted)
+        told(self._client.vector_stores.file_batches.create, store_id, files=wanted)
 
     def pending(self, store_id: str) -> int:
         """See Gateway."""
-        return _told(self._client.vector_stores.retrieve, store_id).file_counts.in_progress
+        return told(self._client.vector_stores.retrieve, store_id).file_counts.in_progress
 
     def delete(self, file_id: str) -> None:
         """See Gateway. A file that is gone already is fine."""
-        try:
-            _told(self._client.files.delete, file_id)
-        except EvaluationError as error:
-            if not isinstance(error.__cause__, openai.NotFoundError):
-                raise
+        forget(self._client, file_id)
 
     def search(self, store_id: str, query: str, *, ranker: str, limit: int) -> Sequence[str]:
         """See Gateway."""
         options: Any = {"ranker": ranker}  # the type names OpenAI's own rankers only
         search = self._client.vector_stores.search
-        page = _told(search, store_id, query=query, max_num_results=limit, ranking_options=options)
+        page = told(search, store_id, query=query, max_num_results=limit, ranking_options=options)
         return [hit.file_id for hit in page.data]
 
     def answer(self, store: str, question: str, *, max_tokens: int) -> Reply:
         """See Gateway. Greedy."""
-        return _told(self._answer, store, question, max_tokens)
-
-    def _store(self, name: str) -> str:
-        stores = self._client.vector_stores.list(limit=PAGE, order="asc")
-        same = [store.id for store in stores if store.name == name and store.status != "expired"]
-        return same[0] if same else self._client.vector_stores.create(name=name).id
+        return told(self._answer, store, question, max_tokens)
 
     def _answer(self, store: str, question: str, max_tokens: int) -> Reply:
         made = self._client.chat.completions.create(
@@ -141,14 +122,3 @@ class OpenAIGateway:
             member = Member(file.id, str(has.get("doc_id", "")), str(has.get("sha256", "")), file.status, error)
             found.append(member)
         return found
-
-
-def _told(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return call(*args, **kwargs)
-    except openai.APIStatusError as error:
-        body = error.body
-        text = body.get("message") if isinstance(body, dict) else None
-        raise EvaluationError(str(text or error.message)) from error
-    except openai.APIError as error:
-        raise EvaluationError(f"the gateway does not answer: {error.message}. See: ragfleet status") from error

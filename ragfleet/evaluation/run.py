@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ragfleet.evaluation import metrics
 from ragfleet.evaluation.datasets import Dataset, Question
-from ragfleet.evaluation.gateway import EvaluationError, Gateway
+from ragfleet.evaluation.gateway import Gateway
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, all there is to do, and what is happening."""
@@ -28,6 +28,10 @@ POLL_SECONDS = 0.25
 SILENCE_SECONDS = 180.0
 """How long no file may come in before the run gives up."""
 ANSWER_TOKENS = 64
+
+
+class EvaluationError(Exception):
+    """The evaluation cannot go on; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from threading import Lock
 import pytest
 
 from ragfleet.evaluation.datasets import Dataset, Question
-from ragfleet.evaluation.gateway import EvaluationError, Member, Reply
-from ragfleet.evaluation.run import Evaluation
+from ragfleet.evaluation.gateway import Member, Reply
+from ragfleet.evaluation.run import Evaluation, EvaluationError
 
 DATASET = Dataset(
     "small",
