@@ -5,6 +5,7 @@ What a request holds is taken inside `serve` and given back by its context manag
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,20 +55,20 @@ class Out:
             await send_error(self._send, error)
 
 
-class Exchange:
+class Exchange(ABC):
     """One request and its answer. Subclasses read the body in `__init__`, which raises RagfleetError."""
 
+    @abstractmethod
     async def serve(self, out: Out) -> None:
         """Answer. Raises RagfleetError at any point."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failure(self, error: errors.RagfleetError) -> bytes:
         """The end of a stream that had begun: events."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self, status: int, seconds: float) -> None:
         """It has ended, whichever way."""
-        raise NotImplementedError
 
 
 Opener = Callable[[bytes, Tenant, str], Exchange]
