@@ -82,7 +82,7 @@ bench-overload: setup ## Goodput, latency and memory at up to five times the fle
 	$(BIN)/python -m benchmarks.overload $(ARGS)
 
 bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vectors, chats during an ingestion (ARGS="--only ingest")
-	$(BIN)/python -m benchmarks.knowledge $(ARGS)
+	PYTHONPATH=model_repository/retrieval $(BIN)/python -m benchmarks.knowledge $(ARGS)
 
 # The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
 bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)

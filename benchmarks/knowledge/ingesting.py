@@ -8,10 +8,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks.fleet import Fleet
 from benchmarks.knowledge.corpus import document
+from benchmarks.knowledge.cpu import seconds_by_part
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.catalog.types import NewMember
 from gateway.knowledge.chunking import embedding_folder
@@ -23,13 +26,12 @@ TENANT = "default"
 @contextmanager
 def ingestion(fleet: Fleet) -> Iterator[None]:
     """The ingestion as the gateway starts it."""
-    base = fleet.port
     environment = {
         **os.environ,
         **fleet.environment,
         "RAGFLEET_HOME": str(fleet.home),
         "RAGFLEET_CONSUL_URL": fleet.consul_url,
-        "MILVUS_URI": f"http://127.0.0.1:{base + 8}",
+        "MILVUS_URI": milvus_uri(fleet),
     }
     with (fleet.home / "ingestion.log").open("ab") as log:
         child = subprocess.Popen([sys.executable, "-m", "gateway.ingestion"], env=environment, stdout=log, stderr=log)
@@ -44,18 +46,23 @@ def ingestion(fleet: Fleet) -> Iterator[None]:
             child.wait()
 
 
+def milvus_uri(fleet: Fleet) -> str:
+    """The embedded fleet's Milvus Lite."""
+    return f"http://127.0.0.1:{fleet.port + 8}"
+
+
 def catalog_of(fleet: Fleet) -> SqlCatalog:
     """The fleet's catalog."""
     return SqlCatalog(catalog_url("", fleet.home))
 
 
 async def attach(fleet: Fleet, catalog: SqlCatalog, name: str, seeds: Sequence[int]) -> str:
-    """A new store with a document for each seed; its id."""
+    """A new store with a document for each seed, to be brought in; its id."""
     objects = FolderStore(fleet.home / "objects")
     store = await catalog.create_store(TENANT, name=name)
     members = []
     for seed in seeds:
-        file_id = f"file-{hashlib.sha256(f'{store.id}{seed}'.encode()).hexdigest()[:24]}"
+        file_id = _file_id(store.id, seed)
         size = await objects.put(content_key(file_id), document(seed).encode())
         await catalog.add_file(
             TENANT, file_id=file_id, filename=f"{seed}.md", purpose="assistants", size=size, sha256="0"
@@ -76,43 +83,60 @@ async def completed(catalog: SqlCatalog, store: str, count: int, *, within_s: fl
 
 async def texts_of(catalog: SqlCatalog, store: str, seeds: Sequence[int]) -> list[str]:
     """Every chunk of a store."""
-    made = []
-    for seed in seeds:
-        file_id = f"file-{hashlib.sha256(f'{store}{seed}'.encode()).hexdigest()[:24]}"
-        made += [chunk.text for chunk in await catalog.chunks(TENANT, store, file_id)]
-    return made
+    return [chunk.text for seed in seeds for chunk in await catalog.chunks(TENANT, store, _file_id(store, seed))]
 
 
-def directly(texts: Sequence[str], folder: Path | None = None) -> float:
-    """Seconds that sentence-transformers takes for these texts, with the threads that it chooses, once it is warm."""
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(str(folder or embedding_folder()), device="cpu", local_files_only=True)
-    model.encode(list(texts[:64]), normalize_embeddings=True, show_progress_bar=False)
-    started = time.monotonic()
-    model.encode(list(texts), batch_size=32, normalize_embeddings=True, show_progress_bar=False)
-    return time.monotonic() - started
+def _file_id(store: str, seed: int) -> str:
+    return f"file-{hashlib.sha256(f'{store}{seed}'.encode()).hexdigest()[:24]}"
 
 
-async def rate(fleet: Fleet, documents: int) -> dict[str, float]:
-    """Chunks a second of both."""
-    catalog = catalog_of(fleet)
+class Direct:
+    """sentence-transformers as its documentation calls it, with the threads that it chooses: one for each core."""
+
+    def __init__(self) -> None:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        self.threads = torch.get_num_threads()
+        self._model = SentenceTransformer(str(embedding_folder()), device="cpu", local_files_only=True)
+
+    def seconds(self, texts: Sequence[str]) -> float:
+        """For these texts, once it is warm."""
+        self._model.encode(list(texts[:64]), normalize_embeddings=True, show_progress_bar=False)
+        started = time.monotonic()
+        self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return time.monotonic() - started
+
+
+async def rate(fleet: Fleet, documents: int, rounds: int) -> dict[str, Any]:
+    """Chunks a second of both, one after the other, round by round: the machine may change its speed meanwhile."""
+    catalog, direct = catalog_of(fleet), await asyncio.to_thread(Direct)
+    found: list[dict[str, float]] = []
+    cpu: dict[str, float] = {}
     try:
         warm = await attach(fleet, catalog, "warm", range(8))
         await completed(catalog, warm, 8, within_s=120)
-        seeds = range(1000, 1000 + documents)
-        started = time.monotonic()
-        store = await attach(fleet, catalog, "bench", seeds)
-        await completed(catalog, store, documents, within_s=400)
-        whole_s = time.monotonic() - started
-        texts = await texts_of(catalog, store, seeds)
+        for number in range(rounds):
+            seeds = range(1000 * (number + 1), 1000 * (number + 1) + documents)
+            before, started = seconds_by_part(str(fleet.home)), time.monotonic()
+            store = await attach(fleet, catalog, f"bench {number}", seeds)
+            await completed(catalog, store, documents, within_s=400)
+            whole_s = time.monotonic() - started
+            for part, seconds in seconds_by_part(str(fleet.home)).items():
+                cpu[part] = cpu.get(part, 0.0) + max(0.0, seconds - before.get(part, 0.0))
+            texts = await texts_of(catalog, store, seeds)
+            alone_s = await asyncio.to_thread(direct.seconds, texts)
+            found.append({"chunks": len(texts), "whole_s": whole_s, "alone_s": alone_s, "ratio": alone_s / whole_s})
     finally:
         await catalog.close()
-    alone_s = await asyncio.to_thread(directly, texts)
+    chunks = sum(each["chunks"] for each in found)
     return {
-        "documents": documents,
-        "chunks": len(texts),
-        "ingested_per_s": len(texts) / whole_s,
-        "sentence_transformers_per_s": len(texts) / alone_s,
-        "ratio": alone_s / whole_s,
+        "documents": documents * rounds,
+        "chunks": chunks,
+        "threads": direct.threads,
+        "ingested_per_s": chunks / sum(each["whole_s"] for each in found),
+        "sentence_transformers_per_s": chunks / sum(each["alone_s"] for each in found),
+        "ratio": float(np.median([each["ratio"] for each in found])),
+        "rounds": found,
+        "cpu_ms_a_chunk": {part: 1000 * cpu[part] / chunks for part in sorted(cpu, key=lambda part: -cpu[part])},
     }
