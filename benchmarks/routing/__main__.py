@@ -1,8 +1,7 @@
-"""`make bench-routing`: the gateway's placement against its peers' in a simulated fleet. About five minutes on two cores.
+"""`make bench-routing`: the gateway's placement against its peers' in a simulated fleet. Less than ten minutes on two cores.
 
-The tables by workload are over three seeds, the sweeps over the first of them (but for the case that is in both).
-The seeds of the reported run (REPORTED) are not those that the policy was worked on with (TUNING), so that nothing in
-the tables was fitted to them. Writes var/bench/routing.json and var/bench/routing.svg.
+All tables are over three seeds. The seeds of the reported run (REPORTED) are not those that the policy was worked on
+with (TUNING), so that nothing in the tables was fitted to them. Writes var/bench/routing.json and var/bench/routing.svg.
 """
 
 import argparse
@@ -164,9 +163,7 @@ def main() -> int:
     seeds = (TUNING if args.tuning else REPORTED)[: args.seeds]
     tables = plan(seeds, args.instances, args.seconds)
     tables = {what: cases for what, cases in tables.items() if what == "workloads" or what in args.sweeps}
-    results = run_all(tables["workloads"], seeds, args.workers)
-    swept = [case for what, cases in tables.items() if what != "workloads" for case in cases]
-    results |= run_all([case for case in swept if case not in results], seeds[:1], args.workers)
+    results = run_all([case for cases in tables.values() for case in cases], seeds, args.workers)
     verdicts = show_workloads(results, tables["workloads"])
     for what, title in SWEEPS.items():
         if what in tables:
