@@ -23,6 +23,14 @@ class WithoutKnowledge(StrEnum):
     ANSWER = "answer"  # the model alone, marked as such
 
 
+class Rewrite(StrEnum):
+    """What is searched for a question that follows others."""
+
+    OFF = "off"  # the question as it stands
+    HISTORY = "history"  # behind an earlier question, where it seems to lean on one
+    MODEL = "model"  # as the fleet's model words it; where it cannot, by the history
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set from outside."""
@@ -43,7 +51,16 @@ class Settings:
     catalog_url: str = ""
     """The catalog's database: `postgresql://user@host/name` in a fleet. Empty: SQLite, in `<home>/catalog.db`."""
     objects_url: str = ""
-    """Where contents lie: `file:///folder`. Empty: `<home>/objects`."""
+    """Where contents lie: `file:///folder`, or `s3://bucket/prefix`. Empty: `<home>/objects`."""
+    s3_endpoint: str = ""
+    """URL of a server that speaks S3 (`http://minio:9000`); empty for AWS."""
+    s3_region: str = ""
+    """Empty: us-east-1, which other servers do not care about."""
+    s3_access_key: str = ""
+    """Empty, with the secret key: the role of the machine or the pod."""
+    s3_secret_key: str = ""
+    s3_ca_file: Path | None = None
+    """PEM of a private authority, trusted beside the public ones."""
     ingestion: bool = True
     """Whether this gateway starts an ingestion process beside it. Of all that run, one works at a time."""
     convert_memory_mb: int = 1536
@@ -80,8 +97,17 @@ class Settings:
     """Passages asked from Milvus. Raising it finds more and fills the prompt."""
     rag_min_score: float = 0.3
     """Cosine similarity under which a passage is not taken as relevant. Raising it says "not found" more often."""
+    rag_neighbours: int = 0
+    """Chunks before and behind a passage that are joined to it in a prompt, where neither request nor store says. Raising it
+    gives the model more around each hit, and room for fewer hits."""
     rag_unavailable: WithoutKnowledge = WithoutKnowledge.REFUSE
     """`refuse`: 503 while Milvus is away. `answer`: the model answers without passages, and the answer's `rag` says so."""
+    rag_rewrite: Rewrite = Rewrite.HISTORY
+    """`off`, `history`, `model`: what is searched for a follow-up question. `model` costs an answer before each answer."""
+    rag_rewrite_deadline_s: float = 3.0
+    """For the model's wording of a question. Lower: answers begin sooner, and more go by the history."""
+    rag_attribution: float = 0.6
+    """Share of its content words that a passage must have for a sentence without a mark to be attributed to it. Over 1: never."""
     rag_not_found: str = "I could not find anything about that in the knowledge base."
 
     admission_headroom: float = 2.0
@@ -130,9 +156,14 @@ FOREIGN = types.MappingProxyType(
         "milvus_uri": ("MILVUS_URI",),
         "milvus_token": ("MILVUS_TOKEN",),
         "consul_token": ("RAGFLEET_CONSUL_TOKEN", "CONSUL_HTTP_TOKEN"),
+        "s3_endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "s3_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+        "s3_access_key": ("AWS_ACCESS_KEY_ID",),
+        "s3_secret_key": ("AWS_SECRET_ACCESS_KEY",),
+        "s3_ca_file": ("AWS_CA_BUNDLE",),
     }
 )
-"""Settings whose variables Milvus's and Consul's own tools have named."""
+"""Settings whose variables the tools of Milvus, Consul and AWS have named."""
 
 
 _BOOLEANS = types.MappingProxyType(

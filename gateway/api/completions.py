@@ -93,6 +93,11 @@ class CompletionRequest(Sampling):
         """No filter."""
         return
 
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """Nothing is looked for."""
+        return {}
+
 
 def parse_completion(body: bytes) -> CompletionRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""

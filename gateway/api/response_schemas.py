@@ -150,6 +150,11 @@ class ResponsesRequest(Sampling):
         return self.tools[0].filters if self.tools else None
 
     @property
+    def ranking(self) -> dict[str, Any]:
+        """`ranking_options` of the file_search tool."""
+        return self.tools[0].ranking if self.tools else {}
+
+    @property
     def question(self) -> str:
         """The text to retrieve for: the last message of the user, or the last message."""
         asked = [each.text for each in self.messages if each.role == "user"]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.ranking_schema import RankingOptions
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 
@@ -78,6 +79,7 @@ class FileSearch(BaseModel):
     vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     filters: dict[str, Any] | None = None
+    ranking_options: RankingOptions | None = None
 
     @field_validator("filters")
     @classmethod
@@ -88,6 +90,11 @@ class FileSearch(BaseModel):
         except BadRequest as error:
             raise ValueError(error.message) from None
         return value
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """What `ranking_options` says."""
+        return {} if self.ranking_options is None else self.ranking_options.said
 
 
 class StreamOptions(BaseModel):
@@ -183,6 +190,11 @@ class ChatRequest(Sampling):
     def filters(self) -> dict[str, Any] | None:
         """Of the file_search tool, over the attributes of files."""
         return self.tools[0].filters if self.tools else None
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """`ranking_options` of the file_search tool."""
+        return self.tools[0].ranking if self.tools else {}
 
     @property
     def question(self) -> str:

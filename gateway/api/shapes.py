@@ -43,7 +43,7 @@ def store_shape(store: Store, now: float) -> dict[str, Any]:
     if store.expires_after_days is not None:
         shape["expires_after"] = {"anchor": "last_active_at", "days": store.expires_after_days}
     if store.settings:
-        shape["settings"] = dict(store.settings)
+        shape["retrieval"] = dict(store.settings)
     return shape
 
 

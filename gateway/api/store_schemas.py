@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.parsing import Words
+from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
 
@@ -138,6 +139,8 @@ class NewStore(_Wire):
     chunking_strategy: ChunkingStrategy | None = None
     expires_after: ExpiresAfter | None = None
     metadata: Metadata | None = None
+    retrieval: StoreRetrieval | None = None
+    """Extension: how it is searched where a request says nothing else."""
 
     def members(self) -> list[NewMember]:
         """The files that are to be in it from the start."""
@@ -151,22 +154,7 @@ class ChangedStore(_Wire):
     description: Annotated[Words, Field(max_length=512)] | None = None
     expires_after: ExpiresAfter | None = None
     metadata: Metadata | None = None
-
-
-class HybridSearch(_Wire):
-    """What the meaning and the words of a question count, relative to each other."""
-
-    embedding_weight: Annotated[float, Field(ge=0)]
-    text_weight: Annotated[float, Field(ge=0)]
-
-
-class RankingOptions(_Wire):
-    """How results are ordered (docs/retrieval.md) and from which score on they count."""
-
-    ranker: Literal["none", "auto", "default-2024-11-15", "minmax", "rrf", "dense", "bm25"] | None = None
-    """OpenAI's names stand for the deployment's; the others are an extension."""
-    hybrid_search: HybridSearch | None = None
-    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    retrieval: StoreRetrieval | None = None
 
 
 class SearchRequest(_Wire):
@@ -174,7 +162,7 @@ class SearchRequest(_Wire):
 
     query: str | list[str]
     filters: dict[str, Any] | None = None
-    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     ranking_options: RankingOptions | None = None
     rewrite_query: bool = False
 

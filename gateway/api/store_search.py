@@ -10,6 +10,7 @@ from gateway.errors import BadRequest
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Store
 from gateway.serving.passages import Hit
+from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.serving.search import SearchService
 
 
@@ -36,15 +37,13 @@ class StoreSearch:
         store = await self._catalog.store(call.tenant.name, call.id("store_id", "vector store"))
         refuse_expired(store)
         request = read(SearchRequest, without_nulls(await call.json()))
-        ranking = request.ranking_options
+        said = {} if request.ranking_options is None else request.ranking_options.said
         result = await self._search.search(
             call.tenant,
             [store],
             request.queries,
             filters=request.filters,
-            limit=request.max_num_results,
-            score_threshold=None if ranking is None else ranking.score_threshold,
-            ranking=None if ranking is None else ranking.model_dump(exclude_none=True),
+            options=RetrievalOptions.read({**said, "max_num_results": request.max_num_results}),
             rewrite=request.rewrite_query,
             request_id=call.request_id,
         )

@@ -15,6 +15,7 @@ from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailab
 from gateway.metrics import Metrics
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
+from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.serving.search import knowledge_away
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -34,6 +35,10 @@ class Retrieval:
     """In Milvus: the active one."""
     embedding_model: str
     """Whose vectors the collection holds: only instances that serve it are asked."""
+    min_score: float
+    """The least cosine of question and passage."""
+    options: RetrievalOptions = field(default_factory=RetrievalOptions)
+    """What else was said about the search; its `score_threshold` and `max_num_results` are in the fields above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,8 @@ class ContextBuilder:
                 "collection": text(retrieval.collection),
                 "filter": text(retrieval.filter),
                 "top_k": int32(retrieval.top_k),
-                "min_score": fp32(self._settings.rag_min_score),
+                "min_score": fp32(retrieval.min_score),
+                **retrieval.options.inputs,
             }
         name = "prompt" if retrieval is None else "context"
         started = time.monotonic()

@@ -12,6 +12,7 @@ from gateway.knowledge.catalog.types import PageQuery, Store
 from gateway.knowledge.filters import search_filter
 from gateway.serving.context import Retrieval
 from gateway.serving.plan import RAG, ChatAsk, is_rag
+from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 
 MAX_STORES = 100
@@ -43,7 +44,8 @@ class Knowledge:
         if ask.knowledge is not None:
             names, top_k = ask.knowledge
             stores = await self._named(tenant, names, param="tools", code="store_not_found")
-            return await self._retrieval(tenant, stores, ", ".join(names), top_k, ask.filters)
+            options = RetrievalOptions.read({**ask.ranking, "max_num_results": top_k})
+            return await self._retrieval(tenant, stores, ", ".join(names), options, ask.filters)
         if not is_rag(ask.model):
             return None
         name = ask.model.partition(":")[2]
@@ -51,7 +53,7 @@ class Knowledge:
             self._named(tenant, [name], param="model", code="model_not_found") if name else self._all(tenant)
         )
         said = name or ", ".join(sorted(store.name or store.id for store in stores))
-        return await self._retrieval(tenant, stores, said, None, None)
+        return await self._retrieval(tenant, stores, said, RetrievalOptions(), None)
 
     async def _named(self, tenant: Tenant, names: Sequence[str], *, param: str, code: str) -> Sequence[Store]:
         found = await self._catalog.resolve(tenant.name, names)
@@ -80,7 +82,7 @@ class Knowledge:
         tenant: Tenant,
         stores: Sequence[Store],
         said: str,
-        top_k: int | None,
+        options: RetrievalOptions,
         filters: Mapping[str, Any] | None,
     ) -> Retrieval:
         for store in stores:
@@ -100,12 +102,19 @@ class Knowledge:
                 code="store_empty",
             )
         await self._catalog.touch_stores(ids)
+        settings = self._settings
+        options = options.over(RetrievalOptions.of_stores(stores)).over(
+            RetrievalOptions(neighbours=settings.rag_neighbours)
+        )
+        threshold = options.score_threshold
         return Retrieval(
             store=said,
             filter=expression,
-            top_k=top_k or self._settings.rag_top_k,
+            top_k=options.max_num_results or settings.rag_top_k,
             collection=collection.name,
             embedding_model=collection.embedding_model,
+            min_score=settings.rag_min_score if threshold is None else threshold,
+            options=options,
         )
 
 

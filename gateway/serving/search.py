@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -17,6 +17,7 @@ from gateway.metrics import Metrics
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
 from gateway.serving.passages import Hit, distinct, merged
+from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -24,41 +25,8 @@ from gateway.triton.infer import Tensor, fp32, int32, text
 
 EVERY_SCORE = -1.0
 """A cosine that no passage is under."""
-
-RANKERS = ("minmax", "rrf", "dense", "bm25")
-"""What `retrieval` knows (docs/retrieval.md)."""
-_DEFAULT_RANKERS = ("auto", "default-2024-11-15", "none")
-"""OpenAI's names; none of them is a model that ranks anew here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """How dense and BM25 search become one ranking. Empty and None: the deployment's default."""
-
-    ranker: str = ""
-    dense_weight: float | None = None
-    """0…1."""
-
-    @classmethod
-    def read(cls, options: Mapping[str, Any]) -> Self:
-        """From OpenAI's `ranking_options`, where the ranker may also be one of ours. Raises BadRequest."""
-        ranker = options.get("ranker") or ""
-        if ranker not in ("", *_DEFAULT_RANKERS, *RANKERS):
-            known = ", ".join((*_DEFAULT_RANKERS, *RANKERS))
-            raise _wrong("ranker", f"{ranker!r} is not one of {known}")
-        return cls(
-            ranker="" if ranker in _DEFAULT_RANKERS else ranker, dense_weight=_weight(options.get("hybrid_search"))
-        )
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """For the ensemble."""
-        made: dict[str, Tensor] = {}
-        if self.ranker:
-            made["ranker"] = text(self.ranker)
-        if self.dense_weight is not None:
-            made["dense_weight"] = fp32(self.dense_weight)
-        return made
+DEFAULT_LIMIT = 10
+"""Passages, where neither request nor store says how many; OpenAI's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,26 +56,26 @@ class SearchService:
         queries: Sequence[str],
         *,
         filters: Mapping[str, Any] | None = None,
-        limit: int = 10,
-        score_threshold: float | None = None,
-        ranking: Mapping[str, Any] | None = None,
+        options: RetrievalOptions | None = None,
         rewrite: bool = False,
         request_id: str | None = None,
     ) -> SearchResult:
-        """The best `limit` passages of these stores of the tenant for all queries together.
+        """The best passages (`max_num_results`, DEFAULT_LIMIT) of these stores of the tenant for all queries together.
 
-        filters: OpenAI's, over the attributes of files. score_threshold: the least cosine. ranking: OpenAI's
-        `ranking_options`. rewrite: taken and passed over, as the result's `queries` say: a model of the default size
-        makes questions worse. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable, Unavailable, Overloaded,
-        GenerationFailed.
+        filters: OpenAI's, over the attributes of files. options: the request's own; the stores' count below them. Without
+        `neighbours` from either, chunks come as they are. rewrite: taken and passed over, as the result's `queries` say: a
+        model of the default size makes questions worse. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable,
+        Unavailable, Overloaded, GenerationFailed.
         """
         expression = search_filter(tenant.name, [store.id for store in stores], filters)
+        options = (options or RetrievalOptions()).over(RetrievalOptions.of_stores(stores))
+        limit = options.max_num_results or DEFAULT_LIMIT
         # Twice as many, since near-duplicates leave. One that is left out here was never better than its like.
         inputs: dict[str, Tensor] = {
             "filter": text(expression),
             "top_k": int32(2 * limit),
-            "min_score": fp32(EVERY_SCORE if score_threshold is None else score_threshold),
-            **Ranking.read(ranking or {}).inputs,
+            "min_score": fp32(EVERY_SCORE if options.score_threshold is None else options.score_threshold),
+            **options.inputs,
         }
         collection = await self._active.get()
         if collection is None:
@@ -151,21 +119,3 @@ def _read(name: str, outputs: Mapping[str, list[Any]]) -> Sequence[Hit]:
         return tuple(Hit.read(passage) for passage in orjson.loads(outputs["passages"][0]))
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InstanceError(Cause.ENGINE, f"unreadable answer of {name}: {error!r}") from error
-
-
-def _weight(hybrid: Any) -> float | None:
-    """OpenAI's `hybrid_search`, {embedding_weight, text_weight}, as the share of the dense score."""
-    if hybrid is None:
-        return None
-    try:
-        dense, words = float(hybrid["embedding_weight"]), float(hybrid["text_weight"])
-    except (KeyError, TypeError, ValueError):
-        raise _wrong("hybrid_search", "it has two numbers, embedding_weight and text_weight") from None
-    if not (dense >= 0 and words >= 0 and 0 < dense + words < float("inf")):
-        raise _wrong("hybrid_search", "its weights are not negative, and one is over 0")
-    return dense / (dense + words)
-
-
-def _wrong(name: str, why: str) -> BadRequest:
-    param = f"ranking_options.{name}"
-    return BadRequest(f"Invalid '{param}': {why}.", param=param, code="invalid_value")

@@ -11,6 +11,7 @@ from running import EMBEDDING, Fleet
 from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, Unavailable
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
+from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.serving.search import SearchResult, SearchService
 from gateway.tenants.tenant import Tenant
 from gateway.triton.fake import Call, Script
@@ -20,8 +21,8 @@ REFUNDS = "Refunds are paid within thirty days of the purchase when the receipt 
 Search = Callable[..., Any]
 
 
-def store(name: str) -> Store:
-    return Store(id=name, tenant="acme", name=name, created_at=0, last_active_at=0)
+def store(name: str, **settings: Any) -> Store:
+    return Store(id=name, tenant="acme", name=name, created_at=0, last_active_at=0, settings=settings)
 
 
 def passage(file_id: str, text: str, score: float, *, heading: str = "", index: int = 0) -> dict[str, Any]:
@@ -46,8 +47,11 @@ async def search(fleet: Fleet) -> Search:
         metrics=gateway.metrics,
     )
 
-    async def run(*queries: str, stores: tuple[str, ...] = ("vs_1",), **wishes: Any) -> SearchResult:
-        return await service.search(TENANT, [store(name) for name in stores], queries, **wishes)
+    async def run(
+        *queries: str, stores: tuple[str | Store, ...] = ("vs_1",), filters: Any = None, **said: Any
+    ) -> SearchResult:
+        asked = [each if isinstance(each, Store) else store(each) for each in stores]
+        return await service.search(TENANT, asked, queries, filters=filters, options=RetrievalOptions.read(said))
 
     return run
 
@@ -76,7 +80,7 @@ async def test_passages_come_with_where_they_stand(fleet: Fleet, search: Search)
 
 
 async def test_the_search_stays_in_the_stores_and_the_filter(fleet: Fleet, search: Search) -> None:
-    await search("q", stores=("vs_1", "vs_2"), filters={"type": "eq", "key": "year", "value": 2024}, limit=3)
+    await search("q", stores=("vs_1", "vs_2"), filters={"type": "eq", "key": "year", "value": 2024}, max_num_results=3)
     (call,) = fleet.calls("search")
     asked = inputs(call)
     assert asked["filter"] == 'tenant == "acme" and store in ["vs_1", "vs_2"] and (attributes["year"] == 2024)'
@@ -88,7 +92,7 @@ async def test_the_search_stays_in_the_stores_and_the_filter(fleet: Fleet, searc
 async def test_the_limit_and_the_threshold_bind(fleet: Fleet, search: Search) -> None:
     names = "abcdefgh"
     fleet.answers.passages = [passage(name, f"Text {name}.", 0.9 - 0.1 * at) for at, name in enumerate(names)]
-    assert files(await search("q", limit=2)) == ["a", "b"]
+    assert files(await search("q", max_num_results=2)) == ["a", "b"]
     assert files(await search("q", score_threshold=0.65)) == ["a", "b", "c"]
 
 
@@ -101,7 +105,7 @@ async def test_a_text_is_found_once(fleet: Fleet, search: Search) -> None:
         passage("c", "!?", 0.6),
         passage("d", "…", 0.5),
     ]
-    assert files(await search("q", limit=4)) == ["a", "other", "c", "d"]
+    assert files(await search("q", max_num_results=4)) == ["a", "other", "c", "d"]
 
 
 async def test_several_questions_make_one_list(fleet: Fleet, search: Search) -> None:
@@ -112,29 +116,66 @@ async def test_several_questions_make_one_list(fleet: Fleet, search: Search) -> 
     assert result.queries == ("first", "second", "third")
 
 
+WAYS = ("ranker", "dense_weight", "neighbours", "rerank")
+
+
 @pytest.mark.parametrize(
-    ("ranking", "expected"),
+    ("said", "expected"),
     [
+        ({}, {}),
         ({"ranker": "auto"}, {}),
         ({"ranker": "default-2024-11-15"}, {}),
-        ({"ranker": "rrf"}, {"ranker": "rrf"}),
+        ({"ranker": "none"}, {"rerank": False}),
+        ({"ranker": "rrf", "rerank": True, "neighbours": 0}, {"ranker": "rrf", "rerank": True, "neighbours": 0}),
         ({"hybrid_search": {"embedding_weight": 3, "text_weight": 1}}, {"dense_weight": 0.75}),
     ],
 )
-async def test_the_ranking_is_the_clients(
-    fleet: Fleet, search: Search, ranking: dict[str, Any], expected: dict[str, Any]
+async def test_the_way_is_the_clients(
+    fleet: Fleet, search: Search, said: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    await search("q", ranking=ranking)
+    await search("q", **said)
     (call,) = fleet.calls("search")
-    assert {name: value for name, value in inputs(call).items() if name in ("ranker", "dense_weight")} == expected
+    assert {name: value for name, value in inputs(call).items() if name in WAYS} == expected
+
+
+RRF = {"ranker": "rrf", "score_threshold": 0.5, "max_num_results": 3, "neighbours": 2, "rerank": False}
+
+
+@pytest.mark.parametrize(
+    ("stores", "said", "expected"),
+    [
+        ([RRF], {}, {"ranker": "rrf", "min_score": 0.5, "top_k": 6, "neighbours": 2, "rerank": False}),
+        (
+            [RRF],
+            {"ranker": "auto", "score_threshold": 0.1, "max_num_results": 7, "neighbours": 0, "rerank": True},
+            {"min_score": 0.1, "top_k": 14, "neighbours": 0, "rerank": True},
+        ),
+        # Weights are of `minmax`: who says them wants it, whatever the store's ranker.
+        (
+            [{"ranker": "bm25"}],
+            {"hybrid_search": {"embedding_weight": 1, "text_weight": 3}},
+            {"min_score": -1, "top_k": 20, "dense_weight": 0.25},
+        ),
+        # Stores of one search that differ leave it to the deployment.
+        ([RRF, {**RRF, "ranker": "bm25"}], {}, {"min_score": 0.5, "top_k": 6, "neighbours": 2, "rerank": False}),
+        ([RRF, {}], {}, {"min_score": -1, "top_k": 20}),
+    ],
+)
+async def test_what_a_store_says_counts_where_the_request_says_nothing(
+    fleet: Fleet, search: Search, stores: list[dict[str, Any]], said: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    await search("q", stores=tuple(store(f"vs_{at}", **settings) for at, settings in enumerate(stores)), **said)
+    (call,) = fleet.calls("search")
+    asked = {name: value for name, value in inputs(call).items() if name in (*WAYS, "min_score", "top_k")}
+    assert asked == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("wishes", "field"),
     [
-        ({"ranking": {"ranker": "best"}}, "ranking_options.ranker"),
-        ({"ranking": {"hybrid_search": {"embedding_weight": 0, "text_weight": 0}}}, "ranking_options.hybrid_search"),
-        ({"ranking": {"hybrid_search": {"embedding_weight": "x"}}}, "ranking_options.hybrid_search"),
+        ({"ranker": "best"}, "ranking_options.ranker"),
+        ({"hybrid_search": {"embedding_weight": 0, "text_weight": 0}}, "ranking_options.hybrid_search"),
+        ({"hybrid_search": {"embedding_weight": "x"}}, "ranking_options.hybrid_search"),
         ({"filters": {"type": "like"}}, "filters.type"),
     ],
 )

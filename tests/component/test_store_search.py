@@ -68,6 +68,11 @@ async def test_passages_are_found(fleet: Fleet, store: str) -> None:
             {"query": "q", "ranking_options": {"hybrid_search": {"embedding_weight": 1}}},
             "ranking_options.hybrid_search",
         ),
+        (
+            {"query": "q", "ranking_options": {"hybrid_search": {"embedding_weight": 0, "text_weight": 0}}},
+            "ranking_options.hybrid_search",
+        ),
+        ({"query": "q", "ranking_options": {"neighbours": 4}}, "ranking_options.neighbours"),
         ({"query": "q", "filters": {"type": "eq", "key": "year"}}, "filters.value"),
         ({"query": "q", "filters": {"type": "eq", "key": 'a"] == 1 or tenant["', "value": 1}}, "filters.key"),
         ({"query": "q", "filter": "store != 1"}, "filter"),
@@ -91,3 +96,32 @@ async def test_milvus_away(fleet: Fleet, store: str) -> None:
     reply = await fleet.post({"query": "q"}, path=f"{STORES}/{store}/search")
     assert (reply.status, reply.error["code"]) == (503, "knowledge_unavailable")
     assert int(reply.headers["retry-after"]) >= 1
+
+
+async def test_a_store_says_how_it_is_searched(fleet: Fleet, store: str) -> None:
+    said = {"ranker": "bm25", "max_num_results": 2, "score_threshold": 0.25, "neighbours": 1, "rerank": True}
+    changed = await fleet.post({"retrieval": said}, path=f"{STORES}/{store}")
+    assert changed.json["retrieval"] == said
+    assert (await fleet.get(f"{STORES}/{store}")).json["retrieval"] == said
+
+    async def asked(**fields: Any) -> dict[str, Any]:
+        await fleet.post({"query": "q", **fields}, path=f"{STORES}/{store}/search")
+        return {tensor["name"]: tensor["data"][0] for tensor in fleet.calls("search")[-1].body["inputs"]}
+
+    own = await asked()
+    assert (own["ranker"], own["top_k"], own["min_score"]) == ("bm25", 4, 0.25)
+    assert (own["neighbours"], own["rerank"]) == (1, True)
+    other = await asked(max_num_results=5, ranking_options={"ranker": "auto", "neighbours": 0})
+    assert (other["top_k"], other["min_score"], other["neighbours"]) == (10, 0.25, 0)
+    assert "ranker" not in other
+
+    cleared = await fleet.post({"retrieval": None}, path=f"{STORES}/{store}")
+    assert "retrieval" not in cleared.json
+    assert "ranker" not in await asked()
+
+
+async def test_a_store_is_made_with_its_way_or_refused(fleet: Fleet) -> None:
+    made = await fleet.post({"name": "a", "retrieval": {"ranker": "rrf"}}, path=STORES)
+    assert made.json["retrieval"] == {"ranker": "rrf"}
+    refused = await fleet.post({"name": "b", "retrieval": {"top_k": 3}}, path=STORES)
+    assert (refused.status, refused.error["param"]) == (400, "retrieval.top_k")

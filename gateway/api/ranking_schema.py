@@ -1,0 +1,47 @@
+"""The wire schemas of how passages are looked for: OpenAI's `ranking_options`, and what a vector store says of itself."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_NEIGHBOURS = 3
+"""On each side. More would be no passage but a chapter."""
+
+
+class HybridSearch(BaseModel):
+    """What the meaning and the words of a question count, relative to each other."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    embedding_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    text_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _one(self) -> "HybridSearch":
+        if not self.embedding_weight + self.text_weight:
+            raise ValueError("one of the weights is over 0")
+        return self
+
+
+class RankingOptions(BaseModel):
+    """How results are ordered (docs/retrieval.md) and from which score on they count."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    ranker: Literal["none", "auto", "default-2024-11-15", "minmax", "rrf", "dense", "bm25"] | None = None
+    """OpenAI's names stand for the deployment's, `none` for it without a reranking; the others are an extension."""
+    hybrid_search: HybridSearch | None = None
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    neighbours: Annotated[int, Field(ge=0, le=MAX_NEIGHBOURS)] | None = None
+    """Extension: chunks before and behind each hit that are joined to it."""
+    rerank: bool | None = None
+    """Extension: whether a cross-encoder orders what was found, where the deployment has one."""
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What is set, as JSON: for RetrievalOptions, and for the catalog."""
+        return self.model_dump(exclude_none=True)
+
+
+class StoreRetrieval(RankingOptions):
+    """Extension: the field `retrieval` of a vector store, for requests that say nothing else."""
+
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
