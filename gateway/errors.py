@@ -139,9 +139,10 @@ def body(error: RagfleetError) -> dict[str, Any]:
 
 
 def headers(error: RagfleetError) -> list[tuple[bytes, bytes]]:
-    """Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client prefers."""
+    """Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client prefers. It would also repeat each
+    conflict by itself: one that stays is marked as such."""
     if error.retry_after_s is None:
-        return []
+        return [(b"x-should-retry", b"false")] if isinstance(error, Conflict) else []
     seconds = max(1, round(error.retry_after_s))
     millis = max(1, round(error.retry_after_s * 1000))
     return [(b"retry-after", str(seconds).encode()), (b"retry-after-ms", str(millis).encode())]

@@ -11,6 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 from gateway.api.endpoint import Call, Endpoints, Reply
 from gateway.api.lists import page_body, page_query
 from gateway.api.multipart import Form
+from gateway.api.once import Once
 from gateway.api.removals import removed
 from gateway.api.shapes import deleted_shape, file_shape
 from gateway.errors import BadRequest, PayloadTooLarge
@@ -29,6 +30,7 @@ class Files:
 
     def __init__(self, catalog: Catalog, objects: ObjectStore, *, max_file_bytes: int) -> None:
         self._catalog = catalog
+        self._once = Once(catalog)
         self._objects = objects
         self._max_file_bytes = max_file_bytes
 
@@ -55,19 +57,28 @@ class Files:
             await self._objects.put(f"files/{file_id}/content", content.chunks())
             fields = await form.finish()
             purpose, expires_at = _purpose(fields), _expiry(fields, int(time.time()))
-            file = await self._catalog.add_file(
-                call.tenant.name,
-                file_id=file_id,
-                filename=filename,
-                purpose=purpose,
-                size=content.size,
-                sha256=content.sha256,
-                expires_at=expires_at,
-            )
+
+            async def work(catalog: Catalog) -> Reply:
+                file = await catalog.add_file(
+                    call.tenant.name,
+                    file_id=file_id,
+                    filename=filename,
+                    purpose=purpose,
+                    size=content.size,
+                    sha256=content.sha256,
+                    expires_at=expires_at,
+                )
+                return Reply(file_shape(file))
+
+            # Not the body: its boundary is another one each time.
+            told = {"fields": fields, "filename": filename, "sha256": content.sha256}
+            reply = await self._once(call, told, work)
         except BaseException:
             await self._objects.delete_prefix(f"files/{file_id}/")
             raise
-        return Reply(file_shape(file))
+        if reply.body["id"] != file_id:  # it is here already; what came now is nobody's
+            await self._objects.delete_prefix(f"files/{file_id}/")
+        return reply
 
     async def list_files(self, call: Call) -> Reply:
         """Files of the tenant."""

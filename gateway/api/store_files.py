@@ -2,6 +2,7 @@
 
 from gateway.api.endpoint import Call, Endpoints, Reply
 from gateway.api.lists import choice, page_body, page_query
+from gateway.api.once import Once
 from gateway.api.parsing import read, without_nulls
 from gateway.api.removals import removed
 from gateway.api.shapes import batch_shape, deleted_shape, member_shape
@@ -19,6 +20,7 @@ class StoreFiles:
     def __init__(self, catalog: Catalog, *, auto: Chunking) -> None:
         """auto: how files are cut whose chunking is left to us."""
         self._catalog = catalog
+        self._once = Once(catalog)
         self._auto = auto
 
     def install(self, endpoints: Endpoints) -> None:
@@ -41,9 +43,14 @@ class StoreFiles:
 
     async def attach_file(self, call: Call) -> Reply:
         """It is `in_progress` until it can be found."""
-        request = read(NewFile, without_nulls(await call.json()))
-        (member,) = await self._catalog.attach(call.tenant.name, _store(call), [request.member])
-        return self._member(member)
+        raw = without_nulls(await call.json())
+        request, store_id = read(NewFile, raw), _store(call)
+
+        async def work(catalog: Catalog) -> Reply:
+            (member,) = await catalog.attach(call.tenant.name, store_id, [request.member])
+            return self._member(member)
+
+        return await self._once(call, raw, work)
 
     async def list_store_files(self, call: Call) -> Reply:
         """Members of a store, of one status where `filter` names it."""
@@ -55,9 +62,14 @@ class StoreFiles:
 
     async def update_store_file(self, call: Call) -> Reply:
         """The file stays searchable."""
-        request = read(NewAttributes, await call.json())
-        attributes = request.attributes or {}
-        return self._member(await self._catalog.set_attributes(call.tenant.name, _store(call), _file(call), attributes))
+        raw = await call.json()
+        attributes = read(NewAttributes, raw).attributes or {}
+        store_id, file_id = _store(call), _file(call)
+
+        async def work(catalog: Catalog) -> Reply:
+            return self._member(await catalog.set_attributes(call.tenant.name, store_id, file_id, attributes))
+
+        return await self._once(call, raw, work)
 
     async def detach_file(self, call: Call) -> Reply:
         """Of this store only."""
@@ -80,8 +92,13 @@ class StoreFiles:
 
     async def create_batch(self, call: Call) -> Reply:
         """All of its files exist, or none joins."""
-        request = read(NewBatch, without_nulls(await call.json()))
-        return _batch(await self._catalog.attach_batch(call.tenant.name, _store(call), request.members()))
+        raw = without_nulls(await call.json())
+        members, store_id = read(NewBatch, raw).members(), _store(call)
+
+        async def work(catalog: Catalog) -> Reply:
+            return _batch(await catalog.attach_batch(call.tenant.name, store_id, members))
+
+        return await self._once(call, raw, work)
 
     async def get_batch(self, call: Call) -> Reply:
         """With a header that says when to ask again."""
@@ -89,7 +106,12 @@ class StoreFiles:
 
     async def cancel_batch(self, call: Call) -> Reply:
         """What is in stays in."""
-        return _batch(await self._catalog.cancel_batch(call.tenant.name, _store(call), _batch_id(call)))
+        store_id, batch_id = _store(call), _batch_id(call)
+
+        async def work(catalog: Catalog) -> Reply:
+            return _batch(await catalog.cancel_batch(call.tenant.name, store_id, batch_id))
+
+        return await self._once(call, {}, work)
 
     async def list_batch_files(self, call: Call) -> Reply:
         """Members that joined with this batch."""

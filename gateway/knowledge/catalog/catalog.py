@@ -1,13 +1,16 @@
 """The catalog: the source of truth about files, stores and their members. SQL behind it (sql.py); Milvus is only its index.
 
 Every method of the first part takes the tenant and sees nothing of others: an id of another tenant raises NotFound exactly as
-an id that nobody has. Each call is one transaction. The second part is the ingestion's, which works for all tenants.
+an id that nobody has. The second part is the ingestion's, which works for all tenants. Each call is one transaction, or
+part of one (`transaction`).
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from gateway.knowledge.catalog.types import (
+    Answer,
     Attributes,
     Batch,
     ChunkRecord,
@@ -34,6 +37,11 @@ class LeaseLost(Exception):
 
 class Catalog(Protocol):
     """Methods raise NotFound (naming what), Conflict where stated, and CatalogUnavailable when the database is away."""
+
+    def transaction(self) -> "AbstractAsyncContextManager[Catalog]":
+        """All calls of the catalog that the block gets are one transaction, which is undone where the block raises. After a call
+        that raised, the block must end. Waiting for anything else in it holds up others."""
+        ...
 
     # Files
 
@@ -139,10 +147,25 @@ class Catalog(Protocol):
 
     async def chunks(self, tenant: str, store_id: str, file_id: str) -> Sequence[ChunkRecord]: ...
 
+    # Idempotency keys: both calls belong into the transaction that does the work
+
+    async def claim_key(self, tenant: str, key: str, request: str) -> Answer | None:
+        """What this request, known by its hash, was answered when its key came first; None: it is to be done now. Where the same
+        key is being claimed elsewhere, it waits a moment for that. Raises BadRequest for an unusable key, Conflict for one of
+        another request and for one that is still in use."""
+        ...
+
+    async def keep_answer(self, tenant: str, key: str, answer: Answer) -> None:
+        """The request of this key was answered so."""
+        ...
+
     # The ingestion's part, for all tenants
 
-    async def claim(self, owner: str, *, limit: int, lease_s: float) -> Sequence[Job]:
-        """Members whose index entry in the active collection is behind, oldest first, that nobody holds; attempts are counted."""
+    async def claim(
+        self, owner: str, *, limit: int, lease_s: float, weights: Mapping[str, float] | None = None
+    ) -> Sequence[Job]:
+        """Members whose index entry in the active collection is behind, and that nobody holds; attempts are counted. A tenant's own
+        come oldest first; tenants that wait take turns, in proportion to their weights (1 where none is named)."""
         ...
 
     async def renew(self, jobs: Sequence[Job], *, lease_s: float) -> Sequence[Job]:

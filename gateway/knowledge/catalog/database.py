@@ -6,7 +6,8 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from sqlalchemy import Table, event, exc, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -60,6 +61,8 @@ class Database:
         else:
             self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self._timeout_s = timeout_s
+        self._joined: AsyncConnection | None = None
         self._turn = asyncio.Lock()
         self._preparing = asyncio.Lock()
         self._prepared = False
@@ -68,6 +71,9 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that changes nothing. Raises CatalogUnavailable."""
         async with _translated():
+            if self._joined is not None:
+                yield self._joined
+                return
             await self._prepare()
             async with self._reading.begin() as connection:
                 yield connection
@@ -76,14 +82,34 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """One transaction; it is undone where the block raises. Raises CatalogUnavailable."""
         async with _translated():
+            if self._joined is not None:
+                yield self._joined
+                return
             await self._prepare()
             async with self._turn if self._lite else nullcontext(), self._writing.begin() as connection:
                 yield connection
 
-    async def alone(self, connection: AsyncConnection) -> None:
+    def within(self, connection: AsyncConnection) -> Self:
+        """The same database, whose reads and writes are all part of the transaction that this connection is in."""
+        joined = copy(self)
+        joined._joined = connection
+        return joined
+
+    async def patience(self, connection: AsyncConnection, seconds: float | None) -> None:
+        """How long this transaction waits for each lock from now on; None: as long as usual. Without effect on SQLite."""
+        if not self._lite:
+            millis = round((self._timeout_s if seconds is None else seconds) * 1000)
+            await connection.execute(text("SELECT set_config('lock_timeout', :millis, true)"), {"millis": str(millis)})
+
+    @property
+    def is_sqlite(self) -> bool:
+        """SQLite, or else PostgreSQL."""
+        return self._lite
+
+    async def alone(self, connection: AsyncConnection, lock: int = _LOCK) -> None:
         """Until the end of this transaction no other is past the same call."""
         if not self._lite:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT."""

@@ -1,120 +1,87 @@
 """Idempotency keys: what changed something once is not done again for the same key, and the client gets the first answer.
 
-    claim = await idempotency.begin(tenant, key, request_hash)
-    if isinstance(claim, Answer):
-        return claim                             # it was done before
-    try:
-        answer = ...                             # the work
-    except BaseException:
-        await idempotency.abandon(claim)         # the client may send it again
-        raise
-    await idempotency.finish(claim, answer)
+    async with catalog.transaction() as inner:
+        answer = await inner.claim_key(tenant, key, request)
+        if answer is None:
+            answer = ...                             # the work, by calls of `inner`
+            await inner.keep_answer(tenant, key, answer)
+    return answer
 
-The work and its answer are two transactions: where a process is killed between the two, the key is free again when the claim
-ends, and the work is then done a second time.
+Key, work and answer are one transaction. Whoever is killed in it, or fails, leaves nothing: no work and no key.
 """
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, exc, select, update
 
 from gateway.errors import BadRequest, Conflict
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.database import Database, check_storable
+from gateway.knowledge.catalog.database import check_storable
+from gateway.knowledge.catalog.sql_files import SqlPart
+from gateway.knowledge.catalog.types import Answer
 
 _keys = schema.idempotency
 KEEP_S = 86_400
 """An answer is given again for a day; then the key is a new one."""
 MAX_KEY = 255
 """Characters."""
-_RACES = 3
+PATIENCE_S = 1.0
+"""How long a claim waits for another one of the same key."""
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the client was answered: the HTTP status and the body, a JSON text."""
+class SqlKeys(SqlPart):
+    """See Catalog. Keys of all tenants, each tenant's apart."""
 
-    status: int
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to do a request's work, until `expires_at` (Unix seconds), which also tells it from any later claim."""
-
-    tenant: str
-    key: str
-    expires_at: float
-
-
-class Idempotency:
-    """Keys of all tenants, each tenant's apart, beside the catalog in its database.
-
-    clock: Unix seconds; lease_s: how long a claim whose process was killed holds the key. It must be longer than the work.
-    """
-
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time, lease_s: float = 600.0) -> None:
-        self._db = database
-        self._clock = clock
-        self._lease_s = lease_s
-
-    async def begin(self, tenant: str, key: str, request_hash: str) -> Claim | Answer:
-        """The right to do the work, or what was answered before.
-
-        Raises Conflict for a key of another request, and while the same one is in progress; BadRequest for an unusable key.
-        """
+    async def claim_key(self, tenant: str, key: str, request: str) -> Answer | None:
+        """See Catalog."""
         if not 0 < len(key) <= MAX_KEY:
             raise BadRequest(f"The Idempotency-Key must have 1 to {MAX_KEY} characters.", param="Idempotency-Key")
         check_storable(key)
-        for _ in range(_RACES):  # it may be given up or expire between the two statements
-            now = self._clock()
-            fresh = {"request_hash": request_hash, "response": None, "expires_at": now + self._lease_s}
-            insert = self._db.insert(_keys).values(tenant=tenant, key=key, **fresh)
-            taken = insert.on_conflict_do_update(
-                index_elements=list(_keys.primary_key), set_=fresh, where=_keys.c.expires_at <= now
+        now = self._clock()
+        fresh = {"request_hash": request, "response": None, "expires_at": now + KEEP_S}
+        insert = self._db.insert(_keys).values(tenant=tenant, key=key, **fresh)
+        # Past a row of another transaction that is not over yet, it waits for that one's end.
+        taken = insert.on_conflict_do_update(
+            index_elements=list(_keys.primary_key), set_=fresh, where=_keys.c.expires_at <= now
+        ).returning(_keys.c.key)
+        async with self._db.write() as connection:
+            await self._db.patience(connection, PATIENCE_S)
+            try:
+                claimed = await connection.scalar(taken) is not None
+            except exc.OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+                raise _in_progress() from error
+            await self._db.patience(connection, None)
+            if claimed:
+                return None
+            row = (await connection.execute(select(_keys).where(_is(tenant, key)))).one_or_none()
+        if row is None or row.response is None:  # it expired between the two statements
+            raise _in_progress()
+        if row.request_hash != request:
+            raise Conflict(
+                "This Idempotency-Key was used for another request: give a new request a new key.",
+                param="Idempotency-Key",
+                code="idempotency_key_reused",
             )
-            async with self._db.write() as connection:
-                if await connection.scalar(taken.returning(_keys.c.key)) is not None:
-                    return Claim(tenant, key, now + self._lease_s)
-                mine = and_(_keys.c.tenant == tenant, _keys.c.key == key)
-                row = (await connection.execute(select(_keys).where(mine))).one_or_none()
-            if row is None:
-                continue
-            if row.request_hash != request_hash:
-                raise Conflict(
-                    "This Idempotency-Key was used for another request: give a new request a new key.",
-                    param="Idempotency-Key",
-                    code="idempotency_key_reused",
-                )
-            if row.response is not None:
-                return Answer(*json.loads(row.response))
-            break
-        raise Conflict(
-            "The same request is in progress: wait for its answer, or ask again shortly.",
-            param="Idempotency-Key",
-            code="idempotency_in_progress",
-            retry_after_s=1,
-        )
+        return Answer(*json.loads(row.response))
 
-    async def finish(self, claim: Claim, answer: Answer) -> None:
-        """Keep the answer for KEEP_S. Nothing happens where the claim has ended."""
-        values = {"response": json.dumps([answer.status, answer.body]), "expires_at": self._clock() + KEEP_S}
+    async def keep_answer(self, tenant: str, key: str, answer: Answer) -> None:
+        """See Catalog."""
+        kept = json.dumps([answer.status, answer.body, dict(answer.headers)])
         async with self._db.write() as connection:
-            await connection.execute(update(_keys).where(_held(claim)).values(values))
-
-    async def abandon(self, claim: Claim) -> None:
-        """Free the key: the work was not done."""
-        async with self._db.write() as connection:
-            await connection.execute(delete(_keys).where(_held(claim)))
+            await connection.execute(update(_keys).where(_is(tenant, key)).values(response=kept))
 
 
-def _held(claim: Claim):  # type: ignore[no-untyped-def]
-    return and_(
-        _keys.c.tenant == claim.tenant,
-        _keys.c.key == claim.key,
-        _keys.c.response.is_(None),
-        _keys.c.expires_at == claim.expires_at,
+def _in_progress() -> Conflict:
+    return Conflict(
+        "The same request is in progress: wait for its answer, or ask again shortly.",
+        param="Idempotency-Key",
+        code="idempotency_in_progress",
+        retry_after_s=1,
     )
+
+
+def _is(tenant: str, key: str):  # type: ignore[no-untyped-def]
+    return and_(_keys.c.tenant == tenant, _keys.c.key == key)

@@ -2,8 +2,11 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.idempotency import SqlKeys
 from gateway.knowledge.catalog.sql_jobs import SqlJobs
 from gateway.knowledge.catalog.sql_members import member_of
 from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member
@@ -28,7 +32,7 @@ def catalog_url(setting: str, home: Path) -> str:
     return setting or f"sqlite:///{home.resolve() / 'catalog.db'}"
 
 
-class SqlCatalog(SqlJobs):
+class SqlCatalog(SqlJobs, SqlKeys):
     """See Catalog. Nothing is opened until the first call, which makes the tables where there are none."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time, ids: Callable[[str], str] = new_id) -> None:
@@ -36,8 +40,16 @@ class SqlCatalog(SqlJobs):
 
     @property
     def database(self) -> Database:
-        """For what else is kept beside the catalog (Idempotency)."""
+        """Where it stands."""
         return self._db
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Self]:
+        """See Catalog."""
+        async with self._db.write() as connection:
+            joined = copy(self)
+            joined._db = self._db.within(connection)
+            yield joined
 
     async def collections(self) -> Sequence[Collection]:
         """See Catalog. In the order that they were made."""

@@ -81,7 +81,7 @@ class Store:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
-    """Our extension: what differs from the deployment's retrieval defaults (gateway/serving/search.py lists the keys)."""
+    """Our extension: what differs from the deployment's retrieval defaults (gateway/api/ranking_schema.py has the keys)."""
     created_at: int
     last_active_at: int
     expires_after_days: int | None = None
@@ -192,6 +192,15 @@ class Collection:
     dimension: int
     state: CollectionState
     created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client was answered: the HTTP status, the body (a JSON text), and headers."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,6 @@ import os
 import signal
 import sys
 
-from sqlalchemy import update
-
-from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import ChunkRecord
 
@@ -31,8 +28,8 @@ async def work(url: str, name: str, step: str) -> None:
             await catalog.put_chunks(job, CHUNKS, usage_bytes=9)
             reached("chunks")
             if step == "within":  # a transaction that will never end
-                async with catalog.database.write() as connection:
-                    await connection.execute(update(schema.members).values(state="completed", pending=False))
+                async with catalog.transaction() as inner:
+                    await inner.complete(job, "c1")
                     reached("within")
             await catalog.complete(job, "c1")
             reached("completed")
