@@ -5,11 +5,11 @@ from typing import Any
 
 from gateway.api.endpoint import Call, Endpoints, Reply
 from gateway.api.lists import page_body, page_query
+from gateway.api.once import Once
 from gateway.api.parsing import read, without_nulls
 from gateway.api.removals import removed
 from gateway.api.shapes import deleted_shape, store_shape
 from gateway.api.store_schemas import ChangedStore, NewStore
-from gateway.errors import RagfleetError
 from gateway.knowledge.catalog.catalog import UNCHANGED, Catalog
 from gateway.knowledge.catalog.types import Store
 
@@ -19,6 +19,7 @@ class VectorStores:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._once = Once(catalog)
 
     def install(self, endpoints: Endpoints) -> None:
         """Add the paths."""
@@ -27,28 +28,37 @@ class VectorStores:
         add("POST", path, self.create_store, tag=tag, summary="Make a vector store", schema=NewStore)
         add("GET", path, self.list_stores, tag=tag, summary="Vector stores, newest first")
         add("GET", one, self.get_store, tag=tag, summary="One vector store")
-        add("POST", one, self.update_store, tag=tag, summary="Change name, metadata, expiry", schema=ChangedStore)
+        add(
+            "POST",
+            one,
+            self.update_store,
+            tag=tag,
+            summary="Change name, metadata, expiry, retrieval",
+            schema=ChangedStore,
+        )
         add("DELETE", one, self.delete_store, tag=tag, summary="Delete a vector store; its files stay")
 
     async def create_store(self, call: Call) -> Reply:
         """With its first files, which begin to come in at once."""
-        request = read(NewStore, without_nulls(await call.json()))
+        raw = without_nulls(await call.json())
+        request = read(NewStore, raw)
         tenant = call.tenant.name
-        store = await self._catalog.create_store(
-            tenant,
-            name=request.name,
-            description=request.description,
-            metadata=request.metadata,
-            expires_after_days=None if request.expires_after is None else request.expires_after.days,
-        )
-        if members := request.members():
-            try:
-                await self._catalog.attach(tenant, store.id, members)
-            except RagfleetError:
-                await self._catalog.delete_store(tenant, store.id)  # all of it or nothing
-                raise
-            store = await self._catalog.store(tenant, store.id)
-        return Reply(_shape(store))
+
+        async def work(catalog: Catalog) -> Reply:
+            store = await catalog.create_store(
+                tenant,
+                name=request.name,
+                description=request.description,
+                metadata=request.metadata,
+                settings=None if request.retrieval is None else request.retrieval.said,
+                expires_after_days=None if request.expires_after is None else request.expires_after.days,
+            )
+            if members := request.members():
+                await catalog.attach(tenant, store.id, members)
+                store = await catalog.store(tenant, store.id)
+            return Reply(_shape(store))
+
+        return await self._once(call, raw, work)
 
     async def list_stores(self, call: Call) -> Reply:
         """Stores of the tenant."""
@@ -63,11 +73,18 @@ class VectorStores:
         raw = await call.json()
         request = read(ChangedStore, raw)
         changes: dict[str, Any] = {name: getattr(request, name) for name in ("description", "metadata") if name in raw}
+        if "retrieval" in raw:
+            changes["settings"] = None if request.retrieval is None else request.retrieval.said
         if raw.get("name") is not None:
             changes["name"] = request.name
         days = None if request.expires_after is None else request.expires_after.days
         changes["expires_after_days"] = days if "expires_after" in raw else UNCHANGED
-        return Reply(_shape(await self._catalog.update_store(call.tenant.name, _id(call), **changes)))
+        store_id = _id(call)
+
+        async def work(catalog: Catalog) -> Reply:
+            return Reply(_shape(await catalog.update_store(call.tenant.name, store_id, **changes)))
+
+        return await self._once(call, raw, work)
 
     async def delete_store(self, call: Call) -> Reply:
         """Its files stay in `/v1/files`."""
