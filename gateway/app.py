@@ -79,7 +79,7 @@ class Gateway:
         )
         self.store.subscribe(lambda _: self.admission.refresh())
         self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
-        self.objects = object_store(settings.objects_url, settings.home)
+        self.objects = object_store(settings)
         self.active = ActiveCollection(self.catalog, time.monotonic)
         self.knowledge = Knowledge(settings, self.catalog, self.active)
         self.chat = ChatService(

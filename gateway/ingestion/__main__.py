@@ -25,7 +25,7 @@ async def run(settings: Settings, *, child: bool) -> None:
                 stop.set()
 
         loop.add_reader(0, heard)
-    await serve(settings, object_store(settings.objects_url, settings.home), stop)
+    await serve(settings, object_store(settings), stop)
 
 
 def main() -> int:

@@ -58,7 +58,7 @@ async def _reconcile(settings: "Settings", *, repair: bool) -> "tuple[Report, Se
     from gateway.knowledge.index import MilvusIndex
     from gateway.knowledge.objects import object_store
 
-    objects = object_store(settings.objects_url, settings.home)
+    objects = object_store(settings)
     catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
     index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token)
     try:

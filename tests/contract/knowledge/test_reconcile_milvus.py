@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.config import Settings
 from gateway.ingestion.jobs import Removals
 from gateway.ingestion.writer import Entry, Writer
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
@@ -76,7 +77,7 @@ async def world(milvus_uri: str, tmp_path: Path) -> AsyncIterator[World]:
     catalog = SqlCatalog(catalog_url("", tmp_path))
     index = MilvusIndex(milvus_uri)
     collection = await catalog.add_collection(f"test_{uuid4().hex}", embedding_model="fake", dimension=384)
-    yield World(tmp_path, milvus_uri, catalog, index, object_store("", tmp_path), collection)
+    yield World(tmp_path, milvus_uri, catalog, index, object_store(Settings(home=tmp_path)), collection)
     await index.drop(collection.name)
     await index.close()
     await catalog.close()
