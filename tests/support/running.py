@@ -294,6 +294,7 @@ def settings_for(home: Path, tokenizer_dir: Path, **changes: Any) -> Settings:
         "token_deadline_s": 10.0,
         "admission_deadline_s": 0.2,
         "scrape_period_s": 0.05,
+        "ingestion": False,
     }
     return Settings(**(short | changes))
 
