@@ -1,6 +1,7 @@
 """Chunks become vectors on the fleet's instances, after everything that somebody waits for."""
 
 import asyncio
+import contextlib
 import json
 import struct
 import time
@@ -56,49 +57,43 @@ class FleetEmbedder:
         self._in_flight: Counter[str] = Counter()
         self._shunned: dict[str, float] = {}
         self._answered: dict[str, float] = {}
-        self._freed = asyncio.Condition()
+        self._freed = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def models(self) -> list[str]:
         """See ChunkEmbedder."""
         return sorted({m.instance.embedding_model for m in self._store.view.serving if m.instance.embedding_model})
 
     async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
-        """See ChunkEmbedder. Texts of like length go together: a pass pads its texts to the longest of them."""
+        """See ChunkEmbedder. Texts of like length go together: a pass pads its texts to the longest of them.
+
+        Callers take turns, first come, first served: one's last batch is at work when the next one's first is sent. If all shared
+        the instances alike they would end together, and the instances would have nothing to do while all of them write.
+        """
         waiting = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         vectors: dict[int, NDArray[np.float32]] = {}
-        lanes = max(1, 2 * len(self._serving(model)))
-
-        async def lane() -> None:
-            while waiting:
-                await self._one(model, texts, waiting, vectors)
-
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(lanes):
-                    group.create_task(lane())
+            async with asyncio.TaskGroup() as group, self._turn:
+                while waiting:
+                    seat = await self._place(model, time.monotonic() + self._deadline_s)
+                    size = self.BUSY_BATCH if self._busy(seat.member) else self.BATCH
+                    batch, waiting[-size:] = waiting[-size:], []
+                    task = group.create_task(self._batch(seat, model, texts, batch, vectors))
+                    task.add_done_callback(seat.leave)  # one that is cancelled before it began leaves nothing itself
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return np.stack([vectors[number] for number in range(len(texts))]) if texts else np.empty((0, 0), np.float32)
 
-    async def _one(
-        self, model: str, texts: Sequence[str], waiting: list[int], vectors: dict[int, NDArray[np.float32]]
+    async def _batch(
+        self, seat: "_Seat", model: str, texts: Sequence[str], batch: list[int], vectors: dict[int, NDArray[np.float32]]
     ) -> None:
-        """The next batch, wherever there is room for it."""
+        """One batch, at this place; or at another where that instance fails."""
         until = time.monotonic() + self._deadline_s
-        fault = f"no instance with the embedding model '{model}' is ready"
-        batch: list[int] = []
         while True:
-            member = await self._place(model, until, fault)
-            name = member.instance.name
-            busy = self._busy(member)
-            if not batch:
-                size = self.BUSY_BATCH if busy else self.BATCH
-                batch, waiting[-size:] = waiting[-size:], []
-            started = time.monotonic()
+            name, started = seat.member.instance.name, time.monotonic()
+            busy = self._busy(seat.member)
             try:
-                if not batch:
-                    return
-                found = await self._infer(member, [texts[number] for number in batch], until - started)
+                found = await self._infer(seat.member, [texts[number] for number in batch], until - started)
                 vectors.update(zip(batch, found, strict=True))
                 if busy:
                     await asyncio.sleep(self.BUSY_PAUSE * (time.monotonic() - started))
@@ -107,9 +102,8 @@ class FleetEmbedder:
                 fault = f"{name}: {error or type(error).__name__}"
                 self._shunned[name] = time.monotonic() + self.SHUN_S
             finally:
-                self._in_flight[name] -= 1
-                async with self._freed:
-                    self._freed.notify_all()
+                seat.leave()
+            seat = await self._place(model, until, fault)
 
     def _serving(self, model: str) -> list[Member]:
         return [m for m in self._store.view.serving if m.instance.embedding_model == model]
@@ -122,12 +116,13 @@ class FleetEmbedder:
                 self._answered[each.instance.address] = now
         return now - self._answered.get(member.instance.address, -self.CALM_S) < self.CALM_S
 
-    async def _place(self, model: str, until: float, fault: str) -> Member:
-        """The least busy instance with room; it is charged with one request."""
+    async def _place(self, model: str, until: float, fault: str = "") -> "_Seat":
+        """At the least busy instance with room. `fault`: why one is asked for again."""
         while True:
             now = time.monotonic()
             if now > until:
-                raise KnowledgeUnavailable(f"No chunks can be embedded: {fault}.", retry_after_s=5)
+                reason = fault or f"no instance with the embedding model '{model}' is ready"
+                raise KnowledgeUnavailable(f"No chunks can be embedded: {reason}.", retry_after_s=5)
             free = [
                 member
                 for member in self._serving(model)
@@ -135,14 +130,10 @@ class FleetEmbedder:
                 and self._in_flight[member.instance.name] < (1 if self._busy(member) else 2)
             ]
             if free:
-                best = min(free, key=lambda member: self._in_flight[member.instance.name])
-                self._in_flight[best.instance.name] += 1
-                return best
-            async with self._freed:
-                try:
-                    await asyncio.wait_for(self._freed.wait(), 0.25)
-                except TimeoutError:
-                    continue  # somebody may have joined, or been forgiven
+                return _Seat(min(free, key=lambda m: self._in_flight[m.instance.name]), self._in_flight, self._freed)
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):  # then somebody may have joined, or been forgiven
+                await asyncio.wait_for(self._freed.wait(), 0.25)
 
     async def _infer(self, member: Member, texts: Sequence[str], timeout_s: float) -> Vectors:
         url = f"http://{member.instance.address}:{member.instance.http_port}/v2/models/embedding/infer"
@@ -154,6 +145,24 @@ class FleetEmbedder:
             if response.status != 200:
                 raise ValueError(f"HTTP {response.status}: {body[:200].decode(errors='replace')}")
             return parse_answer(body, int(response.headers.get(_LENGTH) or len(body)), len(texts))
+
+
+class _Seat:
+    """A place at an instance; it is charged with one request until `leave`, which may be called again."""
+
+    def __init__(self, member: Member, in_flight: Counter[str], freed: asyncio.Event) -> None:
+        self.member = member
+        self._in_flight = in_flight
+        self._freed = freed
+        self._left = False
+        in_flight[member.instance.name] += 1
+
+    def leave(self, _: object = None) -> None:
+        """Give the place back."""
+        if not self._left:
+            self._left = True
+            self._in_flight[self.member.instance.name] -= 1
+            self._freed.set()
 
 
 def request(texts: Sequence[str]) -> tuple[bytes, bytes]:
