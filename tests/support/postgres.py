@@ -1,0 +1,59 @@
+"""A real PostgreSQL for tests, where the machine has its binaries."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of a server on a socket in its own folder; it refuses to run as root, so `nobody` runs it then."""
+    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
+    initdb = next((each for each in found if each), None)
+    if initdb is None:
+        pytest.skip("there is no PostgreSQL on this machine (initdb)")
+    programs = Path(initdb).resolve().parent
+    folder = Path(tempfile.mkdtemp(prefix="ragfleet-pg-", dir="/tmp"))  # a socket's path is short
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("nobody")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    data = str(folder / "data")
+    control = [*prefix, str(programs / "pg_ctl"), "-D", data]
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    try:
+        subprocess.run(
+            [*prefix, str(programs / "initdb"), "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync"],
+            check=True,
+            timeout=60,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        subprocess.run(
+            [*control, "-w", "-o", options, "-l", str(folder / "log"), "start"],
+            check=True,
+            timeout=60,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        yield f"postgresql://test@/postgres?host={folder}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], timeout=30, cwd=folder, check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def emptied(server: str) -> str:
+    """The same URL, with nothing in the database any more."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return server
