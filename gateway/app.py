@@ -28,13 +28,14 @@ from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
-from gateway.serving.chat import ChatService
+from gateway.serving.chats import ChatService
 from gateway.serving.completion import CompletionService
 from gateway.serving.context import ContextBuilder
 from gateway.serving.embedding import EmbeddingService
 from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
 from gateway.serving.knowledge import Knowledge
+from gateway.serving.passage_check import PassageCheck
 from gateway.serving.search import SearchService
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
@@ -90,6 +91,7 @@ class Gateway:
             streams=self.streams,
             table=self.table,
             knowledge=self.knowledge,
+            passages=PassageCheck(self.objects),
             metrics=self.metrics,
         )
         self.completions = CompletionService(

@@ -43,6 +43,9 @@ class Metrics:
             "ragfleet_retries", "Attempts repeated before a first token.", ["step", "cause"], registry=r
         )
         self.hedges = Counter("ragfleet_context_hedges", "Second context calls started.", ["won"], registry=r)
+        self.rewrites = Counter(
+            "ragfleet_rewrites", "Follow-up questions by what was searched for them.", ["how"], registry=r
+        )
         self.placements = Counter("ragfleet_placements", "Requests given to an instance.", ["instance"], registry=r)
         self.ejections = Counter(
             "ragfleet_ejections", "Instances ejected for their behaviour.", ["instance"], registry=r

@@ -13,11 +13,13 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.api.citations import findings, url_citation
 from gateway.api.direct import direct_chunks
 from gateway.api.middleware import raw_send, read_body
 from gateway.api.schemas import ChatRequest, parse_chat
 from gateway.api.sse import DONE, ChunkWriter, error_event
-from gateway.serving.chat import Chat, ChatService
+from gateway.serving.chat import Chat
+from gateway.serving.chats import ChatService
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
 
@@ -139,7 +141,10 @@ class ChatResponse:
         if first:
             await self._start(send)
         assert chat.finish_reason is not None
-        end = [first, writer.finish(chat.finish_reason, chat.annotations(), chat.extra())]
+        cited = await chat.cited()
+        annotations = [url_citation(each) for each in cited.citations]
+        extra = chat.extra() if chat.rag is None else {"rag": findings(cited), **chat.extra()}
+        end = [first, writer.finish(chat.finish_reason, annotations, extra)]
         if include_usage:
             end.append(writer.usage(chat.usage()))
         end.append(DONE)
@@ -154,10 +159,11 @@ class ChatResponse:
         pieces: list[str] = []
         while (piece := await chat.next()) is not None:
             pieces.append(piece)
+        cited = await chat.cited()
         self._complete = True
         message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
-        if annotations := chat.annotations():
-            message["annotations"] = annotations
+        if cited.citations:
+            message["annotations"] = [url_citation(each) for each in cited.citations]
         body = {
             "id": chat.id,
             "object": "chat.completion",
@@ -165,7 +171,7 @@ class ChatResponse:
             "model": self._request.model,
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": chat.finish_reason}],
             "usage": chat.usage(),
-            **({} if chat.rag is None else {"rag": chat.rag}),
+            **({} if chat.rag is None else {"rag": {**chat.rag, **findings(cited)}}),
             **chat.extra(),
         }
         await send_json(send, 200, body)

@@ -1,6 +1,5 @@
 """`POST /v1/responses`: an answer as a list of items, whole or as events. Nothing of it is kept: `store` is false."""
 
-import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,13 @@ from typing import Any
 import orjson
 
 from gateway import errors
+from gateway.api.citations import file_citation, findings
 from gateway.api.exchange import Exchange, Out
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.metrics import Metrics
-from gateway.serving.chat import Chat, ChatService
+from gateway.serving.chat import Chat
+from gateway.serving.chats import ChatService
+from gateway.serving.citations import Cited
 from gateway.serving.plan import RAG, is_rag
 from gateway.tenants.tenant import Tenant
 
@@ -43,8 +45,9 @@ class ResponsesExchange(Exchange):
                 else:
                     text = "".join([piece async for piece in _pieces(chat)])
                     search = [] if chat.rag is None else [self._search(chat.rag, _id("fs"))]
-                    message = _message(_id("msg"), _ended(chat), text, _citations(chat, text))
-                    await out.json(self._finished(chat, [*search, message]))
+                    cited = await chat.cited()
+                    message = _message(_id("msg"), _ended(chat), text, _annotations(cited))
+                    await out.json(self._finished(chat, [*search, message], cited))
 
     async def _stream(self, out: Out, chat: Chat) -> None:
         event = self._events.event
@@ -66,7 +69,8 @@ class ResponsesExchange(Exchange):
                 pieces.append(piece)
                 await out.events(event("response.output_text.delta", **at, delta=piece, logprobs=[]))
         text = "".join(pieces)
-        citations = _citations(chat, text)
+        cited = await chat.cited()
+        citations = _annotations(cited)
         end = [
             event("response.output_text.annotation.added", **at, annotation_index=index, annotation=citation)
             for index, citation in enumerate(citations)
@@ -75,7 +79,7 @@ class ResponsesExchange(Exchange):
         end.append(event("response.content_part.done", **at, part=_text(text, citations)))
         output.append(_message(item_id, _ended(chat), text, citations))
         end.append(event("response.output_item.done", output_index=len(output) - 1, item=output[-1]))
-        response = self._finished(chat, output)
+        response = self._finished(chat, output, cited)
         end.append(event(f"response.{response['status']}", response=response))
         await out.end(b"".join(end))
 
@@ -97,11 +101,11 @@ class ResponsesExchange(Exchange):
             "id": item_id,
             "type": "file_search_call",
             "status": "completed",
-            "queries": [self._request.question],
+            "queries": [rag["query"]],
             "results": results,
         }
 
-    def _finished(self, chat: Chat, output: Sequence[Json]) -> Json:
+    def _finished(self, chat: Chat, output: Sequence[Json], cited: Cited) -> Json:
         used = chat.usage()
         usage = {
             "input_tokens": used["prompt_tokens"],
@@ -113,7 +117,8 @@ class ResponsesExchange(Exchange):
         status = _ended(chat)
         details = {"reason": "max_output_tokens"} if status == "incomplete" else None
         ending = {"status": status, "incomplete_details": details, "output": list(output), "usage": usage}
-        return {**self._response, **ending, **chat.extra()}
+        found = {} if chat.rag is None else {"rag": {**_known(chat.rag), **findings(cited)}}
+        return {**self._response, **ending, **found, **chat.extra()}
 
     def failure(self, error: errors.RagfleetError) -> bytes:
         """See Exchange."""
@@ -181,20 +186,13 @@ def _text(text: str, citations: Sequence[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": []}
 
 
-def _citations(chat: Chat, text: str) -> list[Json]:
-    """One for each source: where its mark `[n]` is in the text, else at the text's end."""
-    if chat.rag is None:
-        return []
-    marks = {int(mark[1]): mark.start() for mark in re.finditer(r"\[(\d{1,3})\]", text)}
-    return [
-        {
-            "type": "file_citation",
-            "file_id": source["file_id"],
-            "filename": source["filename"],
-            "index": marks.get(source["n"], len(text)),
-        }
-        for source in chat.rag["sources"]
-    ]
+def _annotations(cited: Cited) -> list[Json]:
+    return [file_citation(each) for each in cited.citations]
+
+
+def _known(rag: Json) -> Json:
+    """Without the passages: the search's item has them, where they are asked for."""
+    return {name: value for name, value in rag.items() if name != "sources"}
 
 
 def _result(source: Mapping[str, Any]) -> Json:

@@ -11,7 +11,8 @@ from gateway.errors import BadRequest, ContextLengthExceeded, DeadlineExceeded, 
 from gateway.metrics import Metrics
 from gateway.routing.types import Job
 from gateway.serving.answer import Answer
-from gateway.serving.chat import Chat, ChatService
+from gateway.serving.chat import Chat
+from gateway.serving.chats import ChatService
 from gateway.serving.context import Context
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
@@ -118,7 +119,6 @@ class CompletionService:
         )
         room = self._engines.max_context(ask.model)
         return Chat(
-            ask=ask,
             plan=Plan(model=ask.model, retrieval=None, max_context=room, max_prompt=room),
             context=Context(input_ids=prompt),
             answer=Answer(self._table, stops=ask.stops, max_tokens=limit),

@@ -36,13 +36,6 @@ async def test_whole_answer_with_its_sources(handbook: Fleet) -> None:
     assert body["usage"]["prompt_tokens"] == len(handbook.calls()[0].body["input_ids"])
 
 
-async def test_source_that_is_not_marked_is_cited_for_the_whole_answer(handbook: Fleet) -> None:
-    handbook.says("Thirty days [1].")
-    reply = await handbook.chat(model="rag", max_tokens=100)
-    _, second = (a["url_citation"] for a in reply.json["choices"][0]["message"]["annotations"])
-    assert (second["start_index"], second["end_index"]) == (0, len(reply.text))
-
-
 async def test_stream_begins_with_the_sources_and_ends_with_the_citations(handbook: Fleet) -> None:
     handbook.says("Thirty days [1].")
     for triton in handbook.tritons:
@@ -55,7 +48,9 @@ async def test_stream_begins_with_the_sources_and_ends_with_the_citations(handbo
             triton.resume()
         events = await stream.rest()
     assert events.text == "Thirty days [1]."
-    assert sum("rag" in chunk for chunk in events.chunks) == 1
+    begin, end = (chunk["rag"] for chunk in events.chunks if "rag" in chunk)
+    assert begin.keys() == {"grounded", "store", "query", "sources"}
+    assert [(c["n"], c["by"]) for c in end["citations"]] == [(1, "mark")]
     last = events.choices[-1]
     assert last["finish_reason"] == "stop"
     assert last["delta"]["annotations"][0]["url_citation"]["title"] == "returns.md"
@@ -74,7 +69,14 @@ async def test_nothing_relevant_is_said_and_no_engine_asked(handbook: Fleet, str
         text, rag, usage = reply.text, reply.json["rag"], reply.json["usage"]
         assert "annotations" not in reply.json["choices"][0]["message"]
     assert text == handbook.settings.rag_not_found
-    assert rag == {"grounded": False, "store": "handbook, prices", "sources": []}
+    assert {**rag, "query": "", "citations": [], "invalid_citations": []} == {
+        "grounded": False,
+        "store": "handbook, prices",
+        "query": "",
+        "sources": [],
+        "citations": [],
+        "invalid_citations": [],
+    }
     assert usage == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     assert not handbook.calls("llm")
 
@@ -94,7 +96,7 @@ async def test_what_is_asked_of_the_retrieval(handbook: Fleet) -> None:
     )
     (call,) = handbook.calls("context")
     asked = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
-    assert asked["query"] == "How long?"
+    assert asked["query"] == "First?\nHow long?"
     assert asked["filter"] == f'tenant == "{TENANT}" and store in ["{handbook.stores["handbook"]}"]'
     assert asked["collection"] == COLLECTION
     assert asked["top_k"] == handbook.settings.rag_top_k

@@ -20,14 +20,16 @@ async def test_the_model_answers_alone_and_the_answer_says_so(start: Callable[..
         triton.always["context"] = AWAY
     if stream:
         events = await fleet.stream(model="rag", max_tokens=100)
-        text, rag = events.text, events.chunks[0]["rag"]
+        text, rag, found = events.text, events.chunks[0]["rag"], events.chunks[-1]["rag"]
         assert "annotations" not in events.choices[-1]["delta"]
     else:
         reply = await fleet.chat(model="rag", max_tokens=100)
         text, rag = reply.text, reply.json["rag"]
+        found = rag
         assert "annotations" not in reply.json["choices"][0]["message"]
     assert text == "Perhaps thirty days [1]."
-    assert rag == {"grounded": False, "store": "handbook", "sources": [], "unavailable": True}
+    assert (rag["grounded"], rag["sources"], rag["unavailable"]) == (False, [], True)
+    assert [mark["n"] for mark in found["invalid_citations"]] == [1], "there is no passage to cite"
     (prompt,) = fleet.calls("prompt")
     asked = {tensor["name"]: tensor["data"][0] for tensor in prompt.body["inputs"]}
     assert asked["grounded"] is False

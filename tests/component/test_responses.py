@@ -68,7 +68,7 @@ async def test_answer_that_is_cut_is_incomplete(fleet: Fleet) -> None:
 
 
 async def test_search_comes_first_and_is_cited(handbook: Fleet) -> None:
-    handbook.says("Within thirty days [1], or so.")
+    handbook.says("Within thirty days [1], or so. It costs nine euros.")
     body = (await handbook.post(_body(tools=[SEARCH], include=["file_search_call.results"]), path=PATH)).json
     search, message = body["output"]
     assert (search["type"], search["status"], search["queries"]) == ("file_search_call", "completed", ["How long?"])
@@ -81,6 +81,8 @@ async def test_search_comes_first_and_is_cited(handbook: Fleet) -> None:
         {"type": "file_citation", "file_id": "a", "filename": "returns.md", "index": part["text"].index("[1]")},
         {"type": "file_citation", "file_id": "b", "filename": "prices.pdf", "index": len(part["text"])},
     ]
+    assert [(found["n"], found["by"]) for found in body["rag"]["citations"]] == [(1, "mark"), (2, "support")]
+    assert (body["rag"]["grounded"], body["rag"]["query"]) == (True, "How long?")
 
 
 async def test_results_are_shown_only_where_they_are_asked_for(handbook: Fleet) -> None:
@@ -105,7 +107,7 @@ async def test_stream_in_its_order(handbook: Fleet) -> None:
         "output_item.added",
         "content_part.added",
         *["output_text.delta"] * deltas,
-        *["output_text.annotation.added"] * 2,
+        "output_text.annotation.added",
         "output_text.done",
         "content_part.done",
         "output_item.done",

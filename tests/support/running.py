@@ -24,6 +24,8 @@ from gateway.app import Gateway, create_app
 from gateway.config import Settings
 from gateway.fleet.view import Instance, Member
 from gateway.knowledge.catalog.types import ChunkRecord, NewMember
+from gateway.knowledge.documents import Document
+from gateway.knowledge.objects import document_key
 from gateway.triton.fake import Answers, FakeTriton, NextId, hashed, saying
 from tokens.table import TokenTable
 
@@ -186,6 +188,9 @@ class Fleet:
         """Knowledge stores come into being, each with one file that was brought in."""
         catalog = self.gateway.catalog
         await catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+        for passage in PASSAGES:  # the files that the fake finds passages of
+            document = Document(passage["text"], passage["filename"], "plain")
+            await self.gateway.objects.put(document_key(passage["file_id"]), document.to_json())
         for name in stores:
             made = await catalog.create_store(TENANT, name=name)
             file = await catalog.add_file(

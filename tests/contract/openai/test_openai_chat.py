@@ -154,12 +154,12 @@ async def test_sources_and_citations(service: Service) -> None:
     rag = completion.model_extra["rag"]
     assert rag["grounded"] is True
     message = completion.choices[0].message
-    assert message.annotations
-    assert len(message.annotations) == len(rag["sources"])
-    for annotation, source in zip(message.annotations, rag["sources"], strict=True):
+    assert rag["sources"]
+    files = {source["n"]: source["filename"] for source in rag["sources"]}
+    for annotation, cited in zip(message.annotations or [], rag["citations"], strict=True):
         assert annotation.type == "url_citation"
         citation = annotation.url_citation
-        assert citation.title == source["filename"]
+        assert citation.title == cited["filename"] == files[cited["n"]]
         assert 0 <= citation.start_index <= citation.end_index <= len(message.content or "")
 
 
@@ -170,8 +170,10 @@ async def test_sources_and_citations_of_a_stream(service: Service) -> None:
     first, *_, last = [chunk async for chunk in stream]
     assert first.model_extra is not None
     assert first.model_extra["rag"]["sources"]
-    assert last.choices[0].delta.model_extra is not None
-    assert last.choices[0].delta.model_extra["annotations"][0]["type"] == "url_citation"
+    assert last.model_extra is not None
+    cited = last.model_extra["rag"]["citations"]
+    annotations = (last.choices[0].delta.model_extra or {}).get("annotations", [])
+    assert [each["url_citation"]["title"] for each in annotations] == [each["filename"] for each in cited]
 
 
 async def test_file_search_tool(service: Service) -> None:

@@ -1,0 +1,166 @@
+"""A chat from request to usage: plan, query, context, generation, citations.
+
+`ChatService.open` takes a `Permit`: nothing reaches an engine that admission has not let in.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+
+from gateway.admission import Admission, Permit
+from gateway.config import Settings
+from gateway.errors import DeadlineExceeded, Overloaded
+from gateway.metrics import Metrics
+from gateway.routing.types import Job
+from gateway.serving.answer import Answer
+from gateway.serving.chat import Chat
+from gateway.serving.citing import Citing
+from gateway.serving.context import Context, ContextBuilder
+from gateway.serving.engines import Engines
+from gateway.serving.generation import Generation
+from gateway.serving.knowledge import Knowledge
+from gateway.serving.passage_check import PassageCheck
+from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, is_rag
+from gateway.serving.rewriting import QueryRewriter
+from gateway.tenants.tenant import Tenant
+from gateway.triton.llm import Streams
+from tokens.table import TokenTable
+
+
+class ChatService:
+    """Opens chats. One for the life of the application."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        admission: Admission,
+        engines: Engines,
+        context: ContextBuilder,
+        streams: Streams,
+        table: TokenTable,
+        knowledge: Knowledge,
+        passages: PassageCheck,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._engines = engines
+        self._context = context
+        self._streams = streams
+        self._table = table
+        self._knowledge = knowledge
+        self._passages = passages
+        self.planner = Planner(settings, engines)
+        self._metrics = metrics
+        self._rewriter = QueryRewriter(
+            settings=settings, engines=engines, context=context, streams=streams, table=table, metrics=metrics
+        )
+
+    @asynccontextmanager
+    async def open(self, ask: ChatAsk, tenant: Tenant, request_id: str, permit: Permit) -> AsyncIterator["Chat"]:
+        """A chat that is ready to give its first piece. Raises RagfleetError; frees everything when left.
+
+        From here to there it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does not read.
+        """
+        assert not permit.released, "a request needs a permit that is still held"
+        deadline_s = self._settings.request_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s), self._opened(ask, tenant, request_id) as chat:
+                yield chat
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
+
+    @asynccontextmanager
+    async def _opened(self, ask: ChatAsk, tenant: Tenant, request_id: str) -> AsyncIterator["Chat"]:
+        started = time.monotonic()
+        plan = self.planner.plan(ask, await self._knowledge.retrieval(ask, tenant))
+        query = ask.question
+        if plan.retrieval is not None:
+            query = await self._rewriter.query(ask.conversation, query, plan, tenant, request_id)
+        context = await self._context.build(
+            request_id=request_id,
+            messages=orjson.dumps(ask.conversation),
+            question=query,
+            retrieval=plan.retrieval,
+            max_prompt_tokens=plan.max_prompt,
+        )
+        limit = min(
+            ask.answer_limit or self._settings.default_max_tokens,
+            plan.max_context - len(context.input_ids),
+        )
+        async with Citing.of(context.sources, self._passages, self._settings.rag_attribution) as citing:
+            chat = Chat(
+                plan=plan,
+                context=context,
+                answer=Answer(self._table, stops=ask.stops, max_tokens=limit),
+                generation=self._generation(ask, plan, context, tenant=tenant, request_id=request_id, limit=limit),
+                not_found=self._settings.rag_not_found,
+                started=started,
+                metrics=self._metrics,
+                citing=citing,
+                query=query,
+            )
+            try:
+                yield chat
+            finally:
+                chat.close()
+                usage = chat.usage()
+                self._metrics.tokens.labels(tenant.name, "prompt").inc(usage["prompt_tokens"])
+                self._metrics.tokens.labels(tenant.name, "completion").inc(usage["completion_tokens"])
+
+    def check(self, ask: ChatAsk) -> None:
+        """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
+        if self._engines.models():
+            self.planner.check(ask)
+
+    async def admit(self, tenant: Tenant) -> Permit:
+        """A place for one request, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
+        started = time.monotonic()
+        try:
+            permit = await self._admission.acquire(
+                tenant.name,
+                weight=tenant.weight,
+                priority=tenant.priority,
+                deadline_s=self._settings.admission_deadline_s,
+            )
+        except Overloaded:
+            self._metrics.refused.labels(tenant.name).inc()
+            raise
+        self._metrics.admission_wait.observe(time.monotonic() - started)
+        return permit
+
+    def observe(self, ask: ChatAsk, tenant: Tenant, *, status: int, seconds: float) -> None:
+        """Count a request that has ended, whichever way."""
+        rag = ask.knowledge is not None or is_rag(ask.model)
+        # The client's word for the model is unbounded; only known ones become labels.
+        model = ask.model if ask.model in self._engines.models() else RAG if rag else "unknown"
+        self._metrics.requests.labels("chat", model, tenant.name, str(status)).inc()
+        self._metrics.duration.labels("1" if rag else "0").observe(seconds)
+
+    def _generation(
+        self, ask: ChatAsk, plan: Plan, context: Context, *, tenant: Tenant, request_id: str, limit: int
+    ) -> Generation | None:
+        if plan.retrieval is not None and not context.sources and not context.without_knowledge:
+            return None  # nothing relevant: we say so ourselves, no engine can invent
+        job = Job(
+            request_id=request_id,
+            model=plan.model,
+            prompt_ids=context.input_ids,
+            max_tokens=limit,
+            tenant_class=tenant.tenant_class,
+            priority=tenant.priority,
+        )
+        return Generation(
+            job,
+            input_ids=context.input_ids,
+            max_tokens=limit,
+            sampling=self.planner.sampling(ask, rag=plan.retrieval is not None, end_id=self._table.end_id),
+            engines=self._engines,
+            streams=self._streams,
+            settings=self._settings,
+            metrics=self._metrics,
+        )

@@ -1,0 +1,54 @@
+"""A question that leans on earlier ones, made into words that can be searched. No I/O."""
+
+import re
+from collections.abc import Sequence
+
+from gateway.serving.words import content_words
+
+# Words that stand for something said before. "there" and "that" are also said without it: they count at the beginning alone.
+_POINTERS = re.compile(
+    r"\b(it|its|they|them|their|theirs|this|these|those|he|him|his|she|her|ones?|ihn|ihm|ihre?|dies|diese[rs]?)\b",
+    re.IGNORECASE,
+)
+_OPENINGS = re.compile(
+    r"(and|or|but|so|then|also|that|there|what about|how about|what else|why|und|oder|aber|was ist mit|warum)\b",
+    re.IGNORECASE,
+)
+
+
+def follows_up(question: str) -> bool:
+    """Whether a question looks as if it could not be understood alone: a word that points back, or hardly any content."""
+    return (
+        _POINTERS.search(question) is not None
+        or len(content_words(question)) < 2
+        or _OPENINGS.match(question.strip()) is not None
+    )
+
+
+def with_history(questions: Sequence[str]) -> str:
+    """What to search for: the last question, behind the latest one that it can lean on where it needs one.
+
+    questions: what the user said, oldest first; not empty.
+    """
+    current, earlier = questions[-1], questions[:-1]
+    if not earlier or not follows_up(current):
+        return current
+    topic = next((question for question in reversed(earlier) if not follows_up(question)), earlier[0])
+    return f"{topic}\n{current}"
+
+
+def standalone(said: str, conversation: str, question: str) -> str | None:
+    """A model's wording of `question`, or None where it is none: too long, of words nobody used, or without the question's."""
+    line = next((line.strip() for line in said.splitlines() if line.strip()), "")
+    line = re.sub(r"^(standalone question|question|rewritten question)\s*:\s*", "", line, flags=re.IGNORECASE).strip(
+        " \"'*`"
+    )
+    used = content_words(line)
+    if not 0 < len(line) <= 300 or not used:
+        return None
+    known = set(content_words(conversation))
+    own = set(content_words(question))
+    foreign = sum(word not in known for word in used)
+    if foreign > len(used) / 4 or (own and own.isdisjoint(used)):
+        return None
+    return line

@@ -1,0 +1,61 @@
+"""What is searched for a question that leans on an earlier one."""
+
+import pytest
+
+from gateway.serving.follow_up import follows_up, standalone, with_history
+
+FIRST = "How long is the warranty of the Dewpoint Pro?"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["And of the Mini?", "What does it cost?", "Why?", "How long are they kept?", "", "What about business customers?"],
+)
+def test_question_that_leans_is_searched_behind_the_one_before(question: str) -> None:
+    assert follows_up(question)
+    assert with_history([FIRST, question]) == f"{FIRST}\n{question}"
+
+
+@pytest.mark.parametrize("question", [FIRST, "Who founded Brindlemoor Systems?", "What is the capital of Mongolia?"])
+def test_question_that_stands_alone_is_searched_alone(question: str) -> None:
+    assert with_history(["What does the leaf clip LC-1 cost?", question]) == question
+
+
+def test_first_question_stays_as_it_is() -> None:
+    assert with_history(["And this?"]) == "And this?"
+
+
+def test_it_leans_on_the_latest_question_that_stands_alone() -> None:
+    earlier = ["What does the leaf clip LC-1 cost?", FIRST, "And of the Mini?"]
+    assert with_history([*earlier, "Why?"]) == f"{FIRST}\nWhy?"
+    assert with_history(["Why?", "And how?"]) == "Why?\nAnd how?"
+
+
+CONVERSATION = f"User: {FIRST}\nAssistant: 30 months.\nUser: And of the Mini?"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "How long is the warranty of the Dewpoint Mini?",
+        '\n"How long is the warranty of the Dewpoint Mini?"\nThis is the question.',
+        "Question: How long is the warranty of the Dewpoint Mini?",
+    ],
+)
+def test_a_models_wording_is_taken(said: str) -> None:
+    assert standalone(said, CONVERSATION, "And of the Mini?") == "How long is the warranty of the Dewpoint Mini?"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "\n",
+        "I am happy to help you with all questions about elephants!",
+        "How long is the warranty of the Dewpoint Pro?",  # the question's own word is lost
+        "Mini " * 100,
+        "It is the",
+    ],
+)
+def test_what_is_no_wording_of_the_question_is_not_taken(said: str) -> None:
+    assert standalone(said, CONVERSATION, "And of the Mini?") is None
