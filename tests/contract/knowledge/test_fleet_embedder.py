@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import Instance, Load, Member
 from gateway.ingestion.embedding import FleetEmbedder
-from gateway.knowledge.embedder import FakeEmbedder
+from gateway.knowledge.embedder import FakeEmbedder, Vectors
 
 TEXTS = [f"chunk {number} " + "word " * (number % 7) for number in range(150)]
 
@@ -93,3 +93,42 @@ async def test_without_an_instance_it_is_unavailable_in_time(store: FleetStore) 
 
 async def test_nothing_needs_nobody(embedder: FleetEmbedder) -> None:
     assert (await embedder.embed("mini", [])).shape == (0, 0)
+
+
+class Recording(FleetEmbedder):
+    """Notes what it sends, in order."""
+
+    def __init__(self, store: FleetStore, http: aiohttp.ClientSession) -> None:
+        super().__init__(store, http, deadline_s=5)
+        self.sent: list[str] = []
+
+    async def _infer(self, member: Member, texts: Sequence[str], timeout_s: float) -> Vectors:
+        self.sent.extend(texts)
+        return await super()._infer(member, texts, timeout_s)
+
+
+async def test_of_two_callers_the_second_begins_when_the_last_of_the_first_is_sent(
+    tritons: list[TritonSocket], store: FleetStore
+) -> None:
+    store.set_members(members(tritons))
+    first, second = [f"first {number}" for number in range(150)], [f"second {number}" for number in range(150)]
+    async with aiohttp.ClientSession() as http:
+        embedder = Recording(store, http)
+        await asyncio.gather(embedder.embed("mini", first), embedder.embed("mini", second))
+    assert [text.split()[0] for text in embedder.sent] == ["first"] * 150 + ["second"] * 150
+
+
+async def test_a_failure_of_all_leaves_every_place_free(
+    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+) -> None:
+    store.set_members(members(tritons))
+    for triton in tritons:
+        triton.fail = 503
+    embedder._deadline_s = 0.3
+    with pytest.raises(KnowledgeUnavailable, match="HTTP 503"):
+        await embedder.embed("mini", TEXTS)
+    for triton in tritons:
+        triton.fail = 0
+    embedder._deadline_s = 5
+    np.testing.assert_array_equal(await embedder.embed("mini", TEXTS), FakeEmbedder().embed(TEXTS))
+    assert not +embedder._in_flight
