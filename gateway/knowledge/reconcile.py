@@ -15,7 +15,7 @@ from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member, Removal
 from gateway.knowledge.index import ChunkIndex
-from gateway.knowledge.objects import ObjectStore, content_key
+from gateway.knowledge.objects import ObjectStore, Stored, content_key
 
 _PAGE = 1000
 _REMOVALS = 100_000
@@ -208,29 +208,31 @@ def _orphan(collection: Collection, owner: tuple[str, str, str], rows: Mapping[i
 async def _objects(catalog: Catalog, objects: ObjectStore, before: float) -> tuple[int, list[Difference]]:
     """The number of files, and how the object store differs from them."""
     found = []
-    strangers: dict[str, str] = {}  # an object each
-    async for key in objects.keys("files/"):
-        strangers.setdefault(key.split("/")[1], key)
+    sizes: dict[str, int] = {}
+    strangers: dict[str, Stored] = {}  # an object each
+    async for each in objects.listed("files/"):
+        file_id = each.key.split("/")[1]
+        strangers.setdefault(file_id, each)
+        if each.key == content_key(file_id):
+            sizes[file_id] = each.size
     files = 0
     after: str | None = None
     while page := await catalog.all_files(limit=_PAGE, after=after):
         files, after = files + len(page), page[-1].id
         for file in page:
             strangers.pop(file.id, None)
-            try:
+            if sizes.get(file.id) == file.size:
+                continue
+            try:  # what came after the listing
                 size = await objects.size(content_key(file.id))
                 detail = "" if size == file.size else f"{size} bytes of {file.size}"
             except NotFound:
                 detail = "the content is not there"
             if detail:
                 found.append(Difference(kind=Kind.MISSING_OBJECT, tenant=file.tenant, file_id=file.id, detail=detail))
-    for file_id, key in strangers.items():
-        try:
-            old = await objects.modified(key) < before
-        except NotFound:
-            continue
-        if old:
-            found.append(Difference(kind=Kind.ORPHAN_OBJECT, file_id=file_id, detail=f"{key} is of no file"))
+    for file_id, stranger in strangers.items():
+        if stranger.modified < before:
+            found.append(Difference(kind=Kind.ORPHAN_OBJECT, file_id=file_id, detail=f"{stranger.key} is of no file"))
     return files, found
 
 

@@ -232,7 +232,7 @@ async def test_what_is_deleted_meanwhile_leaves_no_trace(setup: Setup) -> None:
     while await setup.removals.round():
         pass
     assert setup.rows() == []
-    assert not [key async for key in setup.objects.keys("files/") if "file-a" in key]
+    assert not [each async for each in setup.objects.listed("files/") if "file-a" in each.key]
 
 
 async def test_the_ingestion_that_ends_gives_its_jobs_back(setup: Setup) -> None:

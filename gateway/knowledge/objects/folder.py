@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.errors import NotFound, ObjectsUnavailable
-from gateway.knowledge.objects.store import BLOCK, blocks, check_key, folder_of
+from gateway.knowledge.objects.store import BLOCK, Stored, blocks, check_key, folder_of
 
 _PARTIAL = ".partial"
 """Where a folder keeps what is not whole yet; no key begins with a point."""
@@ -75,24 +75,19 @@ class FolderStore:
         with _translated(key):
             return (await asyncio.to_thread(self._path(key).stat)).st_size
 
-    async def modified(self, key: str) -> float:
-        """See ObjectStore."""
-        with _translated(key):
-            return (await asyncio.to_thread(self._path(key).stat)).st_mtime
-
     async def delete_prefix(self, prefix: str) -> None:
         """See ObjectStore."""
         folder = self._path(folder_of(prefix))
         with _translated():
             await asyncio.to_thread(_remove, folder)
 
-    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+    async def listed(self, prefix: str = "") -> AsyncIterator[Stored]:
         """See ObjectStore."""
         folder = self._path(folder_of(prefix)) if prefix else self._root
         with _translated():
             found = await asyncio.to_thread(_walk, self._root, folder)
-        for key in found:
-            yield key
+        for each in found:
+            yield each
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
@@ -159,10 +154,19 @@ def _remove(folder: Path) -> None:
                 raise
 
 
-def _walk(root: Path, folder: Path) -> list[str]:
+def _walk(root: Path, folder: Path) -> list[Stored]:
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_unless_gone):
         if Path(parent) == root and _PARTIAL in folders:
             folders.remove(_PARTIAL)
-        found += [Path(parent, name).relative_to(root).as_posix() for name in files]
-    return sorted(found)
+        for path in (Path(parent, name) for name in files):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                found.append(Stored(path.relative_to(root).as_posix(), status.st_size, status.st_mtime))
+    return sorted(found, key=lambda each: each.key)
+
+
+def _unless_gone(error: OSError) -> None:
+    """What cannot be read must not look empty; a folder that was deleted meanwhile is."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterable, AsyncIterator
 
 from gateway.errors import NotFound, ObjectsUnavailable
-from gateway.knowledge.objects.store import BLOCK, blocks, check_key, folder_of
+from gateway.knowledge.objects.store import BLOCK, Stored, blocks, check_key, folder_of
 
 
 class MemoryStore:
-    """For tests: objects in a dictionary. `away` makes every call fail as an unreachable store does."""
+    """For tests: objects in a dictionary. `away` makes every call fail as an unreachable store does; `modified`
+    holds the times of puts that were not long ago."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.away = False
+        self.modified: dict[str, float] = {}
 
     async def put(self, key: str, chunks: bytes | AsyncIterable[bytes]) -> int:
         """See ObjectStore."""
@@ -37,11 +39,6 @@ class MemoryStore:
         """See ObjectStore."""
         return len(await self.read(key))
 
-    async def modified(self, key: str) -> float:
-        """See ObjectStore. Always long ago."""
-        await self.read(key)
-        return 0.0
-
     async def delete_prefix(self, prefix: str) -> None:
         """See ObjectStore."""
         self._answer()
@@ -49,13 +46,13 @@ class MemoryStore:
         for key in [key for key in self.objects if key.startswith(prefix)]:
             del self.objects[key]
 
-    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+    async def listed(self, prefix: str = "") -> AsyncIterator[Stored]:
         """See ObjectStore."""
         self._answer()
         if prefix:
             folder_of(prefix)
         for key in sorted(key for key in self.objects if key.startswith(prefix)):
-            yield key
+            yield Stored(key, len(self.objects[key]), self.modified.get(key, 0.0))
 
     def _answer(self) -> None:
         if self.away:

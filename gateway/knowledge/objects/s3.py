@@ -11,7 +11,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionErr
 from obstore.store import S3Store as Bucket
 
 from gateway.errors import NotFound, ObjectsUnavailable
-from gateway.knowledge.objects.store import BLOCK, blocks, check_key, folder_of
+from gateway.knowledge.objects.store import BLOCK, Stored, blocks, check_key, folder_of
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
@@ -115,10 +115,6 @@ class S3Store:
         """See ObjectStore."""
         return (await self._head(key))["size"]
 
-    async def modified(self, key: str) -> float:
-        """See ObjectStore."""
-        return (await self._head(key))["last_modified"].timestamp()
-
     async def delete_prefix(self, prefix: str) -> None:
         """See ObjectStore."""
         folder_of(prefix)
@@ -126,7 +122,7 @@ class S3Store:
             async for found in obstore.list(self._bucket, prefix, chunk_size=_LISTED):
                 await obstore.delete_async(self._bucket, [each["path"] for each in found])
 
-    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+    async def listed(self, prefix: str = "") -> AsyncIterator[Stored]:
         """See ObjectStore. S3 lists in the order of the keys' bytes."""
         if prefix:
             folder_of(prefix)
@@ -137,7 +133,7 @@ class S3Store:
             if found is None:
                 return
             for each in found:
-                yield each["path"]
+                yield Stored(each["path"], each["size"], each["last_modified"].timestamp())
 
     async def _head(self, key: str) -> "ObjectMeta":
         try:

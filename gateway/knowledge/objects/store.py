@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 BLOCK = 1 << 20
@@ -20,6 +21,17 @@ def document_key(file_id: str) -> str:
     return f"files/{file_id}/document.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in a listing."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified: float
+    """Unix seconds of the last put."""
+
+
 class ObjectStore(Protocol):
     """Methods raise NotFound for a key that is not there, and ObjectsUnavailable when the store is away."""
 
@@ -35,16 +47,12 @@ class ObjectStore(Protocol):
 
     async def size(self, key: str) -> int: ...
 
-    async def modified(self, key: str) -> float:
-        """Unix seconds of the last put."""
-        ...
-
     async def delete_prefix(self, prefix: str) -> None:
         """Remove what lies under a prefix that ends with a slash; nothing there is fine."""
         ...
 
-    def keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """Keys under a prefix (empty, or ending with a slash), sorted."""
+    def listed(self, prefix: str = "") -> AsyncIterator[Stored]:
+        """What lies under a prefix (empty, or ending with a slash), by key."""
         ...
 
 

@@ -32,7 +32,7 @@ async def pieces(*blocks: bytes) -> AsyncIterator[bytes]:
 
 
 async def keys(objects: ObjectStore, prefix: str = "") -> list[str]:
-    return [key async for key in objects.keys(prefix)]
+    return [each.key async for each in objects.listed(prefix)]
 
 
 async def test_what_is_put_can_be_read_until_it_is_deleted(objects: ObjectStore) -> None:
@@ -52,7 +52,6 @@ async def test_what_is_put_can_be_read_until_it_is_deleted(objects: ObjectStore)
     for call in (
         objects.read("files/a/content"),
         objects.size("files/a/content"),
-        objects.modified("files/a/content"),
         anext(objects.get("files/a/content")),
     ):
         with pytest.raises(NotFound):
@@ -84,13 +83,23 @@ async def test_an_upload_that_breaks_off_changes_nothing(objects: ObjectStore) -
 
 @pytest.mark.parametrize("key", ["../x", "/x", "a/../../x", "a//b", ".partial/x", "", "a\0"])
 async def test_no_key_leaves_the_store(objects: ObjectStore, key: str) -> None:
-    for call in (objects.read, objects.size, objects.modified):
+    for call in (objects.read, objects.size):
         with pytest.raises(ValueError):
             await call(key)
     with pytest.raises(ValueError):
         await objects.put(key, b"")
     with pytest.raises(ValueError):
         await objects.delete_prefix(f"{key}/")
+
+
+async def test_a_listing_tells_sizes_and_times(objects: ObjectStore) -> None:
+    before = time.time()
+    await objects.put("files/b/content", b"four")
+    await objects.put("files/a/content", b"")
+    found = [each async for each in objects.listed("files/")]
+    assert [(each.key, each.size) for each in found] == [("files/a/content", 0), ("files/b/content", 4)]
+    if not isinstance(objects, MemoryStore):
+        assert all(before - 2 < each.modified < time.time() + 2 for each in found)
 
 
 async def test_a_prefix_ends_with_a_slash(objects: ObjectStore) -> None:
@@ -129,14 +138,6 @@ async def test_two_prefixes_of_a_bucket_do_not_see_each_other(s3: Any) -> None:
     await one.delete_prefix("files/")
     assert await keys(two) == ["files/x/content"]
     assert [key for key in s3.objects() if key.startswith("own/")] == ["own/ab/files/x/content"]
-
-
-@pytest.mark.fleet
-async def test_the_time_of_a_put_is_told(s3: Any) -> None:
-    objects = object_store(s3.settings("time"))
-    before = time.time()
-    await objects.put("files/a/content", b"x")
-    assert before - 2 < await objects.modified("files/a/content") < time.time() + 2
 
 
 @pytest.mark.fleet

@@ -177,15 +177,11 @@ async def test_a_lost_content_is_told_and_cannot_be_mended(world: World) -> None
     assert await world.catalog.removals(limit=9) == []
 
 
-async def test_objects_of_no_file_are_removed_when_they_are_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_objects_of_no_file_are_removed_when_they_are_old(world: World) -> None:
     await world.objects.put(document_key("gone"), b"{}")
-    with monkeypatch.context() as patched:
-
-        async def just_now(_key: str) -> float:
-            return NOW - 60
-
-        patched.setattr(world.objects, "modified", just_now)
-        assert told(await world.look()) == []
+    world.objects.modified[document_key("gone")] = NOW - 60
+    assert told(await world.look()) == []
+    world.objects.modified.clear()
     report = await world.look()
     assert told(report) == [(Kind.ORPHAN_OBJECT, "gone")]
     await world.mend(report.differences)
