@@ -116,4 +116,4 @@ class QueryRewriter:
                 pieces.append(answer.push(ids) if ids else answer.finish())
         finally:
             generation.close()
-        return "".join(pieces)
+        return "" if answer.finish_reason == "length" else "".join(pieces)  # cut off: it was never about to end
