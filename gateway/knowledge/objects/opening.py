@@ -50,7 +50,8 @@ def _s3(settings: Settings) -> ObjectStore:
         ) from None
     if bool(settings.s3_access_key) != bool(settings.s3_secret_key):
         raise ConfigError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together: set both (or their _FILE), or none")
-    if settings.s3_endpoint and urlsplit(settings.s3_endpoint).scheme not in ("http", "https"):
+    endpoint = urlsplit(settings.s3_endpoint)
+    if settings.s3_endpoint and (endpoint.scheme not in ("http", "https") or not endpoint.netloc):
         raise ConfigError(f"AWS_ENDPOINT_URL={settings.s3_endpoint!r} is no URL: give http://host:port or https://host")
     return S3Store(
         parts.netloc,

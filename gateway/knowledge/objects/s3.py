@@ -36,8 +36,8 @@ class S3Store:
     object nor a slow client at the other end of a stream runs into that. An upload that breaks off is taken back; what a
     killed process left half done costs space unseen, until the bucket's own rule ends it (docs/production.md).
 
-    endpoint: the server's URL, empty for AWS. region: empty for what AWS_REGION says, else us-east-1. access_key, secret_key:
-    empty for the role of the machine or the pod, as AWS's own tools find it. certificates: PEM, of a private authority.
+    endpoint: the server's URL; empty for AWS. region: empty for us-east-1. access_key, secret_key: empty for the role of the
+    machine or the pod, as AWS's own tools find it. certificates: PEM, of a private authority.
     """
 
     def __init__(
@@ -53,11 +53,10 @@ class S3Store:
         request_s: float = 20.0,
         retry_s: float = 10.0,
     ) -> None:
-        config: S3Config = {}
-        if endpoint:
-            config["endpoint"] = endpoint
-        if region:
-            config["region"] = region
+        # The library reads AWS_* by itself, and panics on an endpoint that is set to nothing: these two are always given.
+        region = region or "us-east-1"
+        endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
+        config: S3Config = {"aws_endpoint_url_s3": endpoint, "region": region}
         if access_key:
             config |= {"access_key_id": access_key, "secret_access_key": secret_key}
         client: ClientConfig = {
@@ -74,7 +73,7 @@ class S3Store:
             client_options=client,
             retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=retry_s)},
         )
-        self._name = f"s3://{bucket}" + (f" at {endpoint}" if endpoint else "")
+        self._name = f"s3://{bucket} at {endpoint}"
 
     async def put(self, key: str, chunks: bytes | AsyncIterable[bytes]) -> int:
         """See ObjectStore."""
