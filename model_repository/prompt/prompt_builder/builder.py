@@ -9,7 +9,7 @@ from typing import Any
 
 from prompt_builder.errors import TooLong
 from prompt_builder.messages import Message, last_question, parse_messages, replaced
-from prompt_builder.passages import Passage, numbered, parse_passages
+from prompt_builder.passages import Passage, narrowings, numbered, parse_passages
 from prompt_builder.template import ChatTemplate
 from prompt_builder.wording import Wording
 
@@ -33,32 +33,32 @@ class PromptBuilder:
     def build(self, messages: str | bytes, passages: str | bytes, *, max_prompt_tokens: int, grounded: bool) -> Prompt:
         """Read the two JSON lists and make a prompt of at most `max_prompt_tokens` tokens.
 
-        Passages are dropped whole, the weakest first; the conversation is never cut. Raises BadMessages, BadPassages,
-        and TooLong when the conversation alone is over the budget.
+        Where not all fits, the weakest passages first lose the neighbours of their hits, then they are dropped whole; the
+        conversation is never cut. Raises BadMessages, BadPassages, and TooLong when the conversation alone is over the budget.
         """
         conversation = parse_messages(messages)
-        found = parse_passages(passages)
+        choices = narrowings(parse_passages(passages))
 
-        def ids_with(count: int) -> list[int]:
-            return self._template.encode(self._with_passages(conversation, found[:count], grounded=grounded))
+        def ids_with(choice: Sequence[Passage]) -> list[int]:
+            return self._template.encode(self._with_passages(conversation, choice, grounded=grounded))
 
-        # Most prompts fit as they are. Otherwise the greatest number of passages that fits is searched by halves:
-        # each trial encodes the whole prompt, because tokens can form across any seam.
-        ids = ids_with(len(found))
+        # Most prompts fit as they are. Otherwise the first choice that fits is searched by halves: each trial encodes the
+        # whole prompt, because tokens can form across any seam.
+        ids = ids_with(choices[0])
         if len(ids) <= max_prompt_tokens:
-            return Prompt(ids, numbered(found))
-        fits, over = -1, len(found)
+            return Prompt(ids, numbered(choices[0]))
+        over, fits = 0, len(choices)
         kept: list[int] = []
-        while over - fits > 1:
-            count = (fits + over) // 2
-            ids = ids_with(count)
+        while fits - over > 1:
+            at = (fits + over) // 2
+            ids = ids_with(choices[at])
             if len(ids) <= max_prompt_tokens:
-                fits, kept = count, ids
+                fits, kept = at, ids
             else:
-                over = count
-        if fits < 0:
+                over = at
+        if fits == len(choices):
             raise TooLong(len(ids), max_prompt_tokens)
-        return Prompt(kept, numbered(found[:fits]))
+        return Prompt(kept, numbered(choices[fits]))
 
     def _with_passages(
         self, conversation: Sequence[Message], passages: Sequence[Passage], *, grounded: bool

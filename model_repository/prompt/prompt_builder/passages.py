@@ -12,10 +12,13 @@ from prompt_builder.errors import BadPassages
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """`fields` is the whole object as retrieval gave it, handed back untouched with its number."""
+    """`fields` is the object as retrieval gave it, handed back with its number. `alone` is the hit without the neighbours that
+    are joined to it, where there are any.
+    """
 
     text: str
     fields: dict[str, Any]
+    alone: Passage | None = None
 
 
 def parse_passages(document: str | bytes) -> list[Passage]:
@@ -29,7 +32,28 @@ def parse_passages(document: str | bytes) -> list[Passage]:
     for i, item in enumerate(raw):
         if not isinstance(item, dict) or not isinstance(item.get("text"), str):
             raise BadPassages(f"passages[{i}] must be an object with a string 'text'")
-    return [Passage(item["text"], item) for item in raw]
+        hit = item.get("hit")
+        if hit is not None and not (isinstance(hit, dict) and isinstance(hit.get("text"), str)):
+            raise BadPassages(f"passages[{i}].hit must be an object with a string 'text'")
+    return [_passage(item) for item in raw]
+
+
+def narrowings(passages: Sequence[Passage]) -> list[Sequence[Passage]]:
+    """What to try where not all fits, from the most to nothing: first the weakest lose their neighbours, then they leave."""
+    alone = [passage.alone or passage for passage in passages]
+    without = [i for i in reversed(range(len(passages))) if passages[i].alone is not None]
+    return [
+        passages,
+        *([*passages[:i], *alone[i:]] for i in without),
+        *(alone[:count] for count in reversed(range(len(passages)))),
+    ]
+
+
+def _passage(item: dict[str, Any]) -> Passage:
+    fields = {name: value for name, value in item.items() if name != "hit"}
+    hit = item.get("hit")
+    alone = None if hit is None else Passage(hit["text"], {**fields, **hit})
+    return Passage(item["text"], fields, alone)
 
 
 def numbered(passages: Sequence[Passage]) -> list[dict[str, Any]]:

@@ -37,7 +37,9 @@ class TritonPythonModel:
             top_k=int(_value(request, "top_k", 5)),
             min_score=float(_value(request, "min_score", -1.0)),
             ranker=_text(request, "ranker"),
-            dense_weight=_optional_float(request, "dense_weight"),
+            dense_weight=_optional(request, "dense_weight", float),
+            neighbours=_optional(request, "neighbours", int),
+            rerank=_optional(request, "rerank", bool),
         )
         try:
             passages = self.loop.run_until_complete(self.search.search(query))
@@ -59,9 +61,9 @@ def _value(request, name, default):
     return default if tensor is None else tensor.as_numpy().reshape(-1)[0]
 
 
-def _optional_float(request, name):
+def _optional(request, name, kind):
     value = _value(request, name, None)
-    return None if value is None else float(value)
+    return None if value is None else kind(value)
 
 
 def _text(request, name):

@@ -1,6 +1,17 @@
 """Hybrid search in Milvus, within a deadline."""
 
 from retrieval_search.errors import BadQuery, CollectionNotFound, RetrievalError, Unavailable
-from retrieval_search.search import HybridSearch, Query, Settings
+from retrieval_search.reranking import RerankFailed
+from retrieval_search.search import HybridSearch
+from retrieval_search.settings import Query, Settings
 
-__all__ = ["BadQuery", "CollectionNotFound", "HybridSearch", "Query", "RetrievalError", "Settings", "Unavailable"]
+__all__ = [
+    "BadQuery",
+    "CollectionNotFound",
+    "HybridSearch",
+    "Query",
+    "RerankFailed",
+    "RetrievalError",
+    "Settings",
+    "Unavailable",
+]

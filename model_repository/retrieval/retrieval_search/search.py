@@ -1,71 +1,32 @@
-"""One question to Milvus: a dense and a BM25 search beside each other, fused here, with the cosine of every passage found."""
+"""One question to Milvus: a dense and a BM25 search beside each other, fused here, with the cosine of every passage found.
+
+From there to the answer: what is too weak leaves, what repeats a better one leaves, a cross-encoder may order the rest, the
+best `top_k` stay, and their neighbours are joined to them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retrieval_search.errors import BadQuery, CollectionNotFound, RetrievalError, Unavailable
-from retrieval_search.fusion import RANKERS, fuse
+from retrieval_search.errors import BadQuery, RetrievalError, Unavailable
+from retrieval_search.fusion import fuse
+from retrieval_search.joining import Joining, joined, missing
+from retrieval_search.milvus import Client, Connection, pymilvus_client
+from retrieval_search.repeats import without_repeats
+from retrieval_search.reranking import Reranker, reranked
+from retrieval_search.settings import Query, Settings, check_ranking
+
+log = logging.getLogger("retrieval")
 
 _FIELDS = ("store", "file_id", "filename", "index", "text", "page", "start", "end", "attributes")
-# MilvusException codes: 100 in Milvus 2.3 and later (merr.ErrCollectionNotFound), 4 in the older numbering.
-_NOT_FOUND_CODES = (100, 4)
-# merr.ErrCollectionNotLoaded; Milvus Lite has every collection in this state when it has been started anew.
-_NOT_LOADED_CODE = 101
-# 1100 in Milvus (merr.ErrParameterInvalid), 6 in Milvus Lite: a filter that cannot be parsed and the like.
-_INVALID_CODES = (1100, 6)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`deadline_s` bounds one search with everything in it, connecting too. `candidates` is how many passages each of the
-    two searches brings to the fusion: enough that `min_score` can drop some and `top_k` are left. `ranker` and
-    `dense_weight` (see fusion.py) are for queries that name none.
-    """
-
-    uri: str
-    token: str = ""
-    deadline_s: float = 5.0
-    candidates: int = 30
-    ranker: str = "minmax"
-    dense_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_ranking(self.ranker, self.dense_weight)
-
-    @classmethod
-    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
-        """From config.pbtxt's parameters, then the environment. Raises ValueError for a number that is none."""
-        return cls(
-            uri=parameters.get("uri") or environment.get("MILVUS_URI") or "http://127.0.0.1:19530",
-            token=environment.get("MILVUS_TOKEN", ""),
-            deadline_s=int(parameters.get("deadline_ms") or 5000) / 1000,
-            candidates=int(parameters.get("candidates") or cls.candidates),
-            ranker=parameters.get("ranker") or cls.ranker,
-            dense_weight=float(parameters.get("dense_weight") or cls.dense_weight),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """`vector` is FP32 [dimensions], of any length; `filter` a Milvus expression, "" for none. `ranker` and `dense_weight`:
-    see fusion.py; empty and None stand for the settings.
-    """
-
-    text: str
-    vector: NDArray[np.float32]
-    collection: str
-    filter: str
-    top_k: int
-    min_score: float
-    ranker: str = ""
-    dense_weight: float | None = None
+# Of a row, but of no passage: neighbours must be of the same version of the file.
+_ROW_FIELDS = (*_FIELDS, "generation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,96 +37,104 @@ class Found:
     scores: Mapping[str, float]
 
 
-class Client(Protocol):
-    """What is used of pymilvus's AsyncMilvusClient; the fake for tests is in tests/unit/retrieval."""
-
-    async def search(self, collection_name: str, data: list[Any], **options: Any) -> Any: ...
-
-    async def load_collection(self, collection_name: str, **options: Any) -> None: ...
-
-    async def close(self) -> None: ...
-
-
 class HybridSearch:
-    """Holds one connection, made when it is first needed and made anew after it has failed. For one event loop."""
+    """For one event loop."""
 
-    def __init__(self, settings: Settings, connect: Callable[[Settings], Client] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[Settings], Client] | None = None,
+        *,
+        reranker: Reranker | None = None,
+        count_rerank: Callable[[str], None] = lambda _outcome: None,
+    ) -> None:
+        """`count_rerank` is told how each reranking ended (see reranking.py)."""
         self._settings = settings
-        self._connect = connect or _pymilvus
-        self._client: Client | None = None
+        self._milvus = Connection(
+            settings.uri, lambda: (connect or _pymilvus)(settings), deadline_s=settings.deadline_s
+        )
+        self._reranker = reranker
+        self._count_rerank = count_rerank
 
     async def search(self, query: Query) -> list[dict[str, Any]]:
         """Passages, best first, as docs/contracts.md describes them; [] without a collection.
 
-        Raises Unavailable within the deadline, CollectionNotFound, BadQuery.
+        Raises Unavailable within the deadline, CollectionNotFound, BadQuery. A reranker that fails, or neighbours that do not
+        come, cost no answer.
         """
         if not query.collection or query.top_k <= 0:
             return []
         ranker = query.ranker or self._settings.ranker
         weight = self._settings.dense_weight if query.dense_weight is None else query.dense_weight
         try:
-            _check_ranking(ranker, weight)
+            check_ranking(ranker, weight)
         except ValueError as error:
             raise BadQuery(str(error)) from None
         if not query.text.strip():
             ranker = "dense"
+
+        async def both(client: Client) -> tuple[Found, Found]:
+            return await self._both(client, query, ranker)
+
         try:
             async with asyncio.timeout(self._settings.deadline_s):
-                dense, bm25 = await self._found(query, ranker)
+                dense, bm25 = await self._milvus.ask(query.collection, both)
         except TimeoutError:
-            await self._drop()
+            await self._milvus.drop()
             raise Unavailable(
                 f"Milvus at {self._settings.uri} did not answer within {self._settings.deadline_s:g} s"
             ) from None
-        return _passages(dense, bm25, fuse(dense.scores, bm25.scores, ranker=ranker, dense_weight=weight), query)
+        order = fuse(dense.scores, bm25.scores, ranker=ranker, dense_weight=weight)
+        passages = without_repeats(_passages(dense, bm25, order, query))
+        hits = (await self._reranked(query, passages))[: query.top_k]
+        if query.neighbours is None:
+            return hits
+        return await self._joined(query, hits, {**bm25.rows, **dense.rows}, query.neighbours)
 
     async def close(self) -> None:
-        await self._drop()
+        """Close the connection."""
+        await self._milvus.drop()
 
-    async def _found(self, query: Query, ranker: str) -> tuple[Found, Found]:
-        connected = self._client is not None
-        try:
-            return await self._try(query, ranker)
-        except Unavailable:
-            # A connection from before may have died with a Milvus that is back already: a new one deserves a try.
-            if not connected:
-                raise
-            return await self._try(query, ranker)
+    async def _reranked(self, query: Query, passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        wanted = self._settings.rerank if query.rerank is None else query.rerank
+        if not wanted or self._reranker is None:
+            return passages
+        return await reranked(
+            self._reranker,
+            query.text,
+            passages,
+            candidates=max(self._settings.rerank_candidates, query.top_k),
+            deadline_s=self._settings.rerank_deadline_s,
+            count=self._count_rerank,
+        )
 
-    async def _try(self, query: Query, ranker: str) -> tuple[Found, Found]:
-        """Both searches. A failure other than the caller's fault costs the connection."""
-        import grpc
-        from pymilvus.exceptions import MilvusException
+    async def _joined(
+        self, query: Query, hits: list[dict[str, Any]], known: dict[str, Mapping[str, Any]], neighbours: int
+    ) -> list[dict[str, Any]]:
+        deadline_s = self._settings.join_deadline_s
+        if unknown := missing(hits, known, neighbours):
 
-        try:
-            if self._client is None:
-                self._client = self._connect(self._settings)
+            async def near(client: Client) -> list[dict[str, Any]]:
+                fields = ["id", *_ROW_FIELDS]
+                return await client.get(query.collection, unknown, output_fields=fields, timeout=deadline_s)
+
             try:
-                return await self._both(self._client, query, ranker)
-            except MilvusException as error:
-                if error.code != _NOT_LOADED_CODE:
-                    raise
-                await self._client.load_collection(query.collection, timeout=self._settings.deadline_s)
-                return await self._both(self._client, query, ranker)
-        except MilvusException as error:
-            refusal = _refusal(error, query)
-            if isinstance(refusal, Unavailable):
-                await self._drop()
-            raise refusal from error
-        except (grpc.RpcError, OSError) as error:
-            await self._drop()
-            raise Unavailable(f"Milvus at {self._settings.uri}: {error}") from error
+                async with asyncio.timeout(deadline_s):
+                    known |= {row["id"]: row for row in await self._milvus.ask(query.collection, near)}
+            except (RetrievalError, TimeoutError) as error:
+                log.warning("the neighbours of passages did not come, so these stay as they are: %r", error)
+        return without_repeats(joined(hits, known, Joining(neighbours, self._settings.joined_chars)))
 
     async def _both(self, client: Client, query: Query, ranker: str) -> tuple[Found, Found]:
         """The dense and the BM25 search at the same time, without the one that the ranker does not want."""
         nothing = Found({}, {})
         if ranker == "dense":
-            return await self._dense(client, query), nothing
+            return await self._search(client, query, "dense"), nothing
         if ranker == "bm25":
-            return nothing, await self._bm25(client, query)
+            return nothing, await self._search(client, query, "sparse")
         tasks = (
-            asyncio.ensure_future(self._dense(client, query)),
-            asyncio.ensure_future(self._bm25(client, query)),
+            asyncio.ensure_future(self._search(client, query, "dense")),
+            asyncio.ensure_future(self._search(client, query, "sparse")),
         )
         try:
             dense, bm25 = await asyncio.gather(*tasks)
@@ -175,12 +144,6 @@ class HybridSearch:
             await asyncio.gather(*tasks, return_exceptions=True)
         return dense, bm25
 
-    async def _dense(self, client: Client, query: Query) -> Found:
-        return await self._search(client, query, "dense")
-
-    async def _bm25(self, client: Client, query: Query) -> Found:
-        return await self._search(client, query, "sparse")
-
     async def _search(self, client: Client, query: Query, field: str) -> Found:
         words = field == "sparse"
         answer = await client.search(
@@ -189,7 +152,7 @@ class HybridSearch:
             filter=query.filter,
             limit=max(self._settings.candidates, query.top_k),
             # What the dense search did not find needs a cosine, too: the vector comes with it.
-            output_fields=[*_FIELDS, "dense"] if words else list(_FIELDS),
+            output_fields=[*_ROW_FIELDS, "dense"] if words else list(_ROW_FIELDS),
             search_params={"metric_type": "BM25" if words else "COSINE"},
             anns_field=field,
             timeout=self._settings.deadline_s,
@@ -200,18 +163,6 @@ class HybridSearch:
             {hit["id"]: hit["entity"] for hit in hits},
             {hit["id"]: abs(hit["distance"]) if words else hit["distance"] for hit in hits},
         )
-
-    async def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-
-def _check_ranking(ranker: str, dense_weight: float) -> None:
-    if ranker not in RANKERS:
-        raise ValueError(f"ranker {ranker!r} is none of {', '.join(RANKERS)}")
-    if not 0 <= dense_weight <= 1:
-        raise ValueError(f"dense_weight {dense_weight:g} is not between 0 and 1")
 
 
 def _passages(dense: Found, bm25: Found, order: list[str], query: Query) -> list[dict[str, Any]]:
@@ -227,28 +178,8 @@ def _passages(dense: Found, bm25: Found, order: list[str], query: Query) -> list
             score = float(vector @ query.vector) / (length * (float(np.linalg.norm(vector)) or 1.0))
         if score >= query.min_score:
             passages.append({"id": key, **{name: row[name] for name in _FIELDS}, "score": round(score, 6)})
-    return passages[: query.top_k]
-
-
-def _refusal(error: Any, query: Query) -> RetrievalError:
-    """The kind of a MilvusException; whatever is not plainly the caller's fault may pass, and counts as unavailable."""
-    reason = str(error.message) or f"Milvus error {error.code} without a text"
-    if error.code in _NOT_FOUND_CODES:
-        return CollectionNotFound(query.collection)
-    if error.code in _INVALID_CODES or "dimension" in reason:
-        return BadQuery(reason)
-    return Unavailable(reason)
+    return passages
 
 
 def _pymilvus(settings: Settings) -> Client:
-    from pymilvus import AsyncMilvusClient
-
-    client: Client = AsyncMilvusClient(
-        settings.uri,
-        token=settings.token,
-        timeout=settings.deadline_s,
-        dedicated=True,
-        # gRPC would share a broken connection's back-off, of up to two minutes, with the one that replaces it.
-        grpc_options={"grpc.use_local_subchannel_pool": 1},
-    )
-    return client
+    return pymilvus_client(settings.uri, settings.token, deadline_s=settings.deadline_s)

@@ -71,6 +71,46 @@ def test_grounded_with_nothing_found_asks_for_an_honest_answer(builder: PromptBu
     assert QUESTION in text
 
 
+def test_what_is_joined_to_the_weakest_hits_goes_first_then_the_hits(builder: PromptBuilder, table: TokenTable) -> None:
+    """Each byte is a token here, so what leaves is what makes a prompt shorter."""
+
+    def joined(name: str) -> dict[str, Any]:
+        hit = {"text": f"{name}-hit", "start": 5, "end": 10, "page": 2, "last_page": 2}
+        return {**passage(f"{name}-before {name}-hit {name}-after"), "start": 0, "end": 30, "page": 1, "hit": hit}
+
+    passages = json.dumps([joined("best"), passage("middle"), joined("weak")])
+    messages = json.dumps([{"role": "user", "content": QUESTION}])
+    seen: list[tuple[str, ...]] = []
+    limit = 100_000
+    while True:
+        try:
+            prompt = builder.build(messages, passages, max_prompt_tokens=limit, grounded=True)
+        except TooLong:
+            break
+        seen.append(tuple(used["text"] for used in prompt.used))
+        assert len(prompt.input_ids) <= limit
+        assert all(used["text"] in table.decode(prompt.input_ids) for used in prompt.used)
+        assert all("hit" not in used for used in prompt.used)
+        limit = len(prompt.input_ids) - 1
+    best, weak = "best-before best-hit best-after", "weak-before weak-hit weak-after"
+    assert seen == [
+        (best, "middle", weak),
+        (best, "middle", "weak-hit"),
+        ("best-hit", "middle", "weak-hit"),
+        ("best-hit", "middle"),
+        ("best-hit",),
+        (),
+    ]
+
+
+def test_a_hit_without_its_neighbours_is_cited_where_it_is(builder: PromptBuilder) -> None:
+    hit = {"text": "31 m", "start": 50, "end": 54, "page": 2, "last_page": 2}
+    whole = {**passage("x" * 500 + "31 m"), "start": 0, "end": 504, "page": 1, "last_page": 3, "hit": hit}
+    messages = json.dumps([{"role": "user", "content": QUESTION}])
+    (used,) = builder.build(messages, json.dumps([whole]), max_prompt_tokens=400, grounded=True).used
+    assert {name: used[name] for name in hit} == hit
+
+
 @given(lengths=st.lists(st.integers(0, 40), max_size=8), limit=st.integers(0, 700))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_budget_holds_and_as_many_passages_as_fit_are_used(

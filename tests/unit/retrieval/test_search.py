@@ -29,8 +29,8 @@ FIELDS = ("store", "file_id", "filename", "index", "text", "page", "start", "end
 
 
 def hit(name: str, distance: float, *dense: float) -> dict[str, Any]:
-    values = ("s", name, f"{name}.md", 0, "t", 0, 0, 1, {"year": 2020})
-    fields: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
+    values = ("s", name, f"{name}.md", 0, name, 0, 0, 1, {"year": 2020})
+    fields: dict[str, Any] = dict(zip(FIELDS, values, strict=True)) | {"generation": 1}
     return {"id": name, "distance": distance, "entity": {**fields, **({"dense": list(dense)} if dense else {})}}
 
 
@@ -41,6 +41,9 @@ class FakeMilvus:
         self.answer = answer
         self.words = words
         self.calls: list[dict[str, Any]] = []
+        self.near: Any = []
+        """Rows that are there by id; an error; None never comes."""
+        self.fetched: list[list[str]] = []
         self.closed = False
         self.loaded: list[str] = []
 
@@ -51,6 +54,14 @@ class FakeMilvus:
         if isinstance(self.answer, Exception):
             raise self.answer
         return [self.answer if options["anns_field"] == "dense" else self.words]
+
+    async def get(self, collection_name: str, ids: list[str], **options: Any) -> list[dict[str, Any]]:
+        self.fetched.append(ids)
+        if isinstance(self.near, Exception):
+            raise self.near
+        if self.near is None:
+            await asyncio.Event().wait()
+        return [row for row in self.near if row["id"] in ids]
 
     async def load_collection(self, collection_name: str, **options: Any) -> None:
         self.loaded.append(collection_name)
@@ -226,3 +237,75 @@ def test_settings_come_from_the_config_first_then_the_environment() -> None:
 def test_a_default_ranking_that_there_is_not_stops_the_model_at_its_start(parameters: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"ranker|dense_weight"):
         Settings.read(parameters, {})
+
+
+def chunk(index: int, text: str, *, file: str = "f") -> dict[str, Any]:
+    """A row of one file whose chunks stand a line apart; each has 20 characters."""
+    at = 21 * index
+    place = {"page": 1, "start": at, "end": at + 20}
+    return {
+        "id": f"s/{file}/{index}", "store": "s", "file_id": file, "filename": "f.md", "index": index,
+        "text": f"{text:.<20}", **place, "attributes": {}, "generation": 1,
+    }  # fmt: skip
+
+
+def found(row: dict[str, Any], distance: float) -> dict[str, Any]:
+    return {"id": row["id"], "distance": distance, "entity": {k: v for k, v in row.items() if k != "id"}}
+
+
+FILE = [chunk(index, text) for index, text in enumerate(["zero", "one", "two", "three", "four", "five"])]
+
+
+async def near(milvus: FakeMilvus, **changes: Any) -> list[dict[str, Any]]:
+    settings = replace(SETTINGS, join_deadline_s=0.05) if milvus.near is None else SETTINGS
+    return await HybridSearch(settings, lambda _: milvus).search(query(**{"neighbours": 1, **changes}))
+
+
+async def test_hits_come_with_their_neighbours() -> None:
+    milvus = FakeMilvus([found(FILE[1], 0.9), found(FILE[5], 0.5)])
+    milvus.near = FILE
+    first, second = await near(milvus, top_k=2)
+    assert first["text"] == "zero................\none.................\ntwo................."
+    assert (first["start"], first["end"], first["score"]) == (0, 62, 0.9)
+    assert first["hit"]["text"] == FILE[1]["text"]
+    assert (second["id"], second["start"], second["end"]) == ("s/f/5", 84, 125)
+    assert milvus.fetched == [["s/f/0", "s/f/2", "s/f/4", "s/f/6"]]
+    assert "generation" not in first
+
+
+async def test_neighbours_that_were_found_but_not_wanted_are_not_fetched() -> None:
+    milvus = FakeMilvus([found(FILE[1], 0.9), found(FILE[0], 0.5), found(FILE[2], 0.4)])
+    (passage,) = await near(milvus, top_k=1)
+    assert (passage["start"], passage["end"]) == (0, 62)
+    assert milvus.fetched == []
+
+
+@pytest.mark.parametrize("wish", [{"neighbours": None}, {"neighbours": 0}])
+async def test_without_neighbours_nothing_is_fetched(wish: dict[str, Any]) -> None:
+    milvus = FakeMilvus([found(FILE[1], 0.9), found(FILE[2], 0.8)])
+    passages = await near(milvus, **wish)
+    assert len(passages) == (2 if wish["neighbours"] is None else 1)
+    assert milvus.fetched == []
+
+
+@pytest.mark.parametrize("trouble", [ConnectionResetError("reset"), MilvusException(2, "gone"), None])
+async def test_neighbours_that_do_not_come_cost_no_answer(trouble: Any, caplog: pytest.LogCaptureFixture) -> None:
+    milvus = FakeMilvus([found(FILE[1], 0.9)])
+    milvus.near = trouble
+    (passage,) = await near(milvus)
+    assert passage["text"] == FILE[1]["text"]
+    assert "neighbours" in caplog.text
+
+
+async def test_a_copy_costs_no_place_and_joined_copies_are_one() -> None:
+    texts = [" ".join(f"{letter}{n}" for n in range(9)) for letter in "abcdef"]
+    file, copy = ([{**chunk(at, ""), "start": 99 * at, "text": text} for at, text in enumerate(texts)] for _ in "12")
+    for row in [*file, *copy]:
+        row["end"] = row["start"] + len(row["text"])
+    for row in copy:
+        row["id"], row["file_id"] = row["id"].replace("/f/", "/copy/"), "copy"
+    milvus = FakeMilvus([found(file[1], 0.9), found(copy[1], 0.9), found(copy[2], 0.8), found(file[5], 0.7)])
+    milvus.near = [*file, *copy]
+    assert ids(await near(milvus, neighbours=None, top_k=3)) == ["s/f/1", "s/copy/2", "s/f/5"]
+    # The copy's chunk 2 is a neighbour of the file's chunk 1: with it nothing new would be said.
+    assert ids(await near(milvus, top_k=3)) == ["s/f/1", "s/f/5"]

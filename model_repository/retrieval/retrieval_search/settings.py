@@ -1,0 +1,77 @@
+"""What the model is set up with, and what it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval_search.fusion import RANKERS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`deadline_s` bounds one search with everything in it, connecting too. `candidates` is how many passages each of the
+    two searches brings to the fusion: enough that `min_score` can drop some and `top_k` are left. `ranker` and
+    `dense_weight` (see fusion.py) are for queries that name none, and so is `rerank`: the best `rerank_candidates` are read
+    anew, within `rerank_deadline_s`. `joined_chars` bounds a passage with its neighbours, for which `join_deadline_s` is given.
+    """
+
+    uri: str
+    token: str = ""
+    deadline_s: float = 5.0
+    candidates: int = 30
+    ranker: str = "minmax"
+    dense_weight: float = 0.5
+    rerank: bool = False
+    rerank_candidates: int = 30
+    rerank_deadline_s: float = 2.0
+    joined_chars: int = 6000
+    join_deadline_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranking(self.ranker, self.dense_weight)
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+        """From config.pbtxt's parameters, then the environment. Raises ValueError for a number that is none."""
+        return cls(
+            uri=parameters.get("uri") or environment.get("MILVUS_URI") or "http://127.0.0.1:19530",
+            token=environment.get("MILVUS_TOKEN", ""),
+            deadline_s=int(parameters.get("deadline_ms") or 5000) / 1000,
+            candidates=int(parameters.get("candidates") or cls.candidates),
+            ranker=parameters.get("ranker") or cls.ranker,
+            dense_weight=float(parameters.get("dense_weight") or cls.dense_weight),
+            rerank=bool(environment.get("RAGFLEET_RERANK_DIR")),  # who has named a model wants it used
+            rerank_candidates=int(parameters.get("rerank_candidates") or cls.rerank_candidates),
+            rerank_deadline_s=int(parameters.get("rerank_deadline_ms") or 2000) / 1000,
+            joined_chars=int(parameters.get("joined_chars") or cls.joined_chars),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """`vector` is FP32 [dimensions], of any length; `filter` a Milvus expression, "" for none. `ranker` and `dense_weight`:
+    see fusion.py; empty and None stand for the settings, also of `rerank`. `neighbours`: see joining.py; None: no joining.
+    """
+
+    text: str
+    vector: NDArray[np.float32]
+    collection: str
+    filter: str
+    top_k: int
+    min_score: float
+    ranker: str = ""
+    dense_weight: float | None = None
+    neighbours: int | None = None
+    rerank: bool | None = None
+
+
+def check_ranking(ranker: str, dense_weight: float) -> None:
+    """Raises ValueError for a ranking that there is not."""
+    if ranker not in RANKERS:
+        raise ValueError(f"ranker {ranker!r} is none of {', '.join(RANKERS)}")
+    if not 0 <= dense_weight <= 1:
+        raise ValueError(f"dense_weight {dense_weight:g} is not between 0 and 1")
