@@ -22,9 +22,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import JSON
 
-VERSION = 1
+VERSION = 2
 
-MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType({})
+MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
+    {
+        2: (
+            "CREATE TABLE shares (tenant TEXT NOT NULL PRIMARY KEY, weight DOUBLE PRECISION NOT NULL, "
+            "started DOUBLE PRECISION NOT NULL, finished DOUBLE PRECISION NOT NULL, chunks DOUBLE PRECISION NOT NULL)",
+            "CREATE INDEX members_turns ON members (tenant, queued_at, store_id, file_id) WHERE pending",
+            "DROP INDEX members_queued",
+        ),
+    }
+)
 """By version: the statements that bring the version before to it. A new table or column goes into both, here and below."""
 
 
@@ -104,8 +113,24 @@ members = Table(
     Column("attempts", BigInteger, nullable=False),
     Index("members_listed", "store_id", "created_at", "file_id"),
     Index("members_counted", "store_id", "state"),
-    Index("members_queued", "queued_at", sqlite_where=text("pending"), postgresql_where=text("pending")),
+    Index(
+        "members_turns",
+        *("tenant", "queued_at", "store_id", "file_id"),
+        sqlite_where=text("pending"),
+        postgresql_where=text("pending"),
+    ),
 )
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("weight", Float(53), nullable=False),
+    Column("started", Float(53), nullable=False),
+    Column("finished", Float(53), nullable=False),
+    Column("chunks", Float(53), nullable=False),
+)
+"""How far the ingestion has come with each tenant, in virtual time, and how many chunks a file of it usually has (sql_claims.py)."""
 
 chunks = Table(
     "chunks",

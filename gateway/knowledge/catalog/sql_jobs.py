@@ -1,11 +1,11 @@
 """The ingestion's part in SQL: claims, what comes of them, removals, expiry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, false, or_, select, tuple_, update
 
-from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog import schema, sql_claims
 from gateway.knowledge.catalog.catalog import LeaseLost
 from gateway.knowledge.catalog.database import storable
 from gateway.knowledge.catalog.sql_files import SqlFiles
@@ -30,24 +30,19 @@ _EXPIRE = 200
 class SqlJobs(SqlFiles, SqlStores, SqlMembers):
     """See Catalog. Leases are counted on the callers' clocks: they must agree better than a lease is long."""
 
-    async def claim(self, owner: str, *, limit: int, lease_s: float) -> Sequence[Job]:
-        """See Catalog. A member of whose rows some are still to be removed waits until they are."""
+    async def claim(
+        self, owner: str, *, limit: int, lease_s: float, weights: Mapping[str, float] | None = None
+    ) -> Sequence[Job]:
+        """See Catalog, and sql_claims.py. A member of whose rows some are still to be removed waits until they are."""
         now = self._clock()
-        unremoved = exists().where(
-            _removals.c.store_id == _members.c.store_id, _removals.c.file_id == _members.c.file_id
-        )
-        free = (
-            select(_members.c.store_id, _members.c.file_id)
-            .where(_members.c.pending, _members.c.free_at <= now, ~unremoved)
-            .order_by(_members.c.queued_at, _members.c.store_id, _members.c.file_id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
         async with self._db.write() as connection:
-            keys = [tuple(row) for row in await connection.execute(free)]
+            keys = await sql_claims.choose(self._db, connection, now=now, limit=limit, weights=weights or {})
             if not keys:
                 return []
-            change = update(_members).where(tuple_(_members.c.store_id, _members.c.file_id).in_(keys))
+            free = select(_members.c.store_id, _members.c.file_id).where(_one_of(keys))
+            free = free.where(_members.c.pending, _members.c.free_at <= now).with_for_update(skip_locked=True)
+            mine = [tuple(row) for row in await connection.execute(free)]  # but for those that somebody changes now
+            change = update(_members).where(_one_of(mine))
             change = change.values(owner=owner, free_at=now + lease_s, attempts=_members.c.attempts + 1)
             rows = (await connection.execute(change.returning(*_members.c))).all()
         return [_job(row) for row in sorted(rows, key=lambda row: keys.index((row.store_id, row.file_id)))]
@@ -87,6 +82,7 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
             await connection.execute(delete(_chunks).where(mine))
             if rows:
                 await connection.execute(_chunks.insert(), rows)
+            await sql_claims.settle(connection, member.tenant, len(rows))
 
     async def complete(self, job: Job, collection: str) -> None:
         """See Catalog. Where another collection became the active one meanwhile, the job is free again and LeaseLost raised."""
@@ -202,6 +198,11 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
         async with self._db.write() as connection:
             if await connection.scalar(wanted.limit(1)) is None:
                 await connection.execute(_removals.insert().values(values))
+
+
+def _one_of(keys: Sequence[Any]) -> ColumnElement[bool]:
+    """Which of the members; none of no keys. SQLite would look at every row for `(store_id, file_id) IN (…)`."""
+    return or_(false(), *(and_(_members.c.store_id == store, _members.c.file_id == file) for store, file in keys))
 
 
 def _held(job: Job) -> ColumnElement[bool]:
