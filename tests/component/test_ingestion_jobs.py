@@ -14,13 +14,14 @@ from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
 from gateway.ingestion.embedding import LocalEmbedder
 from gateway.ingestion.jobs import Jobs, Refill, Removals
+from gateway.ingestion.service import weights
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import Chunking, CollectionState, FileState, Member, NewMember
 from gateway.knowledge.chunking import embedding_folder, token_counter
-from gateway.knowledge.index import ALIAS, Row
-from gateway.knowledge.index_fake import MemoryIndex
+from gateway.knowledge.index import ALIAS, MemoryIndex, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
+from gateway.tenants.directory import Directory
 
 
 class Setup:
@@ -41,7 +42,7 @@ class Setup:
         self.refill = Refill(self.catalog, self.collections, self.writer)
         self.store = ""
 
-    def worker(self, owner: str) -> Jobs:
+    def worker(self, owner: str, **options: Any) -> Jobs:
         return Jobs(
             catalog=self.catalog,
             objects=self.objects,
@@ -51,6 +52,7 @@ class Setup:
             writer=self.writer,
             owner=owner,
             clock=lambda: self.now,
+            **options,
         )
 
     async def upload(self, **files: bytes | str) -> None:
@@ -277,6 +279,29 @@ async def test_a_new_model_is_embedded_beside_the_old_one_and_the_way_back_is_op
     await setup.catalog.switch(old.name)
     assert (await setup.collections.active()).name == old.name
     assert [row.file_id for row in setup.rows()] == ["file-a", "file-b", "file-c"]
+
+
+async def test_a_tenant_that_comes_later_waits_for_no_backlog_and_weights_are_those_of_admission(
+    setup: Setup, tmp_path: Path
+) -> None:
+    tenants = tmp_path / "tenants.yaml"
+    tenants.write_text("tenants: [{name: acme, keys: [a]}, {name: late, keys: [b], weight: 0.5, priority: 1}]")
+    shares = weights(Directory.from_settings("", tenants))
+    assert shares == {"acme": 1.0, "late": 4.0}
+    await setup.upload(**{f"n{number}_txt": "words" for number in range(30)})
+    await setup.attach(*(f"n{number}" for number in range(30)))
+    worker = setup.worker("one", group=5, weights=shares)
+    await worker.round()
+    store = (await setup.catalog.create_store("late", name="docs")).id
+    for number in range(4):
+        await setup.objects.put(content_key(f"file-l{number}"), b"words")
+        await setup.catalog.add_file(
+            "late", file_id=f"file-l{number}", filename="l.txt", purpose="assistants", size=5, sha256="0"
+        )
+    await setup.catalog.attach("late", store, [NewMember(file_id=f"file-l{number}") for number in range(4)])
+    await worker.round()
+    assert (await setup.catalog.store("late", store)).counts.completed == 4
+    assert (await setup.catalog.store("acme", setup.store)).counts.completed == 6
 
 
 async def test_without_an_instance_there_is_no_collection_and_no_claim(setup: Setup) -> None:

@@ -12,8 +12,7 @@ from pymilvus import MilvusClient
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.embedder import FakeEmbedder
-from gateway.knowledge.index import ChunkIndex, MilvusIndex, Owner, Row, collection_name
-from gateway.knowledge.index_fake import MemoryIndex
+from gateway.knowledge.index import ChunkIndex, MemoryIndex, MilvusIndex, Owner, Row, collection_name
 
 pytestmark = pytest.mark.fleet
 

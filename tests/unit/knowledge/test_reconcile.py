@@ -9,8 +9,7 @@ import pytest
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import ChunkRecord, FileError, NewMember, Removal
-from gateway.knowledge.index import Owner, Row
-from gateway.knowledge.index_fake import MemoryIndex
+from gateway.knowledge.index import MemoryIndex, Owner, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
 from gateway.knowledge.reconcile import Difference, Kind, Report, reconcile, repair
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.knowledge.index import Owner, Row, Vectors
+from gateway.knowledge.index.chunks import Owner, Row, Vectors
 
 
 class MemoryIndex:

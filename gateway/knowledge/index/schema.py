@@ -1,0 +1,66 @@
+"""The schema of a collection of chunks in Milvus (docs/contracts.md), and its name.
+
+Analyzer of `text`, for BM25: Milvus has an `english` analyzer (stemming and stop words); Milvus Lite 3.2.2 refuses it when the
+collection is made ("unknown tokenizer type: 'english'", it knows `standard` and `jieba`). Of the filters of a custom analyzer
+Lite takes `stop` with a list of words and passes over all others without a word: `lowercase` (it always does that), `stemmer`,
+and the name `_english_` in a stop list, which is taken as a word. So the analyzer is spelled out below: on a Milvus server it
+is the `english` one, on Lite it has the stop words and no stemming.
+"""
+
+import hashlib
+from typing import Any
+
+from pymilvus import DataType, Function, FunctionType, MilvusClient
+
+ALIAS = "ragfleet_chunks"
+"""What stands for the active collection, for clients of Triton that know nothing of the catalog."""
+
+SCHEMA_VERSION = 2
+"""Raised when `collection_schema` changes, so that the rows are made anew beside the old ones."""
+
+# Lucene's English list, which is Milvus's `_english_`, too.
+_STOP_WORDS = (
+    "a an and are as at be but by for if in into is it no not of on or such "
+    "that the their then there these they this to was will with"
+)
+
+ANALYZER = {
+    "tokenizer": "standard",
+    "filter": [
+        "lowercase",
+        {"type": "stop", "stop_words": _STOP_WORDS.split()},
+        {"type": "stemmer", "language": "english"},
+    ],
+}
+
+
+def collection_name(embedding_model: str) -> str:
+    """The name of the collection that holds this model's vectors in the present schema."""
+    digest = hashlib.sha256(f"{embedding_model}\0{SCHEMA_VERSION}".encode()).hexdigest()
+    return f"{ALIAS}_{digest[:8]}"
+
+
+def collection_schema(dimension: int) -> tuple[Any, Any]:
+    """pymilvus's schema and its index parameters, for vectors of this dimension."""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=256)
+    schema.add_field("tenant", DataType.VARCHAR, is_partition_key=True, max_length=256)
+    schema.add_field("store", DataType.VARCHAR, max_length=64)
+    schema.add_field("file_id", DataType.VARCHAR, max_length=64)
+    schema.add_field("filename", DataType.VARCHAR, max_length=4096)
+    schema.add_field("index", DataType.INT64)
+    schema.add_field("text", DataType.VARCHAR, max_length=65535, enable_analyzer=True, analyzer_params=ANALYZER)
+    schema.add_field("page", DataType.INT64)
+    schema.add_field("start", DataType.INT64)
+    schema.add_field("end", DataType.INT64)
+    schema.add_field("attributes", DataType.JSON)
+    schema.add_field("generation", DataType.INT64)
+    schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
+    schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(
+        Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"]),
+    )
+    indices = MilvusClient.prepare_index_params()
+    indices.add_index("dense", index_type="AUTOINDEX", metric_type="COSINE")
+    indices.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    return schema, indices
