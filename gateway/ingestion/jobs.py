@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, NotFound, Unavailable
 from gateway.ingestion.collections import Collections
@@ -26,6 +26,7 @@ class Jobs:
     group: jobs that are claimed, embedded and written together: a flush costs the same for one as for many.
     lease_s: after so long another takes over from a process that died.
     poison: claims after which a job that fails in ways nobody foresaw is given up.
+    weights: of tenants, by name; 1 for others (Catalog.claim).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Jobs:
         group: int = 16,
         lease_s: float = 15.0,
         poison: int = 5,
+        weights: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
@@ -53,13 +55,14 @@ class Jobs:
         self._group = group
         self._lease_s = lease_s
         self._poison = poison
+        self._weights = weights or {}
         self._clock = clock
 
     async def round(self) -> int:
         """Claim some jobs and bring each to an end; how many there were. Raises Unavailable when something needed is away:
         the jobs are then free again."""
         active = await self._collections.active()  # nothing is claimed while Milvus is away
-        jobs = await self._catalog.claim(self._owner, limit=self._group, lease_s=self._lease_s)
+        jobs = await self._catalog.claim(self._owner, limit=self._group, lease_s=self._lease_s, weights=self._weights)
         if not jobs:
             return 0
         async with self._leases(jobs):

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
+from gateway.admission.queue import class_weight
 from gateway.config import Settings
 from gateway.errors import RagfleetError, Unavailable
 from gateway.fleet.discovery import ConsulDiscovery
@@ -27,6 +28,7 @@ from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.objects import ObjectStore
 from gateway.knowledge.windows import window_of
+from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
 from gateway.triton.errors import Cause, InstanceError
 
@@ -67,6 +69,7 @@ async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -
             converters=converters,
             writer=writer,
             owner=owner,
+            weights=weights(Directory.from_settings(settings.api_key, settings.tenants_file)),
         )
         removals, refill = Removals(catalog, objects, index), Refill(catalog, collections, writer)
         lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token)
@@ -96,6 +99,11 @@ async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def weights(tenants: Directory) -> dict[str, float]:
+    """Shares in the ingestion, as admission has them: a tenant's weight, times that of its priority class."""
+    return {tenant.name: tenant.weight * class_weight(tenant.priority) for tenant in tenants.tenants()}
 
 
 class Work:

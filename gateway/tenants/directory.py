@@ -28,6 +28,10 @@ class Directory:
             keys |= _read(tenants_file)
         return cls(keys)
 
+    def tenants(self) -> list[Tenant]:
+        """All that have a key, sorted by name; of a name that is there twice, the last."""
+        return [tenant for _, tenant in sorted({each.name: each for each in self._by_digest.values()}.items())]
+
     def authenticate(self, authorization: str | None) -> Tenant:
         """The tenant of an `Authorization: Bearer KEY` header. With no keys configured everyone is `default`."""
         if not self._by_digest:

@@ -27,8 +27,8 @@ VERSION = 2
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
         2: (
-            "CREATE TABLE shares (tenant TEXT NOT NULL PRIMARY KEY, weight DOUBLE PRECISION NOT NULL, "
-            "started DOUBLE PRECISION NOT NULL, finished DOUBLE PRECISION NOT NULL, chunks DOUBLE PRECISION NOT NULL)",
+            """CREATE TABLE shares (tenant TEXT NOT NULL PRIMARY KEY, weight DOUBLE PRECISION NOT NULL,
+            started DOUBLE PRECISION NOT NULL, finished DOUBLE PRECISION NOT NULL, chunks DOUBLE PRECISION NOT NULL)""",
             "CREATE INDEX members_turns ON members (tenant, queued_at, store_id, file_id) WHERE pending",
             "DROP INDEX members_queued",
         ),
@@ -130,7 +130,7 @@ shares = Table(
     Column("finished", Float(53), nullable=False),
     Column("chunks", Float(53), nullable=False),
 )
-"""How far the ingestion has come with each tenant, in virtual time, and how many chunks a file of it usually has (sql_claims.py)."""
+"""How far the ingestion is with each tenant, in virtual time, and how many chunks its files usually have (sql_claims.py)."""
 
 chunks = Table(
     "chunks",

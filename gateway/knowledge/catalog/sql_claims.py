@@ -96,7 +96,7 @@ async def settle(connection: AsyncConnection, tenant: str, chunks: int) -> None:
 
 def turns(now: float, limit: int, *, lateral: bool) -> Select[Any]:
     """The first `limit` free members of the `limit` tenants whose turn is nearest: tenant, finished, chunks, present, number
-    (from 1 in each tenant), queued_at, store_id, file_id. A member of whose rows some are still to be removed waits until they are.
+    (from 1 in each tenant), queued_at, store_id, file_id. A member of whose rows some are still to be removed waits for that.
 
     lateral: PostgreSQL looks into the index for each tenant by LATERAL, which SQLite does not have; SQLite does by IN, which
     PostgreSQL would not.
