@@ -16,11 +16,18 @@ _OPENINGS = re.compile(
 )
 
 
+LEAST_WORDS = 3
+"""Content words from which a question is taken to stand alone. Higher: more questions drag an old topic along."""
+WEIGHT = 3
+"""How often the question itself stands in what is searched, behind the one that it leans on. Higher: a question that was
+wrongly taken to lean on another is hurt less."""
+
+
 def follows_up(question: str) -> bool:
     """Whether a question looks as if it could not be understood alone: a word that points back, or hardly any content."""
     return (
         _POINTERS.search(question) is not None
-        or len(content_words(question)) < 2
+        or len(content_words(question)) < LEAST_WORDS
         or _OPENINGS.match(question.strip()) is not None
     )
 
@@ -34,7 +41,7 @@ def with_history(questions: Sequence[str]) -> str:
     if not earlier or not follows_up(current):
         return current
     topic = next((question for question in reversed(earlier) if not follows_up(question)), earlier[0])
-    return f"{topic}\n{current}"
+    return "\n".join([topic, *[current] * WEIGHT])
 
 
 def standalone(said: str, conversation: str, question: str) -> str | None:

@@ -84,6 +84,12 @@ async def test_passage_that_its_file_does_not_have_is_not_cited(handbook: Fleet,
     assert text[invalid["start_index"] : invalid["end_index"]] == "[1]"
 
 
+async def test_white_space_that_the_retrieval_does_not_know_is_no_difference(handbook: Fleet) -> None:
+    await _now_reads(handbook, "a", "Thirty\tdays.")
+    handbook.says("Thirty days [1].")
+    assert (await _ask(handbook))[1]["citations"][0]["verified"] is True
+
+
 async def test_file_that_is_gone_is_not_cited(handbook: Fleet) -> None:
     await handbook.gateway.objects.delete_prefix("files/a/")
     handbook.says("Thirty days [1].")

@@ -96,7 +96,7 @@ async def test_what_is_asked_of_the_retrieval(handbook: Fleet) -> None:
     )
     (call,) = handbook.calls("context")
     asked = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
-    assert asked["query"] == "First?\nHow long?"
+    assert asked["query"] == "First?\nHow long?\nHow long?\nHow long?"
     assert asked["filter"] == f'tenant == "{TENANT}" and store in ["{handbook.stores["handbook"]}"]'
     assert asked["collection"] == COLLECTION
     assert asked["top_k"] == handbook.settings.rag_top_k

@@ -7,12 +7,13 @@ import pytest
 from running import Fleet
 
 from gateway.config import Rewrite
+from gateway.serving.follow_up import with_history
 from gateway.serving.rewriting import TASK
 from gateway.triton.fake import Script, saying
 
 FIRST = "How long is the warranty of the Dewpoint Pro?"
 NEXT = "And of the Mini?"
-HISTORY = f"{FIRST}\n{NEXT}"
+HISTORY = with_history([FIRST, NEXT])
 WORDED = "How long is the warranty of the Dewpoint Mini?"
 TURNS = [
     {"role": "user", "content": FIRST},

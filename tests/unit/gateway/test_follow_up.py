@@ -7,16 +7,23 @@ from gateway.serving.follow_up import follows_up, standalone, with_history
 FIRST = "How long is the warranty of the Dewpoint Pro?"
 
 
+def leaning(topic: str, question: str) -> str:
+    """What is searched: the question counts more than what it leans on."""
+    return "\n".join([topic, question, question, question])
+
+
 @pytest.mark.parametrize(
     "question",
     ["And of the Mini?", "What does it cost?", "Why?", "How long are they kept?", "", "What about business customers?"],
 )
 def test_question_that_leans_is_searched_behind_the_one_before(question: str) -> None:
     assert follows_up(question)
-    assert with_history([FIRST, question]) == f"{FIRST}\n{question}"
+    assert with_history([FIRST, question]) == leaning(FIRST, question)
 
 
-@pytest.mark.parametrize("question", [FIRST, "Who founded Brindlemoor Systems?", "What is the capital of Mongolia?"])
+@pytest.mark.parametrize(
+    "question", [FIRST, "Who founded Brindlemoor Systems?", "What is the capital city of Mongolia?"]
+)
 def test_question_that_stands_alone_is_searched_alone(question: str) -> None:
     assert with_history(["What does the leaf clip LC-1 cost?", question]) == question
 
@@ -27,8 +34,8 @@ def test_first_question_stays_as_it_is() -> None:
 
 def test_it_leans_on_the_latest_question_that_stands_alone() -> None:
     earlier = ["What does the leaf clip LC-1 cost?", FIRST, "And of the Mini?"]
-    assert with_history([*earlier, "Why?"]) == f"{FIRST}\nWhy?"
-    assert with_history(["Why?", "And how?"]) == "Why?\nAnd how?"
+    assert with_history([*earlier, "Why?"]) == leaning(FIRST, "Why?")
+    assert with_history(["Why?", "And how?"]) == leaning("Why?", "And how?")
 
 
 CONVERSATION = f"User: {FIRST}\nAssistant: 30 months.\nUser: And of the Mini?"
