@@ -36,6 +36,7 @@ from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
 from gateway.serving.knowledge import Knowledge
 from gateway.serving.passage_check import PassageCheck
+from gateway.serving.places import RetrievalPlaces
 from gateway.serving.search import SearchService
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
@@ -102,16 +103,23 @@ class Gateway:
             table=self.table,
             metrics=self.metrics,
         )
+        self.retrieval_places = RetrievalPlaces(settings, self.store, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
             store=self.store,
             engines=self.engines,
             pool=self.pool,
+            places=self.retrieval_places,
             text=_embedding_text(settings),
             metrics=self.metrics,
         )
         self.search = SearchService(
-            settings=settings, active=self.active, engines=self.engines, pool=self.pool, metrics=self.metrics
+            settings=settings,
+            active=self.active,
+            engines=self.engines,
+            pool=self.pool,
+            places=self.retrieval_places,
+            metrics=self.metrics,
         )
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(
@@ -151,9 +159,11 @@ class Gateway:
     async def drain(self) -> None:
         """Refuse what is new with a 503 that says so, and wait for the running answers, up to the deadline."""
         self.draining = True
-        self.admission.drain()
+        admissions = self.admission, self.retrieval_places.admission
+        for admission in admissions:
+            admission.drain()
         end = time.monotonic() + self.settings.drain_deadline_s
-        while self.admission.held and time.monotonic() < end:  # noqa: ASYNC110 - some looks at a shutdown need no event
+        while any(admission.held for admission in admissions) and time.monotonic() < end:  # noqa: ASYNC110 - some looks at a shutdown need no event
             await asyncio.sleep(0.05)
 
     def _trust_changed(self, change: Transition) -> None:
@@ -186,6 +196,7 @@ class Gateway:
             "consul_alive": view.source_alive,
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
+            "retrieval_admission": asdict(self.retrieval_places.admission.stats()),
             "instances": self.engines.describe(),
         }
 
@@ -197,6 +208,8 @@ class Gateway:
         self.metrics.consul_alive.set(self.store.view.source_alive)
         self.metrics.in_flight.set(self.admission.held)
         self.metrics.waiting.set(self.admission.waiting)
+        self.metrics.retrieval_in_flight.set(self.retrieval_places.admission.held)
+        self.metrics.retrieval_waiting.set(self.retrieval_places.admission.waiting)
 
     async def _scrape(self, address: str, port: int, path: str, deadline_s: float) -> bytes:
         status, body = await fetch(self.pool, "GET", address, port, path, deadline_s=deadline_s)

@@ -115,6 +115,11 @@ class Settings:
     admission_queue: int = 512
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
     admission_deadline_s: float = 30.0
+    retrieval_places: int = 4
+    """Searches and embeddings of clients, in calls of a model, at a time and instance. Raising it gives them more of the
+    instances; the questions of chats then wait longer to be embedded."""
+    retrieval_queue: int = 512
+    """Such calls that may wait for a place."""
 
     gather_s: float = 0.002
     """With several streams, tokens are read and sent at most this often (gateway/triton/llm.py, Gathering). Raising it saves

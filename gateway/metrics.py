@@ -56,6 +56,12 @@ class Metrics:
         )
         self.in_flight = Gauge("ragfleet_in_flight", "Requests that hold a permit.", registry=r)
         self.waiting = Gauge("ragfleet_admission_waiting", "Requests that wait for a place.", registry=r)
+        self.retrieval_in_flight = Gauge(
+            "ragfleet_retrieval_in_flight", "Calls of searches and embeddings that hold a place.", registry=r
+        )
+        self.retrieval_waiting = Gauge(
+            "ragfleet_retrieval_waiting", "Calls of searches and embeddings that wait for a place.", registry=r
+        )
 
     def render(self) -> bytes:
         """The exposition text."""

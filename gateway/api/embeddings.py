@@ -59,7 +59,9 @@ class Embeddings:
         raw = without_nulls(await call.json())
         refuse_unsupported(raw, HARMLESS, IGNORED)
         request = read(EmbeddingRequest, raw)
-        made = await self._service.embed(request.model, request.inputs, request_id=call.request_id)
+        made = await call.while_there(
+            self._service.embed(call.tenant, request.model, request.inputs, request_id=call.request_id)
+        )
         return Reply(
             {
                 "object": "list",

@@ -1,9 +1,10 @@
 """What all short requests have in common: a key, a body that is bounded, an answer in JSON, a count."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import FastAPI, Request
@@ -17,6 +18,8 @@ from gateway.api.parsing import json_object
 from gateway.metrics import Metrics
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
+
+T = TypeVar("T")
 
 # What an id or a name in a path can look like at all; a database need not be asked about anything else.
 _ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
@@ -59,6 +62,24 @@ class Call:
         """The body as a JSON object; `{}` where there is none. Raises BadRequest."""
         body = await self.body()
         return json_object(body) if body.strip() else {}
+
+    async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` gives; it is cancelled when the client leaves. The body must have been read. Raises ClientLeft."""
+        task = asyncio.ensure_future(work)
+        watcher = asyncio.ensure_future(self._left())
+        try:
+            await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise ClientLeft
+        finally:
+            for each in (task, watcher):
+                each.cancel()
+            await asyncio.gather(task, watcher, return_exceptions=True)
+
+    async def _left(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class StoreSearch:
         refuse_expired(store)
         request = read(SearchRequest, without_nulls(await call.json()))
         said = {} if request.ranking_options is None else request.ranking_options.said
-        result = await self._search.search(
+        searching = self._search.search(
             call.tenant,
             [store],
             request.queries,
@@ -47,6 +47,7 @@ class StoreSearch:
             rewrite=request.rewrite_query,
             request_id=call.request_id,
         )
+        result = await call.while_there(searching)
         await self._catalog.touch_stores([store.id])
         return Reply(
             {

@@ -15,6 +15,8 @@ from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
 from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines, Placed, exhausted
+from gateway.serving.places import RetrievalPlaces
+from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.infer import infer
@@ -49,6 +51,7 @@ class EmbeddingService:
         store: FleetStore,
         engines: Engines,
         pool: Pool,
+        places: RetrievalPlaces,
         text: EmbeddingText | None,
         metrics: Metrics,
     ) -> None:
@@ -57,6 +60,7 @@ class EmbeddingService:
         self._store = store
         self._engines = engines
         self._pool = pool
+        self._places = places
         self._text = text
         self._metrics = metrics
 
@@ -64,7 +68,9 @@ class EmbeddingService:
         """Embedding models that some serving instance has, sorted."""
         return sorted({m.instance.embedding_model for m in self._store.view.serving if m.instance.embedding_model})
 
-    async def embed(self, model: str, inputs: Sequence[str | Sequence[int]], *, request_id: str) -> Embedded:
+    async def embed(
+        self, tenant: Tenant, model: str, inputs: Sequence[str | Sequence[int]], *, request_id: str
+    ) -> Embedded:
         """Texts, or token ids of the model's own tokenizer. What is longer than its window is embedded in pieces.
 
         Raises NotFound for an unknown model, BadRequest for unknown ids, Unavailable, Overloaded, GenerationFailed.
@@ -74,12 +80,13 @@ class EmbeddingService:
             raise Unavailable(
                 "This gateway does not have the embedding model's tokenizer: set RAGFLEET_EMBEDDING_DIR to its folder."
             )
-        text = self._text
-        texts = [each if isinstance(each, str) else text.decode(each) for each in inputs]
-        counts = [text.count(each) for each in texts]
-        windows = Windows.of(texts, text.count, text.window)
-        vectors = await self._vectors(model, windows.pieces, request_id)
-        return Embedded(windows.join(np.array(vectors, np.float32)), sum(counts))
+        with await self._places.admit(tenant):
+            # Megabytes take seconds to count: not in the thread that streams answers, and in the tenant's turn.
+            windows, tokens = await asyncio.to_thread(_prepared, self._text, inputs)
+            vectors = await self._batch(model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
+        if len(windows.pieces) > MAX_BATCH:
+            vectors += await self._others(tenant, model, windows.pieces, request_id)
+        return Embedded(windows.join(np.array(vectors, np.float32)), tokens)
 
     def _check(self, model: str) -> None:
         known = self.models()
@@ -93,16 +100,18 @@ class EmbeddingService:
             code="model_not_found",
         )
 
-    async def _vectors(self, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
+    async def _others(self, tenant: Tenant, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
+        """The vectors of all but the first batch."""
         slots = asyncio.Semaphore(self.CONCURRENCY)
 
         async def batch(first: int) -> list[Sequence[float]]:
             async with slots:
-                return await self._batch(model, texts[first : first + MAX_BATCH], f"{request_id}/{first}")
+                with await self._places.admit(tenant):
+                    return await self._batch(model, texts[first : first + MAX_BATCH], f"{request_id}/{first}")
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(batch(first)) for first in range(0, len(texts), MAX_BATCH)]
+                tasks = [group.create_task(batch(first)) for first in range(MAX_BATCH, len(texts), MAX_BATCH)]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return [vector for task in tasks for vector in task.result()]
@@ -155,6 +164,12 @@ class EmbeddingService:
             placed.cancelled()
             raise Unavailable(f"No instance with the embedding model '{model}' is trusted now.", retry_after_s=2)
         return placed
+
+
+def _prepared(text: EmbeddingText, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:
+    """The inputs in pieces that the model can read, and how many tokens they have."""
+    texts = [each if isinstance(each, str) else text.decode(each) for each in inputs]
+    return Windows.of(texts, text.count, text.window), sum(map(text.count, texts))
 
 
 def _rows(outputs: Mapping[str, list[Any]], count: int) -> list[Sequence[float]]:

@@ -17,6 +17,7 @@ from gateway.metrics import Metrics
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
 from gateway.serving.passages import Hit, distinct, merged
+from gateway.serving.places import RetrievalPlaces
 from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
@@ -44,9 +45,17 @@ class SearchService:
     """Questions of one request that are under way at the same time."""
 
     def __init__(
-        self, *, settings: Settings, active: ActiveCollection, engines: Engines, pool: Pool, metrics: Metrics
+        self,
+        *,
+        settings: Settings,
+        active: ActiveCollection,
+        engines: Engines,
+        pool: Pool,
+        places: RetrievalPlaces,
+        metrics: Metrics,
     ) -> None:
         self._active = active
+        self._places = places
         self._calls = HedgedCalls(engines, pool, settings, metrics)
 
     async def search(
@@ -81,14 +90,15 @@ class SearchService:
         if collection is None:
             return SearchResult(hits=(), queries=tuple(queries))
         inputs["collection"] = text(collection.name)
-        places = asyncio.Semaphore(self.CONCURRENCY)
+        slots = asyncio.Semaphore(self.CONCURRENCY)
         request_id = request_id or uuid4().hex
 
         async def one(number: int, query: str) -> Sequence[Hit]:
-            async with places:
-                return await self._one(
-                    {"query": text(query), **inputs}, f"{request_id}/{number}", collection.embedding_model
-                )
+            async with slots:
+                with await self._places.admit(tenant):
+                    return await self._one(
+                        {"query": text(query), **inputs}, f"{request_id}/{number}", collection.embedding_model
+                    )
 
         try:
             async with asyncio.TaskGroup() as group:

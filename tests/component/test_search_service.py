@@ -44,6 +44,7 @@ async def search(fleet: Fleet) -> Search:
         active=ActiveCollection(gateway.catalog, time.monotonic, fresh_s=0.0),
         engines=gateway.engines,
         pool=gateway.pool,
+        places=gateway.retrieval_places,
         metrics=gateway.metrics,
     )
 
@@ -236,6 +237,7 @@ async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(
         active=ActiveCollection(gateway.catalog, time.monotonic),
         engines=gateway.engines,
         pool=gateway.pool,
+        places=gateway.retrieval_places,
         metrics=gateway.metrics,
     )
     assert (await service.search(TENANT, [store("vs_1")], ["q"])).hits == ()

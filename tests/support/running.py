@@ -228,8 +228,8 @@ class Fleet:
             assert not running, "a request never ended"
         gateway = self.gateway
         await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
-        assert gateway.admission.held == 0
-        assert gateway.admission.waiting == 0
+        for admission in (gateway.admission, gateway.retrieval_places.admission):
+            assert (admission.held, admission.waiting) == (0, 0)
         for triton in self.tritons:
             name = self.name(triton)
             assert gateway.placer.in_flight(name) == 0

@@ -1,0 +1,177 @@
+"""Searches and embeddings under overload: bounded, fair, refused with a hint, and out of the way of chats."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replies import Reply
+from running import COLLECTION, EMBEDDING, Fleet
+
+from gateway.triton.fake import Script
+
+Start = Callable[..., Any]
+
+TENANTS = """
+tenants:
+- {name: busy, keys: [busy]}
+- {name: calm, keys: [calm]}
+"""
+STALL = Script(stall_after=0)
+
+
+async def _searchable(fleet: Fleet, key: str = "") -> str:
+    """The path of a search."""
+    await fleet.gateway.catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+    made = await fleet.post({"name": "handbook"}, path="/v1/vector_stores", headers=_as(key))
+    return f"/v1/vector_stores/{made.json['id']}/search"
+
+
+def _as(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+async def _search(fleet: Fleet, path: str, query: Any = "How long?", key: str = "") -> Reply:
+    return await fleet.post({"query": query}, path=path, headers=_as(key))
+
+
+async def _embed(fleet: Fleet, given: Any = "Thirty days.", key: str = "") -> Reply:
+    return await fleet.post({"model": EMBEDDING, "input": given}, path="/v1/embeddings", headers=_as(key))
+
+
+def _refused(reply: Reply) -> None:
+    assert reply.status == 429, reply.raw
+    assert (reply.error["type"], reply.error["code"]) == ("rate_limit_error", "overloaded")
+    assert int(reply.headers["retry-after"]) >= 1
+    assert int(reply.headers["retry-after-ms"]) >= 1000
+
+
+async def _overloaded(start: Start, **wishes: Any) -> Fleet:
+    """One instance that answers neither searches nor embeddings, with a place for two calls and a queue for two."""
+    usual = {"instances": 1, "retrieval_places": 2, "retrieval_queue": 2, "admission_deadline_s": 10.0}
+    fleet: Fleet = await start(**(usual | wishes))
+    for model in ("search", "embedding"):
+        fleet.tritons[0].always[model] = STALL
+    return fleet
+
+
+@pytest.mark.parametrize("kind", ["search", "embedding"])
+async def test_beyond_places_and_queue_the_rest_is_refused_and_a_chat_gets_in(start: Start, kind: str) -> None:
+    fleet = await _overloaded(start)
+    path = await _searchable(fleet)
+    requests = [
+        asyncio.ensure_future(_search(fleet, path) if kind == "search" else _embed(fleet, f"text {number}"))
+        for number in range(7)
+    ]
+    replies = asyncio.as_completed(requests)
+    for _ in range(3):
+        _refused(await next(replies))
+    await fleet.until(lambda: len(fleet.calls(kind)) == 2)
+    assert (await fleet.chat()).status == 200
+    page = (await fleet.get("/fleet")).json
+    assert (page["retrieval_admission"]["held"], page["retrieval_admission"]["waiting"]) == (2, 2)
+    assert len(fleet.calls(kind)) == 2, "no more than the places"
+    assert page["admission"]["held"] == 0
+    assert "ragfleet_retrieval_in_flight 2.0" in (await fleet.get("/metrics")).raw.decode()
+    fleet.tritons[0].always.clear()
+    fleet.tritons[0].resume()
+    assert [reply.status for reply in await asyncio.gather(*requests)].count(200) == 4
+
+
+async def test_who_waits_too_long_is_told_so(start: Start) -> None:
+    fleet = await _overloaded(start, admission_deadline_s=0.1)
+    path = await _searchable(fleet)
+    running = [asyncio.ensure_future(_search(fleet, path)) for _ in range(2)]
+    await fleet.until(lambda: len(fleet.calls("search")) == 2)
+    _refused(await _embed(fleet))
+    _refused(await _search(fleet, path))
+    fleet.tritons[0].always.clear()
+    fleet.tritons[0].resume()
+    assert [reply.status for reply in await asyncio.gather(*running)] == [200, 200]
+
+
+async def test_without_an_instance_it_is_a_503(start: Start) -> None:
+    fleet = await start()
+    path = await _searchable(fleet)
+    fleet.members(healthy=False)
+    for reply in (await _search(fleet, path), await _embed(fleet)):
+        assert reply.status == 503
+        assert int(reply.headers["retry-after"]) >= 1
+
+
+async def test_one_large_request_does_not_keep_the_others_out(start: Start, tmp_path: Path) -> None:
+    """With all places taken by a tenant's thousand texts, another's text has its turn after a batch or two, not after all."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text(TENANTS)
+    fleet = await _overloaded(start, tenants_file=file, retrieval_queue=64)
+    large = asyncio.ensure_future(_embed(fleet, [f"text {number}" for number in range(1500)], "busy"))
+    await fleet.until(lambda: len(fleet.calls("embedding")) == 1)
+    fleet.tritons[0].resume()
+    fleet.tritons[0].hold()
+    await fleet.until(lambda: len(fleet.calls("embedding")) == 3)
+    small = asyncio.ensure_future(_embed(fleet, "mine", "calm"))
+    while not fleet.gateway.retrieval_places.admission.stats().waiting_by_tenant.get("calm"):
+        await asyncio.sleep(0)
+    fleet.tritons[0].always.clear()
+    fleet.tritons[0].resume()
+    assert (await small).status == 200
+    assert (await large).status == 200
+    texts = [call.body["inputs"][0]["data"] for call in fleet.calls("embedding")]
+    assert len(texts) == 25
+    assert texts.index(["mine"]) <= 6
+
+
+async def test_flood_of_one_tenant_costs_the_other_no_refusal(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(TENANTS)
+    fleet = await _overloaded(start, tenants_file=file, retrieval_queue=8)
+    busy, calm = await _searchable(fleet, "busy"), await _searchable(fleet, "calm")
+    flood = [asyncio.ensure_future(_search(fleet, busy, key="busy")) for _ in range(20)]
+    await fleet.until(lambda: len(fleet.calls("search")) == 2)
+    others = [asyncio.ensure_future(_search(fleet, calm, key="calm")) for _ in range(3)]
+    while fleet.gateway.retrieval_places.admission.stats().waiting_by_tenant.get("calm") != 3:
+        await asyncio.sleep(0)
+    fleet.tritons[0].always.clear()
+    fleet.tritons[0].resume()
+    assert [reply.status for reply in await asyncio.gather(*others)] == [200, 200, 200]
+    assert {reply.status for reply in await asyncio.gather(*flood)} == {200, 429}
+
+
+@pytest.mark.parametrize("kind", ["search", "embedding"])
+async def test_client_that_leaves_frees_its_place_and_its_turn(start: Start, kind: str) -> None:
+    fleet = await _overloaded(start, retrieval_places=1)
+    path = await _searchable(fleet)
+    admission = fleet.gateway.retrieval_places.admission
+
+    def ask() -> "asyncio.Task[Reply]":
+        return asyncio.ensure_future(_search(fleet, path) if kind == "search" else _embed(fleet))
+
+    running = ask()
+    await fleet.until(lambda: len(fleet.calls(kind)) == 1)
+    waiting = ask()
+    while admission.waiting != 1:
+        await asyncio.sleep(0)
+    for request in (waiting, running):
+        request.cancel()
+    async with asyncio.timeout(5):
+        while admission.held or admission.waiting:
+            await asyncio.sleep(0)
+    await fleet.until(lambda: fleet.calls(kind)[0].end == "gone")
+    fleet.tritons[0].always.clear()
+    assert (await ask()).status == 200
+
+
+async def test_gateway_that_shuts_down_refuses_new_ones(start: Start) -> None:
+    fleet = await _overloaded(start)
+    path = await _searchable(fleet)
+    running = asyncio.ensure_future(_search(fleet, path))
+    await fleet.until(lambda: len(fleet.calls("search")) == 1)
+    drained = asyncio.ensure_future(fleet.gateway.drain())
+    await asyncio.sleep(0)
+    reply = await _search(fleet, path)
+    assert (reply.status, reply.error["code"]) == (503, "draining")
+    assert not drained.done()
+    fleet.tritons[0].resume()
+    assert (await running).status == 200
+    await drained
