@@ -1,8 +1,10 @@
 """The shipped handbook in a real Milvus Lite, with the real model: citations point to their place, questions find their file."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,11 +17,14 @@ from gateway.ingestion.writer import Entry, Writer
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, CollectionState, FileState, Member
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert
+from gateway.knowledge.documents import Document
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import MilvusIndex, Owner
+from gateway.serving.follow_up import with_history
 
 pytestmark = pytest.mark.fleet
 
+ONLY = Owner(tenant="acme", store="vs_1").filter
 HANDBOOK = Path(__file__).parents[3] / "examples" / "handbook"
 DOCUMENTS = HANDBOOK / "documents"
 
@@ -55,9 +60,24 @@ def recall(questions: list[dict[str, Any]], vectors: Vectors, search: Search) ->
     return sum(rank < 1 for rank in ranks) / len(ranks), sum(rank < 5 for rank in ranks) / len(ranks)
 
 
-@pytest.mark.timeout(300)  # embeds 206 chunks on whatever cores are free
-@pytest.mark.filterwarnings("default")  # torch and transformers warn about themselves
-async def test_the_handbook_is_found(milvus_uri: str) -> None:
+@dataclass(frozen=True)
+class Filled:
+    """The handbook in a collection."""
+
+    embedder: Local
+    collection: str
+    documents: dict[str, Document]
+    chunks: int
+
+
+@pytest.fixture(scope="module")
+def handbook(milvus_uri: str) -> Filled:
+    """Once for this module."""
+    return asyncio.run(_filled(milvus_uri))
+
+
+async def _filled(milvus_uri: str) -> Filled:
+    """Converted, cut, embedded and written as the ingestion does it."""
     embedder, index = Local(), MilvusIndex(milvus_uri)
     collection = f"test_{uuid4().hex}"
     count = token_counter(embedding_folder())
@@ -80,37 +100,69 @@ async def test_the_handbook_is_found(milvus_uri: str) -> None:
     writer = Writer(index, embedder, count=count, window=254)
     assert await writer.write(made, entries) == entries
     await index.close()
-    questions = [item for item in json.loads((HANDBOOK / "questions.json").read_text()) if item["source"]]
-    vectors = await embedder.embed("m", [item["question"] for item in questions])
-    only = Owner(tenant="acme", store="vs_1").filter
+    return Filled(embedder, collection, documents, sum(len(entry.chunks) for entry in entries))
+
+
+def searches(client: MilvusClient, collection: str) -> dict[str, Search]:
+    """The first five passages, by each way of searching."""
     wanted = ["filename", "text"]
 
+    def one(data: Any, field: str) -> list[Any]:
+        return client.search(collection, [data], anns_field=field, filter=ONLY, limit=5, output_fields=wanted)[0]
+
+    def hybrid(text: str, vector: Any) -> list[Any]:
+        arms = [
+            AnnSearchRequest([vector], "dense", {}, 20, expr=ONLY),
+            AnnSearchRequest([text], "sparse", {}, 20, expr=ONLY),
+        ]
+        return client.hybrid_search(collection, arms, RRFRanker(60), limit=5, output_fields=wanted)[0]
+
+    return {
+        "dense": lambda _, vector: one(vector, "dense"),
+        "bm25": lambda text, _: one(text, "sparse"),
+        "hybrid": hybrid,
+    }
+
+
+@pytest.mark.timeout(300)  # embeds 206 chunks on whatever cores are free
+@pytest.mark.filterwarnings("default")  # torch and transformers warn about themselves
+async def test_the_handbook_is_found(milvus_uri: str, handbook: Filled) -> None:
+    questions = [item for item in json.loads((HANDBOOK / "questions.json").read_text()) if item["source"]]
+    vectors = await handbook.embedder.embed("m", [item["question"] for item in questions])
     with closing(MilvusClient(milvus_uri)) as client:
         fields = ["filename", "text", "start", "end", "page"]
-        stored = client.query(collection, only, output_fields=fields, limit=1000)
-        assert len(stored) == sum(len(entry.chunks) for entry in entries) > 100
+        stored = client.query(handbook.collection, ONLY, output_fields=fields, limit=1000)
+        assert len(stored) == handbook.chunks > 100
         for row in stored:  # a citation points to its place
             body = row["text"][row["start"] - row["end"] :]
-            assert body == documents[row["filename"]].text[row["start"] : row["end"]]
+            assert body == handbook.documents[row["filename"]].text[row["start"] : row["end"]]
             assert (row["page"] > 0) == row["filename"].endswith(".pdf")
-
-        def dense(_: str, vector: Any) -> list[Any]:
-            return client.search(collection, [vector], anns_field="dense", filter=only, limit=5, output_fields=wanted)[
-                0
-            ]
-
-        def bm25(text: str, _: Any) -> list[Any]:
-            return client.search(collection, [text], anns_field="sparse", filter=only, limit=5, output_fields=wanted)[0]
-
-        def hybrid(text: str, vector: Any) -> list[Any]:
-            arms = [
-                AnnSearchRequest([vector], "dense", {}, 20, expr=only),
-                AnnSearchRequest([text], "sparse", {}, 20, expr=only),
-            ]
-            return client.hybrid_search(collection, arms, RRFRanker(60), limit=5, output_fields=wanted)[0]
-
-        found = {search.__name__: recall(questions, vectors, search) for search in (dense, bm25, hybrid)}
+        ways = searches(client, handbook.collection)
+        found = {name: recall(questions, vectors, search) for name, search in ways.items()}
     print("recall at 1 and at 5:", found)
     # Seen: dense .844 and .969, BM25 .813 and .984, hybrid .906 and 1.0.
     assert found["hybrid"][0] >= 0.8
     assert found["hybrid"][1] >= 0.95
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("default")
+async def test_follow_up_questions_are_found_by_the_history(milvus_uri: str, handbook: Filled) -> None:
+    conversations = json.loads((HANDBOOK / "conversations.json").read_text())
+
+    async def first(items: Sequence[dict[str, Any]], query: Callable[[list[str]], str]) -> float:
+        """The share of conversations whose last question finds its file first."""
+        questions = [{**item, "question": query(item["turns"][::2])} for item in items]
+        vectors = await handbook.embedder.embed("m", [item["question"] for item in questions])
+        return recall(questions, vectors, search)[0]
+
+    leaning = [item for item in conversations if item["kind"] != "switch"]
+    switching = [item for item in conversations if item["kind"] == "switch"]
+    with closing(MilvusClient(milvus_uri)) as client:
+        search = searches(client, handbook.collection)["hybrid"]
+        alone = await first(leaning, lambda asked: asked[-1])
+        behind = await first(leaning, with_history)
+        kept = await first(switching, with_history)
+    print(f"first at once: {alone:.3f} alone, {behind:.3f} with the history; of other questions {kept:.3f}")
+    assert behind >= alone + 0.4
+    assert kept >= 0.6
