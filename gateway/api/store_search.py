@@ -71,12 +71,16 @@ def refuse_expired(store: Store) -> None:
 
 
 def _shape(hit: Hit) -> dict[str, Any]:
-    """OpenAI's, with the place of the passage beside it."""
+    """OpenAI's, with the place of the passage beside it, and the cross-encoder's score where one has ordered them."""
+    place = {"index": hit.index, "page": hit.page or None, "start": hit.start, "end": hit.end}
+    if hit.last_page:
+        place["last_page"] = hit.last_page
     return {
         "file_id": hit.file_id,
         "filename": hit.filename,
         "score": hit.score,
         "attributes": dict(hit.attributes),
         "content": [{"type": "text", "text": f"{hit.context}\n{hit.text}" if hit.context else hit.text}],
-        "place": {"index": hit.index, "page": hit.page or None, "start": hit.start, "end": hit.end},
+        "place": place,
+        **({} if hit.rerank_score is None else {"rerank_score": hit.rerank_score}),
     }

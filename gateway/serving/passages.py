@@ -16,7 +16,8 @@ SAME_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One passage. Its `text` is the span `start`…`end` (characters) of the file's converted text."""
+    """One passage. Its `text` is the span `start`…`end` (characters) of the file's converted text, but for white space
+    between chunks that were joined."""
 
     store_id: str
     file_id: str
@@ -32,6 +33,10 @@ class Hit:
     """From 1; 0: none."""
     start: int = 0
     end: int = 0
+    last_page: int = 0
+    """Where the text ends, if it was joined to its neighbours, else 0."""
+    rerank_score: float | None = None
+    """Of the cross-encoder that has ordered the passages, 0…1; None: none has."""
 
     @classmethod
     def read(cls, passage: Mapping[str, Any]) -> Self:
@@ -50,6 +55,8 @@ class Hit:
             page=passage["page"],
             start=passage["start"],
             end=passage["end"],
+            last_page=passage.get("last_page", 0),
+            rerank_score=passage.get("rerank_score"),
         )
 
 

@@ -98,6 +98,13 @@ async def test_milvus_away(fleet: Fleet, store: str) -> None:
     assert int(reply.headers["retry-after"]) >= 1
 
 
+async def test_a_joined_and_reranked_passage_says_so(fleet: Fleet, store: str) -> None:
+    fleet.answers.passages = [{**fleet.answers.passages[0], "last_page": 9, "rerank_score": 0.97}]
+    reply = await fleet.post({"query": "q"}, path=f"{STORES}/{store}/search")
+    (found,) = reply.json["data"]
+    assert (found["place"]["page"], found["place"]["last_page"], found["rerank_score"]) == (7, 9, 0.97)
+
+
 async def test_a_store_says_how_it_is_searched(fleet: Fleet, store: str) -> None:
     said = {"ranker": "bm25", "max_num_results": 2, "score_threshold": 0.25, "neighbours": 1, "rerank": True}
     changed = await fleet.post({"retrieval": said}, path=f"{STORES}/{store}")

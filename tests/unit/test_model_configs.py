@@ -30,6 +30,7 @@ def test_all_models_of_the_design_are_there() -> None:
         "embedding",
         "retrieval",
         "prompt",
+        "rerank",
         "context",
         "detokenize",
         "rag",

@@ -9,7 +9,7 @@ import numpy as np
 import pymilvus  # noqa: F401 - it takes a second to import, which the first request shall not pay
 import triton_python_backend_utils as pb_utils
 
-from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, RetrievalError, Settings
+from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, RerankFailed, RetrievalError, Settings
 
 
 class TritonPythonModel:
@@ -18,7 +18,8 @@ class TritonPythonModel:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         parameters = json.loads(args["model_config"])["parameters"]
         settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
-        self.search = HybridSearch(settings)
+        self.reranked = Outcomes()
+        self.search = HybridSearch(settings, reranker=RerankModel(), count_rerank=self.reranked.count)
         self.loop = asyncio.new_event_loop()
 
     def execute(self, requests):
@@ -47,6 +48,40 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), _code(error)))
         document = json.dumps(passages, ensure_ascii=False).encode()
         return pb_utils.InferenceResponse([pb_utils.Tensor("passages", np.array([[document]], np.object_))])
+
+
+class RerankModel:
+    """The model `rerank` beside this one."""
+
+    async def scores(self, query, texts, *, deadline_s):
+        inputs = [
+            pb_utils.Tensor("query", np.array([[query.encode()]], np.object_)),
+            pb_utils.Tensor("texts", np.array([[text.encode() for text in texts]], np.object_)),
+            pb_utils.Tensor("deadline_ms", np.array([[round(deadline_s * 1000)]], np.int32)),
+        ]
+        request = pb_utils.InferenceRequest(
+            model_name="rerank",
+            requested_output_names=["scores"],
+            inputs=inputs,
+            timeout=round(deadline_s * 1_000_000),
+        )
+        response = await request.async_exec()
+        if response.has_error():
+            raise RerankFailed(response.error().message())
+        return pb_utils.get_output_tensor_by_name(response, "scores").as_numpy().reshape(-1).tolist()
+
+
+class Outcomes:
+    """`ragfleet_rerank{outcome="done|failed|late"}` in Triton's metrics."""
+
+    def __init__(self):
+        self.family = pb_utils.MetricFamily(
+            name="ragfleet_rerank", description="Rerankings, by how they ended.", kind=pb_utils.MetricFamily.COUNTER
+        )
+        self.counters = {name: self.family.Metric(labels={"outcome": name}) for name in ("done", "failed", "late")}
+
+    def count(self, outcome):
+        self.counters[outcome].increment(1)
 
 
 def _code(error):

@@ -18,7 +18,7 @@ from retrieval_search.errors import BadQuery, RetrievalError, Unavailable
 from retrieval_search.fusion import fuse
 from retrieval_search.joining import Joining, joined, missing
 from retrieval_search.milvus import Client, Connection, pymilvus_client
-from retrieval_search.repeats import without_repeats
+from retrieval_search.repeats import distinct, news
 from retrieval_search.reranking import Reranker, reranked
 from retrieval_search.settings import Query, Settings, check_ranking
 
@@ -85,7 +85,7 @@ class HybridSearch:
                 f"Milvus at {self._settings.uri} did not answer within {self._settings.deadline_s:g} s"
             ) from None
         order = fuse(dense.scores, bm25.scores, ranker=ranker, dense_weight=weight)
-        passages = without_repeats(_passages(dense, bm25, order, query))
+        passages = distinct(_passages(dense, bm25, order, query))
         hits = (await self._reranked(query, passages))[: query.top_k]
         if query.neighbours is None:
             return hits
@@ -123,7 +123,7 @@ class HybridSearch:
                     known |= {row["id"]: row for row in await self._milvus.ask(query.collection, near)}
             except (RetrievalError, TimeoutError) as error:
                 log.warning("the neighbours of passages did not come, so these stay as they are: %r", error)
-        return without_repeats(joined(hits, known, Joining(neighbours, self._settings.joined_chars)))
+        return news(joined(hits, known, Joining(neighbours, self._settings.joined_chars)))
 
     async def _both(self, client: Client, query: Query, ranker: str) -> tuple[Found, Found]:
         """The dense and the BM25 search at the same time, without the one that the ranker does not want."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrieval_search.repeats import without_repeats
+from retrieval_search.repeats import distinct, news
 
 REFUNDS = "Refunds are paid within thirty days of the purchase when the receipt is shown at the counter."
 PRICES = "Shipping costs nine euros within the country and nineteen euros abroad."
@@ -16,28 +16,32 @@ def passage(name: str, text: str, *, headings: str = "", hit: str = "") -> dict[
     return {"id": name, "text": whole, "start": 100, "end": 100 + len(text), **alone}
 
 
-def names(*passages: dict[str, Any]) -> list[str]:
-    return [each["id"] for each in without_repeats(passages)]
+def names(passages: list[dict[str, Any]]) -> list[str]:
+    return [each["id"] for each in passages]
 
 
 def test_a_copy_leaves_whatever_stands_above_it() -> None:
     copy = REFUNDS.upper().replace(" ", "\n")
-    assert names(passage("a", REFUNDS, headings="Returns"), passage("b", copy, headings="Old › Returns")) == ["a"]
+    both = [passage("a", REFUNDS, headings="Returns"), passage("b", copy, headings="Old › Returns")]
+    assert names(distinct(both)) == names(news(both)) == ["a"]
 
 
-def test_what_a_longer_one_has_said_leaves_and_not_the_other_way_round() -> None:
-    both = f"{PRICES} {REFUNDS}"
-    assert names(passage("long", both), passage("short", REFUNDS)) == ["long"]
-    assert names(passage("short", REFUNDS), passage("long", both)) == ["short", "long"]
+def test_what_a_longer_one_has_said_is_no_news_but_another_text() -> None:
+    long, short = passage("long", f"{PRICES} {REFUNDS}"), passage("short", REFUNDS)
+    assert names(news([long, short])) == ["long"]
+    assert names(news([short, long])) == names(distinct([short, long])) == ["short", "long"]
+    assert names(distinct([long, short])) == ["long", "short"]
 
 
 def test_a_copy_with_neighbours_of_its_own_leaves_for_its_hit_is_told() -> None:
     joined = passage("a", f"{PRICES} {REFUNDS}", hit=REFUNDS)
     other = passage("b", f"{REFUNDS} Closed on Sundays and on all bank holidays of the year.", hit=REFUNDS)
-    assert names(joined, other) == ["a"]
+    assert names(news([joined, other])) == ["a"]
 
 
 def test_others_stay() -> None:
-    assert names(passage("a", REFUNDS), passage("b", PRICES), passage("c", "…"), passage("d", "!?")) == [*"abcd"]
     changed = REFUNDS.replace("thirty", "sixty").replace("purchase", "sale")
-    assert names(passage("a", REFUNDS), passage("b", changed)) == ["a", "b"]
+    every = [
+        passage(name, text) for name, text in {"a": REFUNDS, "b": changed, "c": PRICES, "d": "…", "e": "!?"}.items()
+    ]
+    assert names(distinct(every)) == names(news(every)) == [*"abcde"]
