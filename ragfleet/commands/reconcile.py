@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import Exit, Json, fail, output
-from ragfleet.home import home_from_environment
+from ragfleet.deployment import settings_of_the_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +29,14 @@ def reconcile(
 ) -> None:
     """Compare files and stores in SQL, contents, and rows in Milvus. Where they differ the exit status is 1, unless all of it is
     being repaired."""
-    from gateway.config import ConfigError, Settings
+    from gateway.config import ConfigError
     from gateway.errors import RagfleetError
     from gateway.knowledge.catalog.schema import SchemaTooNew
 
     try:
-        settings = replace(Settings.from_env(), home=home_from_environment().root)
-        if not (os.environ.get("MILVUS_URI") or os.environ.get("MILVUS_URI_FILE")):  # else the fleet may be elsewhere
-            settings = replace(settings, milvus_uri=running_fleet()[1].milvus_uri)
+        settings = settings_of_the_fleet()
+        if settings is None:
+            raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
         report, left = asyncio.run(_reconcile(settings, repair=repair))
     except (RagfleetError, ConfigError, SchemaTooNew) as error:
         raise fail(f"Nothing was compared to its end: {error}") from None

@@ -1,18 +1,25 @@
 """`ragfleet reembed`: another embedding model, while the index of the present one serves (docs/ingestion.md)."""
 
 import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from ragfleet import plan
-from ragfleet.console import fail, output
-from ragfleet.home import home_from_environment
+from ragfleet.console import Exit, Json, fail, output
+from ragfleet.deployment import settings_of_the_fleet
 
 if TYPE_CHECKING:
+    from gateway.config import Settings
     from gateway.knowledge.catalog.sql import SqlCatalog
+    from gateway.knowledge.catalog.types import Collection
+
+_COUNTED = 10_000
 
 
 class Step(StrEnum):
@@ -25,69 +32,95 @@ class Step(StrEnum):
     DROP = "drop"
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One collection, and how far it is."""
+
+    collection: "Collection"
+    behind: int
+    """Files to go; not counted beyond _COUNTED."""
+    served_by: int | None
+    """Instances that serve its model now; None where Consul did not say."""
+
+
 def reembed(
     step: Annotated[Step, typer.Argument(help="start, status, switch, rollback or drop.")],
     model: Annotated[str, typer.Argument(help="For start: the new embedding model, as its instances call it.")] = "",
     *,
-    dimension: Annotated[int, typer.Option(min=1, help="For start: the length of its vectors.")] = 384,
+    dimension: Annotated[
+        int, typer.Option(min=1, help="For start before any instance serves the model: the length of its vectors.")
+    ] = 0,
+    as_json: Json = False,
 ) -> None:
     """Embed everything with another model, beside the index that serves; then switch to it, or back."""
-    from gateway.config import ConfigError, Settings
+    from gateway.config import ConfigError
     from gateway.errors import RagfleetError
+    from gateway.knowledge.catalog.schema import SchemaTooNew
+
+    if step is Step.START and not model:
+        raise fail("Name the model: ragfleet reembed start MODEL", Exit.USAGE)
+    try:
+        settings = settings_of_the_fleet()
+        if settings is None:
+            raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
+        found = asyncio.run(_take(step, settings, model, dimension))
+    except (RagfleetError, ConfigError, SchemaTooNew) as error:
+        raise fail(str(error)) from None
+    if as_json:
+        sys.stdout.write(json.dumps([_plain(each) for each in found], indent=1) + "\n")
+    else:
+        _print(found)
+
+
+async def _take(step: Step, settings: "Settings", model: str, dimension: int) -> list[Progress]:
+    """Do the step, and look what there is then."""
     from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 
-    settings = Settings.from_env()
-    home = home_from_environment()
-    home.make()
-
-    async def run() -> None:
-        catalog = SqlCatalog(catalog_url(settings.catalog_url, home.root))
-        try:
-            if step is Step.START:
-                await _start(catalog, model, dimension)
-            elif step is Step.SWITCH:
-                await _to(catalog, "building")
-            elif step is Step.ROLLBACK:
-                await _to(catalog, "previous")
-            elif step is Step.DROP:
-                wanted = plan.read(home.plan_file)
-                await _drop(catalog, settings.milvus_uri if wanted is None else wanted.milvus)
-            await _print(catalog)
-        finally:
-            await catalog.close()
-
+    catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
     try:
-        asyncio.run(run())
-    except (RagfleetError, ConfigError) as error:
-        raise fail(str(error)) from None
+        if step is Step.START:
+            await _start(catalog, settings, model, dimension)
+        elif step is Step.SWITCH:
+            await _to(catalog, "building", "'ragfleet reembed rollback' goes to the previous one")
+        elif step is Step.ROLLBACK:
+            await _to(catalog, "previous", "'ragfleet reembed switch' goes to one that is built")
+        elif step is Step.DROP:
+            await _drop(catalog, settings)
+        collections = await catalog.collections()
+        serving = await _serving(settings)
+        return [
+            Progress(
+                each,
+                len(await catalog.behind(each.name, limit=_COUNTED)),
+                None if serving is None else serving.count(each.embedding_model),
+            )
+            for each in collections
+        ]
+    finally:
+        await catalog.close()
 
 
-async def _start(catalog: "SqlCatalog", model: str, dimension: int) -> None:
+async def _start(catalog: "SqlCatalog", settings: "Settings", model: str, dimension: int) -> None:
     from gateway.knowledge.index import collection_name
 
-    if not model:
-        raise fail("Name the model: ragfleet reembed start MODEL --dimension N")
+    if not dimension:
+        dimension = await _dimension(settings, model)
     await catalog.add_collection(collection_name(model), embedding_model=model, dimension=dimension)
 
 
-async def _print(catalog: "SqlCatalog") -> None:
-    console = output()
-    collections = await catalog.collections()
-    if not collections:
-        console.print("There is no collection yet: nothing was ever brought in.")
-    for each in collections:
-        behind = len(await catalog.behind(each.name, limit=10_000))
-        console.print(
-            f"{each.name}  {each.state.value:8}  {escape(each.embedding_model)} ({each.dimension} dimensions)  "
-            + (f"{behind} files to go" if behind else "complete")
-        )
+async def _to(catalog: "SqlCatalog", state: str, otherwise: str) -> None:
+    """Switch to the newest collection in that state."""
+    names = [each.name for each in await catalog.collections() if each.state.value == state]
+    if not names:
+        raise fail(f"There is no {state} collection to switch to; {otherwise}.")
+    await catalog.switch(names[-1])
 
 
-async def _drop(catalog: "SqlCatalog", milvus_uri: str) -> None:
+async def _drop(catalog: "SqlCatalog", settings: "Settings") -> None:
     """Remove every collection that is not the active one, from the catalog first: what is not there is written by nobody."""
     from gateway.knowledge.index import MilvusIndex
 
-    index = MilvusIndex(milvus_uri)
+    index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token)
     try:
         for name in [each.name for each in await catalog.collections() if each.state.value != "active"]:
             await catalog.drop_collection(name)
@@ -96,9 +129,77 @@ async def _drop(catalog: "SqlCatalog", milvus_uri: str) -> None:
         await index.close()
 
 
-async def _to(catalog: "SqlCatalog", state: str) -> None:
-    """Switch to the newest collection in that state."""
-    names = [each.name for each in await catalog.collections() if each.state.value == state]
-    if not names:
-        raise fail(f"There is no {state} collection to switch to.")
-    await catalog.switch(names[-1])
+async def _serving(settings: "Settings") -> list[str] | None:
+    """The embedding model of each instance that passes its checks; None where Consul does not answer."""
+    import aiohttp
+
+    from gateway.fleet.membership import read_entries
+
+    url = f"{settings.consul_url.rstrip('/')}/v1/health/service/ragfleet-triton"
+    headers = {"X-Consul-Token": settings.consul_token} if settings.consul_token else {}
+    try:
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, headers=headers) as answer:
+            answer.raise_for_status()
+            said = read_entries(await answer.json())
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return None
+    return [each.member.instance.embedding_model for each in said.values() if each.member.healthy]
+
+
+async def _dimension(settings: "Settings", model: str) -> int:
+    """Of the vectors that an instance with this model makes."""
+    import time
+
+    import aiohttp
+
+    from gateway.fleet.discovery import ConsulDiscovery
+    from gateway.fleet.store import FleetStore
+    from gateway.ingestion.embedding import FleetEmbedder
+
+    served = await _serving(settings)
+    if served is None:
+        raise fail(f"Consul at {settings.consul_url} does not answer: set RAGFLEET_CONSUL_URL, or give --dimension.")
+    if model not in served:
+        there = ", ".join(sorted(set(served))) or "nothing"
+        raise fail(
+            f"No instance serves the embedding model '{model}' (they serve: {there}). Start workers with RAGFLEET_EMBEDDING_DIR, "
+            f"a folder of that name; or give --dimension, and start them later."
+        )
+    store = FleetStore(time.monotonic)
+    async with aiohttp.ClientSession() as http:
+        following = asyncio.create_task(
+            ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token).run()
+        )
+        try:
+            vectors = await FleetEmbedder(store, http, deadline_s=20).embed(model, ["dimension"])
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+    return int(vectors.shape[1])
+
+
+def _plain(progress: Progress) -> dict[str, object]:
+    each = progress.collection
+    return {
+        "name": each.name,
+        "state": each.state.value,
+        "embedding_model": each.embedding_model,
+        "dimension": each.dimension,
+        "behind": progress.behind,
+        "served_by": progress.served_by,
+    }
+
+
+def _print(found: Sequence[Progress]) -> None:
+    console = output()
+    if not found:
+        console.print("There is no collection yet: nothing was ever brought in.")
+    for progress in found:
+        each = progress.collection
+        more = "or more " if progress.behind >= _COUNTED else ""
+        console.print(
+            f"{each.name}  {each.state.value:8}  {escape(each.embedding_model)} ({each.dimension} dimensions)  "
+            + (f"{progress.behind} {more}files to go" if progress.behind else "complete")
+            + (", [yellow]no instance serves this model[/yellow]" if progress.served_by == 0 else "")
+        )
