@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
-from gateway.api.chat import send_error
+from gateway.api.exchange import send_error
 from gateway.api.middleware import RequestId
 
 log = logging.getLogger("ragfleet.gateway")

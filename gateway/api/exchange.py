@@ -6,16 +6,23 @@ What a request holds is taken inside `serve` and given back by its context manag
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
-from gateway.api.chat import EVENTS, send_error, send_json
 from gateway.api.middleware import raw_send, read_body
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
+
+JSON = (b"content-type", b"application/json")
+EVENTS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
 
 
 class Out:
@@ -23,7 +30,8 @@ class Out:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._send_chunk = raw_send(scope, send)
+        self.send_chunk = raw_send(scope, send)
+        """The server's own `send`, for body chunks."""
         self.started = False
         """Whether the head of a stream has gone out, after which an error can only be an event."""
         self.complete = False
@@ -35,16 +43,14 @@ class Out:
 
     async def events(self, data: bytes) -> None:
         """Some whole events."""
-        if not self.started:
-            self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
-        await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
+        await self._begin()
+        await self.send_chunk({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes) -> None:
         """The last events."""
-        await self.events(data)
+        await self._begin()
         self.complete = True
-        await self._send_chunk({"type": "http.response.body", "body": b""})
+        await self.send_chunk({"type": "http.response.body", "body": data})
 
     async def error(self, error: errors.RagfleetError, event: bytes) -> None:
         """An error response, or `event` in a stream that has begun."""
@@ -53,6 +59,11 @@ class Out:
             await self._send({"type": "http.response.body", "body": event})
         else:
             await send_error(self._send, error)
+
+    async def _begin(self) -> None:
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
 
 
 class Exchange(ABC):
@@ -76,7 +87,11 @@ Opener = Callable[[bytes, Tenant, str], Exchange]
 
 
 class ExchangeEndpoint:
-    """The ASGI application of a path whose requests are exchanges."""
+    """The ASGI application of a path whose requests are exchanges: key, body, exchange.
+
+    It is a plain ASGI application because FastAPI's own way to an endpoint (dependencies, exit stacks, a request object)
+    costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
+    """
 
     def __init__(self, opener: Opener, tenants: Directory, max_body_bytes: int) -> None:
         self._opener = opener
@@ -94,6 +109,7 @@ class ExchangeEndpoint:
 
 async def _answer(exchange: Exchange, out: Out, receive: Receive) -> None:
     started, status = time.monotonic(), 200
+    # A task of its own: a token then resumes five frames, not these and the whole stack of middleware above them.
     work = asyncio.ensure_future(exchange.serve(out))
     watcher = asyncio.ensure_future(_watch(receive, out, work.cancel))
     try:
@@ -122,3 +138,18 @@ async def _watch(receive: Receive, out: Out, leave: Callable[[], Any]) -> None:
         leave()
         return
     await asyncio.Event().wait()  # so that only a client that left early ends this task
+
+
+async def send_json(
+    send: Send, status: int, body: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """A whole JSON response."""
+    raw = orjson.dumps(body)
+    head = [JSON, (b"content-length", str(len(raw)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": raw})
+
+
+async def send_error(send: Send, error: errors.RagfleetError) -> None:
+    """An error in OpenAI's shape."""
+    await send_json(send, errors.face(error).status, errors.body(error), errors.headers(error))

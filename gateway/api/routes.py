@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway import errors
-from gateway.api.chat import ChatEndpoint
+from gateway.api.chat import ChatExchange
 from gateway.api.completions import CompletionExchange, CompletionRequest
 from gateway.api.door import Door
 from gateway.api.embeddings import Embeddings
@@ -51,8 +51,11 @@ def _openai(app: Door, gateway: "Gateway") -> None:
         return list(dict.fromkeys([*gateway.engines.models(), *stores, *gateway.embeddings.models()]))
 
     path = "/v1/chat/completions"
-    endpoint = ChatEndpoint(gateway.chat, gateway.tenants, gateway.settings.max_body_bytes)
-    app.direct("POST", path, endpoint)
+
+    def chat(body: bytes, tenant: Tenant, request_id: str) -> ChatExchange:
+        return ChatExchange(gateway.chat, body, tenant, request_id)
+
+    app.direct("POST", path, ExchangeEndpoint(chat, gateway.tenants, gateway.settings.max_body_bytes))
 
     def completion(body: bytes, tenant: Tenant, request_id: str) -> CompletionExchange:
         return CompletionExchange(gateway.completions, gateway.metrics, body, tenant, request_id)
