@@ -6,11 +6,12 @@
   + KV wait         where blocks are lacking: max(their share of the cache, 1/requests) × measured step × expected answer
   + burden          what a busy batch costs the answer itself: BURDEN × requests/slots × measured step × answer
 
-What is compared is this and WORK times the own prefill once more. Prefill is not only the request's own wait: all who
-decode there stand still for it, all who queue behind it wait, and its blocks push out others that somebody would have
+What is compared is this and WORK times the prefill of what another candidate has cached, as far as the batch is full: all
+who decode there stand still for it, all who queue behind it wait, and its blocks push out others that somebody would have
 found. A policy that counts its own seconds alone scatters each shared prefix over the fleet as soon as queues grow, every
-instance then caches everything and hits nothing, and the queues grow further (measured: docs/routing.md). Affinity still
-ends by itself where a hot spot's queue costs more than the hit. Ties within `grain` are drawn at random.
+instance then caches everything and hits nothing, and the queues grow further. On an idle instance it harms nobody: a new
+one, or one that came back with an empty cache, is filled at once. Affinity ends by itself where a hot spot's queue costs
+more than the hit. Ties within `grain` are drawn at random.
 
 Cost: O(1) in large pools: 22 candidates, about 1.5 µs each. Rivals: smg's least_load (tokens over one assumed
 throughput, no prefix credit), Dynamo's KV cost (blocks, no speed: a slow instance looks like a fast one), EPP's
@@ -26,8 +27,9 @@ from gateway.routing.types import Choice, Job
 BURDEN = 0.1
 """How much of the answer's own slowing counts beside the wait for its start. 0: none, only TTFT matters."""
 WORK = 3.0
-"""How much a second of prefill costs everybody else, beside the second of one's own. 0: each for himself; higher keeps
-prefixes together longer, at the price of fuller queues where they are; 2 to 4 measured alike, 5 worse."""
+"""How much a second of prefill that is done elsewhere already costs those whose batch it enters, if that is full, beside the
+second of one's own. 0: each for himself; higher keeps prefixes together longer, at the price of fuller queues where they are;
+2 and 3 measured alike, 4 worse (docs/routing.md)."""
 
 
 class PredictedTtft:
@@ -55,8 +57,10 @@ class PredictedTtft:
         seconds = [
             self._seconds(a, now, prompt - hit, answer, lit=lit, kv=kv) for a, hit in zip(accounts, cached, strict=True)
         ]
+        best = max(cached)
         costs = [
-            s + WORK * (prompt - hit) * a.prefill(now)[1] for a, hit, s in zip(accounts, cached, seconds, strict=True)
+            s + WORK * min((a.requests(now) if lit else a.ours) / a.slots, 1.0) * (best - hit) * a.prefill(now)[1]
+            for a, hit, s in zip(accounts, cached, seconds, strict=True)
         ]
         bound = min(costs) + self.grain
         ties = [i for i, cost in enumerate(costs) if cost <= bound]

@@ -38,14 +38,28 @@ def test_a_conversation_stays_where_its_prefix_is() -> None:
     assert "1024 of 1064 prompt tokens cached" in again.reason
 
 
-def test_a_short_queue_is_no_reason_to_compute_a_prefix_twice() -> None:
-    fleet = taught()
+def two_ahead(fleet: Fleet, decoding: int) -> str:
+    """Two prompts queue where the fleet's one conversation is cached, and all decode so many; the name of that instance."""
     first = fleet.place(PROMPT)
     fleet.serve(first, 1.0)
+    for number in range(3):
+        fleet.change(number, load=load(fleet.now, active=decoding, scheduled=decoding))
     for _ in range(2):
         ahead = fleet.placer.place(fleet.job(600), frozenset(f"triton-{n}" for n in range(3)) - {first.instance.name})
         assert ahead.instance == first.instance
-    assert fleet.place(PROMPT).instance == first.instance
+    return first.instance.name
+
+
+def test_a_short_queue_is_no_reason_to_compute_a_prefix_twice_where_others_would_wait_for_it() -> None:
+    fleet = taught()
+    holder = two_ahead(fleet, decoding=5)
+    assert fleet.place(PROMPT).instance.name == holder
+
+
+def test_an_idle_instance_takes_what_would_queue_elsewhere_though_it_has_nothing_cached() -> None:
+    fleet = taught()
+    holder = two_ahead(fleet, decoding=0)
+    assert fleet.place(PROMPT).instance.name != holder
 
 
 def test_a_hot_spot_loses_the_conversation_when_its_queue_costs_more_than_the_prefix_saves() -> None:
