@@ -22,6 +22,7 @@ from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.trust import State, Transition, Trust, TrustSettings
 from gateway.ingestion.process import IngestionProcess
+from gateway.ingestion.watch import IngestionWatch
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
@@ -121,6 +122,9 @@ class Gateway:
             places=self.retrieval_places,
             metrics=self.metrics,
         )
+        log_file = settings.home / "log" / "ingestion.log"
+        self.ingestion = IngestionProcess(log_file) if settings.ingestion else None
+        self.ingestion_watch = IngestionWatch(self.catalog, self.metrics, self.ingestion)
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(
             self.store,
@@ -144,8 +148,9 @@ class Gateway:
             ("streams", self.streams.run),
             ("rescue", self.engines.run),
         ]
-        if self.settings.ingestion:
-            work.append(("ingestion", IngestionProcess(self.settings.home / "log" / "ingestion.log").run))
+        work.append(("ingestion's queue", self.ingestion_watch.run))
+        if self.ingestion is not None:
+            work.append(("ingestion", self.ingestion.run))
         tasks = [asyncio.create_task(_supervised(name, run), name=name) for name, run in work]
         try:
             yield
@@ -205,6 +210,7 @@ class Gateway:
         self.metrics.instances.clear()
         for instance in self.engines.describe():
             self.metrics.instances.labels(instance["state"]).inc()
+        self.ingestion_watch.refresh()
         self.metrics.consul_alive.set(self.store.view.source_alive)
         self.metrics.in_flight.set(self.admission.held)
         self.metrics.waiting.set(self.admission.waiting)

@@ -62,6 +62,26 @@ class Metrics:
         self.retrieval_waiting = Gauge(
             "ragfleet_retrieval_waiting", "Calls of searches and embeddings that wait for a place.", registry=r
         )
+        self.ingestion_up = Gauge(
+            "ragfleet_ingestion_up", "1 while this gateway's ingestion process reports.", registry=r
+        )
+        self.ingestion_waiting = Gauge(
+            "ragfleet_ingestion_files_waiting",
+            "Files on their way into stores, in progress included.",
+            ["tenant"],
+            registry=r,
+        )
+        self.ingestion_oldest = Gauge(
+            "ragfleet_ingestion_oldest_file_seconds", "How long the first of them has waited.", registry=r
+        )
+        self.removals_waiting = Gauge(
+            "ragfleet_ingestion_removals_waiting",
+            "Deleted files and stores that are still to be cleared away.",
+            registry=r,
+        )
+        self.removals_oldest = Gauge(
+            "ragfleet_ingestion_oldest_removal_seconds", "How long the same one has been the first of them.", registry=r
+        )
 
     def render(self) -> bytes:
         """The exposition text."""

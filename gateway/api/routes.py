@@ -127,7 +127,8 @@ def _operations(app: FastAPI, gateway: "Gateway") -> None:
     @app.get("/metrics", tags=["Operations"], summary="Prometheus metrics", response_model=None)
     async def metrics() -> Response:
         gateway.refresh_gauges()
-        return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = gateway.metrics.render() + gateway.ingestion_watch.exposition()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/fleet", tags=["Operations"], summary="Every instance with its state, load and reason")
     async def fleet() -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""`python -m gateway.ingestion`: ingest until SIGTERM; with `--child` until the standard input ends, too."""
+"""`python -m gateway.ingestion`: ingest until SIGTERM; with `--child` until the standard input ends, too.
 
+`--report FD`: a datagram socket that metrics are sent through (metrics.py).
+"""
+
+import argparse
 import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 
 from gateway.config import ConfigError, Settings
@@ -11,7 +16,7 @@ from gateway.ingestion.service import serve
 from gateway.knowledge.objects import object_store
 
 
-async def run(settings: Settings, *, child: bool) -> None:
+async def run(settings: Settings, *, child: bool, report_to: socket.socket | None) -> None:
     """Serve until told to stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -25,16 +30,21 @@ async def run(settings: Settings, *, child: bool) -> None:
                 stop.set()
 
         loop.add_reader(0, heard)
-    await serve(settings, object_store(settings), stop)
+    await serve(settings, object_store(settings), stop, report_to=report_to)
 
 
 def main() -> int:
     """Run the ingestion; 2 for a setting that cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # every failure is ours to tell
+    parser = argparse.ArgumentParser(prog="python -m gateway.ingestion")
+    parser.add_argument("--child", action="store_true", help="end when the standard input does")
+    parser.add_argument("--report", type=int, metavar="FD", help="send metrics through this datagram socket")
+    arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
-        asyncio.run(run(settings, child="--child" in sys.argv[1:]))
+        report_to = None if arguments.report is None else socket.socket(fileno=arguments.report)
+        asyncio.run(run(settings, child=arguments.child, report_to=report_to))
     except (ConfigError, OSError, ValueError) as error:
         print(f"ingestion: {error}", file=sys.stderr)
         return 2

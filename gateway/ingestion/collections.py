@@ -2,6 +2,7 @@
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.ingestion.embedding import ChunkEmbedder
+from gateway.ingestion.metrics import NO_EMBEDDING
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Collection, CollectionState
 from gateway.knowledge.index import ALIAS, ChunkIndex, collection_name
@@ -32,7 +33,7 @@ class Collections:
         if active is None:
             models = self._embedder.models()
             if not models:
-                raise KnowledgeUnavailable("No instance that embeds is ready.", retry_after_s=2)
+                raise KnowledgeUnavailable("No instance that embeds is ready.", code=NO_EMBEDDING, retry_after_s=2)
             await self.add(models[0])
             return await self.active()
         await self.ready(active)

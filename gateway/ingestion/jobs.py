@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, NotFound, Unavailable
 from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
+from gateway.ingestion.metrics import IngestionMetrics
 from gateway.ingestion.writer import Entry, Writer, owner_of
 from gateway.knowledge.catalog.catalog import Catalog, LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job
@@ -43,6 +44,7 @@ class Jobs:
         lease_s: float = 15.0,
         poison: int = 5,
         weights: Mapping[str, float] | None = None,
+        metrics: IngestionMetrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
@@ -56,6 +58,7 @@ class Jobs:
         self._lease_s = lease_s
         self._poison = poison
         self._weights = weights or {}
+        self._metrics = metrics or IngestionMetrics()
         self._clock = clock
 
     async def round(self) -> int:
@@ -66,6 +69,7 @@ class Jobs:
         if not jobs:
             return 0
         async with self._leases(jobs):
+            self._metrics.jobs.inc(len(jobs))
             try:
                 await self._work(active, jobs)
             except CatalogUnavailable:
@@ -77,13 +81,15 @@ class Jobs:
             except asyncio.CancelledError:
                 await self._release(jobs, self._clock())
                 raise
+            finally:
+                self._metrics.jobs.dec(len(jobs))
         return len(jobs)
 
     async def _work(self, active: Collection, jobs: Sequence[Job]) -> None:
         prepared = await asyncio.gather(*map(self._prepare, jobs))
         ready = [(job, chunks) for job, chunks in zip(jobs, prepared, strict=True) if chunks is not None]
         entries = [Entry(job.member, chunks, job.attempts > 1 or job.member.generation > 1) for job, chunks in ready]
-        whole = {id(entry) for entry in await self._writer.write(active, entries)} if entries else set()
+        whole = await self._write(active, entries)
         for (job, _), entry in zip(ready, entries, strict=True):
             if id(entry) not in whole:
                 await self._repair(active, job)
@@ -92,6 +98,16 @@ class Jobs:
                 await self._catalog.complete(job, active.name)
             except LeaseLost:
                 await self._withdraw(active, job)
+            else:
+                self._metrics.files.labels("completed", "").inc()
+                self._metrics.chunks.inc(len(entry.chunks))
+
+    async def _write(self, active: Collection, entries: Sequence[Entry]) -> set[int]:
+        """Which of the entries, by `id`, are in the index with all their rows."""
+        if not entries:
+            return set()
+        with self._metrics.step("write"):
+            return {id(entry) for entry in await self._writer.write(active, entries)}
 
     async def _prepare(self, job: Job) -> list[ChunkRecord] | None:
         """The job's chunks, as they are in the catalog now; None where it came to another end."""
@@ -102,16 +118,17 @@ class Jobs:
             size = await self._objects.size(content_key(member.file_id))
             check_size(member.filename, size)
             content = self._objects.get(content_key(member.file_id))
-            converted = await self._converters.convert(member.filename, content, member.chunking)
+            with self._metrics.step("prepare"):
+                converted = await self._converters.convert(member.filename, content, member.chunking)
             await self._objects.put(document_key(member.file_id), converted.document)
             stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
             await self._catalog.put_chunks(job, converted.chunks, usage_bytes=stored)
         except LeaseLost:
             return None
         except DocumentError as error:
-            await self._catalog.fail(job, FileError(code=error.code, message=str(error)[:1000]))
+            await self._fail(job, error.code, str(error)[:1000])
         except NotFound:
-            await self._catalog.fail(job, FileError(code="server_error", message="The file's content is not there."))
+            await self._fail(job, "server_error", "The file's content is not there.")
         except Unavailable:
             raise
         except Exception:
@@ -124,9 +141,14 @@ class Jobs:
     async def _unforeseen(self, job: Job) -> None:
         if job.attempts >= self._poison:
             message = f"It failed {job.attempts} times for a reason that is in the ingestion's log."
-            await self._catalog.fail(job, FileError(code="server_error", message=message))
+            await self._fail(job, "server_error", message)
         else:
+            self._metrics.files.labels("released", "").inc()
             await self._catalog.release(job, not_before=self._clock() + 2.0**job.attempts)
+
+    async def _fail(self, job: Job, code: str, message: str) -> None:
+        await self._catalog.fail(job, FileError(code=code, message=message))
+        self._metrics.files.labels("failed", code).inc()
 
     async def _repair(self, active: Collection, job: Job) -> None:
         """Rows are missing, or too many: all of them go, and the job starts anew."""
@@ -173,10 +195,13 @@ class Jobs:
 class Removals:
     """What was deleted leaves the index and the object store."""
 
-    def __init__(self, catalog: Catalog, objects: ObjectStore, index: ChunkIndex) -> None:
+    def __init__(
+        self, catalog: Catalog, objects: ObjectStore, index: ChunkIndex, metrics: IngestionMetrics | None = None
+    ) -> None:
         self._catalog = catalog
         self._objects = objects
         self._index = index
+        self._metrics = metrics or IngestionMetrics()
 
     async def round(self, limit: int = 64) -> int:
         """Do some removals; how many. Doing one again is harmless. Raises Unavailable."""
@@ -196,6 +221,7 @@ class Removals:
             for collection in collections:
                 await self._index.delete(collection.name, owner, before=before)
         await self._catalog.removed(wanted)
+        self._metrics.removals.inc(len(wanted))
         return len(wanted)
 
 

@@ -1,6 +1,7 @@
 """The life of an ingestion process: stand by or work, back off when something is away, end without a loss."""
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -22,6 +23,7 @@ from gateway.ingestion.conversion import Converters
 from gateway.ingestion.embedding import FleetEmbedder
 from gateway.ingestion.jobs import Jobs, Refill, Removals
 from gateway.ingestion.lock import ConsulLock
+from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder, report
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder, token_counter
@@ -40,8 +42,11 @@ IDLE_S = 0.3
 EXPIRE_EVERY_S = 60.0
 
 
-async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -> None:
-    """Ingest until `stop` is set; jobs that are under way are then given back."""
+async def serve(
+    settings: Settings, objects: ObjectStore, stop: asyncio.Event, *, report_to: socket.socket | None = None
+) -> None:
+    """Ingest until `stop` is set; jobs that are under way are then given back. Metrics are sent to `report_to`."""
+    metrics = IngestionMetrics()
     owner = f"{socket.gethostname()}/{os.getpid()}"
     folder = embedding_folder(settings.embedding_dir)
     async with AsyncExitStack() as stack:
@@ -58,7 +63,7 @@ async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -
         stack.push_async_callback(converters.close)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         store = FleetStore(time.monotonic)
-        embedder = FleetEmbedder(store, http)
+        embedder = MeasuredEmbedder(FleetEmbedder(store, http), metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
         collections = Collections(catalog, index, embedder)
         jobs = Jobs(
@@ -70,10 +75,13 @@ async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -
             writer=writer,
             owner=owner,
             weights=weights(Directory.from_settings(settings.api_key, settings.tenants_file)),
+            metrics=metrics,
         )
-        removals, refill = Removals(catalog, objects, index), Refill(catalog, collections, writer)
+        removals, refill = Removals(catalog, objects, index, metrics), Refill(catalog, collections, writer)
         lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token)
-        work = Work(lambda: lock.may_work)
+        metrics.lock_held.set_function(lambda: lock.held)
+        metrics.working.set_function(lambda: lock.may_work)
+        work = Work(lambda: lock.may_work, metrics)
         pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         stack.callback(pool.close)
 
@@ -92,6 +100,8 @@ async def serve(settings: Settings, objects: ObjectStore, stop: asyncio.Event) -
             "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), idle_s=2.0),
             "expiry": lambda: work.repeat("expiry", catalog.expire, idle_s=EXPIRE_EVERY_S),
         }
+        if report_to is not None:
+            loops["report"] = functools.partial(report, metrics, report_to)
         tasks = [asyncio.create_task(_supervised(name, run), name=name) for name, run in loops.items()]
         try:
             await stop.wait()
@@ -109,8 +119,11 @@ def weights(tenants: Directory) -> dict[str, float]:
 class Work:
     """Rounds, one after the other, while this process may work; with pauses where there is nothing to do or something is away."""
 
-    def __init__(self, may_work: Callable[[], bool], *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, may_work: Callable[[], bool], metrics: IngestionMetrics, *, rng: random.Random | None = None
+    ) -> None:
         self._may_work = may_work
+        self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
 
     async def repeat(self, name: str, work: Callable[[], Awaitable[int]], *, idle_s: float = IDLE_S) -> None:
@@ -124,6 +137,7 @@ class Work:
                     failures = 0
                 except Unavailable as error:
                     failures += 1
+                    self._metrics.paused(name, error)
                     log.warning("%s: %s", name, error)
             pause = min(idle_s * 2.0**failures, max(10.0, idle_s)) if failures or not done else 0.0
             await asyncio.sleep(pause * self._rng.uniform(0.7, 1.0))

@@ -12,6 +12,7 @@ from typing import Protocol
 from gateway.knowledge.catalog.types import (
     Answer,
     Attributes,
+    Backlog,
     Batch,
     ChunkRecord,
     Collection,
@@ -164,8 +165,8 @@ class Catalog(Protocol):
     async def claim(
         self, owner: str, *, limit: int, lease_s: float, weights: Mapping[str, float] | None = None
     ) -> Sequence[Job]:
-        """Members whose index entry in the active collection is behind, and that nobody holds; attempts are counted. A tenant's own
-        come oldest first; tenants that wait take turns, in proportion to their weights (1 where none is named)."""
+        """Members whose index entry in the active collection is behind, and that nobody holds; attempts are counted. A tenant's
+        own come oldest first; tenants that wait take turns, in proportion to their weights (1 where none is named)."""
         ...
 
     async def renew(self, jobs: Sequence[Job], *, lease_s: float) -> Sequence[Job]:
@@ -189,6 +190,10 @@ class Catalog(Protocol):
     async def removals(self, *, limit: int) -> Sequence[Removal]: ...
 
     async def removed(self, removals: Sequence[Removal]) -> None: ...
+
+    async def backlog(self) -> Backlog:
+        """What waits for the ingestion. It counts all of it: a tenth of a second for a million files."""
+        ...
 
     async def expire(self) -> int:
         """Delete files past their `expires_at`, and stores past theirs by a day, with all traces; how many there were."""

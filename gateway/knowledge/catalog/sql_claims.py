@@ -133,9 +133,9 @@ def turns(now: float, limit: int, *, lateral: bool) -> Select[Any]:
 def _waiting() -> FromClause:
     """Tenants that have pending members, each found by one look into the index past the one before; the last is NULL."""
     first, after = _members.alias("first_one"), _members.alias("after_it")
-    one = select(first.c.tenant).where(_pending(first)).order_by(first.c.tenant).limit(1).scalar_subquery()
+    one = select(first.c.tenant).where(pending(first)).order_by(first.c.tenant).limit(1).scalar_subquery()
     waiting = select(one.label("tenant")).cte("waiting", recursive=True)
-    following = select(after.c.tenant).where(_pending(after), after.c.tenant > waiting.c.tenant)
+    following = select(after.c.tenant).where(pending(after), after.c.tenant > waiting.c.tenant)
     following = following.order_by(after.c.tenant).limit(1)
     return waiting.union_all(
         select(following.correlate(waiting).scalar_subquery()).where(waiting.c.tenant.is_not(None))
@@ -156,10 +156,10 @@ def _first(tenants: FromClause, now: float, limit: int, *columns: str) -> Select
 
 def _free(members: FromClause, now: float) -> ColumnElement[bool]:
     unremoved = exists().where(_removals.c.store_id == members.c.store_id, _removals.c.file_id == members.c.file_id)
-    return and_(_pending(members), members.c.free_at <= now, ~unremoved)
+    return and_(pending(members), members.c.free_at <= now, ~unremoved)
 
 
-def _pending(members: Any) -> ColumnElement[bool]:
+def pending(members: Any) -> ColumnElement[bool]:
     """Written as in the index: SQLite takes `pending = 1`, which SQLAlchemy would write, for something else than `pending`."""
     return literal_column(f"{members.name}.pending")
 

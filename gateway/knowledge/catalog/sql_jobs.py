@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, false, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, false, func, or_, select, tuple_, update
 
 from gateway.knowledge.catalog import schema, sql_claims
 from gateway.knowledge.catalog.catalog import LeaseLost
@@ -12,6 +12,7 @@ from gateway.knowledge.catalog.sql_files import SqlFiles
 from gateway.knowledge.catalog.sql_members import SqlMembers, forget_contents, lock_members, member_of
 from gateway.knowledge.catalog.sql_stores import DAY_S, SqlStores
 from gateway.knowledge.catalog.types import (
+    Backlog,
     ChunkRecord,
     CollectionState,
     File,
@@ -133,6 +134,20 @@ class SqlJobs(SqlFiles, SqlStores, SqlMembers):
             done = select(_removals.c.id).where(_removals.c.id.in_([each.id for each in removals]))
             done = done.order_by(_removals.c.id).with_for_update()
             await connection.execute(delete(_removals).where(_removals.c.id.in_(done)))
+
+    async def backlog(self) -> Backlog:
+        """See Catalog. From the index of what is pending alone."""
+        query = select(_members.c.tenant, func.count(), func.min(_members.c.queued_at))
+        query = query.where(sql_claims.pending(_members)).group_by(_members.c.tenant)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+            removals, first = (await connection.execute(select(func.count(), func.min(_removals.c.id)))).one()
+        return Backlog(
+            waiting={tenant: count for tenant, count, _ in rows},
+            oldest={tenant: float(oldest) for tenant, _, oldest in rows},
+            removals=removals,
+            first_removal=first,
+        )
 
     async def expire(self) -> int:
         """See Catalog. Each in a transaction of its own: what is used meanwhile stays."""

@@ -163,6 +163,19 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What the ingestion has before it, of all tenants; what it is at now included."""
+
+    waiting: Mapping[str, int]
+    """Files by tenant."""
+    oldest: Mapping[str, float]
+    """Unix seconds at which each tenant's first one of them was queued."""
+    removals: int
+    first_removal: int | None
+    """The id of the removal that is next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """Rows that must leave the index, and objects that must leave the object store: what is left of something deleted."""
 

@@ -1,0 +1,84 @@
+"""What a gateway knows of the ingestion, for its metrics: the queue from the catalog, the rest from its own ingestion process.
+
+Every gateway tells of the same queue, also one whose ingestion does not run: a queue that stands is seen wherever the fault lies.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from gateway.errors import CatalogUnavailable
+from gateway.ingestion.process import IngestionProcess
+from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.types import Backlog
+from gateway.metrics import Metrics
+
+log = logging.getLogger("ragfleet.ingestion")
+
+
+class IngestionWatch:
+    """Looks at the queue every `period_s` while `run` runs; `refresh` sets the gauges.
+
+    process: this gateway's ingestion; None where it has none.
+    clock: Unix seconds, as the catalog's.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        metrics: Metrics,
+        process: IngestionProcess | None,
+        *,
+        period_s: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._catalog = catalog
+        self._metrics = metrics
+        self._process = process
+        self._period_s = period_s
+        self._clock = clock
+        self._backlog: Backlog | None = None
+        self._removal: tuple[int, float] | None = None
+        """The removal that is first in its queue, and since when."""
+
+    async def run(self) -> None:
+        """Until cancelled. While the catalog is away the last look counts: what waits grows older."""
+        while True:
+            await asyncio.sleep(self._period_s)  # first: a gateway that starts has better to do
+            look = asyncio.create_task(self.look(), name="look at the ingestion's queue")
+            try:
+                await asyncio.shield(look)
+            except CatalogUnavailable as error:
+                log.warning("the ingestion's queue cannot be seen: %s", error)
+            except asyncio.CancelledError:
+                await asyncio.gather(look, return_exceptions=True)  # SQLite's thread must not be left in a call
+                raise
+
+    async def look(self) -> None:
+        """See what waits now. Raises CatalogUnavailable."""
+        backlog = await self._catalog.backlog()
+        first = backlog.first_removal
+        if first is None:
+            self._removal = None
+        elif self._removal is None or self._removal[0] != first:
+            self._removal = first, self._clock()
+        self._backlog = backlog
+
+    def refresh(self) -> None:
+        """Set the gauges, at the moment of a scrape."""
+        metrics, now = self._metrics, self._clock()
+        metrics.ingestion_up.set(bool(self._process and self._process.report))
+        if self._backlog is None:
+            return
+        oldest = min(self._backlog.oldest.values(), default=now)
+        metrics.ingestion_waiting.clear()
+        for tenant, files in self._backlog.waiting.items():
+            metrics.ingestion_waiting.labels(tenant).set(files)
+        metrics.ingestion_oldest.set(max(0.0, now - oldest))
+        metrics.removals_waiting.set(self._backlog.removals)
+        metrics.removals_oldest.set(0.0 if self._removal is None else max(0.0, now - self._removal[1]))
+
+    def exposition(self) -> bytes:
+        """The ingestion process's own metrics as text; empty where none runs."""
+        return self._process.report if self._process else b""
