@@ -235,6 +235,13 @@ class Refill:
 
     async def round(self, models: Sequence[str], limit: int = 16) -> int:
         """Bring some members into a collection that lacks them; how many. Raises KnowledgeUnavailable."""
+        try:
+            return await self._fill(models, limit)
+        except KnowledgeUnavailable:
+            self._collections.forget()  # Milvus lost something, or a collection was dropped and begun anew
+            raise
+
+    async def _fill(self, models: Sequence[str], limit: int) -> int:
         for collection in await self._collections.all():
             if collection.embedding_model not in models:
                 continue

@@ -3,6 +3,7 @@
 import asyncio
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,22 @@ async def test_a_new_model_is_embedded_beside_the_old_one_and_the_way_back_is_op
     await setup.catalog.switch(old.name)
     assert (await setup.collections.active()).name == old.name
     assert [row.file_id for row in setup.rows()] == ["file-a", "file-b", "file-c"]
+
+
+async def test_a_collection_that_was_dropped_can_be_begun_anew(setup: Setup) -> None:
+    await setup.upload(a_txt="words")
+    await setup.attach("a")
+    await setup.jobs.round()
+    setup.embedder.served = ["model-a", "model-b"]
+    for _ in range(2):
+        new = await setup.collections.add("model-b")
+        with suppress(KnowledgeUnavailable):
+            await setup.refill.round(["model-b"])
+        await setup.refill.round(["model-b"])
+        assert list(setup.index.rows[new.name])
+        assert await setup.catalog.behind(new.name, limit=9) == []
+        await setup.catalog.drop_collection(new.name)
+        await setup.index.drop(new.name)
 
 
 async def test_a_tenant_that_comes_later_waits_for_no_backlog_and_weights_are_those_of_admission(

@@ -31,6 +31,8 @@ class MemoryIndex:
     async def upsert(self, collection: str, rows: Sequence[Row], vectors: Vectors) -> None:
         """See ChunkIndex."""
         self._answer()
+        if collection not in self.rows:
+            raise KnowledgeUnavailable(f"there is no collection {collection}")
         self.rows[collection] |= {row.id: (row, vector) for row, vector in zip(rows, vectors, strict=True)}
 
     async def delete(self, collection: str, owner: Owner, *, before: int | None = None) -> None:
