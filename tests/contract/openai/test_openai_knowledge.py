@@ -207,3 +207,36 @@ async def test_search_and_answers_from_a_store_of_ones_own(service: Service) -> 
     finally:
         await service.client.files.delete(member.id)
         await stores.delete(store.id)
+
+
+async def test_a_store_and_a_tool_say_how_passages_are_looked_for(service: Service) -> None:
+    stores = service.client.vector_stores
+    way = {"ranker": "bm25", "neighbours": 1, "max_num_results": 2}
+    store = await stores.create(name="contract-ways", extra_body={"retrieval": way})
+    member = await stores.files.upload_and_poll(vector_store_id=store.id, file=RETURNS)
+    try:
+        assert ((await stores.retrieve(store.id)).model_extra or {})["retrieval"] == way
+        question = "How long may goods be returned?"
+        weights = {"embedding_weight": 0.3, "text_weight": 0.7}
+        ranking = {"ranker": "auto", "hybrid_search": weights, "score_threshold": 0.1}
+        assert (await stores.search(store.id, query=question)).data
+        assert (await stores.search(store.id, query=question, ranking_options=ranking)).data
+        tool = {"type": "file_search", "vector_store_ids": [store.id], "ranking_options": ranking}
+        response = await service.client.responses.create(
+            model=service.model, input=question, tools=[tool], max_output_tokens=30
+        )
+        assert [item.type for item in response.output] == ["file_search_call", "message"]
+        completion = await service.client.chat.completions.create(
+            model=service.model, messages=[{"role": "user", "content": question}], max_tokens=30, tools=[tool]
+        )
+        assert completion.model_extra is not None
+        assert completion.model_extra["rag"]["sources"]
+        wrong = {**tool, "ranking_options": {"ranker": "best"}}
+        with pytest.raises(openai.BadRequestError) as refused:
+            await service.client.responses.create(model=service.model, input=question, tools=[wrong])
+        assert refused.value.param == "tools.0.ranking_options.ranker"
+        changed = await stores.update(store.id, extra_body={"retrieval": None})
+        assert "retrieval" not in (changed.model_extra or {})
+    finally:
+        await service.client.files.delete(member.id)
+        await stores.delete(store.id)
