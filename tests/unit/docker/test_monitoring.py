@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import yaml
 from docker_files import DOCKER
 
+from gateway.ingestion.metrics import IngestionMetrics
 from gateway.metrics import Metrics
 from worker.meta import describe
 from worker.settings import parse
@@ -29,7 +30,7 @@ TARGET = {"instance", "job", "ragfleet_version", "flavour"}
 def exported() -> dict[str, set[str]]:
     """Every sample's name with its labels."""
     found = {name: set(labels) for name, labels in TRITON.items()} | {"up": set()}
-    for collector in vars(Metrics()).values():
+    for collector in [*vars(Metrics()).values(), *vars(IngestionMetrics()).values()]:
         if (kind := getattr(collector, "_type", "")) in {"counter", "gauge", "histogram"}:
             name, labels = collector._name, set(collector._labelnames)
             endings = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}[kind]
