@@ -8,9 +8,10 @@ import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from gateway import errors
+from gateway.api.asking import Sampling
 from gateway.api.exchange import Exchange, Out
 from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
-from gateway.api.schemas import Sampling, StreamOptions
+from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, error_event
 from gateway.metrics import Metrics
 from gateway.serving.chat import Chat

@@ -1,0 +1,159 @@
+"""What requests that ask for an answer have in common, whatever path they take: sampling, the file_search tool, the question."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gateway.api.ranking_schema import RankingOptions
+from gateway.errors import BadRequest
+from gateway.knowledge.filters import compile_filter
+
+
+class FileSearch(BaseModel):
+    """The one tool: answer from knowledge stores."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["file_search"]
+    vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    filters: dict[str, Any] | None = None
+    ranking_options: RankingOptions | None = None
+
+    @field_validator("filters")
+    @classmethod
+    def _readable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            if value is not None:
+                compile_filter(value)
+        except BadRequest as error:
+            raise ValueError(error.message) from None
+        return value
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """What `ranking_options` says."""
+        return {} if self.ranking_options is None else self.ranking_options.said
+
+
+class Sampling(BaseModel):
+    """How tokens are chosen and when they end, the same for every path that generates."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Extension: sample from the k likeliest tokens; 0 for all."""
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Extension: no end before this many tokens."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    """Extension: over 1 makes what was said already less likely."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: str | list[str] | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _stop(cls, value: str | list[str] | None) -> str | list[str] | None:
+        stops = [value] if isinstance(value, str) else value or []
+        if len(stops) > 4:
+            raise ValueError("at most 4 stop strings")
+        if any(not s or len(s) > 256 for s in stops):
+            raise ValueError("a stop string has 1 to 256 characters")
+        return value
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+class Part(BaseModel):
+    """A piece of a message's content."""
+
+    type: str
+    text: str
+
+
+class Said(BaseModel):
+    """A message."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Sequence[Part]
+
+    @property
+    def text(self) -> str:
+        """The content as one string."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class Streaming(BaseModel):
+    """Options of a streamed answer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    include_obfuscation: Literal[False] | None = None
+
+
+class Asking(Sampling):
+    """A conversation that wants an answer, perhaps from knowledge."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    stream: bool = False
+    stream_options: Streaming | None = None
+    tools: list[FileSearch] | None = None
+
+    @field_validator("tools")
+    @classmethod
+    def _one_tool(cls, value: list[FileSearch] | None) -> list[FileSearch] | None:
+        if value is not None and len(value) > 1:
+            raise ValueError("at most one file_search tool")
+        return value
+
+    @model_validator(mode="after")
+    def _streams(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: only with stream=true")
+        return self
+
+    @property
+    @abstractmethod
+    def said(self) -> Sequence[Said]:
+        """The messages, oldest first; not empty."""
+
+    @property
+    @abstractmethod
+    def searches(self) -> bool:
+        """Whether a file_search tool is to be used, where there is one."""
+
+    # What serving asks of any request (gateway/serving/plan.py)
+
+    @property
+    def conversation(self) -> list[dict[str, str]]:
+        """The messages with their content as plain strings."""
+        return [{"role": each.role, "content": each.text} for each in self.said]
+
+    @property
+    def knowledge(self) -> tuple[list[str], int | None] | None:
+        """The stores named by a file_search tool, and how many results it wants."""
+        if not self.tools or not self.searches:
+            return None
+        return self.tools[0].vector_store_ids, self.tools[0].max_num_results
+
+    @property
+    def filters(self) -> dict[str, Any] | None:
+        """Of the file_search tool, over the attributes of files."""
+        return self.tools[0].filters if self.tools else None
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """`ranking_options` of the file_search tool."""
+        return self.tools[0].ranking if self.tools else {}
+
+    @property
+    def question(self) -> str:
+        """The text to retrieve for: the last message of the user, or the last message."""
+        asked = [each.text for each in self.said if each.role == "user"]
+        return asked[-1] if asked else self.said[-1].text
