@@ -144,7 +144,9 @@ def _said(asked: AnswerResult) -> str:
 
     return (
         f"Answers to {asked.questions} questions: exact match {share(asked.exact_match)}, F1 {share(asked.f1)}; "
-        f"{asked.answers_with_marks} mark a source, citation precision {share(asked.citation_precision)};\n"
+        f"{asked.answers_with_marks} mark a source, citation precision {share(asked.citation_precision)}, "
+        f"{asked.invalid_marks} marks are none;\n"
+        f"{asked.answers_attributed} have sentences attributed by their words, precision {share(asked.attribution_precision)};\n"
         f"of all sources in the prompts {share(asked.source_precision)} are the relevant document's, "
         f"for {share(asked.source_recall)} of the questions it is among them; "
         f"p50 {asked.p50_ms:.0f} ms, p99 {asked.p99_ms:.0f} ms, one at a time."

@@ -1,6 +1,6 @@
 """What an evaluation needs of the gateway, through OpenAI's own client."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,10 +20,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and the files of its sources by their numbers n."""
+    """An answer, and the files of its sources by their numbers n; of these the model cites `marked`, with marks [n] that hold,
+    and the gateway attributes sentences to `attributed`. `invalid` marks are no citations.
+    """
 
     text: str
     sources: Mapping[int, str]
+    marked: Set[int] = frozenset()
+    attributed: Set[int] = frozenset()
+    invalid: int = 0
 
 
 class Gateway(Protocol):
@@ -112,7 +117,11 @@ class OpenAIGateway:
         )
         rag = (made.model_extra or {}).get("rag") or {}
         sources = {int(source["n"]): str(source["file_id"]) for source in rag.get("sources", ())}
-        return Reply(made.choices[0].message.content or "", sources)
+        cited: dict[str, set[int]] = {"mark": set(), "support": set()}
+        for citation in rag.get("citations", ()):
+            cited[citation["by"]].add(int(citation["n"]))
+        text = made.choices[0].message.content or ""
+        return Reply(text, sources, cited["mark"], cited["support"], len(rag.get("invalid_citations", ())))
 
     def _members(self, store_id: str) -> Sequence[Member]:
         found = []

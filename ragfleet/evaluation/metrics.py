@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_MARK = re.compile(r"\[(\d{1,3})\]")
+_MARK = re.compile(r"\[\d{1,3}\]")
 
 
 def ndcg(ranking: Sequence[str], relevant: Mapping[str, int], cutoff: int) -> float:
@@ -62,11 +62,6 @@ def _word_f1(said: Sequence[str], wanted: Sequence[str]) -> float:
         return float(said == wanted)
     common = (Counter(said) & Counter(wanted)).total()
     return 2 * common / (len(said) + len(wanted))
-
-
-def marks(answer: str) -> frozenset[int]:
-    """The numbers n of the marks [n] in an answer."""
-    return frozenset(int(number) for number in _MARK.findall(answer))
 
 
 def without_marks(answer: str) -> str:

@@ -66,8 +66,13 @@ class AnswerResult:
     exact_match: float | None
     f1: float | None
     answers_with_marks: int
+    invalid_marks: int
+    """Marks [n] in all answers that are no citations: there was no passage n, or its file does not have it."""
     citation_precision: float | None
     """Of all sources that an answer marks with [n], the share that are the relevant document's."""
+    answers_attributed: int
+    attribution_precision: float | None
+    """The same of the sources that the gateway attributed sentences without a mark to, by their words."""
     source_precision: float | None
     """The same of all sources in the prompts, which the API lists as citations too."""
     source_recall: float | None
@@ -159,16 +164,18 @@ class Evaluation:
 
     def answers(self, questions: Sequence[Question]) -> AnswerResult:
         """These questions to the chat, one at a time. After `ingest`. Raises EvaluationError."""
-        exact, words, marked, given, found, times = [], [], [], [], [], []
-        with_marks = 0
+        exact, words, marked, attributed, given, found, times = [], [], [], [], [], [], []
+        with_marks, with_attributions, invalid = 0, 0, 0
         for number, question in enumerate(questions, 1):
             started = self._clock()
             reply = self._gateway.answer(self._store, question.text, max_tokens=ANSWER_TOKENS)
             times.append(1000 * (self._clock() - started))
             good = {n: self._documents.get(file_id, "") in question.relevant for n, file_id in reply.sources.items()}
-            cited = metrics.marks(reply.text) & good.keys()
-            with_marks += bool(cited)
-            marked += [float(good[n]) for n in cited]
+            with_marks += bool(reply.marked)
+            with_attributions += bool(reply.attributed)
+            invalid += reply.invalid
+            marked += [float(good[n]) for n in reply.marked]
+            attributed += [float(good[n]) for n in reply.attributed]
             given += [float(is_good) for is_good in good.values()]
             found.append(float(any(good.values())))
             if question.answers:
@@ -181,7 +188,10 @@ class Evaluation:
             exact_match=metrics.mean(exact),
             f1=metrics.mean(words),
             answers_with_marks=with_marks,
+            invalid_marks=invalid,
             citation_precision=metrics.mean(marked),
+            answers_attributed=with_attributions,
+            attribution_precision=metrics.mean(attributed),
             source_precision=metrics.mean(given),
             source_recall=metrics.mean(found),
             p50_ms=metrics.percentile(times, 0.5),

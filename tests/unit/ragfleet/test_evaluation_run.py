@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import count
 from threading import Lock
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ class MemoryGateway:
         self.chunk_tokens: list[int | None] = []
         self.order: dict[str, list[str]] = {}
         self.replies: dict[str, tuple[str, list[str]]] = {}
+        self.cited: dict[str, dict[str, Any]] = {}
         self.refused = ""
         self.stuck = 0
         self.asked: set[tuple[str, int]] = set()
@@ -67,7 +69,8 @@ class MemoryGateway:
 
     def answer(self, store: str, question: str, *, max_tokens: int) -> Reply:
         text, documents = self.replies[question]
-        return Reply(text, {n: self._file(document) for n, document in enumerate(documents, 1)})
+        sources = {n: self._file(document) for n, document in enumerate(documents, 1)}
+        return Reply(text, sources, **self.cited.get(question, {}))
 
     def _file(self, document: str) -> str:
         return next((key for key, member in self.held.items() if member.document == document), f"file-of-{document}")
@@ -139,12 +142,17 @@ def test_a_documents_place_is_its_best_passages(gateway: MemoryGateway) -> None:
 
 def test_answers(gateway: MemoryGateway) -> None:
     gateway.replies = {"water?": ("Pumps [1].", ["d1", "d3"]), "honey?": ("Honey bees [2][9]", ["d2", "d3"])}
+    gateway.cited = {
+        "water?": {"marked": {1}, "attributed": {1, 2}},
+        "honey?": {"marked": {2}, "invalid": 1},
+    }
     measured = evaluation(gateway)
     measured.ingest()
     got = measured.answers(DATASET.questions)
     assert got.exact_match == 0.5
     assert got.f1 == pytest.approx((1 + 2 / 3) / 2)
-    assert (got.answers_with_marks, got.citation_precision) == (2, 0.5), "[9] is no source"
+    assert (got.answers_with_marks, got.citation_precision, got.invalid_marks) == (2, 0.5, 1)
+    assert (got.answers_attributed, got.attribution_precision) == (1, 0.5)
     assert (got.source_precision, got.source_recall) == (0.5, 1.0)
 
 
