@@ -24,7 +24,11 @@ class Answer:
     grounded: bool | None = None
     """Whether passages support it; None for an answer without retrieval."""
     store: str = ""
+    query: str = ""
+    """What was searched."""
     sources: list[dict[str, Any]] = field(default_factory=list)
+    citations: list[dict[str, Any]] = field(default_factory=list)
+    """Of the sources: those that the answer marks, or whose words it has. Known at its end."""
     finish_reason: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
 
@@ -57,10 +61,11 @@ def _read(chunk: Mapping[str, Any], answer: Answer) -> Iterator[str]:
         raise AskError(str(error.get("message", error)))
     answer.model = chunk.get("model") or answer.model
     answer.usage = chunk.get("usage") or answer.usage
-    if rag := chunk.get("rag"):
-        answer.grounded, answer.sources = bool(rag.get("grounded")), list(rag.get("sources", []))
-        store = rag.get("store") or ""
-        answer.store = store if isinstance(store, str) else ", ".join(store)
+    rag = chunk.get("rag") or {}
+    if "sources" in rag:  # the first chunk
+        answer.grounded, answer.sources = bool(rag.get("grounded")), list(rag["sources"])
+        answer.store, answer.query = str(rag.get("store", "")), str(rag.get("query", ""))
+    answer.citations += rag.get("citations", [])
     for choice in chunk.get("choices", []):
         answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
         if piece := choice.get("delta", {}).get("content"):

@@ -36,12 +36,16 @@ def test_text_sources_and_usage(monkeypatch: pytest.MonkeyPatch) -> None:
         chunk({"role": "assistant", "content": ""}, rag={"grounded": True, "store": "default", "sources": [SOURCE]}),
         chunk({"content": "30 "}),
         chunk({"content": "months"}),
-        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        {
+            "choices": [{"delta": {}, "finish_reason": "stop"}],
+            "rag": {"citations": [{"n": 1}], "invalid_citations": []},
+        },
         {"choices": [], "usage": {"total_tokens": 9}},
     )
     assert text == answer.text == "30 months"
     assert answer.grounded is True
     assert answer.sources == [SOURCE]
+    assert answer.citations == [{"n": 1}]
     assert answer.finish_reason == "stop"
     assert answer.usage == {"total_tokens": 9}
 
