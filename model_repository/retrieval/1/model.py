@@ -72,13 +72,15 @@ class RerankModel:
 
 
 class Outcomes:
-    """`ragfleet_rerank{outcome="done|failed|late"}` in Triton's metrics."""
+    """`ragfleet_rerank{outcome="done|partly|late|failed"}` in Triton's metrics."""
 
     def __init__(self):
         self.family = pb_utils.MetricFamily(
             name="ragfleet_rerank", description="Rerankings, by how they ended.", kind=pb_utils.MetricFamily.COUNTER
         )
-        self.counters = {name: self.family.Metric(labels={"outcome": name}) for name in ("done", "failed", "late")}
+        self.counters = {
+            name: self.family.Metric(labels={"outcome": name}) for name in ("done", "partly", "late", "failed")
+        }
 
     def count(self, outcome):
         self.counters[outcome].increment(1)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from build_scripts.tokenizer import PreparationFailed, prepare
 from gateway.knowledge.index import ALIAS, MilvusIndex, Row, collection_name
 from tests.contract.triton_server import WHEEL, TritonServer, available
+from tests.support.cross_encoder import make_cross_encoder
 from tokens import TokenTable
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
@@ -29,6 +31,13 @@ TEXTS = {
     "code.md": "Maintenance code QX-7781 opens the cabinet.",
     "tea.md": "Tea is served at four o'clock on the terrace.",
 }
+DIARY = [
+    "On Monday the gardener planted forty tulips along the northern wall.",
+    "On Tuesday a heron came to the pond and ate nothing at all.",
+    "On Wednesday the ladder broke, and the apples stayed on their trees.",
+    "On Thursday it rained into the greenhouse through a broken pane.",
+]
+"""The chunks of one file, a space between them."""
 # Names, in tritonclient's spelling, of the types that the models take.
 _TYPES = {"O": "BYTES", "i": "INT32", "f": "FP32", "b": "BOOL", "u": "UINT64"}
 
@@ -124,9 +133,10 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusSe
 def milvus(
     launched: TritonServer, milvus_server: MilvusServer, embed: Callable[[list[str]], NDArray[np.float32]]
 ) -> MilvusServer:
-    """With the four TEXTS in store "a", and the first one in store "b", too. Filled while Triton starts."""
+    """With the four TEXTS in store "a", the first one in store "b", too, and DIARY in "c". Filled while Triton starts."""
     vectors = embed(list(TEXTS.values()))
     rows = [_row("a", name, text) for name, text in TEXTS.items()]
+    diary = _diary()
 
     async def fill() -> None:
         index = MilvusIndex(milvus_server.uri)
@@ -135,6 +145,7 @@ def milvus(
         await index.upsert(
             collection, [*rows, _row("b", *next(iter(TEXTS.items())))], np.concatenate([vectors, vectors[:1]])
         )
+        await index.upsert(collection, diary, embed(DIARY))
         await index.flush(collection)
         await index.point(ALIAS, collection)
         await index.close()
@@ -148,6 +159,15 @@ def _row(store: str, name: str, text: str) -> Row:
         tenant="acme", store=store, file_id=f"{store}-{name}", filename=name, index=0, text=text, page=2, start=0,
         end=len(text), attributes={"kind": "note"},
     )  # fmt: skip
+
+
+def _diary() -> list[Row]:
+    rows, at = [], 0
+    for index, text in enumerate(DIARY):
+        row = _row("c", "diary.md", text)
+        rows.append(replace(row, index=index, text=f"Diary\n{text}", page=index + 1, start=at, end=at + len(text)))
+        at += len(text) + 1
+    return rows
 
 
 @pytest.fixture(scope="session")
@@ -166,15 +186,25 @@ def table(tokenizer_dir: Path) -> TokenTable:
 
 
 @pytest.fixture(scope="session")
-def launched(milvus_server: MilvusServer, tokenizer_dir: Path) -> Iterator[TritonServer]:
-    """Triton, on its way: it loads its models while other fixtures do their part."""
+def rerank_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_cross_encoder(tmp_path_factory.mktemp("cross-encoder"))
+
+
+@pytest.fixture(scope="session")
+def launched(milvus_server: MilvusServer, tokenizer_dir: Path, rerank_dir: Path) -> Iterator[TritonServer]:
+    """Triton, on its way: it loads its models while other fixtures do their part. It has a cross-encoder, whose order means
+    nothing, so most tests go without."""
     if not available():
         pytest.skip("the wheel nvidia-pytriton, which carries tritonserver, is not installed")
     http_port, grpc_port, metrics_port = _free_ports(3)
     server = TritonServer(
         REPOSITORY,
         config_name="simulated",
-        env={"MILVUS_URI": milvus_server.uri, "RAGFLEET_TOKENIZER_DIR": str(tokenizer_dir)},
+        env={
+            "MILVUS_URI": milvus_server.uri,
+            "RAGFLEET_TOKENIZER_DIR": str(tokenizer_dir),
+            "RAGFLEET_RERANK_DIR": str(rerank_dir),
+        },
         flags=[
             "--disable-auto-complete-config",
             "--cache-config=local,size=4194304",

@@ -11,7 +11,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests.contract.models.conftest import TEXTS, Infer, tensors
+from tests.contract.models.conftest import DIARY, TEXTS, Infer, tensors
 from tests.contract.triton_server import TritonServer
 from tokens import TokenTable
 
@@ -30,6 +30,7 @@ def asked() -> dict[str, Any]:
         "min_score": 0.3,
         "max_prompt_tokens": 1000,
         "grounded": True,
+        "rerank": False,
     }
 
 
@@ -42,6 +43,23 @@ def test_context_gives_the_prompt_and_its_sources(infer: Infer, table: TokenTabl
     assert TEXTS["well.md"] in text
     assert text.index(TEXTS["well.md"]) < text.rindex("How deep is the old well")
     assert result["input_lengths"].tolist() == [[result["input_ids"].shape[1]]]
+
+
+def test_context_takes_the_way_of_searching(infer: Infer, table: TokenTable, asked: dict[str, Any]) -> None:
+    diary = {**asked, "query": "What did the heron eat?", "filter": 'store == "c"', "min_score": 0.0, "top_k": 1}
+    (one,) = json.loads(infer("context", **diary)["used"][0, 0])
+    assert one["text"].endswith(DIARY[1])
+
+    result = infer("context", **diary, ranker="bm25", dense_weight=0.25, neighbours=1)
+    (joined,) = json.loads(result["used"][0, 0])
+    assert (joined["index"], joined["page"], joined["last_page"]) == (1, 1, 3)
+    assert "hit" not in joined
+    text = table.decode(result["input_ids"][0].tolist())
+    assert all(sentence in text for sentence in DIARY[:3])
+
+    room = int(result["input_lengths"][0, 0]) - 1
+    (narrow,) = json.loads(infer("context", **{**diary, "max_prompt_tokens": room}, neighbours=1)["used"][0, 0])
+    assert (narrow["text"], narrow["page"]) == (one["text"], 2)
 
 
 def test_context_without_a_collection_is_the_bare_conversation(infer: Infer, asked: dict[str, Any]) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from sentence_transformers import CrossEncoder
 from tritonclient.utils import InferenceServerException
 
-from tests.contract.models.conftest import TEXTS, Infer, MilvusServer
+from tests.contract.models.conftest import DIARY, TEXTS, Infer, MilvusServer
+from tests.contract.triton_server import TritonServer
 
 Search = Callable[..., list[dict[str, Any]]]
 
@@ -32,6 +37,7 @@ def search(infer: Infer) -> Search:
             "filter": 'store == "a"',
             "top_k": 3,
             "min_score": -1.0,
+            "rerank": False,
             **changes,
         }
         passages: list[dict[str, Any]] = json.loads(infer("retrieval", **inputs)["passages"][0, 0])
@@ -101,6 +107,7 @@ def test_the_search_ensemble_needs_the_question_only(infer: Infer, search: Searc
         "filter": 'store == "a"',
         "top_k": 3,
         "min_score": -1.0,
+        "rerank": False,
     }
     assert json.loads(infer("search", **inputs)["passages"][0, 0]) == search(question)
     by_words = json.loads(infer("search", **inputs, ranker="bm25")["passages"][0, 0])
@@ -136,6 +143,60 @@ def test_mistakes_are_told(search: Search, changes: dict[str, Any], message: str
     with pytest.raises(InferenceServerException) as failure:
         search("well", **changes)
     assert str(failure.value.message()).startswith(message)
+
+
+def test_a_hit_comes_with_its_neighbours_from_milvus(search: Search) -> None:
+    wish = {"filter": 'store == "c"', "top_k": 1}
+    (alone,) = search("What did the heron eat at the pond?", **wish)
+    assert (alone["index"], alone["text"]) == (1, f"Diary\n{DIARY[1]}")
+    assert "hit" not in alone
+
+    (passage,) = search("What did the heron eat at the pond?", **wish, neighbours=1)
+    assert passage["text"] == "Diary\n" + "\n".join(DIARY[:3])
+    assert (passage["id"], passage["score"]) == (alone["id"], alone["score"])
+    assert (passage["start"], passage["end"]) == (0, len(" ".join(DIARY[:3])))
+    assert (passage["page"], passage["last_page"]) == (1, 3)
+    assert passage["hit"] == {
+        "text": alone["text"], "page": 2, "last_page": 2, "start": alone["start"], "end": alone["end"]
+    }  # fmt: skip
+
+
+def test_hits_that_touch_are_one_passage(search: Search) -> None:
+    (passage,) = search("the heron and the ladder", filter='store == "c"', top_k=4, neighbours=0)
+    assert passage["text"] == "Diary\n" + "\n".join(DIARY)
+    assert len(search("the heron and the ladder", filter='store == "c"', top_k=4)) == 4
+
+
+def test_a_copy_in_another_store_is_given_once(search: Search) -> None:
+    passages = search("How deep is the old well?", filter='store in ["a", "b"]', top_k=10)
+    assert sorted(names(passages)) == sorted(TEXTS)
+
+
+def test_the_cross_encoder_orders_what_was_found(search: Search, rerank_dir: Path) -> None:
+    question = "How deep is the old well behind the library?"
+    passages = search(question, rerank=True, top_k=4)
+    scores = CrossEncoder(str(rerank_dir), local_files_only=True).predict(
+        [(question, passage["text"]) for passage in passages], activation_fn=torch.nn.Sigmoid()
+    )
+    assert [passage["rerank_score"] for passage in passages] == pytest.approx(scores.tolist(), abs=1e-4)
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+    assert sorted(names(passages)) == sorted(names(search(question, top_k=4)))
+    assert not any("rerank_score" in passage for passage in search(question))
+
+
+def test_a_cross_encoder_that_is_late_says_so_and_rerankings_are_counted(
+    search: Search, infer: Infer, triton: TritonServer
+) -> None:
+    texts = np.array([[text.encode() for text in [*TEXTS.values(), *DIARY] * 4]], np.object_)
+    assert infer("rerank", query="well", texts=texts)["scores"].shape == (1, 32)
+    with pytest.raises(InferenceServerException, match=r"rerank: late: no time for any of 32 texts"):
+        infer("rerank", query="well", texts=texts, deadline_ms=0)
+
+    search("well", rerank=True)
+    metrics = triton.metrics()
+    done = re.search(r'ragfleet_rerank\{outcome="(?:done|partly)"\} (\d+)', metrics)
+    assert done is not None
+    assert int(done[1]) >= 1
 
 
 def test_milvus_frozen_is_an_error_within_the_deadline_and_does_not_block_the_rest(

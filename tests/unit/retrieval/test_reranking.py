@@ -61,6 +61,13 @@ async def test_only_so_many_are_read_and_the_others_stand_behind_them() -> None:
     assert reranker.asked[0][1] == ["a", "b"]
 
 
+async def test_a_model_that_got_through_some_orders_those() -> None:
+    passages, outcomes = await search(FakeReranker([0.2, 0.3]), rerank=True)
+    assert ids(passages) == ["b", "a", "c", "d"]
+    assert ["rerank_score" in each for each in passages] == [True, True, False, False]
+    assert outcomes == ["partly"]
+
+
 @pytest.mark.parametrize(
     ("default", "wish", "order"),
     [(False, None, "abcd"), (True, None, "dcba"), (True, False, "abcd"), (False, True, "dcba")],
@@ -77,7 +84,8 @@ async def test_the_request_decides_and_without_its_word_the_deployment(
     ("trouble", "outcome"),
     [
         (RerankFailed("rerank: off"), "failed"),
-        ([0.5], "failed"),
+        ([], "failed"),
+        ([0.5] * 5, "failed"),
         ([0.5, float("nan"), 0.1, 0.2], "failed"),
         (None, "late"),
     ],
