@@ -129,6 +129,7 @@ def put(seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 25
         raise fail("\nInterrupted.") from None
     if as_json:
         body = {"answer": answer.text, "grounded": answer.grounded, "store": answer.store, "sources": answer.sources}
+        body |= {"query": answer.query, "citations": answer.citations}
         extra = {"model": answer.model, "finish_reason": answer.finish_reason, "usage": answer.usage}
         sys.stdout.write(json.dumps({**body, **extra}, indent=1, ensure_ascii=False) + "\n")
     else:
@@ -140,8 +141,10 @@ def put(seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 25
 def _print_sources(console: Console, answer: Answer) -> None:
     if answer.grounded is False:
         console.print("\n[yellow]Nothing in the knowledge base is about that.[/yellow]")
+    cited = {citation["n"] for citation in answer.citations}
     for source in answer.sources:
-        console.print(f"\n\\[{source['n']}] [bold]{escape(_place(source))}[/bold]  score {source['score']:.2f}")
+        mark = "  [green]cited[/green]" if source["n"] in cited else ""
+        console.print(f"\n\\[{source['n']}] [bold]{escape(_place(source))}[/bold]  score {source['score']:.2f}{mark}")
         console.print(f"    [dim]{escape(clip(' '.join(source['text'].split()), 160))}[/dim]")
 
 
