@@ -1,45 +1,22 @@
 """Chunks are exact slices of the text, lose nothing of it, and fit into the embedding model."""
 
-import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spans import check, words
 
-from gateway.knowledge.chunking import Chunk, Chunker, embedding_folder, token_counter
+from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert_bytes
 from gateway.knowledge.documents import Document
-
-
-def words(text: str) -> int:
-    """A token counter for tests: words, and each character of punctuation."""
-    return len(re.findall(r"\w+|[^\w\s]", text))
-
 
 CHUNKER = Chunker(count=words, max_tokens=20, overlap_tokens=6, context_tokens=10, max_chars=200)
 
 
 def markdown(text: str, title: str = "T") -> Document:
     return Document(text, title, "markdown")
-
-
-def check(document: Document, chunks: list[Chunk], chunker: Chunker) -> None:
-    """What holds for every document."""
-    covered = set[int]()
-    for number, chunk in enumerate(chunks):
-        assert chunk.index == number
-        assert chunk.body == document.text[chunk.start : chunk.end]
-        assert chunk.body == chunk.body.strip() != ""
-        assert chunk.indexed.endswith(chunk.body)
-        assert chunk.indexed[len(chunk.indexed) - (chunk.end - chunk.start) :] == chunk.body
-        assert chunk.page == document.page_at(chunk.start) == document.page_at(chunk.end - 1)
-        assert len(chunk.body) <= chunker.max_chars
-        covered.update(range(chunk.start, chunk.end))
-    assert all(a.start < b.start and a.end < b.end for a, b in pairwise(chunks))
-    lost = "".join(char for at, char in enumerate(document.text) if at not in covered)
-    assert lost.strip() == ""
 
 
 LINES = st.one_of(
