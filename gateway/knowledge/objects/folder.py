@@ -59,7 +59,7 @@ class FolderStore:
 
     async def get(self, key: str) -> AsyncIterator[bytes]:
         """See ObjectStore."""
-        with _translated(key):
+        with _translated(key, self._root):
             file = await asyncio.to_thread(self._path(key).open, "rb")
         with file:
             while block := await asyncio.to_thread(file.read, BLOCK):
@@ -67,12 +67,12 @@ class FolderStore:
 
     async def read(self, key: str) -> bytes:
         """See ObjectStore."""
-        with _translated(key):
+        with _translated(key, self._root):
             return await asyncio.to_thread(self._path(key).read_bytes)
 
     async def size(self, key: str) -> int:
         """See ObjectStore."""
-        with _translated(key):
+        with _translated(key, self._root):
             return (await asyncio.to_thread(self._path(key).stat)).st_size
 
     async def delete_prefix(self, prefix: str) -> None:
@@ -94,19 +94,33 @@ class FolderStore:
 
 
 class _translated:  # noqa: N801 - a context manager
-    """The operating system's errors as ours."""
+    """The operating system's errors as ours. With a key and the root: what is not there raises NotFound, but ObjectsUnavailable
+    where nothing was ever put, as in the empty place that a volume leaves when it is not mounted."""
 
-    def __init__(self, key: str = "") -> None:
+    def __init__(self, key: str = "", root: Path | None = None) -> None:
         self._key = key
+        self._root = root
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError) and self._key:
+        if isinstance(error, FileNotFoundError) and self._root is not None:
+            if _is_empty(self._root):
+                raise ObjectsUnavailable(
+                    f"The object store's folder {self._root} is empty: is its volume mounted?", retry_after_s=5
+                ) from error
             raise NotFound(f"There is no object {self._key!r}.") from error
         if isinstance(error, OSError):
             raise ObjectsUnavailable(f"The object store failed: {error.strerror or error}.", retry_after_s=5) from error
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return True
 
 
 def _open_partial(path: Path) -> BinaryIO:

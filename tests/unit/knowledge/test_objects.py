@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import ConfigError, Settings
+from gateway.errors import NotFound, ObjectsUnavailable
 from gateway.knowledge.objects import FolderStore, object_store
 
 
@@ -45,3 +46,21 @@ async def test_the_setting_names_the_folder(tmp_path: Path) -> None:
 def test_a_setting_that_names_nothing_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="RAGFLEET_OBJECTS_URL"):
         object_store(Settings(objects_url=url, home=tmp_path))
+
+
+async def test_a_volume_that_is_not_mounted_is_away_and_has_lost_nothing(tmp_path: Path) -> None:
+    mount = tmp_path / "objects"
+    objects = FolderStore(mount)
+    await objects.put("files/a/content", b"words")
+    mount.rename(tmp_path / "unmounted")
+    for empty_place in (False, True):
+        if empty_place:
+            mount.mkdir()
+        for call in (objects.size("files/a/content"), objects.read("files/a/content")):
+            with pytest.raises(ObjectsUnavailable, match="mounted"):
+                await call
+    mount.rmdir()
+    (tmp_path / "unmounted").rename(mount)
+    assert await objects.read("files/a/content") == b"words"
+    with pytest.raises(NotFound):
+        await objects.read("files/b/content")
