@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,18 @@ log = logging.getLogger("ragfleet.knowledge")
 T = TypeVar("T")
 
 _BATCH = 500
+_CHANNEL = MappingProxyType(
+    {
+        # pymilvus pings an idle connection every 10 s. Servers of gRPC's own defaults (Milvus Lite) allow it every 5 min, and end
+        # the connection of who does it more often ("too_many_pings"): also while a call begins.
+        "grpc.keepalive_permit_without_calls": 0,
+        "grpc.keepalive_time_ms": 60_000,
+        # A Milvus that comes back after a long time is seen soon; gRPC's own default is two minutes.
+        "grpc.max_reconnect_backoff_ms": 3_000,
+        # Not shared with another client's connection in this process, which has waits of its own.
+        "grpc.use_local_subchannel_pool": 1,
+    }
+)
 _PAGE = 1000
 """Rows that are read with their vectors at a time; 1,000 of 384 dimensions are 2 MB (the limit of a message is 64)."""
 
@@ -126,7 +139,7 @@ class MilvusIndex:
     @property
     def _milvus(self) -> Any:
         if self._client is None:
-            self._client = MilvusClient(self._uri, token=self._token, timeout=self._timeout_s)
+            self._client = MilvusClient(self._uri, token=self._token, timeout=self._timeout_s, grpc_options=_CHANNEL)
         return self._client
 
     def _ready(self, collection: str) -> bool:
