@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ingesting import bring_in, ingestion
+from ingesting import ingestion
 from replies import Reply
 from running import EMBEDDING, MODEL, Fleet
 from yarl import URL
@@ -48,18 +47,17 @@ class Ids:
 
 
 @pytest.fixture
-async def fleet(start: Any, tmp_path: Path) -> AsyncIterator[Fleet]:
+async def fleet(start: Any) -> Fleet:
     """Two instances; answers are short."""
-    fleet = await start(max_file_bytes=20_000, max_body_bytes=200_000, admission_deadline_s=10.0)
+    fleet: Fleet = await start(max_file_bytes=20_000, max_body_bytes=200_000, admission_deadline_s=10.0)
     words = fleet.table.encode("Thirty days [1].")
     fleet.follows(lambda ids: words[len(ids) % len(words)] if len(ids) % 7 else None)
-    async with ingestion(fleet.gateway):
-        yield fleet
+    return fleet
 
 
 @pytest.fixture
-async def ids(fleet: Fleet) -> Ids:
-    """A store with a file that joined in a batch."""
+async def ids(fleet: Fleet) -> AsyncIterator[Ids]:
+    """A store with a file that joined in a batch, and somebody who does the jobs and the removals."""
     await fleet.learn("handbook")
     store = fleet.stores["handbook"]
     file = await fleet.gateway.catalog.add_file(
@@ -67,8 +65,8 @@ async def ids(fleet: Fleet) -> Ids:
     )
     await fleet.gateway.objects.put("files/file-0/content", b"text")
     batch = await fleet.post({"file_ids": [file.id]}, path=f"/v1/vector_stores/{store}/file_batches")
-    await bring_in(fleet.gateway)
-    return Ids(store, file.id, batch.json["id"])
+    async with ingestion(fleet.gateway):
+        yield Ids(store, file.id, batch.json["id"])
 
 
 async def _sent(

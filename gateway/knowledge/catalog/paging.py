@@ -1,6 +1,6 @@
 """Cursor lists: one page out of a table, by `created_at` and then id."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
@@ -16,15 +16,15 @@ async def fetch_page(
     scope: Select[Any],
     page: PageQuery,
     *,
+    where: str,
     created: ColumnElement[int],
     ident: ColumnElement[str],
     filters: Sequence[ColumnElement[bool]] = (),
-    grave: Callable[[str], str] = str,
 ) -> tuple[Sequence[Any], bool]:
     """The rows of a page, and whether there are more in that direction.
 
-    scope: whose things these are; a cursor must be among them, whether or not it passes the filters. grave: the id of a cursor's
-    tombstone. With `before` alone it is the page that ends just before the cursor. Raises NotFound for an unknown cursor.
+    scope: whose things these are; a cursor must be among them, whether or not it passes the filters, or among the tombstones of
+    the list `where`. With `before` alone it is the page that ends just before the cursor. Raises NotFound for an unknown cursor.
     """
     query = scope.where(*filters)
     ascending = page.order == "asc"
@@ -32,7 +32,7 @@ async def fetch_page(
         if cursor is not None:
             at = await connection.scalar(scope.with_only_columns(created).where(ident == cursor))
             if at is None:
-                buried = select(tombstones.c.created_at).where(tombstones.c.id == grave(cursor))
+                buried = select(tombstones.c.created_at).where(tombstones.c.id == f"{where}/{cursor}")
                 at = await connection.scalar(buried)
             if at is None:
                 raise NotFound(f"There is no {cursor!r} in this list.", param=param)

@@ -26,8 +26,9 @@ class SqlPart:
     def _now(self) -> int:
         return int(self._clock())
 
-    async def _bury(self, connection: AsyncConnection, ident: str, created_at: int) -> None:
-        grave = {"id": ident, "created_at": created_at, "deleted_at": self._now()}
+    async def _bury(self, connection: AsyncConnection, where: str, ident: str, created_at: int) -> None:
+        """Remember where in the list `where` something stood that is deleted now."""
+        grave = {"id": f"{where}/{ident}", "created_at": created_at, "deleted_at": self._now()}
         table = schema.tombstones
         await connection.execute(
             self._db.insert(table).values(grave).on_conflict_do_update(index_elements=[table.c.id], set_=grave)
@@ -82,7 +83,13 @@ class SqlFiles(SqlPart):
         filters = [] if purpose is None else [_files.c.purpose == purpose]
         async with self._db.read() as connection:
             rows, more = await fetch_page(
-                connection, _own(tenant), page, created=_files.c.created_at, ident=_files.c.id, filters=filters
+                connection,
+                _own(tenant),
+                page,
+                where=f"{tenant}/files",
+                created=_files.c.created_at,
+                ident=_files.c.id,
+                filters=filters,
             )
         return Page([File(**row._mapping) for row in rows], more)
 
@@ -110,10 +117,10 @@ class SqlFiles(SqlPart):
         mine = joined.where(_members.c.file_id == file.id).order_by(_members.c.store_id).with_for_update()
         for row in (await connection.execute(mine)).all():
             left.append({**left[0], "store_id": row.store_id, "generation": row.generation})
-            await self._bury(connection, f"{row.store_id}/{file.id}", row.created_at)
+            await self._bury(connection, f"{file.tenant}/{row.store_id}", file.id, row.created_at)
         await connection.execute(schema.removals.insert(), left)
         await connection.execute(delete(_files).where(_files.c.id == file.id))
-        await self._bury(connection, file.id, file.created_at)
+        await self._bury(connection, f"{file.tenant}/files", file.id, file.created_at)
 
 
 def no_file(file_id: str) -> NotFound:

@@ -152,10 +152,10 @@ class SqlMembers(SqlPart):
                 connection,
                 _own(tenant, store_id),
                 page,
+                where=f"{tenant}/{store_id}",
                 created=_members.c.created_at,
                 ident=_members.c.file_id,
                 filters=filters,
-                grave=lambda cursor: f"{store_id}/{cursor}",
             )
         return Page([member_of(row) for row in rows], more)
 
@@ -179,7 +179,7 @@ class SqlMembers(SqlPart):
             row = await _one(connection, _own(tenant, store_id).with_for_update(), file_id)
             await connection.execute(_removals.insert().values(removal_values(row)))
             await connection.execute(delete(_members).where(_is(row)))
-            await self._bury(connection, f"{store_id}/{file_id}", row.created_at)
+            await self._bury(connection, f"{tenant}/{store_id}", file_id, row.created_at)
 
     async def batch(self, tenant: str, store_id: str, batch_id: str) -> Batch:
         """See Catalog."""

@@ -64,7 +64,12 @@ class SqlStores(SqlPart):
         check_storable(page.after, page.before)
         async with self._db.read() as connection:
             rows, more = await fetch_page(
-                connection, _own(tenant), page, created=_stores.c.created_at, ident=_stores.c.id
+                connection,
+                _own(tenant),
+                page,
+                where=f"{tenant}/stores",
+                created=_stores.c.created_at,
+                ident=_stores.c.id,
             )
             return Page(await _counted(connection, rows), more)
 
@@ -142,7 +147,7 @@ class SqlStores(SqlPart):
         await connection.execute(mine.with_for_update())
         await connection.execute(schema.removals.insert().values(tenant=row.tenant, store_id=row.id))
         await connection.execute(delete(_stores).where(_stores.c.id == row.id))
-        await self._bury(connection, row.id, row.created_at)
+        await self._bury(connection, f"{row.tenant}/stores", row.id, row.created_at)
 
 
 def no_store(store_id: str) -> NotFound:
