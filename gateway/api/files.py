@@ -14,9 +14,9 @@ from gateway.api.multipart import Form
 from gateway.api.once import Once
 from gateway.api.removals import removed
 from gateway.api.shapes import deleted_shape, file_shape
-from gateway.errors import BadRequest, PayloadTooLarge
+from gateway.errors import BadRequest, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.objects import ObjectStore
+from gateway.knowledge.objects import ObjectStore, content_key
 
 PURPOSES = ("assistants", "user_data")
 """The others of OpenAI's are for jobs that this system does not have."""
@@ -54,7 +54,7 @@ class Files:
         file_id = f"file-{secrets.token_hex(12)}"
         content = _Measured(form.chunks(), self._max_file_bytes)
         try:
-            await self._objects.put(f"files/{file_id}/content", content.chunks())
+            await self._objects.put(content_key(file_id), content.chunks())
             fields = await form.finish()
             purpose, expires_at = _purpose(fields), _expiry(fields, int(time.time()))
 
@@ -98,16 +98,22 @@ class Files:
         return Reply(deleted_shape("file", file_id))
 
     async def get_content(self, call: Call) -> Response:
-        """The bytes."""
+        """The bytes. Whether they are there is asked before the answer begins, while it can still be an error."""
         file = await self._catalog.file(call.tenant.name, call.id("file_id", "file"))
+        key = content_key(file.id)
+        try:
+            held = await self._objects.size(key)
+        except NotFound:
+            held = -1
+        if held != file.size:
+            raise NotFound(f"The content of {file.id} is lost; upload the file again.", code="content_lost")
         headers = {
             "content-length": str(file.size),
             # Whoever opens it in a browser must not run what somebody uploaded.
             "content-disposition": "attachment",
             "x-content-type-options": "nosniff",
         }
-        content = self._objects.get(f"files/{file.id}/content")
-        return StreamingResponse(content, headers=headers, media_type="application/octet-stream")
+        return StreamingResponse(self._objects.get(key), headers=headers, media_type="application/octet-stream")
 
 
 class _Measured:

@@ -81,6 +81,17 @@ async def test_file_before_its_purpose_and_with_an_expiry(fleet: Fleet) -> None:
     assert 3595 <= file["expires_at"] - file["created_at"] <= 3605
 
 
+async def test_a_content_that_is_lost_or_cut_is_an_error_that_says_so(fleet: Fleet, tmp_path: Path) -> None:
+    file_id = (await upload(fleet)).json["id"]
+    (content,) = (tmp_path / "objects").rglob(f"{file_id}/content")
+    content.write_bytes(b"Thir")
+    for _ in range(2):
+        read = await _get(fleet, f"{PATH}/{file_id}/content")
+        assert (read.status, read.json["error"]["code"]) == (404, "content_lost")
+        content.unlink(missing_ok=True)
+    assert (await _get(fleet, f"{PATH}/{file_id}")).status == 200
+
+
 async def test_deleted_file_is_gone_with_its_content(fleet: Fleet, tmp_path: Path) -> None:
     file_id = (await upload(fleet)).json["id"]
     assert list((tmp_path / "objects").rglob(f"{file_id}/content"))
