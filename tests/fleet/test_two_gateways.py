@@ -1,0 +1,151 @@
+"""Two gateway processes on one PostgreSQL, with real Triton, Milvus Lite and Consul: they agree, one of them ingests, and when
+it is killed the other goes on with everything."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from openai import NotFoundError, OpenAI
+from real_parts import Command, eventually, get
+
+from ragfleet import processes
+from ragfleet.home import PROJECT
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from postgres import postgres_server
+
+TEXTS = {
+    "turbines.md": "# Turbines\n\nThe zirconium flange of a turbine holds ninety bar and is painted violet.",
+    "bees.md": "# Bees\n\nA queen bee lays two thousand eggs on a day in May.",
+    "tides.md": "# Tides\n\nThe tide at Saint-Malo rises by thirteen metres twice a day.",
+}
+QUESTION = "How many eggs does a queen lay?"
+
+
+class GatewayProcess:
+    """One gateway with its ingestion, and a client of it."""
+
+    def __init__(self, name: str, port: int, fleet: Command, folder: Path, database: str) -> None:
+        self._log = folder / f"{name}.log"
+        home = folder / name
+        self.ingestion_log = home / "log" / "ingestion.log"
+        base = port - port % 50
+        self._environment = {
+            **os.environ,
+            processes.HOME_MARK: str(home),
+            "RAGFLEET_CONSUL_URL": f"http://127.0.0.1:{base + 1}",
+            "MILVUS_URI": f"http://127.0.0.1:{base + 8}",
+            "RAGFLEET_TOKENIZER_DIR": str(fleet.home / "models" / "smollm2"),
+            "RAGFLEET_CATALOG_URL": database,
+            "RAGFLEET_OBJECTS_URL": f"file://{folder}/objects",
+            "RAGFLEET_GATEWAY_PORT": str(port),
+        }
+        self._url = f"http://127.0.0.1:{port}"
+        self.client = OpenAI(base_url=f"{self._url}/v1", api_key="any", max_retries=0, timeout=30)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it can serve."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gateway"], env=self._environment, cwd=PROJECT, stdout=output, stderr=output
+            )
+        eventually(lambda: (get(f"{self._url}/health/ready") or {}).get("ready"), 60, "the gateway is ready")
+
+    @property
+    def ingests(self) -> bool:
+        """Whether its ingestion has begun to work."""
+        log = self.ingestion_log
+        return log.exists() and re.search(r"/\d+ works$", log.read_text(), re.MULTILINE) is not None
+
+    def kill(self) -> None:
+        """SIGKILL to the gateway and to its ingestion, as when their host dies."""
+        assert self._process is not None
+        family = psutil.Process(self._process.pid).children(recursive=True)
+        for process in (self._process, *family):
+            process.send_signal(signal.SIGKILL)
+        self._process.wait(10)
+
+    def stop(self) -> None:
+        """SIGTERM, where it still runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def gateways(
+    ragfleet: Command, take_ports: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[GatewayProcess]]:
+    """Two, over one instance with the real embedding model and a simulated LLM."""
+    repository = tmp_path_factory.mktemp("models")
+    for model in (PROJECT / "model_repository").iterdir():
+        if model.is_dir():
+            (repository / model.name).symlink_to(model)
+    folder, ports = tmp_path_factory.mktemp("gateways"), take_ports()
+    assert ragfleet("setup", within=120).returncode == 0
+    options = ("--port-base", str(ports), "--instances", "1", "--llm", "simulated", "--without", "gateway")
+    with postgres_server() as database:
+        shown = ragfleet("up", *options, within=180)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        made = [
+            GatewayProcess(name, ports + offset, ragfleet, folder, database)
+            for name, offset in (("one", 0), ("two", 7))
+        ]
+        try:
+            for each in made:
+                each.start()
+            yield made
+        finally:
+            for each in made:
+                each.stop()
+                each.client.close()
+            assert ragfleet("down").returncode == 0
+
+
+@pytest.mark.timeout(600)
+def test_they_agree_and_one_ingests_and_the_other_takes_over(gateways: list[GatewayProcess]) -> None:
+    one, two = (each.client for each in gateways)
+    store = one.vector_stores.create(name="handbook", extra_headers={"Idempotency-Key": "k"})
+    assert two.vector_stores.retrieve(store.id).name == "handbook"
+    assert two.vector_stores.create(name="handbook", extra_headers={"Idempotency-Key": "k"}).id == store.id
+
+    files = [
+        (one, two)[at % 2].files.create(file=(name, text.encode()), purpose="assistants").id
+        for at, (name, text) in enumerate(TEXTS.items())
+    ]
+    batch = two.vector_stores.file_batches.create_and_poll(store.id, file_ids=files)
+    assert (batch.status, batch.file_counts.completed) == ("completed", 3)
+    for client in (one, two):
+        found = client.vector_stores.search(store.id, query=QUESTION)
+        assert next(iter(found)).filename == "bees.md"
+    assert [each.ingests for each in gateways].count(True) == 1
+
+    two.files.delete(files[1])
+    assert {each.filename for each in one.vector_stores.search(store.id, query=QUESTION)}.isdisjoint({"bees.md"})
+    with pytest.raises(NotFoundError):
+        one.files.retrieve(files[1])
+
+    dying, living = sorted(gateways, key=lambda each: not each.ingests)
+    late = living.client.files.create(file=("bees.md", TEXTS["bees.md"].encode()), purpose="assistants").id
+    dying.kill()
+    killed = time.monotonic()
+    living.client.vector_stores.files.create(store.id, file_id=late)
+    eventually(
+        lambda: living.client.vector_stores.files.retrieve(late, vector_store_id=store.id).status == "completed",
+        60,
+        "the other one's ingestion takes over",
+    )
+    print(f"taken over {time.monotonic() - killed:.1f} s after the kill")
+    assert living.ingests
+    assert next(iter(living.client.vector_stores.search(store.id, query=QUESTION))).filename == "bees.md"
+    dying.start()
+    assert dying.client.files.retrieve(late).id == late
