@@ -32,7 +32,7 @@ _CHANNEL = MappingProxyType(
         "grpc.keepalive_time_ms": 60_000,
         # A Milvus that comes back after a long time is seen soon; gRPC's own default is two minutes.
         "grpc.max_reconnect_backoff_ms": 3_000,
-        # Not shared with another client's connection in this process, which has waits of its own.
+        # Not shared with a connection before this one, whose wait before the next try would go on.
         "grpc.use_local_subchannel_pool": 1,
     }
 )
@@ -132,6 +132,7 @@ class MilvusIndex:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         except MilvusException as error:
             self._loaded.clear()  # it may have been restarted, and Lite has then forgotten what was loaded
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
             raise KnowledgeUnavailable(f"Milvus at {self._uri}: {error.message}") from error
 
     # In the thread
@@ -139,8 +140,16 @@ class MilvusIndex:
     @property
     def _milvus(self) -> Any:
         if self._client is None:
-            self._client = MilvusClient(self._uri, token=self._token, timeout=self._timeout_s, grpc_options=_CHANNEL)
+            self._client = MilvusClient(
+                self._uri, token=self._token, timeout=self._timeout_s, dedicated=True, grpc_options=_CHANNEL
+            )
         return self._client
+
+    def _disconnect(self) -> None:
+        """The next call connects anew: a channel that was closed once stays so."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def _ready(self, collection: str) -> bool:
         """Whether there is the collection; it is loaded, too."""

@@ -250,6 +250,17 @@ async def test_a_restarted_milvus_has_the_collection_loaded_again(
     assert await milvus.count(collection, owner()) == 2
 
 
+async def test_a_connection_that_was_closed_is_made_anew(milvus: MilvusIndex, collection: str) -> None:
+    """As by a server that ends idle ones; pymilvus itself would go on with it for ever."""
+    await put(milvus, collection, *rows("f1", "a", "b"))
+    milvus._client._get_connection()._channel.close()
+    with pytest.raises(KnowledgeUnavailable, match="closed"):
+        await milvus.count(collection, owner())
+    assert await milvus.count(collection, owner()) == 2
+    await put(milvus, collection, *rows("f2", "c"))
+    assert await milvus.count(collection, owner()) == 3
+
+
 async def test_milvus_away_is_unavailable_in_time() -> None:
     start = time.monotonic()
     index = MilvusIndex("http://127.0.0.1:9", timeout_s=2)
