@@ -1,5 +1,6 @@
 """`/v1/files`: contents go to the object store as they come in, what is known of them to the catalog."""
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -14,7 +15,7 @@ from gateway.api.multipart import Form
 from gateway.api.once import Once
 from gateway.api.removals import removed
 from gateway.api.shapes import deleted_shape, file_shape
-from gateway.errors import BadRequest, NotFound, PayloadTooLarge
+from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.objects import ObjectStore, content_key
 
@@ -73,12 +74,25 @@ class Files:
             # Not the body: its boundary is another one each time.
             told = {"fields": fields, "filename": filename, "sha256": content.sha256}
             reply = await self._once(call, told, work)
-        except BaseException:
-            await self._objects.delete_prefix(f"files/{file_id}/")
+        except BaseException as error:
+            lost = isinstance(error, CatalogUnavailable | asyncio.CancelledError)
+            if not (lost and await self._may_be_known(call.tenant.name, file_id)):
+                await self._objects.delete_prefix(f"files/{file_id}/")
             raise
         if reply.body["id"] != file_id:  # it is here already; what came now is nobody's
             await self._objects.delete_prefix(f"files/{file_id}/")
         return reply
+
+    async def _may_be_known(self, tenant: str, file_id: str) -> bool:
+        """Whether the catalog may have recorded a file though its answer was lost: then its content must stay. What nobody knows at
+        last is found by `ragfleet reconcile`."""
+        try:
+            await self._catalog.file(tenant, file_id)
+        except NotFound:
+            return False
+        except CatalogUnavailable:
+            pass
+        return True
 
     async def list_files(self, call: Call) -> Reply:
         """Files of the tenant."""

@@ -1,6 +1,7 @@
 """`/v1/files`: uploads, lists, contents, deletion, and what is refused."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from ingesting import ingestion
 from replies import Reply
 from running import Fleet
+
+from gateway.errors import CatalogUnavailable
 
 PATH = "/v1/files"
 TENANTS = """
@@ -214,6 +217,33 @@ async def test_client_that_leaves_in_the_middle_leaves_nothing(fleet: Fleet, tmp
     await fleet.settled()
     assert not list((tmp_path / "objects").rglob("content"))
     assert (await _get(fleet, PATH)).json["data"] == []
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_content_stays_where_only_the_answer_of_the_database_was_lost(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    """A database that goes away in the end may have recorded the file, or not."""
+    catalog = fleet.gateway.catalog
+    whole = catalog.transaction
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[Any]:
+        gone = CatalogUnavailable("The connection is gone.", retry_after_s=1)
+        async with whole() as inner:
+            yield inner
+            if not recorded:
+                raise gone
+        raise gone
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "transaction", transaction)
+        assert (await upload(fleet)).status == 503
+    listed = (await _get(fleet, PATH)).json["data"]
+    contents = list((tmp_path / "objects").rglob("content"))
+    assert len(listed) == len(contents) == recorded
+    for file in listed:
+        assert (await _get(fleet, f"{PATH}/{file['id']}/content")).raw == b"Thirty days."
 
 
 async def test_key_is_asked_for(fleet: Fleet) -> None:
