@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def _make(client: MilvusClient, name: str) -> None:
     for field in ("store", "file_id", "filename"):
         schema.add_field(field, DataType.VARCHAR, max_length=256)
     schema.add_field("text", DataType.VARCHAR, max_length=65535)
-    for field in ("index", "page", "start", "end"):
+    for field in ("index", "page", "start", "end", "generation"):
         schema.add_field(field, DataType.INT64)
     schema.add_field("attributes", DataType.JSON)
     schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DIMENSION)
@@ -138,17 +139,7 @@ def _make(client: MilvusClient, name: str) -> None:
 def _insert(client: MilvusClient, name: str, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
     for first in range(0, len(rows), 500):
         part = zip(rows[first : first + 500], vectors[first : first + 500], strict=True)
-        client.insert(
-            name,
-            [
-                {
-                    "id": row.id, "tenant": row.tenant, "store": row.store, "file_id": row.file_id,
-                    "filename": row.filename, "text": row.text, "index": row.index, "page": row.page,
-                    "start": row.start, "end": row.end, "attributes": dict(row.attributes), "dense": vector,
-                }
-                for row, vector in part
-            ],
-        )  # fmt: skip
+        client.insert(name, [{**asdict(row), "id": row.id, "dense": vector} for row, vector in part])
 
 
 def _indexed(uri: str, name: str) -> None:

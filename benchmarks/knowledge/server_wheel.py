@@ -16,7 +16,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 INSTALL = "pip install milvus==2.3.5"
-_START_S = 90.0
+_START_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def server(folder: Path, port: int) -> Iterator[MilvusServer]:
     if importlib.util.find_spec("milvus") is None:
         raise NoServerError(f"the Milvus server is not installed: {INSTALL}")
     version = importlib.metadata.version("milvus")
-    argv = [sys.executable, "-m", "milvus", f"--data={folder}", f"--proxy-port={port}"]
+    argv = [sys.executable, "-c", "import milvus; milvus.main()", f"--data={folder}", f"--proxy-port={port}"]
     with (folder / "server.log").open("wb") as log:
         # A session of its own: the wheel's launcher leaves the server behind when it is told to end by SIGTERM.
         launcher = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, start_new_session=True)
@@ -54,10 +54,11 @@ def server(folder: Path, port: int) -> Iterator[MilvusServer]:
 def _wait(uri: str, launcher: subprocess.Popen[bytes], folder: Path) -> None:
     until = time.monotonic() + _START_S
     while True:
-        with suppress(MilvusException), closing(MilvusClient(uri, timeout=3)) as client:
+        with suppress(MilvusException), closing(MilvusClient(uri, timeout=10)) as client:
             client.list_collections()
             return
         if launcher.poll() is not None or time.monotonic() > until:
-            words = "".join(path.read_text(errors="replace")[-500:] for path in folder.glob("logs/milvus-std*.log"))
+            logs = [folder / "server.log", *folder.glob("logs/milvus-std*.log")]
+            words = " ".join(path.read_text(errors="replace")[-300:].strip() for path in logs)
             raise NoServerError(f"the Milvus server did not start within {_START_S:g} s: {words}")
         time.sleep(0.5)
