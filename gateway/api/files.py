@@ -84,8 +84,8 @@ class Files:
         return reply
 
     async def _may_be_known(self, tenant: str, file_id: str) -> bool:
-        """Whether the catalog may have recorded a file though its answer was lost: then its content must stay. What nobody knows at
-        last is found by `ragfleet reconcile`."""
+        """Whether the catalog may have recorded a file though its answer was lost: its content must then stay. What nobody knows
+        after all is found by `ragfleet reconcile`."""
         try:
             await self._catalog.file(tenant, file_id)
         except NotFound:
