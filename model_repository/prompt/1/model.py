@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from prompt_builder import ChatTemplate, PromptBuilder, PromptError
+from prompt_builder import ChatTemplate, PromptBuilder, PromptError, Wording
 from tokens import TokenTable
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        parameters = json.loads(args["model_config"])["parameters"]
-        named = parameters["tokenizer_dir"]["string_value"] or os.environ.get("RAGFLEET_TOKENIZER_DIR")
+        configured = json.loads(args["model_config"])["parameters"]
+        parameters = {name: value["string_value"] for name, value in configured.items()}
+        named = parameters["tokenizer_dir"] or os.environ.get("RAGFLEET_TOKENIZER_DIR")
         if not named:
             raise ValueError(
                 "prompt: set RAGFLEET_TOKENIZER_DIR, or the parameter tokenizer_dir, to the tokenizer's folder"
             )
         folder = Path(named)
-        self.builder = PromptBuilder(ChatTemplate.load(folder, TokenTable.load(folder)))
+        wording = Wording.read(parameters, os.environ)
+        self.builder = PromptBuilder(ChatTemplate.load(folder, TokenTable.load(folder)), wording)
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]

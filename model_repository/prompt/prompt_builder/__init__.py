@@ -3,5 +3,6 @@
 from prompt_builder.builder import Prompt, PromptBuilder
 from prompt_builder.errors import BadMessages, BadPassages, PromptError, TooLong
 from prompt_builder.template import ChatTemplate
+from prompt_builder.wording import Wording
 
-__all__ = ["BadMessages", "BadPassages", "ChatTemplate", "Prompt", "PromptBuilder", "PromptError", "TooLong"]
+__all__ = ["BadMessages", "BadPassages", "ChatTemplate", "Prompt", "PromptBuilder", "PromptError", "TooLong", "Wording"]

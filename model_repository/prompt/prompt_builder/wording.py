@@ -7,8 +7,14 @@ question after the passages. Repeating the question before them, and an example 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+VARIABLES = MappingProxyType(
+    {"system": "RAGFLEET_PROMPT_SYSTEM", "grounded": "RAGFLEET_PROMPT_TASK", "best": "RAGFLEET_PROMPT_BEST"}
+)
+"""What can be worded anew for another model, by the parameter in config.pbtxt and the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,19 @@ class Wording:
     )
     grounded: str = "Answer with a sentence of the passages."
     helpful: str = "The passages may help."
+    best: str = "last"
+    """Where the best passage stands: `last`, right before the question, or `first`."""
     nothing_found: str = "No passage was found. Say that you do not know the answer."
+
+    def __post_init__(self) -> None:
+        if self.best not in ("first", "last"):
+            raise ValueError(f"prompt: best is {self.best!r}; it is 'first' or 'last'")
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Wording:
+        """From config.pbtxt's parameters, then the environment. Raises ValueError for an order that there is none of."""
+        given = {name: parameters.get(name) or environment.get(variable, "") for name, variable in VARIABLES.items()}
+        return cls(**{name: value for name, value in given.items() if value})
 
     def question(self, question: str, texts: Sequence[str], *, grounded: bool) -> str:
         """The user's message: the fenced passages, the question, and one line about what to do with them.
@@ -31,7 +49,8 @@ class Wording:
         """
         if not texts:
             return f"Question: {question}\n{self.nothing_found}"
-        block = "\n".join(_numbered(n, texts[n - 1]) for n in range(len(texts), 0, -1))
+        numbers = range(1, len(texts) + 1)
+        block = "\n".join(_numbered(n, texts[n - 1]) for n in (numbers if self.best == "first" else reversed(numbers)))
         task = self.grounded if grounded else self.helpful
         return f"<passages>\n{block}\n</passages>\n\nQuestion: {question}\n{task}"
 

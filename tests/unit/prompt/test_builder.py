@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prompt_builder import BadMessages, BadPassages, Prompt, PromptBuilder, TooLong
+from prompt_builder import BadMessages, BadPassages, Prompt, PromptBuilder, TooLong, Wording
 from tests.unit.prompt.conftest import MakeTemplate
 from tokens import TokenTable
 
@@ -162,3 +162,15 @@ def test_bad_inputs_are_told_apart(builder: PromptBuilder) -> None:
             build_raw(good, passages)
     with pytest.raises(BadMessages, match="role 'user'"):
         build_raw(json.dumps([{"role": "system", "content": "x"}]), "[]")
+
+
+def test_the_wording_is_the_parameters_then_the_environments(make_template: MakeTemplate, table: TokenTable) -> None:
+    environment = {"RAGFLEET_PROMPT_TASK": "Say it.", "RAGFLEET_PROMPT_BEST": "first", "RAGFLEET_PROMPT_SYSTEM": "Ask."}
+    wording = Wording.read({"system": "Read.", "grounded": "", "tokenizer_dir": "/t"}, environment)
+    prompt = build(PromptBuilder(make_template(), wording), "The well is 31 m deep.", "The roof is red.")
+    text = table.decode(prompt.input_ids)
+    assert text.startswith("system\nRead.\nuser\n")
+    assert text.index("[1]") < text.index("[2]") < text.index(QUESTION) < text.index("Say it.")
+    assert Wording.read({}, {}) == Wording()
+    with pytest.raises(ValueError, match="best is 'middle'"):
+        Wording.read({"best": "middle"}, {})
