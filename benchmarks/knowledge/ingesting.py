@@ -100,12 +100,12 @@ class Direct:
         self.threads = torch.get_num_threads()
         self._model = SentenceTransformer(str(embedding_folder()), device="cpu", local_files_only=True)
 
-    def seconds(self, texts: Sequence[str]) -> float:
-        """For these texts, once it is warm."""
+    def seconds(self, texts: Sequence[str]) -> tuple[float, float]:
+        """For these texts, once it is warm: on the clock, and of CPU."""
         self._model.encode(list(texts[:64]), normalize_embeddings=True, show_progress_bar=False)
-        started = time.monotonic()
+        started, used = time.monotonic(), time.process_time()
         self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return time.monotonic() - started
+        return time.monotonic() - started, time.process_time() - used
 
 
 async def rate(fleet: Fleet, documents: int, rounds: int) -> dict[str, Any]:
@@ -113,6 +113,7 @@ async def rate(fleet: Fleet, documents: int, rounds: int) -> dict[str, Any]:
     catalog, direct = catalog_of(fleet), await asyncio.to_thread(Direct)
     found: list[dict[str, float]] = []
     cpu: dict[str, float] = {}
+    direct_cpu_s = 0.0
     try:
         warm = await attach(fleet, catalog, "warm", range(8))
         await completed(catalog, warm, 8, within_s=120)
@@ -125,7 +126,8 @@ async def rate(fleet: Fleet, documents: int, rounds: int) -> dict[str, Any]:
             for part, seconds in seconds_by_part(str(fleet.home)).items():
                 cpu[part] = cpu.get(part, 0.0) + max(0.0, seconds - before.get(part, 0.0))
             texts = await texts_of(catalog, store, seeds)
-            alone_s = await asyncio.to_thread(direct.seconds, texts)
+            alone_s, alone_cpu_s = await asyncio.to_thread(direct.seconds, texts)
+            direct_cpu_s += alone_cpu_s
             found.append({"chunks": len(texts), "whole_s": whole_s, "alone_s": alone_s, "ratio": alone_s / whole_s})
     finally:
         await catalog.close()
@@ -138,5 +140,6 @@ async def rate(fleet: Fleet, documents: int, rounds: int) -> dict[str, Any]:
         "sentence_transformers_per_s": chunks / sum(each["alone_s"] for each in found),
         "ratio": float(np.median([each["ratio"] for each in found])),
         "rounds": found,
+        "direct_cpu_ms_a_chunk": 1000 * direct_cpu_s / chunks,
         "cpu_ms_a_chunk": {part: 1000 * cpu[part] / chunks for part in sorted(cpu, key=lambda part: -cpu[part])},
     }
