@@ -156,7 +156,7 @@ class Account:
         """So many prompt tokens took so many seconds; what was measured before counts the less the longer ago it was."""
         prefill = self.speed.prefill
         prefill.fade(exp(min(self._measured_at - now, 0.0) / DOUBT_S))
-        prefill.learn(compute_tokens, spent)
+        prefill.learn(compute_tokens, spent, slower=self.norms.undisturbed)
         self._measured_at = now
 
     def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:

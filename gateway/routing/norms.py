@@ -62,6 +62,11 @@ class Norms:
         return min((self.sampled_total - ours) / ours, 63.0) if ours > 0 else 0.0
 
     @property
+    def undisturbed(self) -> float:
+        """What a prefill that took long counts for: 1 when we are alone, the less the more it was others' prompts probably."""
+        return max((1.0 + self.echo) ** -3, 0.002)
+
+    @property
     def others_mean(self) -> float:
         """Requests of other gateways that an instance usually holds."""
         if not self.sampled_instances:

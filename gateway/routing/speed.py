@@ -47,17 +47,23 @@ class PrefillSpeed:
         self.overhead_s: float = usual.overhead_s if usual else PRIOR_OVERHEAD_S
         self.token_s: float = usual.token_s if usual else PRIOR_TOKEN_S
 
-    def learn(self, tokens: float, seconds: float) -> None:
-        """Take in one prefill of `tokens` that kept the instance busy for `seconds`."""
+    def learn(self, tokens: float, seconds: float, *, slower: float = 1.0) -> None:
+        """Take in one prefill of `tokens` that kept the instance busy for `seconds`.
+
+        `slower` (0-1): what it counts for if it took longer than expected. Where other gateways' prompts come between ours
+        unseen, most of ours seem slow and none fast, whatever their size: a plain mean would make a line without a slope of it,
+        and prefix hits worthless.
+        """
         if self._usual is not None:
-            self._usual.learn(tokens, seconds)
+            self._usual.learn(tokens, seconds, slower=slower)
         self.samples += 1
-        keep = self.KEEP
-        self._n = self._n * keep + 1
-        self._x = self._x * keep + tokens
-        self._y = self._y * keep + seconds
-        self._xx = self._xx * keep + tokens * tokens
-        self._xy = self._xy * keep + tokens * seconds
+        weight = slower if seconds > self.overhead_s + tokens * self.token_s else 1.0
+        keep = 1 - (1 - self.KEEP) * weight
+        self._n = self._n * keep + weight
+        self._x = self._x * keep + weight * tokens
+        self._y = self._y * keep + weight * seconds
+        self._xx = self._xx * keep + weight * tokens * tokens
+        self._xy = self._xy * keep + weight * tokens * seconds
         self._solve()
 
     def fade(self, keep: float) -> None:
