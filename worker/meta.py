@@ -13,6 +13,8 @@ from worker.settings import Settings
 CONTEXT_PARAMETERS = ("max_context", "max_seq_len", "n_ctx", "max_tokens_in_paged_kv_cache")
 """Where the flavours of `llm` state how many tokens prompt and answer may have together; the first that is a number."""
 SLOT_PARAMETERS = ("slots", "max_batch_size", "n_parallel")
+ONE_PROMPT_A_SLOT = frozenset({"llamacpp"})
+"""Engines whose prefix cache is what each slot last computed; the others have a pool of blocks."""
 DEFAULT_CONTEXT = 2048
 DEFAULT_EMBEDDING = "all-MiniLM-L6-v2"
 
@@ -30,17 +32,19 @@ def describe(
     """The meta of docs/contracts.md, all strings. `llm` and `embedding` are the models' configs as Triton shows them."""
     slots = (load.slots if load else None) or number(llm, SLOT_PARAMETERS) or int(llm.get("max_batch_size", 0)) or 1
     backend = str(llm.get("backend", ""))
+    engine = parameter(llm, "engine") or ("tensorrt_llm" if backend == "tensorrtllm" else backend)
     return {
         "grpc_port": str(settings.grpc_port),
         "metrics_port": str(settings.metrics_port),
         "model": settings.model,
-        "engine": parameter(llm, "engine") or ("tensorrt_llm" if backend == "tensorrtllm" else backend),
+        "engine": engine,
         "flavour": settings.flavour or "default",
         "device": "gpu" if gpus or (load and load.gpu_memory_total) else "cpu",
         "slots": str(slots),
         "max_context": str(number(llm, CONTEXT_PARAMETERS) or DEFAULT_CONTEXT),
         "version": version,
         "embedding_model": Path(parameter(embedding, "model_dir") or embedding_folder).name or DEFAULT_EMBEDDING,
+        **({"cached_prompts": str(slots)} if engine in ONE_PROMPT_A_SLOT else {}),
         **({"loras": settings.loras} if settings.loras else {}),
         **({"tenant_classes": settings.tenant_classes} if settings.tenant_classes else {}),
         **({"tenant_classes": settings.tenants} if settings.tenants else {}),

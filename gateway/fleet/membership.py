@@ -94,6 +94,7 @@ def _instance(name: str, entry: Entry) -> tuple[Instance, list[str]]:
         device=meta.get("device", "cpu"),
         slots=whole("slots", 1),
         max_context=whole("max_context", 2048),
+        cached_prompts=whole("cached_prompts", 0),
         version=meta.get("version", ""),
         loras=_words(meta.get("loras", "")),
         tenant_classes=_words(meta.get("tenant_classes", "")),

@@ -32,6 +32,8 @@ class Instance:
     """Tenant classes that it is kept for; empty: for everybody (Consul meta `tenant_classes`, optional)."""
     embedding_model: str = ""
     """The model that its `embedding` serves; empty where it did not say."""
+    cached_prompts: int = 0
+    """Prompts that its prefix cache keeps, whatever their length; 0: a pool of KV blocks (Consul meta `cached_prompts`, optional)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,3 +30,15 @@ def test_the_gateway_reads_what_the_worker_tells() -> None:
     assert read_entries([entry()])["canary"].member.instance.tenant_classes == frozenset()
     # As Compose writes it where no tenant is named.
     assert read_entries([entry("--tenants=")])["canary"].member.instance.tenant_classes == frozenset()
+
+
+def test_an_engine_that_keeps_one_prompt_a_slot_says_how_many() -> None:
+    settings = parse(["--name=canary", "--http-port=8101"], {})
+
+    def told(engine: str) -> str | None:
+        parameters = {"engine": {"string_value": engine}, "slots": {"string_value": "4"}}
+        llm = {"backend": "python", "parameters": parameters}
+        return describe(settings, llm, {}, None, version="1").get("cached_prompts")
+
+    assert told("llamacpp") == "4"
+    assert told("simulated") is None
