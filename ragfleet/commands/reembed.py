@@ -48,8 +48,9 @@ def reembed(
     model: Annotated[str, typer.Argument(help="For start: the new embedding model, as its instances call it.")] = "",
     *,
     dimension: Annotated[
-        int, typer.Option(min=1, help="For start before any instance serves the model: the length of its vectors.")
-    ] = 0,
+        int | None,
+        typer.Option(min=1, help="For start before any instance serves the model: the length of its vectors."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Embed everything with another model, beside the index that serves; then switch to it, or back."""
@@ -72,7 +73,7 @@ def reembed(
         _print(found)
 
 
-async def _take(step: Step, settings: "Settings", model: str, dimension: int) -> list[Progress]:
+async def _take(step: Step, settings: "Settings", model: str, dimension: int | None) -> list[Progress]:
     """Do the step, and look what there is then."""
     from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 
@@ -100,10 +101,10 @@ async def _take(step: Step, settings: "Settings", model: str, dimension: int) ->
         await catalog.close()
 
 
-async def _start(catalog: "SqlCatalog", settings: "Settings", model: str, dimension: int) -> None:
+async def _start(catalog: "SqlCatalog", settings: "Settings", model: str, dimension: int | None) -> None:
     from gateway.knowledge.index import collection_name
 
-    if not dimension:
+    if dimension is None:
         dimension = await _dimension(settings, model)
     await catalog.add_collection(collection_name(model), embedding_model=model, dimension=dimension)
 
