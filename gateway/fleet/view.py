@@ -33,7 +33,7 @@ class Instance:
     embedding_model: str = ""
     """The model that its `embedding` serves; empty where it did not say."""
     cached_prompts: int = 0
-    """Prompts that its prefix cache keeps, whatever their length; 0: a pool of KV blocks (Consul meta `cached_prompts`, optional)."""
+    """Prompts that its prefix cache keeps, whatever their length; 0: a pool of KV blocks (optional in Consul's meta)."""
 
 
 @dataclass(frozen=True, slots=True)
