@@ -71,7 +71,7 @@ class Placer:
         if member.load is not None:
             account.observe(member.load, self._clock())
             if account.kv_capacity_tokens:
-                self.index.resize(name, account.kv_capacity_tokens)
+                self.index.resize(name, account.kv_capacity_tokens, prompts=account.instance.cached_prompts)
         else:
             account.forget_sample()
         self._reorder(account)
