@@ -19,6 +19,11 @@ from worker.state import Phase
 
 ANSWER_SECONDS = 2.0
 
+SMALL_MODEL: Mapping[str, str] = {"RAGFLEET_RAG_TOP_K": "2", "RAGFLEET_PROMPT_BEST": "first"}
+"""For the model that comes with the embedded fleet (135M parameters): a short prompt, the best passage where it begins.
+docs/answers.md has the trial. What the environment says counts more, and another model has the settings of any fleet.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -151,7 +156,13 @@ def _addresses(plan: Plan, home: Home) -> dict[str, str]:
         "RAGFLEET_CONSUL_URL": plan.consul_url,
         "MILVUS_URI": plan.milvus,
         "RAGFLEET_TOKENIZER_DIR": os.environ.get("RAGFLEET_TOKENIZER_DIR") or str(home.tokenizer),
+        **_for_the_model(plan, os.environ),
     }
+
+
+def _for_the_model(plan: Plan, environment: Mapping[str, str]) -> dict[str, str]:
+    own = plan.flavour or environment.get("RAGFLEET_GGUF") or environment.get("RAGFLEET_MODEL_NAME")
+    return {} if own else {name: environment.get(name) or value for name, value in SMALL_MODEL.items()}
 
 
 def _environment(home: Home, part: str, **more: str) -> dict[str, str]:

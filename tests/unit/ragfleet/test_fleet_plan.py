@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from ragfleet import parts, plan
 from ragfleet.home import Home
 from ragfleet.plan import Plan, Ports
@@ -62,3 +64,17 @@ def test_each_worker_gets_its_ports_and_the_marks(tmp_path: Path) -> None:
 
 def test_workers_do_not_wait_for_a_milvus_that_others_run(tmp_path: Path) -> None:
     assert parts.worker(Plan(milvus_uri="http://milvus:19530"), Home(tmp_path), 0).after == ("consul",)
+
+
+def test_settings_of_the_small_model_are_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAGFLEET_GGUF", "RAGFLEET_MODEL_NAME", "RAGFLEET_RAG_TOP_K", "RAGFLEET_PROMPT_BEST"):
+        monkeypatch.delenv(name, raising=False)
+    home = Home(tmp_path)
+    assert parts.gateway(Plan(), home).environment["RAGFLEET_RAG_TOP_K"] == "2"
+    assert parts.worker(Plan(), home, 0).environment["RAGFLEET_PROMPT_BEST"] == "first"
+    monkeypatch.setenv("RAGFLEET_RAG_TOP_K", "6")
+    assert parts.gateway(Plan(), home).environment["RAGFLEET_RAG_TOP_K"] == "6"
+    monkeypatch.delenv("RAGFLEET_RAG_TOP_K")
+    monkeypatch.setenv("RAGFLEET_GGUF", "/models/large.gguf")
+    assert "RAGFLEET_RAG_TOP_K" not in parts.gateway(Plan(), home).environment
+    assert "RAGFLEET_PROMPT_BEST" not in parts.worker(Plan(flavour="engine"), home, 0).environment
