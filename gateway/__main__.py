@@ -8,8 +8,9 @@ from types import FrameType
 
 import uvicorn
 
-from gateway.app import Gateway, create_app
+from gateway.app import create_app
 from gateway.config import ConfigError, Settings
+from gateway.parts import Gateway
 
 
 class Server(uvicorn.Server):

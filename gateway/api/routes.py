@@ -28,7 +28,7 @@ from gateway.knowledge.chunking import Chunker
 from gateway.tenants.tenant import Tenant
 
 if TYPE_CHECKING:
-    from gateway.app import Gateway
+    from gateway.parts import Gateway
 
 log = logging.getLogger("ragfleet.gateway")
 

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager, suppress
 
 from running import COLLECTION, EMBEDDING
 
-from gateway.app import Gateway
 from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job
 from gateway.knowledge.objects import content_key
+from gateway.parts import Gateway
 
 
 async def bring_in(gateway: Gateway) -> int:

@@ -20,12 +20,13 @@ from replies import Events, Reply, Stream
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from uvicorn.server import ServerState
 
-from gateway.app import Gateway, create_app
+from gateway.app import create_app
 from gateway.config import Settings
 from gateway.fleet.view import Instance, Member
 from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
+from gateway.parts import Gateway
 from gateway.triton.fake import Answers, FakeTriton, NextId, hashed, saying
 from tokens.table import TokenTable
 
