@@ -1,7 +1,8 @@
 """`make bench-routing`: the gateway's placement against its peers' in a simulated fleet. Less than ten minutes on two cores.
 
-All tables are over three seeds. The seeds of the reported run (REPORTED) are not those that the policy was worked on
-with (TUNING), so that nothing in the tables was fitted to them. Writes var/bench/routing.json and var/bench/routing.svg.
+The tables by workload are over three seeds, the sweeps over the first of them. The seeds of the reported run (REPORTED)
+are not those that the policy was worked on with (TUNING), so that nothing in the tables was fitted to them. Writes
+var/bench/routing.json and var/bench/routing.svg.
 """
 
 import argparse
@@ -61,17 +62,16 @@ def plan(seeds: Sequence[int], size: int, seconds: float) -> dict[str, list[Case
     }
 
 
-def run_all(cases: Sequence[Case], seeds: Sequence[int], workers: int) -> Results:
-    """Each case with each seed, on all cores; the long ones first."""
-    jobs = [replace(case, seed=seed) for case in dict.fromkeys(cases) for seed in seeds]
-    jobs.sort(key=lambda c: c.instances * c.instances * c.seconds, reverse=True)
-    seen: dict[Case, list[Seen]] = {}
+def run_all(cases: Sequence[Case], workers: int) -> dict[Case, Seen]:
+    """Each case once, on all cores; the long ones first."""
+    jobs = sorted(dict.fromkeys(cases), key=lambda c: c.instances * c.seconds * c.gateways, reverse=True)
+    seen: dict[Case, Seen] = {}
     with Pool(workers) as pool:
-        for number, result in enumerate(pool.imap_unordered(run, jobs), 1):
-            seen.setdefault(replace(result.case, seed=seeds[0]), []).append(result)
+        for result in pool.imap_unordered(run, jobs):
+            seen[result.case] = result
             if sys.stderr.isatty():
-                print(f"\r{number} of {len(jobs)} runs", end="", file=sys.stderr)
-    return {case: figures(runs) for case, runs in seen.items()}
+                print(f"\r{len(seen)} of {len(jobs)} runs", end="", file=sys.stderr)
+    return seen
 
 
 def show_workloads(results: Results, cases: Sequence[Case]) -> dict[str, Any]:
@@ -163,11 +163,16 @@ def main() -> int:
     seeds = (TUNING if args.tuning else REPORTED)[: args.seeds]
     tables = plan(seeds, args.instances, args.seconds)
     tables = {what: cases for what, cases in tables.items() if what == "workloads" or what in args.sweeps}
-    results = run_all([case for cases in tables.values() for case in cases], seeds, args.workers)
+    seeded = [replace(case, seed=seed) for case in tables["workloads"] for seed in seeds]
+    seen = run_all([*seeded, *(case for cases in tables.values() for case in cases)], args.workers)
+    results = {c: figures(seen[replace(c, seed=seed)] for seed in seeds) for c in tables["workloads"]}
     verdicts = show_workloads(results, tables["workloads"])
+    swept: Results = {}
     for what, title in SWEEPS.items():
         if what in tables:
-            show_sweep(results, tables[what], what, title)
+            found = {case: figures([seen[case]]) for case in tables[what]}
+            show_sweep(found, tables[what], what, title)
+            swept |= found
     costs = cost.measure(sizes=cost.SIZES[:2] if args.quick else cost.SIZES)
     cost.show(costs)
     name = "routing-quick" if args.quick else "routing"
@@ -177,7 +182,8 @@ def main() -> int:
             "seeds": seeds,
             "slo": {"ttft_s": SLO_TTFT_S, "token_s": SLO_TOKEN_S},
             **verdicts,
-            "runs": [{**asdict(case), **asdict(seen)} for case, seen in results.items()],
+            "runs": [{**asdict(case), **asdict(f)} for case, f in results.items()],
+            "sweeps": [{**asdict(case), **asdict(f)} for case, f in swept.items()],
             "choose_us": costs,
         },
     )

@@ -10,6 +10,7 @@ from math import exp
 
 from gateway.fleet.view import Instance, Load
 from gateway.routing.norms import Norms
+from gateway.routing.outlook import FRESH_S, Outlook
 from gateway.routing.speed import Speed
 
 DOUBT_S = 5.0
@@ -66,8 +67,16 @@ class Account:
         self._others_waiting_at_sample = 0.0
         self._kv_at_sample = 0.0
         self._counted = (0, 0)
+        self._outlook: Outlook | None = None
 
     # what policies read
+
+    def outlook(self, now: float) -> Outlook:
+        """All that a prediction needs, at most FRESH_S old."""
+        outlook = self._outlook
+        if outlook is None or now - outlook.at > FRESH_S:
+            outlook = self._outlook = Outlook(self, now)
+        return outlook
 
     def others(self, now: float) -> float:
         """Requests of other gateways in the instance, as far as the last sample and our own behaviour tell.
@@ -131,6 +140,7 @@ class Account:
 
     def dispatched(self, now: float, compute_tokens: float, kv_tokens: float) -> None:
         """One of ours goes to the instance, with so many prompt tokens to compute."""
+        self._outlook = None
         if not self.queued:
             self.busy_since = now
         self.ours += 1
@@ -145,6 +155,7 @@ class Account:
         Prefills are served one after the other, so a prompt's own time begins when it came or when the prompt
         before it was done, whichever is later.
         """
+        self._outlook = None
         spent = now - self.busy_since
         self.queued -= 1
         self.queued_tokens -= compute_tokens
@@ -154,6 +165,7 @@ class Account:
 
     def learn_prefill(self, now: float, compute_tokens: float, spent: float) -> None:
         """So many prompt tokens took so many seconds; what was measured before counts the less the longer ago it was."""
+        self._outlook = None
         prefill = self.speed.prefill
         prefill.fade(exp(min(self._measured_at - now, 0.0) / DOUBT_S))
         prefill.learn(compute_tokens, spent, slower=self.norms.undisturbed)
@@ -161,6 +173,7 @@ class Account:
 
     def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:
         """One of ours left the instance; `queued`: it never had a first token."""
+        self._outlook = None
         if queued:
             self.queued -= 1
             self.queued_tokens -= compute_tokens
@@ -200,19 +213,22 @@ class Account:
         self._others_at_sample = float(max(total - ours_then, 0)) if total is not None else 0.0
         self._others_waiting_at_sample = float(max((load.waiting or 0) - max(self.queued - new, 0), 0))
         self._kv_at_sample = self.kv_tokens
+        if self.load is None:
+            self.norms.sampled_instances += 1
         self._read(load)
         if self.kv_capacity_tokens:
             self.limit = min(float(self.instance.max_context), self.kv_capacity_tokens)
         norms = self.norms
         old_total, old_ours = self._counted
         counted = (max(total, ours_then), ours_then) if total is not None else (0, 0)
-        norms.sampled_total += counted[0] - old_total
-        norms.sampled_ours += counted[1] - old_ours
+        norms.count_sample(counted[0] - old_total, counted[1] - old_ours)
         self._counted = counted
 
     def forget_sample(self) -> None:
         """The instance left, or its metrics did: what it last said no longer counts."""
         norms = self.norms
+        if self.load is not None:
+            norms.sampled_instances -= 1
         norms.sampled_total -= self._counted[0]
         norms.sampled_ours -= self._counted[1]
         self._counted = (0, 0)
@@ -224,6 +240,7 @@ class Account:
     def _read(self, load: Load | None) -> None:
         """Keep a sample, and what policies ask of it for every candidate of every request."""
         self.load = load
+        self._outlook = None
         blocks, size = (load.kv_max_blocks or 0, load.kv_block_tokens or 0) if load is not None else (0, 0)
         self.kv_capacity_tokens = float(blocks * size)
         self.knows_queue = load is not None and load.active is not None

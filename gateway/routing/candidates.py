@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from random import Random
 
 from gateway.routing.account import Account
-from gateway.routing.eligibility import eligible
+from gateway.routing.eligibility import eligible, eligible_among
+from gateway.routing.homes import Homes
 from gateway.routing.norms import Norms
 from gateway.routing.order import Order
 from gateway.routing.prefix_index import PrefixIndex
@@ -18,6 +19,11 @@ SAMPLED = 4
 """Drawn at random: they find an instance whose order is out of date."""
 SMALL = LEAST + HOLDERS + SAMPLED
 """Pools up to this size are examined whole."""
+EXPECTED = 0.9
+"""Share of a prompt that is taken to be in its home's cache because of the other gateways, if all traffic were theirs. 0: what
+we dispatched ourselves is all that is counted on; higher: conversations that we do not know go home through longer queues."""
+ALONE = 0.2
+"""Share of the others up to which we are taken to be the only gateway: samples are never exact."""
 
 
 class Pool:
@@ -27,22 +33,25 @@ class Pool:
         self.accounts: list[Account] = []
         self.by_name: dict[str, Account] = {}
         self.order = Order(grain)
+        self.homes = Homes()
 
     def add(self, account: Account) -> None:
         """An instance begins to serve."""
         self.accounts.append(account)
         self.by_name[account.name] = account
+        self.homes.add(account.name)
 
     def remove(self, account: Account) -> None:
         """An instance stops serving."""
         self.accounts.remove(account)
         del self.by_name[account.name]
+        self.homes.remove(account.name)
 
 
 class Candidates:
     """The eligible accounts for one job. Cheap to make; a policy calls only what it needs."""
 
-    __slots__ = ("_exclude", "_index", "_pool", "answer_tokens", "job", "keys", "norms", "now")
+    __slots__ = ("_exclude", "_expected", "_home", "_index", "_pool", "answer_tokens", "job", "keys", "norms", "now")
 
     def __init__(
         self,
@@ -64,11 +73,13 @@ class Candidates:
         self.keys = keys
         self.answer_tokens = norms.expected_answer(job.max_tokens)
         """Tokens that the answer is expected to have."""
+        others = norms.others_share.value
+        self._home = pool.homes.home(keys) if keys and others > ALONE else None
+        self._expected = EXPECTED * others
 
     def everyone(self) -> list[Account]:
         """Every eligible account: linear in the pool."""
-        job, exclude = self.job, self._exclude
-        return [a for a in self._pool.accounts if eligible(a, job, exclude)]
+        return eligible_among(self._pool.accounts, self.job, self._exclude)
 
     def at(self, position: int) -> Account | None:
         """The eligible account at a position of the pool (modulo its size), or the next one after it."""
@@ -93,7 +104,7 @@ class Candidates:
 
     def few(self, rng: Random) -> list[Account]:
         """A short list worth examining: the whole of a small pool; of a large one the least loaded, those that
-        hold the prompt's prefix, and some at random. Where a rare filter leaves none of them, everyone is asked.
+        hold the prompt's prefix, its home, and some at random. Where a rare filter leaves none of them, everyone is asked.
         """
         accounts = self._pool.accounts
         if len(accounts) <= SMALL:
@@ -104,13 +115,22 @@ class Candidates:
             for name in self._index.holders(self.keys, HOLDERS):
                 if name in by_name:
                     found[by_name[name]] = None
+        if self._home is not None:
+            found[self._pool.by_name[self._home]] = None
         size = len(accounts)
         for _ in range(SAMPLED):
             found[accounts[int(rng.random() * size)]] = None
-        job, exclude = self.job, self._exclude
-        return [a for a in found if eligible(a, job, exclude)] or self.everyone()
+        return eligible_among(found, self.job, self._exclude) or self.everyone()
 
-    def cached_tokens(self, account: Account) -> int:
-        """Prompt tokens that the instance will probably find in its cache; the last one is always computed."""
-        depth = self._index.depth(account.name, self.keys) if self.keys else 0
-        return min(depth * self._index.block_tokens, len(self.job.prompt_ids) - 1) if depth else 0
+    def cached_tokens(self, accounts: Sequence[Account]) -> list[int]:
+        """Prompt tokens that each instance will probably find in its cache; the last one is always computed."""
+        keys, most = self.keys, len(self.job.prompt_ids) - 1
+        if not keys:
+            return [0] * len(accounts)
+        depth, block = self._index.depth, self._index.block_tokens
+        cached = [min(depth(a.name, keys) * block, most) for a in accounts]
+        home = self._pool.by_name.get(self._home) if self._home is not None else None
+        if home is not None and home in accounts:
+            place = accounts.index(home)
+            cached[place] += int(self._expected * (most - cached[place]))
+        return cached

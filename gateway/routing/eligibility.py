@@ -23,6 +23,21 @@ def eligible(account: Account, job: Job, exclude: Collection[str]) -> bool:
     )
 
 
+def eligible_among(accounts: Iterable[Account], job: Job, exclude: Collection[str]) -> list[Account]:
+    """Those of the accounts that may serve this job: `eligible` for each, with what is the same for all asked once."""
+    if job.kind == "context":
+        return [a for a in accounts if a.name not in exclude]
+    tokens, lora, tenant = job.context_tokens, job.lora, job.tenant_class
+    return [
+        a
+        for a in accounts
+        if tokens <= a.limit
+        and a.name not in exclude
+        and (not lora or lora in a.instance.loras)
+        and (not (classes := a.instance.tenant_classes) or tenant in classes)
+    ]
+
+
 def explain(accounts: Iterable[Account], job: Job, exclude: Collection[str]) -> NoInstance:
     """Why none of these serving instances is eligible: the filter that the last of them fell to, in a fixed order."""
     left = list(accounts)

@@ -23,6 +23,9 @@ class Norms:
         self.sampled_ours = 0
         """Ours among them."""
         self.sampled_instances = 0
+        """Instances that have a sample."""
+        self.others_share = Average(0.0, gain=0.02)
+        """Share of the fleet's requests that other gateways sent, 0-1, over the last samples; 0: we are alone."""
 
     @property
     def stay(self) -> float:
@@ -64,7 +67,14 @@ class Norms:
     @property
     def undisturbed(self) -> float:
         """What a prefill that took long counts for: 1 when we are alone, the less the more it was others' prompts probably."""
-        return max((1.0 + self.echo) ** -3, 0.002)
+        return max((1.0 - self.others_share.value) ** 3, 0.002)
+
+    def count_sample(self, total: int, ours: int) -> None:
+        """One instance's sample replaces its last one: so many requests more in all, and of ours among them."""
+        self.sampled_total += total
+        self.sampled_ours += ours
+        if self.sampled_total > 0:
+            self.others_share.learn(1.0 - self.sampled_ours / self.sampled_total)
 
     @property
     def others_mean(self) -> float:

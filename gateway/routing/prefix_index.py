@@ -9,6 +9,9 @@ That is what lets `depth` be a binary search and `holders` look at the deepest b
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
+from zlib import crc32
+
+from gateway.routing.slot_prompts import SlotPrompts
 
 DEFAULT_CAPACITY = 1024
 """Blocks taken for an instance's capacity until its metrics tell."""
@@ -23,25 +26,32 @@ class PrefixIndex:
         self._held: dict[str, OrderedDict[int, None]] = {}
         self._capacity: dict[str, int] = {}
         self._holders: dict[int, dict[str, None]] = {}
+        self._slots: dict[str, SlotPrompts] = {}
 
     def __len__(self) -> int:
         """Keys held, over all instances."""
         return sum(len(held) for held in self._held.values())
 
     def keys(self, token_ids: Sequence[int], *, salt: str = "") -> list[int]:
-        """One chained key for each whole block of the prompt; `salt` tells apart what never shares KV (a LoRA)."""
+        """One chained key for each whole block of the prompt; `salt` tells apart what never shares KV (a LoRA).
+
+        Numbers alone are hashed, for Python's hashes of text differ from process to process and all gateways must agree.
+        """
         size = self.block_tokens * 4
         raw = array("i", token_ids).tobytes()
+        number = int.from_bytes
         keys: list[int] = []
-        key = hash(salt)
+        key = crc32(salt.encode())
         for end in range(size, len(raw) + 1, size):
-            key = hash((key, raw[end - size : end]))
+            key = hash((key, number(raw[end - size : end], "little")))
             keys.append(key)
         return keys
 
-    def resize(self, name: str, kv_tokens: float) -> None:
-        """The instance's KV cache holds so many tokens."""
+    def resize(self, name: str, kv_tokens: float, *, prompts: int = 0) -> None:
+        """The instance's KV cache holds so many tokens; with `prompts`, of at most so many prompts."""
         self._capacity[name] = max(int(kv_tokens) // self.block_tokens, 1)
+        if prompts and name not in self._slots:
+            self._slots[name] = SlotPrompts(prompts)
 
     def capacity(self, name: str) -> int:
         """Blocks remembered for an instance: the engine's own capacity, within a fair share of the bound."""
@@ -64,6 +74,11 @@ class PrefixIndex:
                     holders[key] = {name: None}
                 else:
                     who[name] = None
+        if name in self._slots:
+            for key in self._slots[name].take(keys):
+                if key in held:
+                    del held[key]
+                    self._drop(name, key)
         excess = len(held) - self.capacity(name)
         for _ in range(excess):
             self._drop(name, held.popitem(last=False)[0])
@@ -79,6 +94,7 @@ class PrefixIndex:
         for key in self._held.pop(name, ()):
             self._drop(name, key)
         self._capacity.pop(name, None)
+        self._slots.pop(name, None)
 
     def depth(self, name: str, keys: Sequence[int]) -> int:
         """How many leading blocks of the prompt the instance holds."""

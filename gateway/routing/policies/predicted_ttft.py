@@ -42,26 +42,38 @@ class PredictedTtft:
 
     def standing(self, account: Account, now: float) -> float:
         """Seconds that a wholly cached, usual request would wait."""
-        norms = account.norms
-        return self._seconds(account, now, 0.0, norms.answer_tokens.value, lit=account.knows_queue, kv=False)
+        outlook, answer = account.outlook(now), account.norms.answer_tokens.value
+        ahead, requests = outlook.ahead, outlook.requests
+        if not account.knows_queue:
+            ahead, requests = account.queued_tokens, account.ours
+        return outlook.overhead_s + ahead * outlook.token_s + _turns(requests, account.slots) * outlook.step_s * answer
 
     def choose(self, candidates: Candidates, job: Job) -> Choice | None:
         """The eligible instance with the least predicted seconds, the others' part counted too."""
         accounts = candidates.few(self._rng)
         if not accounts:
             return None
-        lit = all(a.knows_queue for a in accounts)
-        kv = all(a.knows_kv for a in accounts)
+        lit = kv = True
+        for a in accounts:
+            lit = lit and a.knows_queue
+            kv = kv and a.knows_kv
         now, answer, prompt = candidates.now, candidates.answer_tokens, len(job.prompt_ids)
-        cached = [candidates.cached_tokens(a) for a in accounts]
-        seconds = [
-            self._seconds(a, now, prompt - hit, answer, lit=lit, kv=kv) for a, hit in zip(accounts, cached, strict=True)
-        ]
+        cached = candidates.cached_tokens(accounts)
         best = max(cached)
-        costs = [
-            s + WORK * min((a.requests(now) if lit else a.ours) / a.slots, 1.0) * (best - hit) * a.prefill(now)[1]
-            for a, hit, s in zip(accounts, cached, seconds, strict=True)
-        ]
+        seconds: list[float] = []
+        costs: list[float] = []
+        for a, hit in zip(accounts, cached, strict=True):
+            outlook, slots = a.outlook(now), a.slots
+            ahead, requests = (outlook.ahead, outlook.requests) if lit else (a.queued_tokens, a.ours)
+            compute, token = prompt - hit, outlook.token_s
+            turnover = outlook.step_s * answer
+            wait = outlook.overhead_s + (ahead + compute) * token + _turns(requests, slots) * turnover
+            if (
+                kv and (lacking := compute + answer - outlook.kv_free) > 0
+            ):  # at least until the next of those inside ends
+                wait += max(lacking / a.kv_capacity_tokens, 1 / max(requests, 1.0)) * turnover
+            seconds.append(wait)
+            costs.append(wait + WORK * min(requests / slots, 1.0) * (best - hit) * token)
         bound = min(costs) + self.grain
         ties = [i for i, cost in enumerate(costs) if cost <= bound]
         chosen = ties[int(self._rng.random() * len(ties))] if len(ties) > 1 else ties[0]
@@ -71,22 +83,7 @@ class PredictedTtft:
             reason += ", own counts only"
         return Choice(account.instance, reason, seconds=wait, cached_tokens=hit)
 
-    def _seconds(self, a: Account, now: float, compute: float, answer: float, *, lit: bool, kv: bool) -> float:
-        """The formula above; `lit` and `kv` say which metrics all candidates have."""
-        speed = a.speed
-        overhead, token = a.prefill(now)
-        ahead, requests = a.queued_tokens, float(a.ours)
-        if lit:
-            requests += a.others(now)
-            ahead += a.others_waiting(now) * a.norms.prompt_tokens.value
-        seconds = overhead + (ahead + compute) * token
-        turnover = speed.step_s * answer
-        seconds += BURDEN * turnover * requests / a.slots
-        over = requests + 1 - a.slots
-        if over > 0:
-            seconds += over * turnover / a.slots
-        if kv:
-            lacking = (compute + answer) / a.kv_capacity_tokens - (1 - a.kv_fraction(now))
-            if lacking > 0:  # at least until the next of those inside ends
-                seconds += max(lacking, 1 / max(requests, 1.0)) * turnover
-        return seconds
+
+def _turns(requests: float, slots: int) -> float:
+    """Answers' durations that a request loses: the burden of those beside it, and the wait where no slot is free."""
+    return (BURDEN * requests + max(requests + 1 - slots, 0.0)) / slots

@@ -103,7 +103,7 @@ def test_a_full_kv_cache_is_avoided() -> None:
     fleet = Fleet("predicted_ttft", 2)
     fleet.change(0, load=load(active=4, scheduled=4, kv_used_blocks=512))
     fleet.change(1, load=load(active=4, scheduled=4, kv_used_blocks=100))
-    assert {fleet.place().instance.name for _ in range(3)} == {"triton-1"}
+    assert {fleet.place(max_tokens=512).instance.name for _ in range(3)} == {"triton-1"}
 
 
 @pytest.mark.parametrize("gateways", [4, 16])
@@ -113,6 +113,18 @@ def test_gateways_that_see_the_same_stale_sample_do_not_all_pick_the_same_instan
     fair = sum(spread.values()) / 8
     assert len(spread) == 8
     assert max(spread.values()) <= 2 * fair
+
+
+def test_an_old_sample_fades_towards_what_the_other_gateways_usually_have_in_an_instance() -> None:
+    fleet = Fleet("predicted_ttft", 2)
+    fleet.change(0, load=load(active=8, scheduled=8))
+    fleet.change(1, load=load(active=2, scheduled=2))
+    busy, idle = (fleet.placer.account(f"triton-{n}") for n in range(2))
+    assert (busy.others(0.0), idle.others(0.0)) == (8.0, 2.0)
+    assert busy.others(60.0) == pytest.approx(5.0)
+    assert idle.others(60.0) == pytest.approx(5.0)
+    fleet.change(0, healthy=False)
+    assert idle.others(60.0) == pytest.approx(2.0)
 
 
 def test_the_one_with_a_lora_is_found_in_a_large_fleet() -> None:
