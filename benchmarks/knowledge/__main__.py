@@ -23,11 +23,11 @@ def main() -> None:
     """Run the parts that are asked for; what is measured is written after each."""
     parser = argparse.ArgumentParser(prog="make bench-knowledge")
     parser.add_argument("--only", choices=("ingest", "chat", "search"), action="append")
-    parser.add_argument("--documents", type=int, default=80, help="in a round, of ten chunks each")
+    parser.add_argument("--documents", type=int, default=60, help="in a round, of ten chunks each")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--chats", type=int, default=100, help="with the bare model; with `rag` four in ten of them")
+    parser.add_argument("--chats", type=int, default=100, help="with the bare model; with `rag` three in ten of them")
     parser.add_argument("--sizes", default="1000,10000,100000", help="rows of the collections that are searched")
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--port-base", type=int, default=27000)
     options = parser.parse_args()
     wanted = options.only or ["ingest", "chat", "search"]
@@ -63,7 +63,7 @@ def main() -> None:
 async def _chats(fleet: Fleet, number: int) -> list[dict[str, Any]]:
     """Times to first token before, while and after documents go in, with the bare model and from a store."""
     catalog = ingesting.catalog_of(fleet)
-    models = {fleet.model: number, "rag:asked": max(20, 4 * number // 10)}
+    models = {fleet.model: number, "rag:asked": max(20, 3 * number // 10)}
     quiet: dict[str, list[float]] = {model: [] for model in models}
     busy: dict[str, list[float]] = {}
     done: dict[str, float] = {}

@@ -95,8 +95,10 @@ class Direct:
 
     def __init__(self) -> None:
         import torch
+        import transformers
         from sentence_transformers import SentenceTransformer
 
+        transformers.utils.logging.disable_progress_bar()
         self.threads = torch.get_num_threads()
         self._model = SentenceTransformer(str(embedding_folder()), device="cpu", local_files_only=True)
 

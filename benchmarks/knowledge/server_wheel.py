@@ -15,7 +15,7 @@ from pathlib import Path
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-INSTALL = "pip install milvus==2.3.5"
+INSTALL = "pip install --no-deps milvus==2.3.5"
 _START_S = 120.0
 
 
