@@ -68,6 +68,10 @@ class S3Server:
         found = self._client("s3").list_objects_v2(Bucket=self.bucket).get("Contents", [])
         return [each["Key"] for each in found]
 
+    def delete(self, key: str) -> None:
+        """Remove an object behind the gateway's back."""
+        self._client("s3").delete_object(Bucket=self.bucket, Key=key)
+
     def close(self) -> None:
         """End it."""
         if self._process.poll() is None:
