@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound
@@ -69,6 +69,7 @@ class SqlMembers(SqlPart):
             _removals.c.store_id == store_id, _removals.c.file_id.in_(list(wanted))
         )
         removed = dict((await connection.execute(newest.group_by(_removals.c.file_id))).all())
+        fresh = []
         for file_id, new in wanted.items():
             row = present.get(file_id)
             again = {
@@ -90,7 +91,7 @@ class SqlMembers(SqlPart):
                 first |= {"created_at": self._now(), "batch_id": batch_id, "usage_bytes": 0, "chunk_count": 0}
                 # Rows of before may still be there: it must be newer than what is to be removed.
                 first |= {"generation": 1 + (removed.get(file_id) or 0)}
-                await connection.execute(_members.insert().values(first | again))
+                fresh.append(first | again)
                 continue
             differs = (row.attributes, row.max_tokens, row.overlap_tokens) != (
                 again["attributes"],
@@ -102,6 +103,8 @@ class SqlMembers(SqlPart):
                 values |= again | {"generation": row.generation + 1}
             if values:
                 await connection.execute(update(_members).where(_is(row)).values(values))
+        if fresh:
+            await connection.execute(_members.insert(), fresh)
         joined = {row.file_id: member_of(row) for row in await connection.execute(select(_members).where(here))}
         return [joined[each.file_id] for each in members]
 
@@ -250,9 +253,11 @@ def removal_values(row: Row[Any]) -> dict[str, Any]:
 async def forget_contents(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
     """Delete the chunks of members that stay without them, and leave removals for what is in the index."""
     if rows:
-        keys = [(row.store_id, row.file_id) for row in rows]
+        keys = [{"store": row.store_id, "file": row.file_id} for row in rows]
         for table in (schema.chunks, schema.entries):
-            await connection.execute(delete(table).where(tuple_(table.c.store_id, table.c.file_id).in_(keys)))
+            # One by one: SQLite would look at every row for `(store_id, file_id) IN (…)`.
+            mine = and_(table.c.store_id == bindparam("store"), table.c.file_id == bindparam("file"))
+            await connection.execute(delete(table).where(mine), keys)
         await connection.execute(_removals.insert(), [removal_values(row) for row in rows])
 
 
