@@ -8,6 +8,7 @@ from running import PASSAGES, Fleet
 from gateway.errors import ObjectsUnavailable
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
+from gateway.serving.citing import Citing
 from gateway.triton.fake import Script
 
 
@@ -150,3 +151,9 @@ async def test_mark_that_a_migration_cuts_in_two(handbook: Fleet) -> None:
     (note,) = events.choices[-1]["delta"]["annotations"]
     span = note["url_citation"]
     assert words[span["start_index"] : span["end_index"]] == "[1]"
+
+
+async def test_large_passages_are_read_beside_the_event_loop(handbook: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Citing, "AT_ONCE", 0)
+    handbook.says("Thirty days [1]. It costs nine euros.")
+    assert [found["n"] for found in (await _ask(handbook))[1]["citations"]] == [1, 2]
