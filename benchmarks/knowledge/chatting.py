@@ -3,15 +3,29 @@
 import json
 import time
 import urllib.request
+from dataclasses import dataclass
 
 from benchmarks.fleet import Fleet
 from benchmarks.knowledge.corpus import question
 
 
-def times_to_first_token(fleet: Fleet, model: str, seeds: range) -> list[float]:
-    """Milliseconds, one for each question. The three questions before the first seed are asked, too, and not counted."""
-    took = [1000 * first_token_s(fleet, model, seed) for seed in range(seeds.start - 3, seeds.stop)]
-    return took[3:]
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Chats one after the other, with silence before each."""
+
+    name: str
+    model: str
+    chats: int
+    pause_s: float = 0.0
+
+
+def times_to_first_token(fleet: Fleet, scenario: Scenario, seeds: range) -> list[float]:
+    """Milliseconds, one for each question. Two more are asked before, and not counted."""
+    took = []
+    for seed in range(seeds.start - 2, seeds.stop):
+        time.sleep(scenario.pause_s)
+        took.append(1000 * first_token_s(fleet, scenario.model, seed))
+    return took[2:]
 
 
 def first_token_s(fleet: Fleet, model: str, seed: int) -> float:
