@@ -12,7 +12,7 @@ from gateway.ingestion.conversion import Converters
 from gateway.ingestion.metrics import IngestionMetrics
 from gateway.ingestion.writer import Entry, Writer, owner_of
 from gateway.knowledge.catalog.catalog import Catalog, LeaseLost
-from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job
+from gateway.knowledge.catalog.types import ChunkRecord, Collection, CollectionState, FileError, FileState, Job
 from gateway.knowledge.conversion import check_size
 from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.index import ChunkIndex
@@ -151,7 +151,11 @@ class Jobs:
         self._metrics.files.labels("failed", code).inc()
 
     async def _repair(self, active: Collection, job: Job) -> None:
-        """Rows are missing, or too many: all of them go, and the job starts anew."""
+        """Rows are missing, or too many: all of them go, and the job starts anew. Where the job was lost meanwhile (cancelled,
+        detached), others have removed them, and nothing is wrong."""
+        if not await self._catalog.renew([job], lease_s=self._lease_s):
+            await self._withdraw(active, job)
+            return
         log.warning("%s/%s: the index does not hold what was written", job.member.store_id, job.member.file_id)
         await self._index.delete(active.name, owner_of(job.member))
         await self._unforeseen(job)
@@ -243,8 +247,8 @@ class Refill:
 
     async def _fill(self, models: Sequence[str], limit: int) -> int:
         for collection in await self._collections.all():
-            if collection.embedding_model not in models:
-                continue
+            if collection.state is CollectionState.ACTIVE or collection.embedding_model not in models:
+                continue  # of the active one no member is behind: it was completed there, or the switch has seen to it
             members = await self._catalog.behind(collection.name, limit=limit)
             if not members:
                 continue

@@ -326,3 +326,29 @@ async def test_without_an_instance_there_is_no_collection_and_no_claim(setup: Se
     with pytest.raises(KnowledgeUnavailable):
         await setup.jobs.round()
     assert setup.index.rows == {}
+
+
+async def test_what_is_cancelled_while_it_is_written_is_no_fault(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    await setup.upload(a_txt="words", b_txt="more")
+    batch = await setup.catalog.attach_batch(
+        "acme", setup.store, [NewMember(file_id="file-a"), NewMember(file_id="file-b")]
+    )
+    await setup.collections.active()
+    upsert = setup.index.upsert
+
+    async def cancelled_after(*arguments: Any) -> None:
+        await upsert(*arguments)
+        await setup.catalog.cancel_batch("acme", setup.store, batch.id)
+        await setup.removals.round()  # the rows are gone before they are counted
+
+    setup.index.upsert = cancelled_after  # type: ignore[method-assign]
+    await setup.jobs.round()
+    assert setup.rows() == []
+    assert (await setup.member("a")).state is FileState.CANCELLED
+    assert "does not hold" not in caplog.text
+    setup.index.upsert = upsert  # type: ignore[method-assign]
+    await setup.attach("a", "b")
+    assert await setup.jobs.round() == 2
+    assert [row.file_id for row in setup.rows()] == ["file-a", "file-b"]
