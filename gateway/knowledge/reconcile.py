@@ -15,7 +15,7 @@ from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member, Removal
 from gateway.knowledge.index import ChunkIndex
-from gateway.knowledge.objects import ObjectStore, Stored, content_key
+from gateway.knowledge.objects import ObjectStore, Stored, content_key, document_key
 
 _PAGE = 1000
 _REMOVALS = 100_000
@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """Rows of nothing that the catalog knows, of a member that failed or was cancelled, or of an older generation."""
     MISSING_OBJECT = "missing_object"
     """A file's content is not there, or not of its size. Nothing here can bring it back: upload it again."""
+    MISSING_DOCUMENT = "missing_document"
+    """The converted text of a completed member is not there. It is made again when the file is attached to a store anew."""
     ORPHAN_OBJECT = "orphan_object"
     """Objects of no file."""
 
@@ -99,7 +101,7 @@ async def repair(catalog: Catalog, differences: Sequence[Difference]) -> Sequenc
     lost = []
     rewritten: dict[tuple[str, str], tuple[Member, int]] = {}
     for each in differences:
-        if each.kind is Kind.MISSING_OBJECT:
+        if each.kind in (Kind.MISSING_OBJECT, Kind.MISSING_DOCUMENT):
             lost.append(each)
         elif each.kind in (Kind.MISSING_ROWS, Kind.BEHIND):
             assert each.member is not None
@@ -122,7 +124,10 @@ async def _compare(catalog: Catalog, index: ChunkIndex, objects: ObjectStore, cl
     held = {each.name: await index.members(each.name) for each in collections}
     behind = {each.name: await _behind(catalog, each.name) for each in collections}
     members = {(each.store_id, each.file_id): each async for each in _members(catalog)}
-    files, found = await _objects(catalog, objects, clock() - GRACE_S)
+    converted = {
+        each.file_id: each.tenant for each in members.values() if each.state is FileState.COMPLETED and not each.pending
+    }
+    files, found = await _objects(catalog, objects, converted, clock() - GRACE_S)
     left = await catalog.removals(limit=_REMOVALS)
     for collection in collections:
         name = collection.name
@@ -205,16 +210,24 @@ def _orphan(collection: Collection, owner: tuple[str, str, str], rows: Mapping[i
     )
 
 
-async def _objects(catalog: Catalog, objects: ObjectStore, before: float) -> tuple[int, list[Difference]]:
-    """The number of files, and how the object store differs from them."""
+async def _objects(
+    catalog: Catalog, objects: ObjectStore, converted: Mapping[str, str], before: float
+) -> tuple[int, list[Difference]]:
+    """The number of files, and how the object store differs from them.
+
+    converted: files that have a converted text, with their tenants.
+    """
     found = []
     sizes: dict[str, int] = {}
+    documents: set[str] = set()
     strangers: dict[str, Stored] = {}  # an object each
     async for each in objects.listed("files/"):
         file_id = each.key.split("/")[1]
         strangers.setdefault(file_id, each)
         if each.key == content_key(file_id):
             sizes[file_id] = each.size
+        elif each.key == document_key(file_id):
+            documents.add(file_id)
     files = 0
     after: str | None = None
     while page := await catalog.all_files(limit=_PAGE, after=after):
@@ -230,6 +243,9 @@ async def _objects(catalog: Catalog, objects: ObjectStore, before: float) -> tup
                 detail = "the content is not there"
             if detail:
                 found.append(Difference(kind=Kind.MISSING_OBJECT, tenant=file.tenant, file_id=file.id, detail=detail))
+    for file_id in sorted(converted.keys() - documents):
+        detail = "the converted text is not there: detach the file from its store and attach it again"
+        found.append(Difference(kind=Kind.MISSING_DOCUMENT, tenant=converted[file_id], file_id=file_id, detail=detail))
     for file_id, stranger in strangers.items():
         if stranger.modified < before:
             found.append(Difference(kind=Kind.ORPHAN_OBJECT, file_id=file_id, detail=f"{stranger.key} is of no file"))

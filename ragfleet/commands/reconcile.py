@@ -109,6 +109,8 @@ def _print(report: "Report", left: "Sequence[Difference]", *, repaired: bool) ->
         begun = len(report.differences) - len(left)
         console.print(f"{begun} of {len(report.differences)} differences are being repaired; look again shortly.")
         if left:
-            console.print("[red]Contents that are lost must be uploaded again.[/red]")
+            console.print(
+                "[red]What is lost: upload a content again; detach and attach a file whose converted text is missing.[/red]"
+            )
     else:
         console.print(f"[red]{len(report.differences)} differences.[/red] To repair them: ragfleet reconcile --repair")

@@ -20,7 +20,7 @@ from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, NewMember
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
 from gateway.knowledge.index import MilvusIndex, Owner
-from gateway.knowledge.objects import ObjectStore, content_key, object_store
+from gateway.knowledge.objects import ObjectStore, content_key, document_key, object_store
 
 CHUNKS = [ChunkRecord(index=i, text=f"words {i}", page=1, start=i, end=i + 1) for i in range(3)]
 
@@ -90,6 +90,7 @@ async def test_what_differs_is_told_repaired_and_gone(world: World) -> None:
     store = await world.catalog.create_store("a", name="books")
     for file in ("f1", "f2", "f3"):
         size = await world.objects.put(content_key(file), b"12345")
+        await world.objects.put(document_key(file), b"{}")
         await world.catalog.add_file("a", file_id=file, filename="x.md", purpose="user_data", size=size, sha256="0")
     await world.catalog.attach("a", store.id, [NewMember(file_id=file) for file in ("f1", "f2", "f3")])
     await world.ingest()
@@ -119,4 +120,7 @@ async def test_what_differs_is_told_repaired_and_gone(world: World) -> None:
     await world.objects.delete_prefix("files/f3/")
     status, told = await world.command("--repair")
     assert status == 1
-    assert [(each["kind"], each["being_repaired"]) for each in told["differences"]] == [("missing_object", False)]
+    assert [(each["kind"], each["being_repaired"]) for each in told["differences"]] == [
+        ("missing_object", False),
+        ("missing_document", False),
+    ]

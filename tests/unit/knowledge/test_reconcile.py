@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.catalog.sql import SqlCatalog
-from gateway.knowledge.catalog.types import ChunkRecord, FileError, NewMember, Removal
+from gateway.knowledge.catalog.types import ChunkRecord, FileError, FileState, NewMember, Removal
 from gateway.knowledge.index import MemoryIndex, Owner, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
 from gateway.knowledge.reconcile import Difference, Kind, Report, reconcile, repair
@@ -32,7 +32,6 @@ class World:
         self.store = (await self.catalog.create_store("a", name="books")).id
         for name in ("f1", "f2"):
             await self.objects.put(content_key(name), b"12345")
-            await self.objects.put(document_key(name), b"{}")
             await self.catalog.add_file("a", file_id=name, filename="x.md", purpose="assistants", size=5, sha256="0")
         await self.catalog.attach("a", self.store, [NewMember(file_id=name) for name in ("f1", "f2")])
         await self.ingest()
@@ -63,6 +62,8 @@ class World:
         await self.catalog.removed(await self.catalog.removals(limit=99))
         for job in await self.catalog.claim("w", limit=99, lease_s=60):
             member = job.member
+            if member.state is not FileState.COMPLETED:
+                await self.objects.put(document_key(member.file_id), b"{}")
             await self.catalog.put_chunks(job, CHUNKS, usage_bytes=9)
             await self.write(member.file_id, member.generation)
             owner = Owner(tenant=member.tenant, store=member.store_id, file_id=member.file_id)
@@ -166,8 +167,18 @@ async def test_rows_of_a_failed_member_are_removed(world: World) -> None:
     await world.mend(report.differences)
 
 
+async def test_a_lost_text_is_told_and_comes_again_with_its_file(world: World) -> None:
+    del world.objects.objects[document_key("f1")]
+    report = await world.look()
+    assert told(report) == [(Kind.MISSING_DOCUMENT, "f1")]
+    assert await repair(world.catalog, report.differences) == report.differences
+    await world.catalog.set_attributes("a", world.store, "f1", {"x": "y"})
+    assert told(await world.look()) == []  # a job is under way
+
+
 async def test_a_lost_content_is_told_and_cannot_be_mended(world: World) -> None:
     await world.objects.delete_prefix("files/f1/")
+    await world.objects.put(document_key("f1"), b"{}")
     await world.objects.put(content_key("f2"), b"123")
     report = await world.look()
     assert told(report) == [(Kind.MISSING_OBJECT, "f1"), (Kind.MISSING_OBJECT, "f2")]
