@@ -19,7 +19,7 @@ SAMPLED = 4
 """Drawn at random: they find an instance whose order is out of date."""
 SMALL = LEAST + HOLDERS + SAMPLED
 """Pools up to this size are examined whole."""
-EXPECTED = 0.9
+EXPECTED = 0.97
 """Share of a prompt that is taken to be in its home's cache because of the other gateways, if all traffic were theirs. 0: what
 we dispatched ourselves is all that is counted on; higher: conversations that we do not know go home through longer queues."""
 ALONE = 0.2

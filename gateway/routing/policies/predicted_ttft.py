@@ -60,6 +60,9 @@ class PredictedTtft:
         now, answer, prompt = candidates.now, candidates.answer_tokens, len(job.prompt_ids)
         cached = candidates.cached_tokens(accounts)
         best = max(cached)
+        work = WORK * (
+            1.0 + candidates.norms.others_share.value
+        )  # others' queues are guesses: a prefix moves for more than that
         seconds: list[float] = []
         costs: list[float] = []
         for a, hit in zip(accounts, cached, strict=True):
@@ -73,7 +76,7 @@ class PredictedTtft:
             ):  # at least until the next of those inside ends
                 wait += max(lacking / a.kv_capacity_tokens, 1 / max(requests, 1.0)) * turnover
             seconds.append(wait)
-            costs.append(wait + WORK * min(requests / slots, 1.0) * (best - hit) * token)
+            costs.append(wait + work * min(requests / slots, 1.0) * (best - hit) * token)
         bound = min(costs) + self.grain
         ties = [i for i, cost in enumerate(costs) if cost <= bound]
         chosen = ties[int(self._rng.random() * len(ties))] if len(ties) > 1 else ties[0]
