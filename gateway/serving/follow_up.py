@@ -47,15 +47,13 @@ def with_history(questions: Sequence[str]) -> str:
 def standalone(said: str, conversation: str, question: str) -> str | None:
     """A model's wording of `question`, or None where it is none: too long, of words nobody used, or without the question's."""
     line = next((line.strip() for line in said.splitlines() if line.strip()), "")
-    line = re.sub(r"^(standalone question|question|rewritten question)\s*:\s*", "", line, flags=re.IGNORECASE).strip(
-        " \"'*`"
-    )
+    line = re.sub(r"^(the user asked|(\w+ )?question)\s*:\s*", "", line, flags=re.IGNORECASE).strip(" \"'*`")
     used = content_words(line)
     if not 0 < len(line) <= 300 or not used:
         return None
     known = set(content_words(conversation))
     own = set(content_words(question))
     foreign = sum(word not in known for word in used)
-    if foreign > len(used) / 4 or (own and own.isdisjoint(used)):
+    if foreign > len(used) / 4 or len(own.difference(used)) > len(own) / 2:
         return None
     return line

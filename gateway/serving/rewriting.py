@@ -24,6 +24,8 @@ TASK = (
     "that it refers to in place of words like it, they or this. Write the question only."
 )
 
+CUE = "The last question, to be understood alone:"
+
 
 class QueryRewriter:
     """One for the life of the application."""
@@ -76,7 +78,7 @@ class QueryRewriter:
     ) -> str | None:
         turns = [message for message in conversation if message["role"] in ("user", "assistant")][-self.TURNS :]
         said = "\n".join(f"{turn['role'].capitalize()}: {turn['content'][: self.TURN_CHARACTERS]}" for turn in turns)
-        task = [{"role": "system", "content": TASK}, {"role": "user", "content": f"{said}\n\n{TASK}"}]
+        task = [{"role": "system", "content": TASK}, {"role": "user", "content": f"{said}\n\n{CUE}"}]
         try:
             async with asyncio.timeout(self._settings.rag_rewrite_deadline_s):
                 words = await self._generate(orjson.dumps(task), plan, tenant, f"{request_id}/query")

@@ -4,7 +4,7 @@ import re
 
 # A number keeps what joins its digits (5.8.2, 1,200, 203.0.113.64/28); scripts without spaces give a word a character.
 _WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\d+(?:[.,:/-]\d+)*|[^\W_\d\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\d+(?:[.,:/-]\d+)+|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
 
 FUNCTION_WORDS = frozenset(

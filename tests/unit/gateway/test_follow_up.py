@@ -47,6 +47,7 @@ CONVERSATION = f"User: {FIRST}\nAssistant: 30 months.\nUser: And of the Mini?"
         "How long is the warranty of the Dewpoint Mini?",
         '\n"How long is the warranty of the Dewpoint Mini?"\nThis is the question.',
         "Question: How long is the warranty of the Dewpoint Mini?",
+        "The user asked: How long is the warranty of the Dewpoint Mini?",
     ],
 )
 def test_a_models_wording_is_taken(said: str) -> None:
@@ -66,3 +67,9 @@ def test_a_models_wording_is_taken(said: str) -> None:
 )
 def test_what_is_no_wording_of_the_question_is_not_taken(said: str) -> None:
     assert standalone(said, CONVERSATION, "And of the Mini?") is None
+
+
+def test_a_code_counts_as_one_word() -> None:
+    conversation = "User: What does E12 mean?\nAssistant: Sensor lost.\nUser: And E31?"
+    assert standalone("What does E12 mean?", conversation, "And E31?") is None
+    assert standalone("What does E31 mean?", conversation, "And E31?") == "What does E31 mean?"
