@@ -84,7 +84,7 @@ bench-overload: setup ## Goodput, latency and memory at up to five times the fle
 # The wheel has a Milvus server to compare Milvus Lite with; where it cannot be had, that part is left out, and the benchmark says so.
 bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vectors, chats during an ingestion (ARGS="--only ingest")
 	@$(BIN)/pip install -q $(PIP_FLAGS) --no-deps -c constraints.txt milvus || true
-	PYTHONPATH=model_repository/retrieval $(BIN)/python -m benchmarks.knowledge $(ARGS)
+	GRPC_VERBOSITY=NONE PYTHONPATH=model_repository/retrieval $(BIN)/python -m benchmarks.knowledge $(ARGS)
 
 # The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
 bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)
