@@ -58,7 +58,8 @@ class ConsulLock:
                 with contextlib.suppress(*_FAULTS):
                     if self._session:
                         await self._put(http, f"session/destroy/{self._session}")
-                self._set(False, away=False)
+                self.held = self._away = False
+                self.changed.set()
 
     async def _step(self, http: aiohttp.ClientSession) -> bool:
         if self._session and await self._put(http, f"session/renew/{self._session}") is None:

@@ -18,7 +18,7 @@ log = logging.getLogger("ragfleet.ingestion")
 
 
 class IngestionWatch:
-    """Looks at the queue every `period_s` while `run` runs; `refresh` sets the gauges.
+    """Looks at the queue every `period_s` while `run` runs, less often where that takes long; `refresh` sets the gauges.
 
     process: this gateway's ingestion; None where it has none.
     clock: Unix seconds, as the catalog's.
@@ -44,8 +44,11 @@ class IngestionWatch:
 
     async def run(self) -> None:
         """Until cancelled. While the catalog is away the last look counts: what waits grows older."""
+        took = 0.0
         while True:
-            await asyncio.sleep(self._period_s)  # first: a gateway that starts has better to do
+            # First the pause: a gateway that starts has better to do. Counting takes a twentieth of the time at the most.
+            await asyncio.sleep(max(self._period_s, 20 * took))
+            started = time.monotonic()
             look = asyncio.create_task(self.look(), name="look at the ingestion's queue")
             try:
                 await asyncio.shield(look)
@@ -54,6 +57,7 @@ class IngestionWatch:
             except asyncio.CancelledError:
                 await asyncio.gather(look, return_exceptions=True)  # SQLite's thread must not be left in a call
                 raise
+            took = time.monotonic() - started
 
     async def look(self) -> None:
         """See what waits now. Raises CatalogUnavailable."""

@@ -192,7 +192,7 @@ class Catalog(Protocol):
     async def removed(self, removals: Sequence[Removal]) -> None: ...
 
     async def backlog(self) -> Backlog:
-        """What waits for the ingestion. It counts all of it: a tenth of a second for a million files."""
+        """What waits for the ingestion. It counts all of it: 0.3 s for 300,000 files on SQLite on a busy machine."""
         ...
 
     async def expire(self) -> int:
