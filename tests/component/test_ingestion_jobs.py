@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import KnowledgeUnavailable
+from gateway.errors import CatalogUnavailable, KnowledgeUnavailable
 from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
 from gateway.ingestion.embedding import LocalEmbedder
@@ -352,3 +352,27 @@ async def test_what_is_cancelled_while_it_is_written_is_no_fault(
     await setup.attach("a", "b")
     assert await setup.jobs.round() == 2
     assert [row.file_id for row in setup.rows()] == ["file-a", "file-b"]
+
+
+@pytest.mark.parametrize("call", ["put_chunks", "complete", "fail"])
+async def test_a_database_that_goes_away_in_the_middle_fails_no_file(
+    setup: Setup, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await setup.upload(a_txt="words", b_txt="more", bad_bin=bytes(range(256)))
+    await setup.attach("a", "b", "bad")
+    await setup.collections.active()
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise CatalogUnavailable("away")
+
+    with monkeypatch.context() as broken:
+        for name in (call, "release"):  # it cannot give its jobs back either
+            broken.setattr(setup.catalog, name, away)
+        with pytest.raises(CatalogUnavailable):
+            await setup.jobs.round()
+    assert await setup.jobs.round() == 0  # the leases run on
+    setup.now += 16
+    assert await setup.jobs.round() > 0
+    assert [row.file_id for row in setup.rows()] == ["file-a", "file-b"]
+    states = {name: (await setup.member(name)).state.value for name in ("a", "b", "bad")}
+    assert states == {"a": "completed", "b": "completed", "bad": "failed"}
