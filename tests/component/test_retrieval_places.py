@@ -49,7 +49,8 @@ def _refused(reply: Reply) -> None:
 
 async def _overloaded(start: Start, **wishes: Any) -> Fleet:
     """One instance that answers neither searches nor embeddings, with a place for two calls and a queue for two."""
-    usual = {"instances": 1, "retrieval_places": 2, "retrieval_queue": 2, "admission_deadline_s": 10.0}
+    usual = {"instances": 1, "retrieval_places": 2, "retrieval_queue": 2}
+    usual |= {"admission_deadline_s": 100.0, "context_deadline_s": 100.0}  # a slow machine is no overload
     fleet: Fleet = await start(**(usual | wishes))
     for model in ("search", "embedding"):
         fleet.tritons[0].always[model] = STALL
