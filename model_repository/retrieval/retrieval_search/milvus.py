@@ -102,7 +102,13 @@ def pymilvus_client(uri: str, token: str, *, deadline_s: float) -> Client:
         token=token,
         timeout=deadline_s,
         dedicated=True,
-        # gRPC would share a broken connection's back-off, of up to two minutes, with the one that replaces it.
-        grpc_options={"grpc.use_local_subchannel_pool": 1},
+        grpc_options={
+            # gRPC would share a broken connection's back-off, of up to two minutes, with the one that replaces it.
+            "grpc.use_local_subchannel_pool": 1,
+            # pymilvus pings an idle connection every 10 s. Milvus Lite's server ends the connection of who does so more often
+            # than every 5 min ("too_many_pings"), also while a call begins.
+            "grpc.keepalive_permit_without_calls": 0,
+            "grpc.keepalive_time_ms": 60_000,
+        },
     )
     return client
