@@ -79,10 +79,11 @@ class SearchService:
         expression = search_filter(tenant.name, [store.id for store in stores], filters)
         options = (options or RetrievalOptions()).over(RetrievalOptions.of_stores(stores))
         limit = options.max_num_results or DEFAULT_LIMIT
-        # Twice as many, since near-duplicates leave. One that is left out here was never better than its like.
+        # The retrieval leaves out near-duplicates of one question. Several may find each other's: twice as many, then.
+        top_k = limit if len(queries) == 1 else 2 * limit
         inputs: dict[str, Tensor] = {
             "filter": text(expression),
-            "top_k": int32(2 * limit),
+            "top_k": int32(top_k),
             "min_score": fp32(EVERY_SCORE if options.score_threshold is None else options.score_threshold),
             **options.inputs,
         }

@@ -97,7 +97,7 @@ async def test_the_limit_and_the_threshold_bind(fleet: Fleet, search: Search) ->
     assert files(await search("q", score_threshold=0.65)) == ["a", "b", "c"]
 
 
-async def test_a_text_is_found_once(fleet: Fleet, search: Search) -> None:
+async def test_a_text_is_found_once_by_several_questions(fleet: Fleet, search: Search) -> None:
     copy = REFUNDS.upper().replace(" ", "\n")
     fleet.answers.passages = [
         passage("a", REFUNDS, 0.8),
@@ -106,7 +106,7 @@ async def test_a_text_is_found_once(fleet: Fleet, search: Search) -> None:
         passage("c", "!?", 0.6),
         passage("d", "…", 0.5),
     ]
-    assert files(await search("q", max_num_results=4)) == ["a", "other", "c", "d"]
+    assert files(await search("q", "another", max_num_results=4)) == ["a", "other", "c", "d"]
 
 
 async def test_several_questions_make_one_list(fleet: Fleet, search: Search) -> None:
@@ -145,21 +145,21 @@ RRF = {"ranker": "rrf", "score_threshold": 0.5, "max_num_results": 3, "neighbour
 @pytest.mark.parametrize(
     ("stores", "said", "expected"),
     [
-        ([RRF], {}, {"ranker": "rrf", "min_score": 0.5, "top_k": 6, "neighbours": 2, "rerank": False}),
+        ([RRF], {}, {"ranker": "rrf", "min_score": 0.5, "top_k": 3, "neighbours": 2, "rerank": False}),
         (
             [RRF],
             {"ranker": "auto", "score_threshold": 0.1, "max_num_results": 7, "neighbours": 0, "rerank": True},
-            {"min_score": 0.1, "top_k": 14, "neighbours": 0, "rerank": True},
+            {"min_score": 0.1, "top_k": 7, "neighbours": 0, "rerank": True},
         ),
         # Weights are of `minmax`: who says them wants it, whatever the store's ranker.
         (
             [{"ranker": "bm25"}],
             {"hybrid_search": {"embedding_weight": 1, "text_weight": 3}},
-            {"min_score": -1, "top_k": 20, "dense_weight": 0.25},
+            {"min_score": -1, "top_k": 10, "dense_weight": 0.25},
         ),
         # Stores of one search that differ leave it to the deployment.
-        ([RRF, {**RRF, "ranker": "bm25"}], {}, {"min_score": 0.5, "top_k": 6, "neighbours": 2, "rerank": False}),
-        ([RRF, {}], {}, {"min_score": -1, "top_k": 20}),
+        ([RRF, {**RRF, "ranker": "bm25"}], {}, {"min_score": 0.5, "top_k": 3, "neighbours": 2, "rerank": False}),
+        ([RRF, {}], {}, {"min_score": -1, "top_k": 10}),
     ],
 )
 async def test_what_a_store_says_counts_where_the_request_says_nothing(

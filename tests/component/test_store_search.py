@@ -116,10 +116,10 @@ async def test_a_store_says_how_it_is_searched(fleet: Fleet, store: str) -> None
         return {tensor["name"]: tensor["data"][0] for tensor in fleet.calls("search")[-1].body["inputs"]}
 
     own = await asked()
-    assert (own["ranker"], own["top_k"], own["min_score"]) == ("bm25", 4, 0.25)
+    assert (own["ranker"], own["top_k"], own["min_score"]) == ("bm25", 2, 0.25)
     assert (own["neighbours"], own["rerank"]) == (1, True)
     other = await asked(max_num_results=5, ranking_options={"ranker": "auto", "neighbours": 0})
-    assert (other["top_k"], other["min_score"], other["neighbours"]) == (10, 0.25, 0)
+    assert (other["top_k"], other["min_score"], other["neighbours"]) == (5, 0.25, 0)
     assert "ranker" not in other
 
     cleared = await fleet.post({"retrieval": None}, path=f"{STORES}/{store}")
