@@ -45,11 +45,14 @@ def with_history(questions: Sequence[str]) -> str:
 
 
 def standalone(said: str, conversation: str, question: str) -> str | None:
-    """A model's wording of `question`, or None where it is none: too long, of words nobody used, or without the question's."""
+    """A model's wording of `question`, or None where it is none.
+
+    That is: it leans on something itself, is long, has words that nobody used, or has lost the question's own.
+    """
     line = next((line.strip() for line in said.splitlines() if line.strip()), "")
     line = re.sub(r"^(the user asked|(\w+ )?question)\s*:\s*", "", line, flags=re.IGNORECASE).strip(" \"'*`")
     used = content_words(line)
-    if not 0 < len(line) <= 300 or not used:
+    if not 0 < len(line) <= 300 or follows_up(line):
         return None
     known = set(content_words(conversation))
     own = set(content_words(question))

@@ -63,6 +63,7 @@ def test_a_models_wording_is_taken(said: str) -> None:
         "How long is the warranty of the Dewpoint Pro?",  # the question's own word is lost
         "Mini " * 100,
         "It is the",
+        "How long is the warranty of it, the Mini?",
     ],
 )
 def test_what_is_no_wording_of_the_question_is_not_taken(said: str) -> None:
@@ -70,6 +71,7 @@ def test_what_is_no_wording_of_the_question_is_not_taken(said: str) -> None:
 
 
 def test_a_code_counts_as_one_word() -> None:
-    conversation = "User: What does E12 mean?\nAssistant: Sensor lost.\nUser: And E31?"
-    assert standalone("What does E12 mean?", conversation, "And E31?") is None
-    assert standalone("What does E31 mean?", conversation, "And E31?") == "What does E31 mean?"
+    conversation = "User: What does E12 mean on a controller?\nAssistant: Sensor lost.\nUser: And E31?"
+    worded = "What does E31 mean on a controller?"
+    assert standalone("What does E12 mean on a controller?", conversation, "And E31?") is None
+    assert standalone(worded, conversation, "And E31?") == worded
