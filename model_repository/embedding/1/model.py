@@ -13,6 +13,10 @@ class TritonPythonModel:
     def initialize(self, args):
         parameters = json.loads(args["model_config"])["parameters"]
         settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
+        if settings.device == "cpu":
+            # Where LLM and chunks of documents want the same core, a token that somebody waits for gets three quarters of it.
+            # Not more: a question may wait behind a pass of chunks, which should end in time.
+            os.nice(5)
         self.encoder = Encoder(settings)
 
     def execute(self, requests):
