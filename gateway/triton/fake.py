@@ -1,117 +1,22 @@
-"""A Triton that is only a socket: what the gateway uses of one, with a deterministic engine and scripted faults. For tests.
+"""A Triton that is only a socket: what the gateway uses of one. For tests.
 
-It speaks HTTP/1.1 on loopback and writes events as Triton 2.51 does. The next id of an answer is a function of all ids
-before it, so that a continuation on another fake gives what the first one would have given.
+It speaks HTTP/1.1 on loopback and writes events as Triton 2.51 does. What it answers is in fake_answers.py.
 """
 
 import asyncio
-import hashlib
 import socket
 import struct
-from array import array
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
+from gateway.triton.fake_answers import Answers, Call, Script
 from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
 
 _INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding", "search"))
-
-NextId = Callable[[Sequence[int]], int | None]
-"""All ids so far → the next one; None where the answer ends."""
-
-
-DIMENSION = 8
-
-
-def vector_of(text: str) -> list[float]:
-    """What the fakes' `embedding` makes of a text: DIMENSION numbers of its hash, as a vector of length 1."""
-    raw = [byte - 127.5 for byte in hashlib.blake2b(text.encode(), digest_size=DIMENSION).digest()]
-    length = sum(value * value for value in raw) ** 0.5
-    return [value / length for value in raw]
-
-
-def hashed(choices: Sequence[int]) -> NextId:
-    """An answer without an end, each id drawn from `choices` by a hash of all ids before it."""
-
-    def next_id(ids: Sequence[int]) -> int:
-        digest = hashlib.blake2b(array("i", ids).tobytes(), digest_size=8).digest()
-        return choices[int.from_bytes(digest) % len(choices)]
-
-    return next_id
-
-
-def saying(words: Sequence[int], *, after: int) -> NextId:
-    """The ids of `words` and then the end; `after` is the id that ends every prompt and is not one of them."""
-
-    def next_id(ids: Sequence[int]) -> int | None:
-        said = list(reversed(ids)).index(after)
-        return words[said] if said < len(words) else None
-
-    return next_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
-    """How one call goes. `*_after` counts the ids sent before it happens; a call of another model than `llm` sends none."""
-
-    status: int = 200
-    """Another status answers with `error` and nothing else."""
-    error: str = ""
-    error_after: int | None = None
-    """An event `{"error": …}` in a stream that began well."""
-    reset_after: int | None = None
-    """The connection breaks."""
-    kill_after: int | None = None
-    """The whole instance dies."""
-    stall_after: int | None = None
-    """Nothing more comes until `resume()`."""
-    per_segment: int = 1
-    """Ids that leave in one piece, each in an event of its own."""
-    split: bool = False
-    """Every event leaves in two pieces."""
-    raw: bytes | None = None
-    """The body to answer with instead; in a stream, the bytes sent before the first event."""
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One request that came."""
-
-    model: str
-    body: Mapping[str, Any]
-    script: Script
-    sent: int = 0
-    """Ids sent so far."""
-    end: str = ""
-    """"": it runs; `finished`, `refused`, `broken` (by us), `gone` (the client left)."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Answers:
-    """What the fake's models do, the same on every fake of a fleet."""
-
-    next_id: NextId
-    encode: Callable[[str], Sequence[int]] = lambda text: list(text.encode())
-    """Text of a message → ids."""
-    prompt_end: Sequence[int] = ()
-    """Ids that end every prompt."""
-    passages: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
-    """What the retrieval finds, best first."""
-    scripts: dict[str, deque[Script]] = field(default_factory=dict)
-    """Scripts by model, for whichever fake is asked next."""
-
-    calls: list[Call] = field(default_factory=list)
-    """Every call that came to any of the fakes."""
-
-    def script(self, model: str, *scripts: Script) -> None:
-        """The next calls of a model, on whatever fake, go like this, one after the other."""
-        self.scripts.setdefault(model, deque()).extend(scripts)
 
 
 class FakeTriton:
@@ -294,46 +199,10 @@ class FakeTriton:
         if script.raw is not None:
             body, status = script.raw, 200
         else:
-            status, answer = {"embedding": self._embedding, "search": self._search}.get(call.model, self._prompt)(call)
+            status, answer = self.answers.infer(call)
             body = orjson.dumps(answer)
         call.end = "finished"
         await reply(writer, status, body)
-
-    def _prompt(self, call: Call) -> tuple[int, dict[str, Any]]:
-        inputs = {}
-        for tensor in call.body["inputs"]:
-            if tensor["shape"] != [1, 1]:
-                return 400, {"error": f"unexpected shape for input '{tensor['name']}' for model '{call.model}'"}
-            inputs[tensor["name"]] = tensor["data"][0]
-        used: list[Mapping[str, Any]] = []
-        if call.model == "context":
-            found = [p for p in self.answers.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
-            used = [{**passage, "n": n} for n, passage in enumerate(found, 1)]
-        texts = [passage["text"] for passage in used] + [m["content"] for m in orjson.loads(inputs["messages"])]
-        ids = [i for text in texts for i in self.answers.encode(text)] + list(self.answers.prompt_end)
-        if len(ids) > inputs["max_prompt_tokens"]:
-            words = f"{len(ids)} tokens, there is room for {inputs['max_prompt_tokens']}"
-            return 400, {"error": f"prompt: too long: {words}"}
-        outputs = [
-            {"name": "input_ids", "datatype": "INT32", "shape": [1, len(ids)], "data": ids},
-            {"name": "used", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(used).decode()]},
-        ]
-        return 200, {"id": call.body["id"], "model_name": call.model, "model_version": "1", "outputs": outputs}
-
-    def _search(self, call: Call) -> tuple[int, dict[str, Any]]:
-        inputs = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
-        found = [p for p in self.answers.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
-        output = {"name": "passages", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(found).decode()]}
-        return 200, {"id": call.body["id"], "model_name": "search", "model_version": "1", "outputs": [output]}
-
-    def _embedding(self, call: Call) -> tuple[int, dict[str, Any]]:
-        (tensor,) = call.body["inputs"]
-        count, width = tensor["shape"]
-        if (tensor["name"], width) != ("text", 1) or not 1 <= count <= 64:
-            return 400, {"error": f"unexpected shape for input '{tensor['name']}' for model 'embedding'"}
-        data = [value for text in tensor["data"] for value in vector_of(text)]
-        output = {"name": "embedding", "datatype": "FP32", "shape": [count, DIMENSION], "data": data}
-        return 200, {"id": call.body["id"], "model_name": "embedding", "model_version": "1", "outputs": [output]}
 
     async def _refuse(self, call: Call, writer: asyncio.StreamWriter) -> None:
         call.end = "refused"

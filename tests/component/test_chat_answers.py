@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from running import MODEL, Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 SONG = "The kettle sings in the kitchen."
 

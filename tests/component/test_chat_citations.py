@@ -9,7 +9,7 @@ from gateway.errors import ObjectsUnavailable
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
 from gateway.serving.citing import Citing
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 
 @pytest.fixture

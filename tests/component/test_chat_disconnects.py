@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from running import Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from running import Fleet
 
 from gateway.fleet.view import Load
 from gateway.serving.generation import Generation
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 LENGTH = 48

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import MODEL, Fleet, ask, settings_for
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 USER = [{"role": "user", "content": "Hello?"}]

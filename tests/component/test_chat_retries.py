@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from running import Fleet
 
-from gateway.triton.fake import FakeTriton, Script
+from gateway.triton.fake import FakeTriton
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 

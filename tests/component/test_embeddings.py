@@ -11,7 +11,7 @@ from running import EMBEDDING, Fleet
 from tokenizers import Tokenizer
 
 from gateway.knowledge.chunking import embedding_folder
-from gateway.triton.fake import DIMENSION, Script, vector_of
+from gateway.triton.fake_answers import DIMENSION, Script, vector_of
 
 PATH = "/v1/embeddings"
 

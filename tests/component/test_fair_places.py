@@ -7,7 +7,7 @@ from typing import Any
 
 from running import Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 

@@ -13,7 +13,7 @@ from running import EMBEDDING, MODEL, Fleet
 
 from gateway.config import ConfigError
 from gateway.errors import RagfleetError
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 

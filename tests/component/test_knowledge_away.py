@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config import ConfigError, Settings, WithoutKnowledge
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 AWAY = Script(status=500, error="in ensemble 'context', retrieval: unavailable: Milvus did not answer within 5 s")
 

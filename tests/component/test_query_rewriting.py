@@ -9,7 +9,7 @@ from running import Fleet
 from gateway.config import Rewrite
 from gateway.serving.follow_up import with_history
 from gateway.serving.rewriting import TASK
-from gateway.triton.fake import Script, saying
+from gateway.triton.fake_answers import Script, saying
 
 FIRST = "How long is the warranty of the Dewpoint Pro?"
 NEXT = "And of the Mini?"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from running import MODEL, Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 PATH = "/v1/responses"
 SEARCH = {"type": "file_search", "vector_store_ids": ["handbook"]}

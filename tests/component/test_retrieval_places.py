@@ -9,7 +9,7 @@ import pytest
 from replies import Reply
 from running import COLLECTION, EMBEDDING, Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 Start = Callable[..., Any]
 

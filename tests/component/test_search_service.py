@@ -14,7 +14,7 @@ from gateway.knowledge.catalog.types import Store
 from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.serving.search import SearchResult, SearchService
 from gateway.tenants.tenant import Tenant
-from gateway.triton.fake import Call, Script
+from gateway.triton.fake_answers import Call, Script
 
 TENANT = Tenant("acme")
 REFUNDS = "Refunds are paid within thirty days of the purchase when the receipt is shown."

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from running import COLLECTION, EMBEDDING, Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 STORES = "/v1/vector_stores"
 

@@ -27,7 +27,8 @@ from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
 from gateway.parts import Gateway
-from gateway.triton.fake import Answers, FakeTriton, NextId, hashed, saying
+from gateway.triton.fake import FakeTriton
+from gateway.triton.fake_answers import Answers, NextId, hashed, saying
 from tokens.table import TokenTable
 
 MODEL = "tiny"

@@ -9,7 +9,7 @@ from openai import OpenAI
 from openai_service import KEY, Service, client_of
 from running import MODEL, Fleet
 
-from gateway.triton.fake import Script
+from gateway.triton.fake_answers import Script
 
 USER = [{"role": "user", "content": "Hello?"}]
 
