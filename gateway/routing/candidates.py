@@ -75,7 +75,7 @@ class Candidates:
         """Tokens that the answer is expected to have."""
         others = norms.others_share.value
         self._home = pool.homes.home(keys) if keys and others > ALONE else None
-        self._expected = EXPECTED * others
+        self._expected = EXPECTED * others * pool.homes.repeated(others) if self._home else 0.0
 
     def everyone(self) -> list[Account]:
         """Every eligible account: linear in the pool."""

@@ -10,6 +10,8 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from gateway.routing.speed import Average
+
 BAR = 8
 """Times that a prefix was seen lately from which on it is frequent. Higher: surer, and later."""
 SHARE = 0.5
@@ -30,6 +32,8 @@ class Homes:
         self._seen: dict[int, int] = {}
         self._before: dict[int, int] = {}
         self._prompts = 0
+        self._repeats = Average(0.0, gain=0.02)
+        """Share of our prompts whose first rare block we had seen before."""
 
     def add(self, name: str) -> None:
         """An instance joins; it becomes the home of its share of the prefixes."""
@@ -50,6 +54,13 @@ class Homes:
         place = bisect_right(self._ring, (rare & KEY_MASK, ""))
         return self._ring[place % len(self._ring)][1]
 
+    def repeated(self, others: float) -> float:
+        """Share of the prompts whose rare prefix some gateway has had before, 0-1: of those that share nothing, none are at home.
+
+        `others`: their share of the traffic; what they repeat, we see as much less of.
+        """
+        return min(self._repeats.value / max(1.0 - others, 0.01), 1.0)
+
     def _count(self, keys: Sequence[int]) -> int | None:
         """Count the frequent blocks and a few behind them; the key of the first rare one."""
         self._prompts += 1
@@ -61,6 +72,7 @@ class Homes:
             seen[key] = times + 1
             if rare is None and times + before.get(key, 0) < BAR:
                 rare = key
+                self._repeats.learn(1.0 if times or key in before else 0.0)
             if rare is not None:
                 left -= 1
                 if not left:

@@ -23,10 +23,10 @@ def chain(rng: Random, blocks: int) -> list[int]:
 
 
 def gateway(seed: int) -> Fleet:
-    """A gateway that has seen from samples that it is one of several."""
+    """A gateway that has seen from samples that it is one of several, and that prompts come again."""
     fleet = Fleet("predicted_ttft", 8, seed=seed)
-    for _ in range(2):
-        tickets = [fleet.place(64) for _ in range(8)]
+    for _ in range(3):
+        tickets = [fleet.place([10_000 * prompt + n for n in range(64)]) for prompt in range(8)]
         fleet.now += 0.01
         for number in range(8):
             fleet.change(number, load=load(fleet.now, active=4, scheduled=4))
@@ -87,3 +87,15 @@ def test_what_is_remembered_is_bounded() -> None:
 
 def test_keys_are_the_same_in_every_process() -> None:
     assert PrefixIndex().keys(range(64)) == [-897165419548459398, 436789826201063324]
+
+
+def test_prompts_that_share_nothing_are_expected_nowhere() -> None:
+    ring, rng = homes(), Random(4)
+    for _ in range(200):
+        ring.home(chain(rng, 10))
+    assert ring.repeated(0.9) == 0.0
+    repeated = [chain(rng, 10) for _ in range(20)]
+    for number in range(200):
+        ring.home(repeated[number % 20])
+    assert ring.repeated(0.0) > 0.5
+    assert ring.repeated(0.9) == 1.0
