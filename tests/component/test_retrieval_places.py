@@ -120,7 +120,7 @@ async def test_one_large_request_does_not_keep_the_others_out(start: Start, tmp_
     assert (await large).status == 200
     texts = [call.body["inputs"][0]["data"] for call in fleet.calls("embedding")]
     assert len(texts) == 25
-    assert texts.index(["mine"]) <= 6
+    assert texts.index(["mine"]) <= 8  # at most four were under way, and as many may have been chosen before it came
 
 
 async def test_flood_of_one_tenant_costs_the_other_no_refusal(start: Start, tmp_path: Path) -> None:

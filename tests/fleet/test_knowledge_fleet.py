@@ -142,7 +142,7 @@ def test_a_document_goes_in_is_found_and_goes_without_a_trace(
 
 def test_what_differs_is_told_and_repaired(fleet: Command, client: OpenAI, s3: S3Server, store: str) -> None:
     bees, tides = file_id(client, "bees.md"), file_id(client, "tides.md")
-    with closing(MilvusClient(fleet.status()["milvus_uri"])) as milvus:
+    with closing(MilvusClient(fleet.status()["milvus_uri"], dedicated=True)) as milvus:
         lost = milvus.query(ALIAS, filter=f'file_id == "{bees}"', output_fields=["*"])
         milvus.delete(ALIAS, filter=f'file_id == "{bees}"')
         ghost = {**lost[0], "id": f"{store}/file-ghost/0", "file_id": "file-ghost"}
@@ -257,7 +257,7 @@ def test_another_embedding_model_takes_over_and_gives_back(
         assert "no instance serves this model" in fleet("reembed", "status").stdout
         assert fleet("reembed", "drop").returncode == 0
         assert list(collections(fleet)) == ["active"]
-        with closing(MilvusClient(seen["milvus_uri"])) as milvus:
+        with closing(MilvusClient(seen["milvus_uri"], dedicated=True)) as milvus:
             assert len(milvus.list_collections()) == 1
         assert found(client, store, QUESTIONS["bees.md"]) == "bees.md"
         eventually(lambda: agree(fleet), 20)
