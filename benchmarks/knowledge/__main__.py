@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import itertools
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,9 +30,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("ingest", "chat", "search"), action="append")
     parser.add_argument("--documents", type=int, default=60, help="in a round, of ten chunks each")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--chats", type=int, default=100, help="with the bare model; with `rag` three in ten of them")
+    parser.add_argument("--chats", type=int, default=60, help="with the bare model; with `rag` three in ten of them")
     parser.add_argument("--sizes", default="1000,10000,100000", help="rows of the collections that are searched")
-    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--port-base", type=int, default=27000)
     options = parser.parse_args()
     wanted = options.only or ["ingest", "chat", "search"]
@@ -114,6 +116,9 @@ def _compared(scenario: Scenario, quiet: Sequence[float], busy: Sequence[float],
 
 
 def _search_server(port: int, sizes: Sequence[int], queries: int) -> list[dict[str, Any]]:
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # else the server would outlive a benchmark that is told to end
     with tempfile.TemporaryDirectory(prefix="ragfleet-bench-milvus-") as folder:
         try:
             with server(Path(folder), port) as milvus:
