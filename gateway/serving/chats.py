@@ -12,7 +12,7 @@ import orjson
 
 from gateway.admission import Admission, Permit
 from gateway.config import Settings
-from gateway.errors import DeadlineExceeded, Overloaded
+from gateway.errors import DeadlineExceeded
 from gateway.metrics import Metrics
 from gateway.routing.types import Job
 from gateway.serving.answer import Answer
@@ -23,6 +23,7 @@ from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
 from gateway.serving.knowledge import Knowledge
 from gateway.serving.passage_check import PassageCheck
+from gateway.serving.places import place_for
 from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, is_rag
 from gateway.serving.rewriting import QueryRewriter
 from gateway.tenants.tenant import Tenant
@@ -120,16 +121,7 @@ class ChatService:
     async def admit(self, tenant: Tenant) -> Permit:
         """A place for one request, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
         started = time.monotonic()
-        try:
-            permit = await self._admission.acquire(
-                tenant.name,
-                weight=tenant.weight,
-                priority=tenant.priority,
-                deadline_s=self._settings.admission_deadline_s,
-            )
-        except Overloaded:
-            self._metrics.refused.labels(tenant.name).inc()
-            raise
+        permit = await place_for(tenant, self._admission, self._settings.admission_deadline_s, self._metrics)
         self._metrics.admission_wait.observe(time.monotonic() - started)
         return permit
 

@@ -27,13 +27,15 @@ class RetrievalPlaces:
 
     async def admit(self, tenant: Tenant) -> Permit:
         """A place for one call, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
-        try:
-            return await self.admission.acquire(
-                tenant.name,
-                weight=tenant.weight,
-                priority=tenant.priority,
-                deadline_s=self._settings.admission_deadline_s,
-            )
-        except Overloaded:
-            self._metrics.refused.labels(tenant.name).inc()
-            raise
+        return await place_for(tenant, self.admission, self._settings.admission_deadline_s, self._metrics)
+
+
+async def place_for(tenant: Tenant, admission: Admission, deadline_s: float, metrics: Metrics) -> Permit:
+    """A place of one gate for a tenant, at its weight and priority; a refusal is counted. Raises Overloaded."""
+    try:
+        return await admission.acquire(
+            tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=deadline_s
+        )
+    except Overloaded:
+        metrics.refused.labels(tenant.name).inc()
+        raise
