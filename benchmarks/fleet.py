@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psutil
 import uvloop
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 
 T = TypeVar("T")
 

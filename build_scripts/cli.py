@@ -24,9 +24,9 @@ from build_scripts.machine import WrongMachine, built_on, gpus, machine_faults, 
 from build_scripts.memory import Estimate, estimate
 from build_scripts.plan import Plan, PlanError, make_plan
 from build_scripts.progress import Console
-from build_scripts.refusals import refusals
 from build_scripts.runner import AlreadyRunning, StepFailed, run
 from build_scripts.spec import EngineSpec, Serving, SpecError, load, spec_names
+from build_scripts.validation import refusals
 
 FAULTS, UNREADABLE, REFUSED, FAILED = 1, 3, 4, 5
 _GB = 1e9

@@ -10,14 +10,14 @@ import uvicorn
 
 from gateway.app import create_app
 from gateway.config import ConfigError, Settings
-from gateway.parts import Gateway
+from gateway.container import Container
 
 
 class Server(uvicorn.Server):
     """uvicorn closes its door at the first SIGTERM. This one keeps it open until the running answers are out, so that a
     client which comes meanwhile is told to go elsewhere instead of finding nobody."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Container) -> None:
         super().__init__(config)
         self._gateway = gateway
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -46,7 +46,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
-        gateway = Gateway(settings)
+        gateway = Container(settings)
     except (ConfigError, OSError, ValueError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2

@@ -6,22 +6,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from gateway.api import routes
-from gateway.api.door import Door
+from gateway.api.direct_routes import DirectRoutes
 from gateway.api.middleware import RequestId
 from gateway.config import Settings
-from gateway.parts import Gateway
+from gateway.container import Container
 
 
-def create_app(settings: Settings | Gateway) -> FastAPI:
+def create_app(settings: Settings | Container) -> FastAPI:
     """The ASGI application of a gateway, or of a new one with these settings."""
-    gateway = settings if isinstance(settings, Gateway) else Gateway(settings)
+    gateway = settings if isinstance(settings, Container) else Container(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
             yield
 
-    app = Door(
+    app = DirectRoutes(
         title="Ragfleet",
         summary="A highly available RAG and LLM inference system, with OpenAI's API.",
         lifespan=lifespan,

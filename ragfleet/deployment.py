@@ -4,8 +4,8 @@ import os
 from dataclasses import replace
 
 from gateway.config import Settings, variables
-from ragfleet import plan, supervisor
-from ragfleet.home import home_from_environment
+from ragfleet import fleet_spec, supervisor
+from ragfleet.paths import home_from_environment
 
 
 def settings_of_the_fleet() -> Settings | None:
@@ -15,7 +15,7 @@ def settings_of_the_fleet() -> Settings | None:
     """
     home = home_from_environment()
     settings = replace(Settings.from_env(), home=home.root)
-    embedded = plan.read(home.plan_file) if supervisor.running(home) else None
+    embedded = fleet_spec.read(home.plan_file) if supervisor.running(home) else None
     if embedded is None:
         return settings if _said("milvus_uri") else None
     if not _said("milvus_uri"):

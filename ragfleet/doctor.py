@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from ragfleet import consul_binary, parts, plan, processes, supervisor
-from ragfleet.home import Home, cache_folder
-from ragfleet.plan import Plan
+from ragfleet import consul_binary, fleet_spec, processes, services, supervisor
+from ragfleet.fleet_spec import FleetSpec
+from ragfleet.paths import Home, cache_folder
 from worker import preflight, triton
 
 MIN_MEMORY = 4 << 30
@@ -97,7 +97,7 @@ def _tokenizer(home: Home) -> Iterable[Finding]:
 
 
 def _resources(home: Home) -> Iterable[Finding]:
-    wanted = plan.read(home.plan_file) or Plan()
+    wanted = fleet_spec.read(home.plan_file) or FleetSpec()
     free = psutil.virtual_memory().available
     need = max(MIN_MEMORY, wanted.instances * INSTANCE_MEMORY)
     idle = supervisor.running(home) == 0
@@ -115,8 +115,8 @@ def _ports(home: Home) -> Iterable[Finding]:
     if supervisor.running(home):
         yield Finding("Ports", True, "in use by this fleet")
         return
-    wanted = plan.read(home.plan_file) or Plan()
-    taken = {port: owner for port in parts.ports_of(wanted) if (owner := processes.owner_of(port))}
+    wanted = fleet_spec.read(home.plan_file) or FleetSpec()
+    taken = {port: owner for port in services.ports_of(wanted) if (owner := processes.owner_of(port))}
     detail = "; ".join(f"{port} is taken by {owner}" for port, owner in taken.items()) or "free"
     yield Finding("Ports", not taken, detail, "Stop it, or use another range: ragfleet up --port-base 21000")
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ragfleet import consul_binary, parts, plan, processes, status, supervisor
-from ragfleet.home import Home, cache_folder
-from ragfleet.plan import Plan
+from ragfleet import consul_binary, fleet_spec, processes, services, status, supervisor
+from ragfleet.fleet_spec import FleetSpec
+from ragfleet.paths import Home, cache_folder
 from ragfleet.status import FleetStatus
 from worker import preflight, triton
 
@@ -49,13 +49,13 @@ class Step:
     reason: str = ""
 
 
-def check(home: Home, wanted: Plan) -> None:
+def check(home: Home, wanted: FleetSpec) -> None:
     """Raises NotStartableError with every reason why this fleet cannot start here."""
     problems = [str(problem) for problem in preflight.check_server(triton.find())]
     problems += [str(p) for p in preflight.check_repository(Path(wanted.model_repository), wanted.flavour)]
     if consul_binary.find(cache_folder()) is None:
         problems.append("There is no Consul yet. Run 'make setup'.")
-    for port, part in parts.ports_of(wanted).items():
+    for port, part in services.ports_of(wanted).items():
         if owner := processes.owner_of(port):
             problems.append(
                 f"Port {port}, which {part} needs, is taken by {owner}."
@@ -65,14 +65,14 @@ def check(home: Home, wanted: Plan) -> None:
         raise NotStartableError("\n".join(problems))
 
 
-def start(home: Home, wanted: Plan) -> int:
+def start(home: Home, wanted: FleetSpec) -> int:
     """Starts the supervisor for `wanted` and returns its pid. The fleet's processes of an earlier crash are ended first."""
     home.make()
     processes.sweep(home.root)
     check(home, wanted)
-    before = plan.read(home.plan_file)
+    before = fleet_spec.read(home.plan_file)
     key = wanted.api_key or (before.api_key if before else "") or f"sk-ragfleet-{secrets.token_urlsafe(24)}"
-    plan.write(home.plan_file, replace(wanted, api_key=key))
+    fleet_spec.write(home.plan_file, replace(wanted, api_key=key))
     for stale in (home.parts_file, *home.run.glob("triton-*.json")):
         stale.unlink(missing_ok=True)
     # The embedded Consul holds nothing but registrations; those of an earlier fleet would haunt this one.
@@ -152,10 +152,10 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 def scale(home: Home, instances: int) -> int:
     """Writes the wanted number of instances and tells the supervisor; returns its pid. Raises NotStartableError."""
-    pid, wanted = supervisor.running(home), plan.read(home.plan_file)
+    pid, wanted = supervisor.running(home), fleet_spec.read(home.plan_file)
     if pid <= 0 or wanted is None:
         raise NotStartableError("The fleet is not running. Start it with: ragfleet up")
-    plan.write(home.plan_file, replace(wanted, instances=instances))
+    fleet_spec.write(home.plan_file, replace(wanted, instances=instances))
     os.kill(pid, signal.SIGHUP)
     return pid
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from ragfleet import consul_binary
 from ragfleet.consul_binary import ConsulMissingError, Found
 from ragfleet.download import Progress
-from ragfleet.home import Home
+from ragfleet.paths import Home
 
 
 class PrepareError(Exception):

@@ -5,7 +5,7 @@ import signal
 import time
 
 from ragfleet import processes, supervisor
-from ragfleet.home import Home
+from ragfleet.paths import Home
 
 GRACE = 20.0
 """Seconds that the orderly stop gets."""

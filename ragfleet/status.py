@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ragfleet import plan, processes, supervisor
-from ragfleet.home import Home
-from ragfleet.plan import Plan
+from ragfleet import fleet_spec, processes, supervisor
+from ragfleet.fleet_spec import FleetSpec
+from ragfleet.paths import Home
 from worker import state
 from worker.state import InstanceState, Phase
 
@@ -91,7 +91,7 @@ def merge(
 
 def gather(home: Home) -> FleetStatus:
     """Reads everything; takes at most a few seconds, also where the gateway hangs."""
-    wanted = plan.read(home.plan_file) or Plan()
+    wanted = fleet_spec.read(home.plan_file) or FleetSpec()
     alive = supervisor.running(home) != 0
     seen, ready, reasons = _ask_gateway(wanted) if alive and "gateway" not in wanted.without else (None, True, [])
     instances = _instances(home, wanted, seen) if alive or any(processes.members(home.root)) else []
@@ -120,7 +120,7 @@ def read_parts(home: Home) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else []
 
 
-def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] | None) -> list[InstanceStatus]:
+def _instances(home: Home, wanted: FleetSpec, seen: Mapping[str, Mapping[str, Any]] | None) -> list[InstanceStatus]:
     names = dict.fromkeys([*wanted.names, *sorted(path.stem for path in home.run.glob("triton-*.json"))])
     found = []
     for index, name in enumerate(names):
@@ -156,7 +156,7 @@ def _instances(home: Home, wanted: Plan, seen: Mapping[str, Mapping[str, Any]] |
     return found
 
 
-def _ask_gateway(wanted: Plan) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str]]:
+def _ask_gateway(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str]]:
     """Its instances by name (None where it does not answer), whether it is ready, and why not."""
     status, health = get_json(f"{wanted.gateway_url}/health/ready", wanted.api_key)
     if status == 0 or not isinstance(health, Mapping):

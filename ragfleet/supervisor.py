@@ -21,11 +21,11 @@ from typing import IO
 
 import psutil
 
-from ragfleet import consul_binary, parts, plan, processes
-from ragfleet.home import Home, cache_folder, home_from_environment
-from ragfleet.keeper import Keeper
-from ragfleet.parts import Part
-from ragfleet.plan import Plan
+from ragfleet import consul_binary, fleet_spec, processes, services
+from ragfleet.fleet_spec import FleetSpec
+from ragfleet.paths import Home, cache_folder, home_from_environment
+from ragfleet.process_supervisor import ProcessSupervisor
+from ragfleet.services import Service
 from worker.log import configure, event
 
 DRAIN_SECONDS = 60.0
@@ -38,11 +38,11 @@ log = logging.getLogger("supervisor")
 class Supervisor:
     """The whole fleet of one state folder."""
 
-    def __init__(self, home: Home, wanted: Plan, consul: Path) -> None:
+    def __init__(self, home: Home, wanted: FleetSpec, consul: Path) -> None:
         self.home = home
         self._plan = wanted
         self._consul = consul
-        self._keepers: dict[str, Keeper] = {}
+        self._keepers: dict[str, ProcessSupervisor] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
         self._farewells: set[asyncio.Task[None]] = set()
@@ -57,7 +57,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Returns when everything is stopped."""
-        for part in parts.infrastructure(self._plan, self.home, self._consul):
+        for part in services.infrastructure(self._plan, self.home, self._consul):
             self._keepers[part.name] = self._keeper(part)
         self._scale()
         while not self._stop.is_set():
@@ -66,16 +66,16 @@ class Supervisor:
             self._reap_orphans()
             if self._changed.is_set():
                 self._changed.clear()
-                self._plan = plan.read(self.home.plan_file) or self._plan
+                self._plan = fleet_spec.read(self.home.plan_file) or self._plan
                 self._scale()
         await self._stop_all()
 
-    def _keeper(self, part: Part) -> Keeper:
+    def _keeper(self, part: Service) -> ProcessSupervisor:
         async def first() -> None:
             for name in part.after:
                 await self._keepers[name].was_ready.wait()
 
-        return Keeper(part, self.home.log_of(part.log_name), first=first, changed=self.publish)
+        return ProcessSupervisor(part, self.home.log_of(part.log_name), first=first, changed=self.publish)
 
     def publish(self) -> None:
         """Writes parts.json whole."""
@@ -88,7 +88,7 @@ class Supervisor:
         """Starts the instances that are missing, and drains those that are too many."""
         for index, name in enumerate(self._plan.names):
             if name not in self._keepers:
-                self._keepers[name] = self._keeper(parts.worker(self._plan, self.home, index))
+                self._keepers[name] = self._keeper(services.worker(self._plan, self.home, index))
         for name in [name for name in self._keepers if name.startswith("triton-") and name not in self._plan.names]:
             farewell = asyncio.create_task(self._dismiss(name))
             self._farewells.add(farewell)
@@ -168,7 +168,7 @@ def _holder(file: IO[str]) -> int:
     return 0
 
 
-async def serve(home: Home, wanted: Plan, consul: Path) -> None:
+async def serve(home: Home, wanted: FleetSpec, consul: Path) -> None:
     """Runs the fleet until SIGTERM or SIGINT."""
     supervisor = Supervisor(home, wanted, consul)
     loop = asyncio.get_running_loop()
@@ -182,7 +182,7 @@ def main() -> int:
     """`python -m ragfleet.supervisor`, started by `ragfleet up`; fleet.json says what to run."""
     configure("supervisor")
     home = home_from_environment()
-    wanted = plan.read(home.plan_file)
+    wanted = fleet_spec.read(home.plan_file)
     found = consul_binary.find(cache_folder())
     if wanted is None or found is None:
         log.error(event("nothing to run; use 'ragfleet up'", plan=home.plan_file, consul=found))

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ragfleet import status
 from ragfleet.display import COLOURS, clip
-from ragfleet.home import Home
+from ragfleet.paths import Home
 from ragfleet.status import ANSWER_SECONDS, FleetStatus, InstanceStatus
 
 PERIOD = 1.0

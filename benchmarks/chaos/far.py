@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from ragfleet import processes
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 
 DEADLINE = 10.0
 

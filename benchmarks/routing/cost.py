@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from random import Random
 
 from benchmarks.report import print_table
-from gateway.fleet.view import FleetView, Instance, Load, Member
-from gateway.routing import Choice, Job, Outcome, Placer, policies
+from gateway.fleet.view import FleetMember, FleetView, Instance, LoadSample
+from gateway.routing import Choice, PlacementRequest, Placer, TicketOutcome, policies
 from gateway.routing.candidates import Candidates
 from gateway.routing.policies import Policy
 
@@ -29,9 +29,9 @@ class Recording:
         self._policy = policy
         self.grain = policy.grain
         self.standing = policy.standing
-        self.asked: list[tuple[Candidates, Job]] = []
+        self.asked: list[tuple[Candidates, PlacementRequest]] = []
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The policy's own choice."""
         self.asked.append((candidates, job))
         return self._policy.choose(candidates, job)
@@ -60,7 +60,7 @@ class Cost:
     """Also the first token and the release."""
 
 
-def loaded(name: str, size: int) -> tuple[Recording, Placer, list[Job]]:
+def loaded(name: str, size: int) -> tuple[Recording, Placer, list[PlacementRequest]]:
     """A policy, a placer with it over a fleet under load, and the jobs to place."""
     rng = Random(1)
     clock = [100.0]
@@ -68,14 +68,14 @@ def loaded(name: str, size: int) -> tuple[Recording, Placer, list[Job]]:
     placer = Placer(policy, lambda: clock[0], rng)
     members = {}
     for number in range(size):
-        load = Load(
+        load = LoadSample(
             100.0, waiting=0, active=rng.randrange(12), kv_used_blocks=300, kv_max_blocks=2048, kv_block_tokens=32
         )
         instance = f"triton-{number}"
-        members[instance] = Member(Instance(instance, "", 0, 0, 0, "llm", slots=16, max_context=8192), load)
+        members[instance] = FleetMember(Instance(instance, "", 0, 0, 0, "llm", slots=16, max_context=8192), load)
     placer.update(FleetView(1, members))
     prompts = [rng.choices(range(50000), k=PROMPT_TOKENS) for _ in range(1000)]
-    jobs = [Job(str(n), "llm", prompts[n % len(prompts)], 256) for n in range(REQUESTS)]
+    jobs = [PlacementRequest(str(n), "llm", prompts[n % len(prompts)], 256) for n in range(REQUESTS)]
     for job in jobs[: min(size * 8, REQUESTS)]:
         placer.place(job)
     return policy, placer, jobs
@@ -97,7 +97,7 @@ def measure(sizes: Sequence[int] = SIZES, names: Sequence[str] = tuple(policies.
                 chosen = time.process_time()
                 for ticket in tickets:
                     ticket.first_token(100.1)
-                    ticket.release(Outcome.OK)
+                    ticket.release(TicketOutcome.OK)
                 ended = time.process_time()
                 choose.append(choosing / len(jobs) * 1e6)
                 place.append((placed - began) / len(jobs) * 1e6)

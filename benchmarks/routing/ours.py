@@ -7,8 +7,8 @@ from random import Random
 from benchmarks.routing.router import Router, Sample
 from benchmarks.routing.traces import BLOCK, Prompt, Request
 from benchmarks.routing.world import World
-from gateway.fleet.view import FleetView, Instance, Load, Member
-from gateway.routing import Job, NoInstance, Outcome, Placer, Ticket, policies
+from gateway.fleet.view import FleetMember, FleetView, Instance, LoadSample
+from gateway.routing import NoInstance, PlacementRequest, Placer, Ticket, TicketOutcome, policies
 from gateway.routing.prefix_index import PrefixIndex
 
 MODEL = "llm"
@@ -32,7 +32,7 @@ class Ours:
         self._names = [f"triton-{number}" for number in range(len(world.engines))]
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._members = {
-            name: Member(
+            name: FleetMember(
                 Instance(name, "", 0, 0, 0, MODEL, slots=engine.spec.slots, max_context=engine.spec.max_context)
             )
             for name, engine in zip(self._names, world.engines, strict=True)
@@ -45,7 +45,7 @@ class Ours:
         for request, ticket in self._tickets[instance].items():
             if ticket.answered_at is not None:
                 ticket.tokens(self._world.produced(request) - ticket.produced)
-        load = Load(
+        load = LoadSample(
             at=now,
             waiting=sample.waiting,
             active=sample.running,
@@ -67,7 +67,7 @@ class Ours:
 
     def pick(self, now: float, request: Request, exclude: Collection[int]) -> int | None:
         """Place it."""
-        job = Job(str(request.number), MODEL, request.prompt, request.max_tokens)
+        job = PlacementRequest(str(request.number), MODEL, request.prompt, request.max_tokens)
         try:
             ticket = self.placer.place(job, {self._names[i] for i in exclude} if exclude else frozenset())
         except NoInstance:
@@ -87,7 +87,7 @@ class Ours:
         ticket = self._tickets[instance].pop(request)
         if ok:
             ticket.tokens(request.answer - ticket.produced)
-        ticket.release(Outcome.OK if ok else Outcome.FAILED)
+        ticket.release(TicketOutcome.OK if ok else TicketOutcome.FAILED)
         if ok:
             self.placer.index.record(ticket.instance.name, request.whole)
 

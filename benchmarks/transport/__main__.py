@@ -18,7 +18,7 @@ import uvloop
 from benchmarks.fleet import embedded
 from benchmarks.report import print_table, write_json
 from gateway.triton.connection import Pool
-from gateway.triton.llm import GenerateRequest, Streams
+from gateway.triton.llm import GenerateRequest, TokenStreams
 
 STREAMS, TOKENS, ROUNDS = 16, 64, 5
 ENGINE = '{"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "slots": 16}'
@@ -27,7 +27,7 @@ PROMPT = list(range(200, 232))
 
 async def over_http(port: int, gather_s: float) -> int:
     """All streams through our client; the number of tokens read."""
-    streams = Streams(Pool(), first_token_deadline_s=30, token_deadline_s=10, gather_s=gather_s)
+    streams = TokenStreams(Pool(), first_token_deadline_s=30, token_deadline_s=10, gather_s=gather_s)
 
     async def one(number: int) -> int:
         request = GenerateRequest(id=f"http-{number}", input_ids=PROMPT, request_output_len=TOKENS)

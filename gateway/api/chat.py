@@ -4,16 +4,16 @@ from typing import Any
 
 from gateway import errors
 from gateway.api.citations import findings, url_citation
-from gateway.api.direct import direct_chunks
-from gateway.api.exchange import Exchange, Out
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, ChunkWriter, error_event
+from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.api.uvicorn_writer import uvicorn_writer
 from gateway.serving.chat import Chat
 from gateway.serving.chats import ChatService
 from gateway.tenants.tenant import Tenant
 
 
-class ChatExchange(Exchange):
+class ChatExchange(StreamingRequest):
     """One request."""
 
     def __init__(self, service: ChatService, body: bytes, tenant: Tenant, request_id: str) -> None:
@@ -22,14 +22,14 @@ class ChatExchange(Exchange):
         self._request_id = request_id
         self._request = parse_chat(body)
 
-    async def serve(self, out: Out) -> None:
-        """See Exchange."""
+    async def serve(self, out: ResponseWriter) -> None:
+        """See StreamingRequest."""
         self._service.check(self._request)  # a bad request need not wait to hear so
         with await self._service.admit(self._tenant) as permit:
             async with self._service.open(self._request, self._tenant, self._request_id, permit) as chat:
                 await (self._stream(out, chat) if self._request.stream else self._whole(out, chat))
 
-    async def _stream(self, out: Out, chat: Chat) -> None:
+    async def _stream(self, out: ResponseWriter, chat: Chat) -> None:
         options = self._request.stream_options
         include_usage = options is not None and bool(options.include_usage)
         writer = ChunkWriter(
@@ -49,7 +49,7 @@ class ChatExchange(Exchange):
             if not relayed:
                 # All but the first piece: written where they are read, as long as the client keeps up.
                 relayed = True
-                if (chunks := direct_chunks(out.send_chunk)) is not None:
+                if (chunks := uvicorn_writer(out.send_chunk)) is not None:
                     chat.relay(chunks.ready, lambda text: chunks.write(writer.text(text)))
         assert chat.finish_reason is not None
         cited = await chat.cited()
@@ -60,7 +60,7 @@ class ChatExchange(Exchange):
             end.append(writer.usage(chat.usage()))
         await out.end(b"".join([*end, DONE]))
 
-    async def _whole(self, out: Out, chat: Chat) -> None:
+    async def _whole(self, out: ResponseWriter, chat: Chat) -> None:
         pieces: list[str] = []
         while (piece := await chat.next()) is not None:
             pieces.append(piece)
@@ -82,9 +82,9 @@ class ChatExchange(Exchange):
         )
 
     def failure(self, error: errors.RagfleetError) -> bytes:
-        """See Exchange."""
+        """See StreamingRequest."""
         return error_event(errors.body(error)) + DONE
 
     def observe(self, status: int, seconds: float) -> None:
-        """See Exchange."""
+        """See StreamingRequest."""
         self._service.observe(self._request, self._tenant, status=status, seconds=seconds)

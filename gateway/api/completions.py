@@ -8,11 +8,11 @@ import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from gateway import errors
-from gateway.api.asking import Sampling
-from gateway.api.exchange import Exchange, Out
-from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.generation_schemas import Sampling
 from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, error_event
+from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.api.validation import json_object, read, refuse_unsupported, without_nulls
 from gateway.metrics import Metrics
 from gateway.serving.chat import Chat
 from gateway.serving.completion import CompletionService
@@ -62,7 +62,7 @@ class CompletionRequest(Sampling):
         ids = [each for each in self.prompt if isinstance(each, int)]
         return [ids] if ids else [each for each in self.prompt if not isinstance(each, int)]
 
-    # What serving asks of any request (gateway/serving/plan.py); nothing is retrieved here.
+    # What serving asks of any request (gateway/serving/request_plan.py); nothing is retrieved here.
 
     @property
     def answer_limit(self) -> int | None:
@@ -107,7 +107,7 @@ def parse_completion(body: bytes) -> CompletionRequest:
     return read(CompletionRequest, raw)
 
 
-class CompletionExchange(Exchange):
+class CompletionExchange(StreamingRequest):
     """One request with all its prompts."""
 
     def __init__(
@@ -129,8 +129,8 @@ class CompletionExchange(Exchange):
         self._usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         self._attempts: list[dict[str, Any]] = []
 
-    async def serve(self, out: Out) -> None:
-        """See Exchange."""
+    async def serve(self, out: ResponseWriter) -> None:
+        """See StreamingRequest."""
         self._service.check(self._request, self._prompts)
         self._known = True  # only a model that exists may become a metric's label
         choices: list[dict[str, Any]] = []
@@ -154,7 +154,7 @@ class CompletionExchange(Exchange):
             end = _event({**self._base, "choices": [], "usage": self._usage})
         await out.end(end + DONE)
 
-    async def _stream(self, out: Out, completion: Chat, index: int) -> None:
+    async def _stream(self, out: ResponseWriter, completion: Chat, index: int) -> None:
         async for piece in _pieces(completion):
             if piece:
                 await out.events(_event({**self._base, "choices": [_choice(index, piece, None)]}))
@@ -167,11 +167,11 @@ class CompletionExchange(Exchange):
         self._attempts += completion.extra()["ragfleet"]["attempts"]
 
     def failure(self, error: errors.RagfleetError) -> bytes:
-        """See Exchange."""
+        """See StreamingRequest."""
         return error_event(errors.body(error)) + DONE
 
     def observe(self, status: int, seconds: float) -> None:
-        """See Exchange."""
+        """See StreamingRequest."""
         model = self._request.model if self._known else "unknown"
         self._metrics.requests.labels("completions", model, self._tenant.name, str(status)).inc()
         self._metrics.duration.labels("0").observe(seconds)

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.endpoint import Call, Endpoints, Reply
-from gateway.api.parsing import read, refuse_unsupported, without_nulls
+from gateway.api.json_routes import Call, Endpoints, Reply
+from gateway.api.validation import read, refuse_unsupported, without_nulls
 from gateway.serving.embedding import EmbeddingService, Vector
 
 HARMLESS: dict[str, tuple[Any, ...]] = {"dimensions": (None,)}

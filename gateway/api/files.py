@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping
 
 from fastapi.responses import Response, StreamingResponse
 
-from gateway.api.endpoint import Call, Endpoints, Reply
-from gateway.api.lists import page_body, page_query
+from gateway.api.deletion import removed
+from gateway.api.idempotency import IdempotentRequests
+from gateway.api.json_routes import Call, Endpoints, Reply
 from gateway.api.multipart import Form
-from gateway.api.once import Once
-from gateway.api.removals import removed
-from gateway.api.shapes import deleted_shape, file_shape
+from gateway.api.pagination import page_body, page_query
+from gateway.api.serializers import deleted_shape, file_shape
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.objects import ObjectStore, content_key
@@ -31,7 +31,7 @@ class Files:
 
     def __init__(self, catalog: Catalog, objects: ObjectStore, *, max_file_bytes: int) -> None:
         self._catalog = catalog
-        self._once = Once(catalog)
+        self._once = IdempotentRequests(catalog)
         self._objects = objects
         self._max_file_bytes = max_file_bytes
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.api.asking import Asking, Part, Said
-from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.generation_schemas import Asking, Part, Said
+from gateway.api.validation import json_object, read, refuse_unsupported, without_nulls
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (None, False),
@@ -90,7 +90,7 @@ class ResponsesRequest(Asking):
         """Whether the client wants to see what was found."""
         return RESULTS in (self.include or ())
 
-    # What serving asks of any request (gateway/serving/plan.py)
+    # What serving asks of any request (gateway/serving/request_plan.py)
 
     @property
     def answer_limit(self) -> int | None:

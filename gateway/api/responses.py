@@ -9,19 +9,19 @@ import orjson
 
 from gateway import errors
 from gateway.api.citations import file_citation, findings
-from gateway.api.exchange import Exchange, Out
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
+from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.metrics import Metrics
 from gateway.serving.chat import Chat
 from gateway.serving.chats import ChatService
 from gateway.serving.citations import Cited
-from gateway.serving.plan import RAG, is_rag
+from gateway.serving.request_plan import RAG, is_rag
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
 
 
-class ResponsesExchange(Exchange):
+class ResponsesExchange(StreamingRequest):
     """One request."""
 
     def __init__(self, service: ChatService, metrics: Metrics, body: bytes, tenant: Tenant, request_id: str) -> None:
@@ -34,8 +34,8 @@ class ResponsesExchange(Exchange):
         self._events = _Events()
         self._known = False
 
-    async def serve(self, out: Out) -> None:
-        """See Exchange."""
+    async def serve(self, out: ResponseWriter) -> None:
+        """See StreamingRequest."""
         self._service.check(self._request)
         self._known = True  # only a model that exists may become a metric's label
         with await self._service.admit(self._tenant) as permit:
@@ -49,7 +49,7 @@ class ResponsesExchange(Exchange):
                     message = _message(_id("msg"), _ended(chat), text, _annotations(cited))
                     await out.json(self._finished(chat, [*search, message], cited))
 
-    async def _stream(self, out: Out, chat: Chat) -> None:
+    async def _stream(self, out: ResponseWriter, chat: Chat) -> None:
         event = self._events.event
         begin = [event("response.created", response=self._response)]
         begin.append(event("response.in_progress", response=self._response))
@@ -121,12 +121,12 @@ class ResponsesExchange(Exchange):
         return {**self._response, **ending, **found, **chat.extra()}
 
     def failure(self, error: errors.RagfleetError) -> bytes:
-        """See Exchange."""
+        """See StreamingRequest."""
         found = {"code": "server_error", "message": error.message}
         return self._events.event("response.failed", response={**self._response, "status": "failed", "error": found})
 
     def observe(self, status: int, seconds: float) -> None:
-        """See Exchange."""
+        """See StreamingRequest."""
         rag = self._request.knowledge is not None or is_rag(self._request.model)
         named = RAG if is_rag(self._request.model) else self._request.model
         model = named if self._known else "unknown"

@@ -12,28 +12,28 @@ from starlette.exceptions import HTTPException
 from gateway import errors
 from gateway.api.chat import ChatExchange
 from gateway.api.completions import CompletionExchange, CompletionRequest
-from gateway.api.door import Door
+from gateway.api.direct_routes import DirectRoutes
 from gateway.api.embeddings import Embeddings
-from gateway.api.endpoint import Endpoints
-from gateway.api.exchange import ExchangeEndpoint
 from gateway.api.files import Files
+from gateway.api.json_routes import Endpoints
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesExchange
 from gateway.api.schemas import ChatRequest
 from gateway.api.store_files import StoreFiles
 from gateway.api.store_search import StoreSearch
+from gateway.api.streaming import StreamingEndpoint
 from gateway.api.vector_stores import VectorStores
 from gateway.knowledge.catalog.types import Chunking
 from gateway.knowledge.chunking import Chunker
 from gateway.tenants.tenant import Tenant
 
 if TYPE_CHECKING:
-    from gateway.parts import Gateway
+    from gateway.container import Container
 
 log = logging.getLogger("ragfleet.gateway")
 
 
-def install(app: Door, gateway: "Gateway") -> None:
+def install(app: DirectRoutes, gateway: "Container") -> None:
     """Add every route and error handler."""
     _openai(app, gateway)
     _short(app, gateway)
@@ -41,7 +41,7 @@ def install(app: Door, gateway: "Gateway") -> None:
     _errors(app)
 
 
-def _openai(app: Door, gateway: "Gateway") -> None:
+def _openai(app: DirectRoutes, gateway: "Container") -> None:
     def tenant_of(request: Request) -> Tenant:
         return gateway.tenants.authenticate(request.headers.get("authorization"))
 
@@ -55,18 +55,18 @@ def _openai(app: Door, gateway: "Gateway") -> None:
     def chat(body: bytes, tenant: Tenant, request_id: str) -> ChatExchange:
         return ChatExchange(gateway.chat, body, tenant, request_id)
 
-    app.direct("POST", path, ExchangeEndpoint(chat, gateway.tenants, gateway.settings.max_body_bytes))
+    app.direct("POST", path, StreamingEndpoint(chat, gateway.tenants, gateway.settings.max_body_bytes))
 
     def completion(body: bytes, tenant: Tenant, request_id: str) -> CompletionExchange:
         return CompletionExchange(gateway.completions, gateway.metrics, body, tenant, request_id)
 
-    prompts = ExchangeEndpoint(completion, gateway.tenants, gateway.settings.max_body_bytes)
+    prompts = StreamingEndpoint(completion, gateway.tenants, gateway.settings.max_body_bytes)
     app.direct("POST", "/v1/completions", prompts)
 
     def response(body: bytes, tenant: Tenant, request_id: str) -> ResponsesExchange:
         return ResponsesExchange(gateway.chat, gateway.metrics, body, tenant, request_id)
 
-    items = ExchangeEndpoint(response, gateway.tenants, gateway.settings.max_body_bytes)
+    items = StreamingEndpoint(response, gateway.tenants, gateway.settings.max_body_bytes)
     app.direct("POST", "/v1/responses", items)
 
     # Only for /docs, and for other methods.
@@ -101,7 +101,7 @@ def _openai(app: Door, gateway: "Gateway") -> None:
         return _model(model)
 
 
-def _short(app: FastAPI, gateway: "Gateway") -> None:
+def _short(app: FastAPI, gateway: "Container") -> None:
     """Paths of requests that hold no engine."""
     endpoints = Endpoints(app, gateway.tenants, gateway.metrics, max_body_bytes=gateway.settings.max_body_bytes)
     Embeddings(gateway.embeddings).install(endpoints)
@@ -114,7 +114,7 @@ def _short(app: FastAPI, gateway: "Gateway") -> None:
     StoreFiles(gateway.catalog, auto=auto).install(endpoints)
 
 
-def _operations(app: FastAPI, gateway: "Gateway") -> None:
+def _operations(app: FastAPI, gateway: "Container") -> None:
     @app.get("/health/live", tags=["Operations"], summary="This process answers")
     async def live() -> dict[str, str]:
         return {"status": "live"}

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from gateway.api.asking import Asking, Part, Said, Streaming
-from gateway.api.parsing import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.generation_schemas import Asking, Part, Said, Streaming
+from gateway.api.validation import json_object, read, refuse_unsupported, without_nulls
 
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: dict[str, tuple[Any, ...]] = {

@@ -1,12 +1,12 @@
 """`/v1/vector_stores/{id}/files` and `/file_batches`: files join a store, alone or together, and leave it."""
 
-from gateway.api.endpoint import Call, Endpoints, Reply
-from gateway.api.lists import choice, page_body, page_query
-from gateway.api.once import Once
-from gateway.api.parsing import read, without_nulls
-from gateway.api.removals import removed
-from gateway.api.shapes import batch_shape, deleted_shape, member_shape
+from gateway.api.deletion import removed
+from gateway.api.idempotency import IdempotentRequests
+from gateway.api.json_routes import Call, Endpoints, Reply
+from gateway.api.pagination import choice, page_body, page_query
+from gateway.api.serializers import batch_shape, deleted_shape, member_shape
 from gateway.api.store_schemas import NewAttributes, NewBatch, NewFile
+from gateway.api.validation import read, without_nulls
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Batch, Chunking, FileState, Member
 
@@ -20,7 +20,7 @@ class StoreFiles:
     def __init__(self, catalog: Catalog, *, auto: Chunking) -> None:
         """auto: how files are cut whose chunking is left to us."""
         self._catalog = catalog
-        self._once = Once(catalog)
+        self._once = IdempotentRequests(catalog)
         self._auto = auto
 
     def install(self, endpoints: Endpoints) -> None:

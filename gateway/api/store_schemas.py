@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gateway.api.parsing import Words
 from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
+from gateway.api.validation import Words
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
 

@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
-from gateway.api.endpoint import Call, Endpoints, Reply
-from gateway.api.parsing import read, without_nulls
+from gateway.api.json_routes import Call, Endpoints, Reply
 from gateway.api.store_schemas import SearchRequest
+from gateway.api.validation import read, without_nulls
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Store

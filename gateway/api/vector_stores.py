@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-from gateway.api.endpoint import Call, Endpoints, Reply
-from gateway.api.lists import page_body, page_query
-from gateway.api.once import Once
-from gateway.api.parsing import read, without_nulls
-from gateway.api.removals import removed
-from gateway.api.shapes import deleted_shape, store_shape
+from gateway.api.deletion import removed
+from gateway.api.idempotency import IdempotentRequests
+from gateway.api.json_routes import Call, Endpoints, Reply
+from gateway.api.pagination import page_body, page_query
+from gateway.api.serializers import deleted_shape, store_shape
 from gateway.api.store_schemas import ChangedStore, NewStore
+from gateway.api.validation import read, without_nulls
 from gateway.knowledge.catalog.catalog import UNCHANGED, Catalog
 from gateway.knowledge.catalog.types import Store
 
@@ -19,7 +19,7 @@ class VectorStores:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._once = Once(catalog)
+        self._once = IdempotentRequests(catalog)
 
     def install(self, endpoints: Endpoints) -> None:
         """Add the paths."""

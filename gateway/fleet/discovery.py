@@ -17,7 +17,7 @@ import time
 import aiohttp
 import orjson
 
-from gateway.fleet.membership import Afterglow, Said, read_entries
+from gateway.fleet.membership import OutageGrace, Said, read_entries
 from gateway.fleet.store import Clock, FleetStore
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class ConsulDiscovery:
     quiet_s: the least pause after an answer that changed nothing; it is longer where reading the answer took long, so that
         noise costs a twentieth of a core at most. A worker's new note wakes every blocking query (1,000 instances: 1.5 MB
         and 24 ms each time). It is the most by which news can be late because of noise.
-    hold_s: see `Afterglow`.
+    hold_s: see `OutageGrace`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ConsulDiscovery:
         self._required = required_checks
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
-        self._afterglow = Afterglow(hold_s)
+        self._afterglow = OutageGrace(hold_s)
         self._index = 0
 
     async def run(self) -> None:

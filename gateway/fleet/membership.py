@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.fleet.view import Instance, Member
+from gateway.fleet.view import FleetMember, Instance
 
 _NODE_MAINTENANCE = "_node_maintenance"
 _SERVICE_MAINTENANCE = "_service_maintenance:"
@@ -22,7 +22,7 @@ Entry = Mapping[str, Any]
 class Said:
     """What Consul says of one instance."""
 
-    member: Member
+    member: FleetMember
     tested: bool
     """Whether a check that really ran speaks against it. Otherwise Consul may only not know yet: a check that has no output
     was not run since Consul started, and a TTL can have run out because the worker could not reach Consul."""
@@ -65,7 +65,7 @@ def _read(name: str, entry: Entry, required: tuple[str, ...]) -> Said:
         f"check {which!r} is not registered" for which in required if f"service:{service_id}:{which}" not in seen
     ]
     reason = "; ".join(notes + faults)[:_REASON_CHARS]
-    return Said(Member(instance, healthy=not faults and not draining, draining=draining, reason=reason), tested)
+    return Said(FleetMember(instance, healthy=not faults and not draining, draining=draining, reason=reason), tested)
 
 
 def _instance(name: str, entry: Entry) -> tuple[Instance, list[str]]:
@@ -107,7 +107,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word for part in text.split(",") if (word := part.strip()))
 
 
-class Afterglow:
+class OutageGrace:
     """Keeps believing in who was healthy before an outage of Consul, for a little while after it.
 
     A Consul that has just come back knows too little: started on an empty disk it has no services until the workers
@@ -122,14 +122,14 @@ class Afterglow:
     def __init__(self, hold_s: float = 20.0) -> None:
         self._hold_s = hold_s
         self._until = 0.0
-        self._believed: dict[str, Member] = {}
+        self._believed: dict[str, FleetMember] = {}
 
     @property
     def until(self) -> float | None:
         """When belief runs out, if any is left; the members must be looked at again then."""
         return self._until if self._believed else None
 
-    def interrupted(self, last: Mapping[str, Member]) -> None:
+    def interrupted(self, last: Mapping[str, FleetMember]) -> None:
         """Consul went away, or its index went back: `last` is the membership before."""
         self._believed |= {name: member for name, member in last.items() if member.healthy}
         self._until = math.inf
@@ -139,7 +139,7 @@ class Afterglow:
         if self._until == math.inf:
             self._until = now + self._hold_s
 
-    def apply(self, said: Mapping[str, Said], now: float) -> dict[str, Member]:
+    def apply(self, said: Mapping[str, Said], now: float) -> dict[str, FleetMember]:
         """The members to publish for what Consul says at `now`."""
         if now >= self._until:
             self._believed = {}
@@ -154,7 +154,7 @@ class Afterglow:
         return dict(sorted(members.items()))
 
 
-def _counts(said: Said, before: Member) -> bool:
+def _counts(said: Said, before: FleetMember) -> bool:
     """Whether Consul knows enough to be taken at its word; of another instance under the same name it always does."""
     member = said.member
     return member.healthy or member.draining or said.tested or member.instance != before.instance

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import MappingProxyType
 
-from gateway.fleet.view import FleetView, Load, Member
+from gateway.fleet.view import FleetMember, FleetView, LoadSample
 
 Clock = Callable[[], float]
 Subscriber = Callable[[FleetView], None]
@@ -23,7 +23,7 @@ class FleetStore:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, FleetMember] = {}
         self._version = 0
         self._source_alive = False
         self._source_seen_at: float | None = None
@@ -39,10 +39,10 @@ class FleetStore:
             self._view = FleetView(self._version, members, self._source_alive)
         return self._view
 
-    def set_members(self, members: Iterable[Member], *, source_alive: bool = True) -> None:
+    def set_members(self, members: Iterable[FleetMember], *, source_alive: bool = True) -> None:
         """Replace the membership by what Consul says now; a known instance keeps its last load.
 
-        `Member.load` of what is given is not read. Nothing moves when nothing is new: a different reason alone gives a new
+        `FleetMember.load` of what is given is not read. Nothing moves when nothing is new: a different reason alone gives a new
         view, but neither a new version nor a call of the subscribers.
         """
         fresh = {m.instance.name: self._with_load(m) for m in members}
@@ -54,7 +54,7 @@ class FleetStore:
         self._version += changed
         self._published(notify=self._source(source_alive) or changed)
 
-    def set_load(self, name: str, load: Load | None) -> None:
+    def set_load(self, name: str, load: LoadSample | None) -> None:
         """Keep the newest reading of one instance; None when it can no longer be read. A name that has left is ignored."""
         member = self._members.get(name)
         if member is None or (load is None and member.load is None):
@@ -104,7 +104,7 @@ class FleetStore:
         finally:
             self._watchers.remove(watcher)
 
-    def _with_load(self, member: Member) -> Member:
+    def _with_load(self, member: FleetMember) -> FleetMember:
         known = self._members.get(member.instance.name)
         same_process = known is not None and _endpoint(known) == _endpoint(member)
         return replace(member, load=known.load if known is not None and same_process else None)
@@ -127,10 +127,10 @@ class FleetStore:
                 future.set_result(self.view)
 
 
-def _standing(member: Member) -> tuple[object, ...]:
+def _standing(member: FleetMember) -> tuple[object, ...]:
     """What makes a new version: everything but load and words."""
     return member.instance, member.healthy, member.draining
 
 
-def _endpoint(member: Member) -> tuple[str, int]:
+def _endpoint(member: FleetMember) -> tuple[str, int]:
     return member.instance.address, member.instance.metrics_port

@@ -37,7 +37,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadSample:
     """One scrape of an instance's metrics. Counts are requests, blocks or bytes; a metric that is missing is None."""
 
     at: float
@@ -70,11 +70,11 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class FleetMember:
     """An instance with what is known of it now."""
 
     instance: Instance
-    load: Load | None = None
+    load: LoadSample | None = None
     healthy: bool = True
     """Both Consul checks pass and it is not in maintenance."""
     draining: bool = False
@@ -87,13 +87,13 @@ class FleetView:
     """The fleet at one moment. `version` grows with each change of membership, not of load."""
 
     version: int = 0
-    members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
+    members: Mapping[str, FleetMember] = field(default_factory=lambda: MappingProxyType({}))
     source_alive: bool = False
     """Whether Consul answered last time; when it did not, this is the last view it gave."""
-    _serving: list[tuple[Member, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _serving: list[tuple[FleetMember, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
-    def serving(self) -> tuple[Member, ...]:
+    def serving(self) -> tuple[FleetMember, ...]:
         """The members that may be given new work; found once for each view."""
         if not self._serving:
             self._serving.append(tuple(m for m in self.members.values() if m.healthy and not m.draining))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
-from gateway.fleet.view import Member
+from gateway.fleet.view import FleetMember
 from gateway.knowledge.embedder import FakeEmbedder, Vectors, parse_answer
 
 _LENGTH = "Inference-Header-Content-Length"
@@ -106,10 +106,10 @@ class FleetEmbedder:
                 seat.leave()
             seat = await self._place(model, until, fault)
 
-    def _serving(self, model: str) -> list[Member]:
+    def _serving(self, model: str) -> list[FleetMember]:
         return [m for m in self._store.view.serving if m.instance.embedding_model == model]
 
-    def _busy(self, member: Member) -> bool:
+    def _busy(self, member: FleetMember) -> bool:
         """Whether the host of this instance answers somebody, or did a moment ago."""
         now = time.monotonic()
         for each in self._store.view.serving:
@@ -136,7 +136,7 @@ class FleetEmbedder:
             with contextlib.suppress(TimeoutError):  # then somebody may have joined, or been forgiven
                 await asyncio.wait_for(self._freed.wait(), 0.25)
 
-    async def _infer(self, member: Member, texts: Sequence[str], timeout_s: float) -> Vectors:
+    async def _infer(self, member: FleetMember, texts: Sequence[str], timeout_s: float) -> Vectors:
         url = f"http://{member.instance.address}:{member.instance.http_port}/v2/models/embedding/infer"
         head, payload = request(texts)
         headers = {_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
@@ -151,7 +151,7 @@ class FleetEmbedder:
 class _Seat:
     """A place at an instance; it is charged with one request until `leave`, which may be called again."""
 
-    def __init__(self, member: Member, in_flight: Counter[str], freed: asyncio.Event) -> None:
+    def __init__(self, member: FleetMember, in_flight: Counter[str], freed: asyncio.Event) -> None:
         self.member = member
         self._in_flight = in_flight
         self._freed = freed

@@ -12,6 +12,16 @@ finally:
 from gateway.routing import policies
 from gateway.routing.placer import Placer
 from gateway.routing.ticket import ContextTicket, Ticket
-from gateway.routing.types import Choice, Job, NoInstance, Outcome, Why
+from gateway.routing.types import Choice, NoInstance, PlacementRequest, TicketOutcome, Why
 
-__all__ = ["Choice", "ContextTicket", "Job", "NoInstance", "Outcome", "Placer", "Ticket", "Why", "policies"]
+__all__ = [
+    "Choice",
+    "ContextTicket",
+    "NoInstance",
+    "PlacementRequest",
+    "Placer",
+    "Ticket",
+    "TicketOutcome",
+    "Why",
+    "policies",
+]

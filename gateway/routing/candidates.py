@@ -3,13 +3,13 @@
 from collections.abc import Collection, Sequence
 from random import Random
 
-from gateway.routing.account import Account
-from gateway.routing.eligibility import eligible, eligible_among
-from gateway.routing.homes import Homes
-from gateway.routing.norms import Norms
-from gateway.routing.order import Order
+from gateway.routing.bucket_queue import BucketQueue
+from gateway.routing.consistent_hash import ConsistentHash
+from gateway.routing.filters import eligible, eligible_among
+from gateway.routing.fleet_averages import FleetAverages
+from gateway.routing.instance_load import InstanceLoad
 from gateway.routing.prefix_index import PrefixIndex
-from gateway.routing.types import Job
+from gateway.routing.types import PlacementRequest
 
 LEAST = 10
 """Of the least loaded, so many are examined in a large pool. More: closer to the true minimum, and slower."""
@@ -26,22 +26,22 @@ ALONE = 0.2
 """Share of the others up to which we are taken to be the only gateway: samples are never exact."""
 
 
-class Pool:
+class InstancePool:
     """The serving instances of one model, ordered by standing work; or all of them, unordered, for context calls."""
 
     def __init__(self, grain: float) -> None:
-        self.accounts: list[Account] = []
-        self.by_name: dict[str, Account] = {}
-        self.order = Order(grain)
-        self.homes = Homes()
+        self.accounts: list[InstanceLoad] = []
+        self.by_name: dict[str, InstanceLoad] = {}
+        self.order = BucketQueue(grain)
+        self.homes = ConsistentHash()
 
-    def add(self, account: Account) -> None:
+    def add(self, account: InstanceLoad) -> None:
         """An instance begins to serve."""
         self.accounts.append(account)
         self.by_name[account.name] = account
         self.homes.add(account.name)
 
-    def remove(self, account: Account) -> None:
+    def remove(self, account: InstanceLoad) -> None:
         """An instance stops serving."""
         self.accounts.remove(account)
         del self.by_name[account.name]
@@ -55,12 +55,12 @@ class Candidates:
 
     def __init__(
         self,
-        pool: Pool,
-        job: Job,
+        pool: InstancePool,
+        job: PlacementRequest,
         *,
         exclude: Collection[str],
         now: float,
-        norms: Norms,
+        norms: FleetAverages,
         index: PrefixIndex,
         keys: Sequence[int],
     ) -> None:
@@ -77,11 +77,11 @@ class Candidates:
         self._home = pool.homes.home(keys) if keys and others > ALONE else None
         self._expected = EXPECTED * others * pool.homes.repeated(others) if self._home else 0.0
 
-    def everyone(self) -> list[Account]:
+    def everyone(self) -> list[InstanceLoad]:
         """Every eligible account: linear in the pool."""
         return eligible_among(self._pool.accounts, self.job, self._exclude)
 
-    def at(self, position: int) -> Account | None:
+    def at(self, position: int) -> InstanceLoad | None:
         """The eligible account at a position of the pool (modulo its size), or the next one after it."""
         accounts = self._pool.accounts
         for step in range(len(accounts)):
@@ -90,7 +90,7 @@ class Candidates:
                 return account
         return None
 
-    def one(self, rng: Random, *, but: Account | None = None) -> Account | None:
+    def one(self, rng: Random, *, but: InstanceLoad | None = None) -> InstanceLoad | None:
         """An eligible account at random, other than `but`."""
         accounts = self._pool.accounts
         if not accounts:
@@ -102,7 +102,7 @@ class Candidates:
         rest = [a for a in self.everyone() if a is not but]
         return rest[int(rng.random() * len(rest))] if rest else None
 
-    def few(self, rng: Random) -> list[Account]:
+    def few(self, rng: Random) -> list[InstanceLoad]:
         """A short list worth examining: the whole of a small pool; of a large one the least loaded, those that
         hold the prompt's prefix, its home, and some at random. Where a rare filter leaves none of them, everyone is asked.
         """
@@ -122,7 +122,7 @@ class Candidates:
             found[accounts[int(rng.random() * size)]] = None
         return eligible_among(found, self.job, self._exclude) or self.everyone()
 
-    def cached_tokens(self, accounts: Sequence[Account]) -> list[int]:
+    def cached_tokens(self, accounts: Sequence[InstanceLoad]) -> list[int]:
         """Prompt tokens that each instance will probably find in its cache; the last one is always computed."""
         keys, most = self.keys, len(self.job.prompt_ids) - 1
         if not keys:

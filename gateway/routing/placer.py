@@ -6,15 +6,15 @@ One placer per gateway process, used from one thread (the event loop). Nothing h
 from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
-from gateway.fleet.view import FleetView, Member
-from gateway.routing.account import Account
-from gateway.routing.candidates import Candidates, Pool
-from gateway.routing.eligibility import explain
-from gateway.routing.norms import Norms
+from gateway.fleet.view import FleetMember, FleetView
+from gateway.routing.candidates import Candidates, InstancePool
+from gateway.routing.filters import explain
+from gateway.routing.fleet_averages import FleetAverages
+from gateway.routing.instance_load import InstanceLoad
 from gateway.routing.policies.policy import Policy
 from gateway.routing.prefix_index import PrefixIndex
 from gateway.routing.ticket import ContextTicket, Ticket
-from gateway.routing.types import Choice, Job, NoInstance, Outcome, Why
+from gateway.routing.types import Choice, NoInstance, PlacementRequest, TicketOutcome, Why
 
 
 class Placer:
@@ -24,14 +24,14 @@ class Placer:
         self, policy: Policy, clock: Callable[[], float], rng: Random, *, index: PrefixIndex | None = None
     ) -> None:
         self.policy = policy
-        self.norms = Norms()
+        self.norms = FleetAverages()
         self.index = index if index is not None else PrefixIndex()
         self._clock = clock
         self._rng = rng
-        self._accounts: dict[str, Account] = {}
-        self._pools: dict[str, Pool] = {}
-        self._everywhere = Pool(policy.grain)
-        self._members: dict[str, Member] = {}
+        self._accounts: dict[str, InstanceLoad] = {}
+        self._pools: dict[str, InstancePool] = {}
+        self._everywhere = InstancePool(policy.grain)
+        self._members: dict[str, FleetMember] = {}
 
     # what is known of the fleet
 
@@ -43,7 +43,7 @@ class Placer:
             if member is not self._members.get(name):
                 self._take(name, member)
 
-    def _take(self, name: str, member: Member | None) -> None:
+    def _take(self, name: str, member: FleetMember | None) -> None:
         """One member is new, gone, or changed."""
         account = self._accounts.get(name)
         if member is None:
@@ -58,7 +58,7 @@ class Placer:
         if member is None:
             return
         if account is None:
-            account = self._accounts[name] = Account(member.instance, self.norms)
+            account = self._accounts[name] = InstanceLoad(member.instance, self.norms)
         if not member.healthy:
             self.index.forget(name)  # whoever comes back under this name most likely comes back with an empty cache
         if not member.healthy or member.draining:
@@ -76,13 +76,13 @@ class Placer:
             account.forget_sample()
         self._reorder(account)
 
-    def _pool(self, model: str) -> Pool:
+    def _pool(self, model: str) -> InstancePool:
         pool = self._pools.get(model)
         if pool is None:
-            pool = self._pools[model] = Pool(self.policy.grain)
+            pool = self._pools[model] = InstancePool(self.policy.grain)
         return pool
 
-    def _withdraw(self, account: Account) -> None:
+    def _withdraw(self, account: InstanceLoad) -> None:
         """No new work for the instance."""
         account.forget_sample()
         if account.serving:
@@ -92,7 +92,7 @@ class Placer:
             pool.order.remove(account)
             self._everywhere.remove(account)
 
-    def _reorder(self, account: Account) -> None:
+    def _reorder(self, account: InstanceLoad) -> None:
         """The account's load changed: keep the pool's order true."""
         if account.serving:
             work = self.policy.standing(account, self._clock())
@@ -100,7 +100,7 @@ class Placer:
 
     # what is asked of it
 
-    def place(self, job: Job, exclude: Collection[str] = frozenset()) -> Ticket:
+    def place(self, job: PlacementRequest, exclude: Collection[str] = frozenset()) -> Ticket:
         """Choose an instance and charge it at once. `exclude`: the names that failed this request already.
 
         Raises NoInstance, whose `why` and message say what stands against it.
@@ -130,9 +130,11 @@ class Placer:
         self._reorder(account)
         return ticket
 
-    def place_context(self, exclude: Collection[str] = frozenset(), *, job: Job | None = None) -> ContextTicket:
+    def place_context(
+        self, exclude: Collection[str] = frozenset(), *, job: PlacementRequest | None = None
+    ) -> ContextTicket:
         """An instance for a context call: of a few at random, the one with the fewest such calls, then requests."""
-        job = job or Job(request_id="", model="", kind="context")
+        job = job or PlacementRequest(request_id="", model="", kind="context")
         candidates = self._candidates(self._everywhere, job, exclude, ())
         few = candidates.few(self._rng)
         if not few:
@@ -142,7 +144,9 @@ class Placer:
         reason = f"fewest context calls: {account.context_calls}"
         return ContextTicket(job, Choice(account.instance, reason), account)
 
-    def _candidates(self, pool: Pool, job: Job, exclude: Collection[str], keys: Sequence[int]) -> Candidates:
+    def _candidates(
+        self, pool: InstancePool, job: PlacementRequest, exclude: Collection[str], keys: Sequence[int]
+    ) -> Candidates:
         return Candidates(pool, job, exclude=exclude, now=self._clock(), norms=self.norms, index=self.index, keys=keys)
 
     def in_flight(self, name: str) -> int:
@@ -150,16 +154,16 @@ class Placer:
         account = self._accounts.get(name)
         return account.ours if account is not None else 0
 
-    def account(self, name: str) -> Account | None:
+    def account(self, name: str) -> InstanceLoad | None:
         """The page of one instance, to show it; do not write to it."""
         return self._accounts.get(name)
 
-    def _settle(self, ticket: Ticket, account: Account, outcome: Outcome, produced: Sequence[int]) -> None:
+    def _settle(self, ticket: Ticket, account: InstanceLoad, outcome: TicketOutcome, produced: Sequence[int]) -> None:
         """A ticket ended."""
         now = self._clock()
         queued = ticket.answered_at is None
         account.released(now, ticket.dispatched_at, ticket.compute_tokens, ticket.kv_tokens, queued)
-        if outcome is Outcome.OK:
+        if outcome is TicketOutcome.OK:
             self.norms.learn_answer(ticket.job.max_tokens, ticket.produced)
             self.norms.stay_s.learn(now - ticket.dispatched_at)
             self.norms.prompt_tokens.learn(ticket.compute_tokens)

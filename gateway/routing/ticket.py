@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from gateway.fleet.view import Instance
-from gateway.routing.account import Account
-from gateway.routing.types import Choice, Job, Outcome
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest, TicketOutcome
 
 
 class Ticket:
@@ -28,15 +28,15 @@ class Ticket:
 
     def __init__(
         self,
-        job: Job,
+        job: PlacementRequest,
         choice: Choice,
-        account: Account,
+        account: InstanceLoad,
         *,
         now: float,
         keys: Sequence[int],
         kv_tokens: float,
-        on_change: Callable[[Account], None],
-        on_end: "Callable[[Ticket, Account, Outcome, Sequence[int]], None]",
+        on_change: Callable[[InstanceLoad], None],
+        on_end: "Callable[[Ticket, InstanceLoad, TicketOutcome, Sequence[int]], None]",
     ) -> None:
         self.job = job
         self.choice = choice
@@ -80,7 +80,7 @@ class Ticket:
         self.produced += count
         self._account.produced += count
 
-    def release(self, outcome: Outcome, produced: Sequence[int] = ()) -> None:
+    def release(self, outcome: TicketOutcome, produced: Sequence[int] = ()) -> None:
         """The dispatch is over, whatever way; every path must come here, and coming twice is harmless.
 
         `produced`: the answer's token ids, if at hand; the instance has them cached for the conversation's next turn.
@@ -96,7 +96,7 @@ class ContextTicket:
 
     __slots__ = ("_account", "choice", "job", "over")
 
-    def __init__(self, job: Job, choice: Choice, account: Account) -> None:
+    def __init__(self, job: PlacementRequest, choice: Choice, account: InstanceLoad) -> None:
         self.job = job
         self.choice = choice
         self.over = False
@@ -113,7 +113,7 @@ class ContextTicket:
         """Why there, in words."""
         return self.choice.reason
 
-    def release(self, outcome: Outcome = Outcome.OK) -> None:
+    def release(self, outcome: TicketOutcome = TicketOutcome.OK) -> None:
         """The call is over; coming twice is harmless."""
         if not self.over:
             self.over = True

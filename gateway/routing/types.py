@@ -9,7 +9,7 @@ from gateway.fleet.view import Instance
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PlacementRequest:
     """One dispatch that needs an instance. A retry with a journal is a new job with the longer prompt."""
 
     request_id: str
@@ -43,7 +43,7 @@ class Choice:
     """Prompt tokens that the instance is expected to find in its prefix cache."""
 
 
-class Outcome(Enum):
+class TicketOutcome(Enum):
     """How a dispatch ended. Only `OK` teaches how long answers are."""
 
     OK = "ok"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.metrics import Metrics
-from gateway.serving.answer import Answer, FinishReason
 from gateway.serving.citations import Cited
 from gateway.serving.citing import Citing
 from gateway.serving.context import Context
 from gateway.serving.generation import Generation
-from gateway.serving.plan import Plan
+from gateway.serving.output_processor import FinishReason, OutputProcessor
+from gateway.serving.request_plan import RequestPlan
 
 
 class Chat:
@@ -20,9 +20,9 @@ class Chat:
     def __init__(
         self,
         *,
-        plan: Plan,
+        plan: RequestPlan,
         context: Context,
-        answer: Answer,
+        answer: OutputProcessor,
         generation: Generation | None,
         not_found: str,
         started: float,

@@ -14,20 +14,20 @@ from gateway.admission import Admission, Permit
 from gateway.config import Settings
 from gateway.errors import DeadlineExceeded
 from gateway.metrics import Metrics
-from gateway.routing.types import Job
-from gateway.serving.answer import Answer
+from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
+from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citing import Citing
 from gateway.serving.context import Context, ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
 from gateway.serving.knowledge import Knowledge
-from gateway.serving.passage_check import PassageCheck
-from gateway.serving.places import place_for
-from gateway.serving.plan import RAG, ChatAsk, Plan, Planner, is_rag
+from gateway.serving.output_processor import OutputProcessor
+from gateway.serving.request_plan import RAG, ChatAsk, Planner, RequestPlan, is_rag
+from gateway.serving.retrieval_admission import place_for
 from gateway.serving.rewriting import QueryRewriter
 from gateway.tenants.tenant import Tenant
-from gateway.triton.llm import Streams
+from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 
@@ -41,10 +41,10 @@ class ChatService:
         admission: Admission,
         engines: Engines,
         context: ContextBuilder,
-        streams: Streams,
+        streams: TokenStreams,
         table: TokenTable,
         knowledge: Knowledge,
-        passages: PassageCheck,
+        passages: CitationCheck,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -97,7 +97,7 @@ class ChatService:
             chat = Chat(
                 plan=plan,
                 context=context,
-                answer=Answer(self._table, stops=ask.stops, max_tokens=limit),
+                answer=OutputProcessor(self._table, stops=ask.stops, max_tokens=limit),
                 generation=self._generation(ask, plan, context, tenant=tenant, request_id=request_id, limit=limit),
                 not_found=self._settings.rag_not_found,
                 started=started,
@@ -134,11 +134,11 @@ class ChatService:
         self._metrics.duration.labels("1" if rag else "0").observe(seconds)
 
     def _generation(
-        self, ask: ChatAsk, plan: Plan, context: Context, *, tenant: Tenant, request_id: str, limit: int
+        self, ask: ChatAsk, plan: RequestPlan, context: Context, *, tenant: Tenant, request_id: str, limit: int
     ) -> Generation | None:
         if plan.retrieval is not None and not context.sources and not context.without_knowledge:
             return None  # nothing relevant: we say so ourselves, no engine can invent
-        job = Job(
+        job = PlacementRequest(
             request_id=request_id,
             model=plan.model,
             prompt_ids=context.input_ids,

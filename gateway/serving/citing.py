@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
 
+from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citations import Cited, cite
-from gateway.serving.passage_check import PassageCheck
 
 
 class Citing:
@@ -32,7 +32,7 @@ class Citing:
     @classmethod
     @asynccontextmanager
     async def of(
-        cls, sources: Sequence[Mapping[str, Any]], passages: PassageCheck, least_support: float
+        cls, sources: Sequence[Mapping[str, Any]], passages: CitationCheck, least_support: float
     ) -> AsyncIterator[Self]:
         """The comparison begins, and ends with the answer at the latest."""
         if not sources:

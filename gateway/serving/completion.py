@@ -9,16 +9,16 @@ from gateway.admission import Permit
 from gateway.config import Settings
 from gateway.errors import BadRequest, ContextLengthExceeded, DeadlineExceeded, NotFound, Unavailable
 from gateway.metrics import Metrics
-from gateway.routing.types import Job
-from gateway.serving.answer import Answer
+from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
 from gateway.serving.chats import ChatService
 from gateway.serving.context import Context
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
-from gateway.serving.plan import ChatAsk, Plan
+from gateway.serving.output_processor import OutputProcessor
+from gateway.serving.request_plan import ChatAsk, RequestPlan
 from gateway.tenants.tenant import Tenant
-from gateway.triton.llm import Streams
+from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 
@@ -34,7 +34,7 @@ class CompletionService:
         settings: Settings,
         chat: ChatService,
         engines: Engines,
-        streams: Streams,
+        streams: TokenStreams,
         table: TokenTable,
         metrics: Metrics,
     ) -> None:
@@ -99,7 +99,7 @@ class CompletionService:
 
     def _completion(self, ask: ChatAsk, prompt: Sequence[int], tenant: Tenant, request_id: str) -> Chat:
         limit = self._limit(ask, prompt)
-        job = Job(
+        job = PlacementRequest(
             request_id=request_id,
             model=ask.model,
             prompt_ids=prompt,
@@ -119,9 +119,9 @@ class CompletionService:
         )
         room = self._engines.max_context(ask.model)
         return Chat(
-            plan=Plan(model=ask.model, retrieval=None, max_context=room, max_prompt=room),
+            plan=RequestPlan(model=ask.model, retrieval=None, max_context=room, max_prompt=room),
             context=Context(input_ids=prompt),
-            answer=Answer(self._table, stops=ask.stops, max_tokens=limit),
+            answer=OutputProcessor(self._table, stops=ask.stops, max_tokens=limit),
             generation=generation,
             not_found="",
             started=time.monotonic(),

@@ -15,7 +15,7 @@ from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
 from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines, Placed, exhausted
-from gateway.serving.places import RetrievalPlaces
+from gateway.serving.retrieval_admission import RetrievalAdmission
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -51,7 +51,7 @@ class EmbeddingService:
         store: FleetStore,
         engines: Engines,
         pool: Pool,
-        places: RetrievalPlaces,
+        places: RetrievalAdmission,
         text: EmbeddingText | None,
         metrics: Metrics,
     ) -> None:

@@ -15,11 +15,10 @@ from gateway.errors import (
     RagfleetError,
     Unavailable,
 )
+from gateway.fleet.outlier_detection import DispatchOutcome, DispatchPass, OutlierDetector
 from gateway.fleet.store import FleetStore
-from gateway.fleet.trust import Outcome as Behaviour
-from gateway.fleet.trust import Pass, Trust
-from gateway.fleet.view import FleetView, Instance, Member
-from gateway.routing import ContextTicket, Job, NoInstance, Outcome, Placer, Ticket, Why
+from gateway.fleet.view import FleetMember, FleetView, Instance
+from gateway.routing import ContextTicket, NoInstance, PlacementRequest, Placer, Ticket, TicketOutcome, Why
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError
 from gateway.triton.llm import TokenStream
@@ -30,7 +29,7 @@ class Placed:
 
     __slots__ = ("_pass", "_praised", "instance", "ticket")
 
-    def __init__(self, ticket: Ticket | ContextTicket, trust_pass: Pass) -> None:
+    def __init__(self, ticket: Ticket | ContextTicket, trust_pass: DispatchPass) -> None:
         self.ticket = ticket
         self.instance: Instance = ticket.instance
         self._pass = trust_pass
@@ -42,7 +41,7 @@ class Placed:
         if not self._praised and isinstance(ticket, Ticket):
             self._praised = True
             ticket.first_token(now)
-            self._pass.record(Behaviour.SUCCESS)
+            self._pass.record(DispatchOutcome.SUCCESS)
         ticket.tokens(count)  # type: ignore[union-attr]  # only generations have tokens
 
     def more_tokens(self, count: int) -> None:
@@ -53,25 +52,25 @@ class Placed:
         """It did the whole job; `produced` are the answer's ids."""
         if not self._praised:
             self._praised = True
-            self._pass.record(Behaviour.SUCCESS)
+            self._pass.record(DispatchOutcome.SUCCESS)
         if isinstance(self.ticket, Ticket):
-            self.ticket.release(Outcome.OK, produced)
+            self.ticket.release(TicketOutcome.OK, produced)
         else:
-            self.ticket.release(Outcome.OK)
+            self.ticket.release(TicketOutcome.OK)
 
     def failed(self, error: InstanceError) -> None:
         """It failed us, unless the error says nothing about its health."""
         if error.cause is Cause.STALL:
-            self._pass.record(Behaviour.TIMEOUT)
+            self._pass.record(DispatchOutcome.TIMEOUT)
         else:
-            self._pass.record(Behaviour.FAILURE if error.blames_instance else Behaviour.IGNORED)
-        self.ticket.release(Outcome.FAILED if error.blames_instance else Outcome.REJECTED)
+            self._pass.record(DispatchOutcome.FAILURE if error.blames_instance else DispatchOutcome.IGNORED)
+        self.ticket.release(TicketOutcome.FAILED if error.blames_instance else TicketOutcome.REJECTED)
 
     def cancelled(self) -> None:
         """Nobody wants the result any more. Harmless after any other end."""
         if not self._praised:
-            self._pass.record(Behaviour.IGNORED)
-        self.ticket.release(Outcome.CANCELLED)
+            self._pass.record(DispatchOutcome.IGNORED)
+        self.ticket.release(TicketOutcome.CANCELLED)
 
 
 class Engines:
@@ -83,7 +82,7 @@ class Engines:
     as lost."""
 
     def __init__(
-        self, *, store: FleetStore, placer: Placer, trust: Trust, pool: Pool, drain_patience_s: float = 20.0
+        self, *, store: FleetStore, placer: Placer, trust: OutlierDetector, pool: Pool, drain_patience_s: float = 20.0
     ) -> None:
         self._store = store
         self._placer = placer
@@ -112,7 +111,7 @@ class Engines:
 
     # Placement
 
-    def place(self, job: Job, exclude: frozenset[str] = frozenset()) -> Placed:
+    def place(self, job: PlacementRequest, exclude: frozenset[str] = frozenset()) -> Placed:
         """An instance for a job, charged at once. Raises Unavailable, NotFound or ContextLengthExceeded."""
         return self._trusted(lambda shut: self._placer.place(job, shut), exclude)
 
@@ -141,7 +140,7 @@ class Engines:
             if trust_pass is not None:
                 return Placed(ticket, trust_pass)
             # Half-open, and its probes are taken: not for us.
-            ticket.release(Outcome.REJECTED)
+            ticket.release(TicketOutcome.REJECTED)
             shut |= {ticket.instance.name}
 
     def heard(self, name: str, answered: bool) -> None:
@@ -252,7 +251,7 @@ class Engines:
                 del self._streams[name]
 
 
-def _state(member: Member, ejected: bool) -> str:
+def _state(member: FleetMember, ejected: bool) -> str:
     if member.draining:
         return "draining"
     if not member.healthy:

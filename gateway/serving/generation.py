@@ -21,10 +21,10 @@ from typing import Any
 from gateway.config import Settings
 from gateway.errors import BadRequest, GenerationFailed, Unavailable
 from gateway.metrics import Metrics
-from gateway.routing.types import Job
+from gateway.routing.types import PlacementRequest
 from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
-from gateway.triton.llm import GenerateRequest, Streams, TokenStream
+from gateway.triton.llm import GenerateRequest, TokenStream, TokenStreams
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +47,13 @@ class Generation:
 
     def __init__(
         self,
-        job: Job,
+        job: PlacementRequest,
         *,
         input_ids: Sequence[int],
         max_tokens: int,
         sampling: Mapping[str, Any],
         engines: Engines,
-        streams: Streams,
+        streams: TokenStreams,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
@@ -199,7 +199,7 @@ class Generation:
                 self._failed.clear()
                 await asyncio.sleep(0.1)
 
-    def _next_job(self) -> Job:
+    def _next_job(self) -> PlacementRequest:
         """The rest of the answer as a job of its own: the journal has become prompt."""
         if not self.journal:
             return self._job

@@ -11,7 +11,7 @@ from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import PageQuery, Store
 from gateway.knowledge.filters import search_filter
 from gateway.serving.context import Retrieval
-from gateway.serving.plan import RAG, ChatAsk, is_rag
+from gateway.serving.request_plan import RAG, ChatAsk, is_rag
 from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 

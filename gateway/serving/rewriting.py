@@ -8,15 +8,15 @@ import orjson
 from gateway.config import Rewrite, Settings
 from gateway.errors import RagfleetError
 from gateway.metrics import Metrics
-from gateway.routing.types import Job
-from gateway.serving.answer import Answer
+from gateway.routing.types import PlacementRequest
 from gateway.serving.context import ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.serving.follow_up import standalone, with_history
 from gateway.serving.generation import Generation
-from gateway.serving.plan import Plan
+from gateway.serving.output_processor import OutputProcessor
+from gateway.serving.request_plan import RequestPlan
 from gateway.tenants.tenant import Tenant
-from gateway.triton.llm import Streams
+from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 TASK = (
@@ -43,7 +43,7 @@ class QueryRewriter:
         settings: Settings,
         engines: Engines,
         context: ContextBuilder,
-        streams: Streams,
+        streams: TokenStreams,
         table: TokenTable,
         metrics: Metrics,
     ) -> None:
@@ -55,7 +55,12 @@ class QueryRewriter:
         self._metrics = metrics
 
     async def query(
-        self, conversation: Sequence[Mapping[str, str]], question: str, plan: Plan, tenant: Tenant, request_id: str
+        self,
+        conversation: Sequence[Mapping[str, str]],
+        question: str,
+        plan: RequestPlan,
+        tenant: Tenant,
+        request_id: str,
     ) -> str:
         """What to search for `question`, the last one of a conversation (OpenAI's messages). Never raises for the model's sake.
 
@@ -74,7 +79,12 @@ class QueryRewriter:
         return query
 
     async def _worded(
-        self, conversation: Sequence[Mapping[str, str]], question: str, plan: Plan, tenant: Tenant, request_id: str
+        self,
+        conversation: Sequence[Mapping[str, str]],
+        question: str,
+        plan: RequestPlan,
+        tenant: Tenant,
+        request_id: str,
     ) -> str | None:
         turns = [message for message in conversation if message["role"] in ("user", "assistant")][-self.TURNS :]
         said = "\n".join(f"{turn['role'].capitalize()}: {turn['content'][: self.TURN_CHARACTERS]}" for turn in turns)
@@ -86,13 +96,13 @@ class QueryRewriter:
             return None
         return standalone(words, said, question)
 
-    async def _generate(self, messages: bytes, plan: Plan, tenant: Tenant, request_id: str) -> str:
+    async def _generate(self, messages: bytes, plan: RequestPlan, tenant: Tenant, request_id: str) -> str:
         room = plan.max_context - self.MAX_TOKENS
         prompt = await self._context.build(
             request_id=request_id, messages=messages, question="", retrieval=None, max_prompt_tokens=room
         )
-        answer = Answer(self._table, stops=("\n",), max_tokens=self.MAX_TOKENS)
-        job = Job(
+        answer = OutputProcessor(self._table, stops=("\n",), max_tokens=self.MAX_TOKENS)
+        job = PlacementRequest(
             request_id=request_id,
             model=plan.model,
             prompt_ids=prompt.input_ids,

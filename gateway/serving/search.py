@@ -17,7 +17,7 @@ from gateway.metrics import Metrics
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
 from gateway.serving.passages import Hit, distinct, merged
-from gateway.serving.places import RetrievalPlaces
+from gateway.serving.retrieval_admission import RetrievalAdmission
 from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
@@ -51,7 +51,7 @@ class SearchService:
         active: ActiveCollection,
         engines: Engines,
         pool: Pool,
-        places: RetrievalPlaces,
+        places: RetrievalAdmission,
         metrics: Metrics,
     ) -> None:
         self._active = active

@@ -45,7 +45,7 @@ class TokenStream:
 
     With a `sink`, ids go to it in the very callback that read them, without a task waking up (docs/transport.md), for as
     long as it takes them. What it refuses, the end and every error come by `next()`, which has to be waited for meanwhile.
-    The deadline is checked by one sweep over all streams (`Streams`), not by a timer for each token.
+    The deadline is checked by one sweep over all streams (`TokenStreams`), not by a timer for each token.
     """
 
     FAREWELL_S = 1.0
@@ -243,7 +243,7 @@ class Gathering:
         self._rested_at = time.monotonic()
 
 
-class Streams:
+class TokenStreams:
     """Opens token streams and ends those that stall.
 
     gather_s: see `Gathering`; the most by which a token can be late because of it. 0: never.

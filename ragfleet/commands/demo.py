@@ -8,8 +8,8 @@ from rich.markup import escape
 from ragfleet.commands.fleet import bring_up
 from ragfleet.commands.knowledge import bring_in, put
 from ragfleet.console import DEFAULT_STORE, fail, output
-from ragfleet.home import PROJECT, home_from_environment
-from ragfleet.plan import Plan
+from ragfleet.fleet_spec import FleetSpec
+from ragfleet.paths import PROJECT, home_from_environment
 
 DOCUMENTS = PROJECT / "examples" / "handbook" / "documents"
 QUESTION = "What is the factory reset code of the Fernwright 200?"
@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Start the fleet, ingest the example handbook, ask it a question, and leave the fleet up."""
     home, out = home_from_environment(), output()
-    seen = bring_up(home, Plan(instances=instances, port_base=port_base))
+    seen = bring_up(home, FleetSpec(instances=instances, port_base=port_base))
     out.print(f"\nIngesting {DOCUMENTS.relative_to(PROJECT)} …")
     bring_in(seen, [DOCUMENTS], DEFAULT_STORE)
     out.print(f"\n[bold]{escape(QUESTION)}[/bold]\n")

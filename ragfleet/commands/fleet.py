@@ -13,9 +13,9 @@ from rich.table import Table
 from ragfleet import launch, shutdown, status, supervisor
 from ragfleet.console import Exit, Json, fail, output
 from ragfleet.display import StepsDisplay, clip
-from ragfleet.home import PROJECT, Home, home_from_environment
+from ragfleet.fleet_spec import MAX_INSTANCES, OPTIONAL_PARTS, FleetSpec
 from ragfleet.launch import NotStartableError, StartFailedError
-from ragfleet.plan import MAX_INSTANCES, OPTIONAL_PARTS, Plan
+from ragfleet.paths import PROJECT, Home, home_from_environment
 from ragfleet.status import FleetStatus
 from ragfleet.watch import follow
 
@@ -40,7 +40,7 @@ def up(
         raise typer.BadParameter(
             f"{', '.join(unknown)}: choose from {', '.join(OPTIONAL_PARTS)}", param_hint="--without"
         )
-    wanted = Plan(
+    wanted = FleetSpec(
         instances=instances,
         flavour=llm,
         port_base=port_base,
@@ -51,7 +51,7 @@ def up(
     bring_up(home_from_environment(), wanted)
 
 
-def bring_up(home: Home, wanted: Plan) -> FleetStatus:
+def bring_up(home: Home, wanted: FleetSpec) -> FleetStatus:
     """`up`, for the commands that need a fleet. Raises typer.Exit where there will be none; nothing is left then."""
     out = output()
     if supervisor.running(home):

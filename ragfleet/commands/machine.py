@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from ragfleet import doctor
 from ragfleet.console import Exit, Json, fail, output
-from ragfleet.home import cache_folder, home_from_environment
+from ragfleet.paths import cache_folder, home_from_environment
 from ragfleet.prepare import PrepareError, prepare
 
 

@@ -1,6 +1,5 @@
 """A gateway over fake Tritons for each test that asks for one."""
 
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,9 +7,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
-from running import Fleet, make_tokenizer, settings_for
+from tests.support.running import Fleet, make_tokenizer, settings_for
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ingesting import ingestion
-from replies import Reply
-from running import EMBEDDING, MODEL, Fleet
 from yarl import URL
+
+from tests.support.ingesting import ingestion
+from tests.support.replies import Reply
+from tests.support.running import EMBEDDING, MODEL, Fleet
 
 EXAMPLES = int(os.environ.get("RAGFLEET_TEST_EXAMPLES", "0"))
 PATIENCE_S = 60

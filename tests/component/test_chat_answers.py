@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from running import MODEL, Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.running import MODEL, Fleet
 
 SONG = "The kettle sings in the kitchen."
 

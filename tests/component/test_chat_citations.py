@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from running import PASSAGES, Fleet
 
 from gateway.errors import ObjectsUnavailable
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
 from gateway.serving.citing import Citing
 from gateway.triton.fake_answers import Script
+from tests.support.running import PASSAGES, Fleet
 
 
 @pytest.fixture

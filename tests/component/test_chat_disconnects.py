@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from running import Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.running import Fleet
 
 Start = Callable[..., Any]
 

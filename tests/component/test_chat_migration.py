@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from replies import Events
-from running import Fleet
 
-from gateway.fleet.view import Load
+from gateway.fleet.view import LoadSample
 from gateway.serving.generation import Generation
 from gateway.triton.fake_answers import Script
+from tests.support.replies import Events
+from tests.support.running import Fleet
 
 Start = Callable[..., Any]
 LENGTH = 48
@@ -177,7 +177,7 @@ async def test_request_that_waits_on_an_unhealthy_instance_is_rescued_if_the_ins
     hung = fleet.at_work()
     fleet.change(hung, healthy=False)
     if not dark:
-        fleet.gateway.store.set_load(fleet.name(hung), Load(at=time.monotonic()))
+        fleet.gateway.store.set_load(fleet.name(hung), LoadSample(at=time.monotonic()))
     fleet.gateway.engines.rescue(time.monotonic())
     if not dark:
         hung.resume()

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from running import COLLECTION, MODEL, TENANT, Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.running import COLLECTION, MODEL, TENANT, Fleet
 
 SEARCH = {"type": "file_search", "vector_store_ids": ["handbook"]}
 

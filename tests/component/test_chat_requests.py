@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from running import MODEL, Fleet, ask, settings_for
 
 from gateway.triton.fake_answers import Script
+from tests.support.running import MODEL, Fleet, ask, settings_for
 
 Start = Callable[..., Any]
 USER = [{"role": "user", "content": "Hello?"}]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from running import Fleet
 
 from gateway.triton.fake import FakeTriton
 from gateway.triton.fake_answers import Script
+from tests.support.running import Fleet
 
 Start = Callable[..., Any]
 

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from running import MODEL, Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.running import MODEL, Fleet
 
 PATH = "/v1/completions"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import EMBEDDING, Fleet
 from tokenizers import Tokenizer
 
 from gateway.knowledge.chunking import embedding_folder
 from gateway.triton.fake_answers import DIMENSION, Script, vector_of
+from tests.support.running import EMBEDDING, Fleet
 
 PATH = "/v1/embeddings"
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from running import Fleet
-
 from gateway.triton.fake_answers import Script
+from tests.support.running import Fleet
 
 Start = Callable[..., Any]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from ingesting import ingestion
-from replies import Reply
-from running import Fleet
 
 from gateway.errors import CatalogUnavailable
+from tests.support.ingesting import ingestion
+from tests.support.replies import Reply
+from tests.support.running import Fleet
 
 PATH = "/v1/files"
 TENANTS = """

@@ -9,11 +9,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from running import EMBEDDING, MODEL, Fleet
 
 from gateway.config import ConfigError
 from gateway.errors import RagfleetError
 from gateway.triton.fake_answers import Script
+from tests.support.running import EMBEDDING, MODEL, Fleet
 
 Start = Callable[..., Any]
 
@@ -302,16 +302,16 @@ async def test_unforeseen_error_is_a_500_that_tells_no_details(
 
 
 async def test_unforeseen_error_in_a_stream_ends_it_without_done(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gateway.serving.answer import Answer
+    from gateway.serving.output_processor import OutputProcessor
 
-    push = Answer.push
+    push = OutputProcessor.push
 
-    def broken(self: Answer, ids: Any) -> str:
+    def broken(self: OutputProcessor, ids: Any) -> str:
         if self.tokens >= 3:
             raise RuntimeError("boom")
         return push(self, ids)
 
-    monkeypatch.setattr(Answer, "push", broken)
+    monkeypatch.setattr(OutputProcessor, "push", broken)
     with pytest.raises(aiohttp.ClientPayloadError):
         await fleet.stream()
 

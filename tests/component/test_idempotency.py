@@ -8,9 +8,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from ingesting import ingestion
-from replies import Reply
-from running import Fleet
+
+from tests.support.ingesting import ingestion
+from tests.support.replies import Reply
+from tests.support.running import Fleet
 
 STORES, FILES = "/v1/vector_stores", "/v1/files"
 TENANTS = """

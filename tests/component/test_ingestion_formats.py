@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfWriter
-from test_ingestion_jobs import Setup
 
 from gateway.knowledge.catalog.types import FileState
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import FolderStore, content_key, document_key
+from tests.component.test_ingestion_jobs import Setup
 
 REAL = Path(os.environ.get("RAGFLEET_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "formats"
 

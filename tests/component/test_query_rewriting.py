@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from running import Fleet
 
 from gateway.config import Rewrite
 from gateway.serving.follow_up import with_history
 from gateway.serving.rewriting import TASK
 from gateway.triton.fake_answers import Script, saying
+from tests.support.running import Fleet
 
 FIRST = "How long is the warranty of the Dewpoint Pro?"
 NEXT = "And of the Mini?"

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from running import TENANT, Fleet
+
+from tests.support.running import TENANT, Fleet
 
 SEARCH = {"type": "file_search", "vector_store_ids": ["handbook"]}
 

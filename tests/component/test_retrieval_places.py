@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replies import Reply
-from running import COLLECTION, EMBEDDING, Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.replies import Reply
+from tests.support.running import COLLECTION, EMBEDDING, Fleet
 
 Start = Callable[..., Any]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from running import EMBEDDING, Fleet
 
 from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, Unavailable
 from gateway.knowledge.active import ActiveCollection
@@ -15,6 +14,7 @@ from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.serving.search import SearchResult, SearchService
 from gateway.tenants.tenant import Tenant
 from gateway.triton.fake_answers import Call, Script
+from tests.support.running import EMBEDDING, Fleet
 
 TENANT = Tenant("acme")
 REFUNDS = "Refunds are paid within thirty days of the purchase when the receipt is shown."

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ingesting import bring_in
-from replies import Reply
-from running import COLLECTION, MODEL, Fleet
+
+from tests.support.ingesting import bring_in
+from tests.support.replies import Reply
+from tests.support.running import COLLECTION, MODEL, Fleet
 
 TENANTS = """
 tenants:

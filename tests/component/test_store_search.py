@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from running import COLLECTION, EMBEDDING, Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.running import COLLECTION, EMBEDDING, Fleet
 
 STORES = "/v1/vector_stores"
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from ingesting import bring_in, clear_away, ingestion
-from replies import Reply
-from running import EMBEDDING, MODEL, Fleet
+
+from tests.support.ingesting import bring_in, clear_away, ingestion
+from tests.support.replies import Reply
+from tests.support.running import EMBEDDING, MODEL, Fleet
 
 FILES, STORES = "/v1/files", "/v1/vector_stores"
 TENANTS = """

@@ -7,9 +7,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from ingesting import bring_in, ingestion
-from replies import Reply
-from running import Fleet
+
+from tests.support.ingesting import bring_in, ingestion
+from tests.support.replies import Reply
+from tests.support.running import Fleet
 
 PATH = "/v1/vector_stores"
 NOBODYS = {"store": "vs_" + "0" * 24, "file": "file-" + "0" * 24, "batch": "vsfb_" + "0" * 24}

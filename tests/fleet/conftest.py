@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_parts import ECHO_CONFIG, ECHO_MODEL, Command, ConsulServer, WorkerProcess
 
 from ragfleet import consul_binary, processes
-from ragfleet.home import cache_folder
+from ragfleet.paths import cache_folder
+from tests.fleet.real_parts import ECHO_CONFIG, ECHO_MODEL, Command, ConsulServer, WorkerProcess
 
 FIRST_PORT = int(os.environ.get("RAGFLEET_TEST_PORTS", "21200"))
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ragfleet import processes
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 
 ECHO_CONFIG = """\
 backend: "python"

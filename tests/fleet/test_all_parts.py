@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_parts import Command, eventually, get
 
-from ragfleet import parts, processes
-from ragfleet.home import PROJECT
+from ragfleet import processes, services
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import Command, eventually, get
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_gateway_sees_every_instance(fleet: Command) -> None:
     assert seen["ready"]
     assert [entry["state"] for entry in seen["instances"]] == ["ready", "ready"]
     assert all(entry["slots"] == 16 for entry in seen["instances"])
-    assert {part["name"] for part in seen["parts"]} == {"consul", "milvus", "gateway", "triton-0", "triton-1"}
+    assert {part["name"] for part in seen["services"]} == {"consul", "milvus", "gateway", "triton-0", "triton-1"}
 
 
 def test_an_unanswered_question_says_why(fleet: Command) -> None:
@@ -60,8 +60,8 @@ def test_a_killed_gateway_is_replaced(fleet: Command) -> None:
 
 def test_a_killed_milvus_is_replaced(fleet: Command, ports: int) -> None:
     os.kill(fleet.part("milvus")["pid"], signal.SIGKILL)
-    eventually(lambda: not parts.listens(ports + 8), 5, "it is gone")
-    eventually(lambda: parts.listens(ports + 8), 30, "it listens again")
+    eventually(lambda: not services.listens(ports + 8), 5, "it is gone")
+    eventually(lambda: services.listens(ports + 8), 30, "it listens again")
 
 
 def test_nothing_listens_beyond_loopback(fleet: Command) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_parts import ConsulServer, eventually, get
 
 from gateway.ingestion.lock import ConsulLock
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import ConsulServer, eventually, get
 from worker.heartbeat import Beat
 from worker.registration import Registration
 

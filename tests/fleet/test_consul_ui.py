@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_parts import ConsulServer, WorkerProcess, eventually, get
 
 from ragfleet import processes
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import ConsulServer, WorkerProcess, eventually, get
 
 NAME = "triton-0"
 SERVICE = "ragfleet-triton"

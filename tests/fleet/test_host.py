@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import psutil
-from real_parts import eventually
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import eventually
 from worker.host import Child, Host
 
 LASTING = (

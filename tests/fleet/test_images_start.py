@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from real_parts import ConsulServer, eventually, get
 
 from ragfleet import processes
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import ConsulServer, eventually, get
 
 DOCKER = PROJECT / "docker"
 VERSION = "7.8.9"

@@ -19,13 +19,13 @@ import psutil
 import pytest
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
-from real_parts import Command, eventually
 
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.catalog.types import NewMember
 from gateway.knowledge.index import ALIAS, Owner
 from gateway.knowledge.objects import FolderStore, content_key
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import Command, eventually
 
 DOCUMENTS = int(os.environ.get("RAGFLEET_TEST_DOCUMENTS", "60"))
 """The acceptance run has 500."""

@@ -18,10 +18,10 @@ import pytest
 from openai import NotFoundError, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 from pymilvus import MilvusClient
-from real_parts import Command, eventually
 
 from gateway.knowledge.index import ALIAS
 from ragfleet import processes
+from tests.fleet.real_parts import Command, eventually
 
 FRESH_S = 2.0
 """A document is to be found within so long after its `completed`. Measured and printed here, not asserted: machines are busy."""
@@ -55,7 +55,7 @@ def fleet(ragfleet: Command, ports: int) -> Iterator[Fleet]:
     shown = ragfleet("up", "--port-base", str(ports), "--llm", "simulated", "--instances", "1", within=500)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     seen = ragfleet.status()
-    yield Fleet(ragfleet.home, seen["gateway_url"], seen["api_key"], seen["milvus_uri"])
+    yield Fleet(ragfleet.paths, seen["gateway_url"], seen["api_key"], seen["milvus_uri"])
     assert ragfleet("down", within=120).returncode == 0
 
 

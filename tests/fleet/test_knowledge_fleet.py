@@ -14,15 +14,12 @@ from typing import Any
 import pytest
 from openai import NotFoundError, OpenAI
 from pymilvus import MilvusClient
-from real_parts import Command, eventually
 
 from gateway.knowledge.index import ALIAS
 from ragfleet import processes
-from ragfleet.home import PROJECT
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
-from s3_server import S3Server
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import Command, eventually
+from tests.support.s3_server import S3Server
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine a fleet takes its time to start
 

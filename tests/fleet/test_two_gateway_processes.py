@@ -13,14 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 from openai import NotFoundError, OpenAI
-from real_parts import Command, eventually, get
 
 from ragfleet import processes
-from ragfleet.home import PROJECT
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
-from postgres import postgres_server
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import Command, eventually, get
+from tests.support.postgres import postgres_server
 
 TEXTS = {
     "turbines.md": "# Turbines\n\nThe zirconium flange of a turbine holds ninety bar and is painted violet.",

@@ -6,9 +6,9 @@ import urllib.request
 
 import psutil
 import pytest
-from real_parts import ConsulServer, WorkerProcess, eventually, get
 
 from ragfleet import processes
+from tests.fleet.real_parts import ConsulServer, WorkerProcess, eventually, get
 
 NAME = "triton-0"
 

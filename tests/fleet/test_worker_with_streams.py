@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_parts import ConsulServer, WorkerProcess, eventually
 
 from ragfleet import processes
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.fleet.real_parts import ConsulServer, WorkerProcess, eventually
 
 NAME = "triton-0"
 

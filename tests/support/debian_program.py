@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ragfleet.home import cache_folder
+from ragfleet.paths import cache_folder
 
 
 def unpack(name: str, *packages: str) -> Path:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from replies import Reply
-from running import Fleet
+
+from tests.support.replies import Reply
+from tests.support.running import Fleet
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from running import COLLECTION, EMBEDDING
-
+from gateway.container import Container
 from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job
 from gateway.knowledge.objects import content_key
-from gateway.parts import Gateway
+from tests.support.running import COLLECTION, EMBEDDING
 
 
-async def bring_in(gateway: Gateway) -> int:
+async def bring_in(gateway: Container) -> int:
     """Every waiting file becomes one chunk, its text; one that is not UTF-8 fails. How many there were."""
     catalog = gateway.catalog
     await catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
@@ -24,7 +23,7 @@ async def bring_in(gateway: Gateway) -> int:
     return len(jobs)
 
 
-async def _one(gateway: Gateway, job: Job) -> None:
+async def _one(gateway: Container, job: Job) -> None:
     catalog = gateway.catalog
     content = await gateway.objects.read(content_key(job.member.file_id))
     try:
@@ -37,7 +36,7 @@ async def _one(gateway: Gateway, job: Job) -> None:
     await catalog.complete(job, COLLECTION)
 
 
-async def clear_away(gateway: Gateway) -> None:
+async def clear_away(gateway: Container) -> None:
     """Do every removal that is there."""
     removals = await gateway.catalog.removals(limit=1000)
     for each in removals:
@@ -47,7 +46,7 @@ async def clear_away(gateway: Gateway) -> None:
 
 
 @asynccontextmanager
-async def ingestion(gateway: Gateway) -> AsyncIterator[None]:
+async def ingestion(gateway: Container) -> AsyncIterator[None]:
     """Both, all the time."""
 
     ended = False

@@ -16,19 +16,19 @@ from typing import Any, Self
 
 import aiohttp
 import uvicorn
-from replies import Events, Reply, Stream
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from uvicorn.server import ServerState
 
 from gateway.app import create_app
 from gateway.config import Settings
-from gateway.fleet.view import Instance, Member
+from gateway.container import Container
+from gateway.fleet.view import FleetMember, Instance
 from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
-from gateway.parts import Gateway
 from gateway.triton.fake import FakeTriton
 from gateway.triton.fake_answers import Answers, NextId, hashed, saying
+from tests.support.replies import Events, Reply, Stream
 from tokens.table import TokenTable
 
 MODEL = "tiny"
@@ -115,7 +115,7 @@ class Fleet:
             next_id=hashed(self.plain), encode=self.table.encode, prompt_end=(self.start,), passages=PASSAGES
         )
         self.tritons = [FakeTriton(self.answers) for _ in range(instances)]
-        self.gateway = Gateway(settings)
+        self.gateway = Container(settings)
         self.gateway.discovery = Nobody()
         self.stores: dict[str, str] = {}
         """Ids of what was learned, by name."""
@@ -166,7 +166,7 @@ class Fleet:
         """Set the membership: all Tritons but those in `out`, with `changes` to each Member."""
         self.gateway.store.set_members([self.member(t, **changes) for t in self.tritons if t not in out])
 
-    def member(self, triton: FakeTriton, *, metrics_port: int = 0, **changes: Any) -> Member:
+    def member(self, triton: FakeTriton, *, metrics_port: int = 0, **changes: Any) -> FleetMember:
         """One Triton as Consul would tell of it; without a metrics port nobody scrapes it."""
         instance = Instance(
             self.name(triton),
@@ -179,7 +179,7 @@ class Fleet:
             max_context=self._max_context,
             embedding_model=EMBEDDING,
         )
-        return replace(Member(instance), **changes)
+        return replace(FleetMember(instance), **changes)
 
     def change(self, triton: FakeTriton, **changes: Any) -> None:
         """One member changes."""

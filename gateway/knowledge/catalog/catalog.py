@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from gateway.knowledge.catalog.types import (
-    Answer,
     Attributes,
     Backlog,
     Batch,
@@ -26,6 +25,7 @@ from gateway.knowledge.catalog.types import (
     PageQuery,
     Removal,
     Store,
+    StoredReply,
 )
 
 UNCHANGED = object()
@@ -150,13 +150,13 @@ class Catalog(Protocol):
 
     # Idempotency keys: both calls belong into the transaction that does the work
 
-    async def claim_key(self, tenant: str, key: str, request: str) -> Answer | None:
+    async def claim_key(self, tenant: str, key: str, request: str) -> StoredReply | None:
         """What this request, known by its hash, was answered when its key came first; None: it is to be done now. Where the same
         key is being claimed elsewhere, it waits a moment for that. Raises BadRequest for an unusable key, Conflict for one of
         another request and for one that is still in use."""
         ...
 
-    async def keep_answer(self, tenant: str, key: str, answer: Answer) -> None:
+    async def keep_answer(self, tenant: str, key: str, answer: StoredReply) -> None:
         """The request of this key was answered so."""
         ...
 

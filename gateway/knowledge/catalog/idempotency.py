@@ -18,7 +18,7 @@ from gateway.errors import BadRequest, Conflict
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import check_storable
 from gateway.knowledge.catalog.sql_files import SqlPart
-from gateway.knowledge.catalog.types import Answer
+from gateway.knowledge.catalog.types import StoredReply
 
 _keys = schema.idempotency
 KEEP_S = 86_400
@@ -33,7 +33,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 class SqlKeys(SqlPart):
     """See Catalog. Keys of all tenants, each tenant's apart."""
 
-    async def claim_key(self, tenant: str, key: str, request: str) -> Answer | None:
+    async def claim_key(self, tenant: str, key: str, request: str) -> StoredReply | None:
         """See Catalog."""
         if not 0 < len(key) <= MAX_KEY:
             raise BadRequest(f"The Idempotency-Key must have 1 to {MAX_KEY} characters.", param="Idempotency-Key")
@@ -65,9 +65,9 @@ class SqlKeys(SqlPart):
                 param="Idempotency-Key",
                 code="idempotency_key_reused",
             )
-        return Answer(*json.loads(row.response))
+        return StoredReply(*json.loads(row.response))
 
-    async def keep_answer(self, tenant: str, key: str, answer: Answer) -> None:
+    async def keep_answer(self, tenant: str, key: str, answer: StoredReply) -> None:
         """See Catalog."""
         kept = json.dumps([answer.status, answer.body, dict(answer.headers)])
         async with self._db.write() as connection:

@@ -208,7 +208,7 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredReply:
     """What a client was answered: the HTTP status, the body (a JSON text), and headers."""
 
     status: int

@@ -7,9 +7,9 @@ It does not see that requests differ in size, nor any prefix cache.
 
 from random import Random
 
-from gateway.routing.account import Account
 from gateway.routing.candidates import Candidates
-from gateway.routing.types import Choice, Job
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest
 
 
 class LeastLoaded:
@@ -20,11 +20,11 @@ class LeastLoaded:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def standing(self, account: Account, now: float) -> float:
+    def standing(self, account: InstanceLoad, now: float) -> float:
         """Requests in the instance."""
         return account.requests(now)
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The eligible instance with the fewest requests."""
         accounts = candidates.few(self._rng)
         if not accounts:

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from gateway.routing.account import Account
 from gateway.routing.candidates import Candidates
-from gateway.routing.types import Choice, Job
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest
 
 
 class Policy(Protocol):
@@ -14,8 +14,8 @@ class Policy(Protocol):
     def grain(self) -> float:
         """Width of a bucket of the pool's order, in the unit of `standing`; differences below it do not matter."""
 
-    def standing(self, account: Account, now: float) -> float:
+    def standing(self, account: InstanceLoad, now: float) -> float:
         """How loaded an account is before any job: what the pool is kept ordered by. Called at each change."""
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The instance for the job and why; None when no candidate is eligible."""

@@ -7,9 +7,9 @@ are compared by our own requests.
 
 from random import Random
 
-from gateway.routing.account import Account
 from gateway.routing.candidates import Candidates
-from gateway.routing.types import Choice, Job
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest
 
 
 class PowerOfTwo:
@@ -20,11 +20,11 @@ class PowerOfTwo:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def standing(self, account: Account, now: float) -> float:
+    def standing(self, account: InstanceLoad, now: float) -> float:
         """Every account is alike: nothing is read from the order."""
         return 0.0
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The less loaded of two."""
         one = candidates.one(self._rng)
         if one is None:

@@ -20,9 +20,9 @@ weighted scores (no unit, so weights to tune).
 
 from random import Random
 
-from gateway.routing.account import Account
 from gateway.routing.candidates import Candidates
-from gateway.routing.types import Choice, Job
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest
 
 BURDEN = 0.1
 """How much of the answer's own slowing counts beside the wait for its start. 0: none, only TTFT matters."""
@@ -40,7 +40,7 @@ class PredictedTtft:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def standing(self, account: Account, now: float) -> float:
+    def standing(self, account: InstanceLoad, now: float) -> float:
         """Seconds that a wholly cached, usual request would wait."""
         outlook, answer = account.outlook(now), account.norms.answer_tokens.value
         ahead, requests = outlook.ahead, outlook.requests
@@ -48,7 +48,7 @@ class PredictedTtft:
             ahead, requests = account.queued_tokens, account.ours
         return outlook.overhead_s + ahead * outlook.token_s + _turns(requests, account.slots) * outlook.step_s * answer
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The eligible instance with the least predicted seconds, the others' part counted too."""
         accounts = candidates.few(self._rng)
         if not accounts:

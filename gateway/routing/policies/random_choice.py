@@ -5,9 +5,9 @@ Cost: O(1). Rival: round robin, which is more even; random needs no state and ne
 
 from random import Random
 
-from gateway.routing.account import Account
 from gateway.routing.candidates import Candidates
-from gateway.routing.types import Choice, Job
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest
 
 
 class RandomChoice:
@@ -18,11 +18,11 @@ class RandomChoice:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def standing(self, account: Account, now: float) -> float:
+    def standing(self, account: InstanceLoad, now: float) -> float:
         """Every account is alike."""
         return 0.0
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """One eligible instance."""
         account = candidates.one(self._rng)
         return Choice(account.instance, "drawn at random") if account else None

@@ -6,9 +6,9 @@ to every cache, so it loses wherever requests or instances differ.
 
 from random import Random
 
-from gateway.routing.account import Account
 from gateway.routing.candidates import Candidates
-from gateway.routing.types import Choice, Job
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import Choice, PlacementRequest
 
 
 class RoundRobin:
@@ -19,11 +19,11 @@ class RoundRobin:
     def __init__(self, rng: Random) -> None:
         self._next = rng.randrange(1 << 30)
 
-    def standing(self, account: Account, now: float) -> float:
+    def standing(self, account: InstanceLoad, now: float) -> float:
         """Every account is alike."""
         return 0.0
 
-    def choose(self, candidates: Candidates, job: Job) -> Choice | None:
+    def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The next eligible instance."""
         account = candidates.at(self._next)
         self._next += 1

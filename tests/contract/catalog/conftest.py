@@ -1,16 +1,12 @@
 """The catalog on SQLite and on a real PostgreSQL, where the machine has its binaries."""
 
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
-
-from postgres import emptied, postgres_server
-
 from gateway.knowledge.catalog.sql import SqlCatalog
+from tests.support.postgres import emptied, postgres_server
 
 
 class Clock:

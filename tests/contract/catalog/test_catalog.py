@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from conftest import Clock
 
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.knowledge.catalog.catalog import Catalog, LeaseLost
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import ChunkRecord, Counts, FileError, FileState, NewMember, PageQuery, Store
+from tests.contract.catalog.conftest import Clock
 
 CHUNKS = [ChunkRecord(index=i, text=f"words {i}\0", page=1, start=i, end=i + 1) for i in range(3)]
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from conftest import Clock
 from sqlalchemy import text
-from worker_process import CHUNKS
 
 from gateway.errors import CatalogUnavailable, NotFound, face
 from gateway.knowledge.catalog.catalog import LeaseLost
 from gateway.knowledge.catalog.schema import SchemaTooNew
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import Counts, Job, NewMember, PageQuery, Store
+from tests.contract.catalog.conftest import Clock
+from tests.contract.catalog.worker_process import CHUNKS
 
 ROUNDS = 30
 WORKER = Path(__file__).with_name("worker_process.py")

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from conftest import Clock
 from sqlalchemy import insert, text
 
 from gateway.knowledge.catalog import schema, sql_claims
 from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job, NewMember
+from tests.contract.catalog.conftest import Clock
 
 
 async def queue(catalog: SqlCatalog, tenant: str, files: int) -> str:

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from conftest import Clock
 
 from gateway.errors import BadRequest, Conflict
 from gateway.knowledge.catalog.idempotency import KEEP_S, PATIENCE_S
 from gateway.knowledge.catalog.sql import SqlCatalog
-from gateway.knowledge.catalog.types import Answer, PageQuery
+from gateway.knowledge.catalog.types import PageQuery, StoredReply
+from tests.contract.catalog.conftest import Clock
 
-DONE = Answer(201, '{"id": "vs_1", "name": "Größe \\u0000"}', {"x-first": "1"})
+DONE = StoredReply(201, '{"id": "vs_1", "name": "Größe \\u0000"}', {"x-first": "1"})
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ async def other(url: str, clock: Clock) -> AsyncIterator[SqlCatalog]:
 
 
 async def once(
-    catalog: SqlCatalog, *, tenant: str = "a", key: str = "k", request: str = "h", answer: Answer = DONE
-) -> Answer:
+    catalog: SqlCatalog, *, tenant: str = "a", key: str = "k", request: str = "h", answer: StoredReply = DONE
+) -> StoredReply:
     """A request that makes a store."""
     async with catalog.transaction() as inner:
         before = await inner.claim_key(tenant, key, request)
@@ -42,7 +42,7 @@ async def stores(catalog: SqlCatalog, tenant: str = "a") -> int:
 async def test_the_first_answer_is_given_again_for_a_day(catalog: SqlCatalog, clock: Clock) -> None:
     assert await once(catalog) == DONE
     clock.now += KEEP_S - 1
-    assert await once(catalog, answer=Answer(200, "{}")) == DONE
+    assert await once(catalog, answer=StoredReply(200, "{}")) == DONE
     assert await stores(catalog) == 1
     clock.now += 1
     await once(catalog)
@@ -53,14 +53,14 @@ async def test_a_key_belongs_to_one_request_of_one_tenant(catalog: SqlCatalog) -
     await once(catalog)
     with pytest.raises(Conflict, match="another request"):
         await once(catalog, request="other")
-    assert await once(catalog, tenant="b", request="other", answer=Answer(200, "{}")) == Answer(200, "{}")
+    assert await once(catalog, tenant="b", request="other", answer=StoredReply(200, "{}")) == StoredReply(200, "{}")
     assert (await stores(catalog), await stores(catalog, "b")) == (1, 1)
 
 
 async def test_one_of_many_at_once_does_the_work_and_all_have_its_answer(
     catalog: SqlCatalog, other: SqlCatalog
 ) -> None:
-    answers = [Answer(200, f'"{number}"') for number in range(8)]
+    answers = [StoredReply(200, f'"{number}"') for number in range(8)]
     given = await asyncio.gather(
         *(once((catalog, other)[number % 2], answer=answer) for number, answer in enumerate(answers))
     )
@@ -92,19 +92,19 @@ async def test_what_takes_long_is_not_waited_for_for_ever(url: str, catalog: Sql
         assert refused.value.retry_after_s is not None
         await once(other, key="another")
         await inner.keep_answer("a", "k", DONE)
-    assert await once(other, answer=Answer(200, "{}")) == DONE
+    assert await once(other, answer=StoredReply(200, "{}")) == DONE
 
 
 async def test_keys_live_on_in_another_process(catalog: SqlCatalog, other: SqlCatalog) -> None:
     await once(catalog)
     await catalog.close()
-    assert await once(other, answer=Answer(200, "{}")) == DONE
+    assert await once(other, answer=StoredReply(200, "{}")) == DONE
 
 
 async def test_expiry_forgets_keys(catalog: SqlCatalog, clock: Clock) -> None:
     await once(catalog)
     await catalog.expire()
-    assert await once(catalog, answer=Answer(200, "{}")) == DONE
+    assert await once(catalog, answer=StoredReply(200, "{}")) == DONE
     clock.now += KEEP_S
     await catalog.expire()
     await once(catalog, request="other")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 
 
 class _Answers(BaseHTTPRequestHandler):

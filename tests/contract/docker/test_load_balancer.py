@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 from tests.support.debian_program import unpack
 
 CONFIGURATION = PROJECT / "docker" / "haproxy" / "haproxy.cfg"

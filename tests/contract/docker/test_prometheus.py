@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 from tests.support.debian_program import unpack
 
 CONFIGURATION = PROJECT / "docker" / "prometheus"

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from gateway.fleet.outlier_detection import OutlierDetector, OutlierState
 from gateway.fleet.scraper import MetricsScraper, fetch_plain
 from gateway.fleet.store import FleetStore
-from gateway.fleet.trust import State, Trust
-from gateway.fleet.view import Instance, Member
+from gateway.fleet.view import FleetMember, Instance
 from tests.contract import ports
 from tests.contract.fleet.door import Door
 
@@ -43,8 +43,10 @@ async def test_a_hung_server_is_a_timeout(doors: list[Door]) -> None:
 
 async def test_a_hung_instance_loses_trust_within_its_time_and_comes_back(doors: list[Door]) -> None:
     """Three unanswered scrapes of 0.2 s: out in less than a second, without one request lost on it."""
-    store, trust = FleetStore(), Trust()
-    store.set_members([Member(Instance(f"t-{n}", "127.0.0.1", 1, 2, door.port, "m")) for n, door in enumerate(doors)])
+    store, trust = FleetStore(), OutlierDetector()
+    store.set_members(
+        [FleetMember(Instance(f"t-{n}", "127.0.0.1", 1, 2, door.port, "m")) for n, door in enumerate(doors)]
+    )
     store.subscribe(trust.follow)
     for door in doors:
         door.body = ACTIVE
@@ -64,7 +66,7 @@ async def test_a_hung_instance_loses_trust_within_its_time_and_comes_back(doors:
         async with asyncio.timeout(5):
             while not trust.admits("t-0"):
                 await asyncio.sleep(0.01)
-        assert trust.standing("t-0").state is State.PROBING
+        assert trust.standing("t-0").state is OutlierState.PROBING
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

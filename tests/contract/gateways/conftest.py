@@ -1,17 +1,14 @@
 """Two gateways over fake Tritons, on one PostgreSQL and one folder of objects."""
 
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
-
-from gateway_client import Client
-from postgres import emptied, postgres_server
-from running import Fleet, make_tokenizer, settings_for
+from tests.support.gateway_client import Client
+from tests.support.postgres import emptied, postgres_server
+from tests.support.running import Fleet, make_tokenizer, settings_for
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from gateway_client import Client
-from ingesting import bring_in, clear_away
 
-from gateway.api import removals
+from tests.support.gateway_client import Client
+from tests.support.ingesting import bring_in, clear_away
 
 STORES, FILES = "/v1/vector_stores", "/v1/files"
 Gateways = tuple[Client, Client]
@@ -118,7 +117,7 @@ async def test_whatever_both_are_told_at_once_has_an_answer(
     """Random changes of the same few things, many at a time: no deadlock, no fault, and at the end both say the same.
 
     On a machine without a free core who waits for a store's turn may wait too long: that is a 503 with a hint."""
-    monkeypatch.setattr(removals, "PATIENCE_S", 0.0)  # nobody clears away here
+    monkeypatch.setattr(deletion, "PATIENCE_S", 0.0)  # nobody clears away here
     rng = random.Random(seed)
     files = [(await gateways[0].upload(b"%d" % number))["id"] for number in range(8)]
     stores = [(await gateways[0].ask("POST", STORES, {"file_ids": files}))["id"] for _ in range(3)]

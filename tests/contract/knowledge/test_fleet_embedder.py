@@ -9,20 +9,20 @@ from urllib.parse import urlsplit
 import aiohttp
 import numpy as np
 import pytest
-from conftest import TritonSocket
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
-from gateway.fleet.view import Instance, Load, Member
+from gateway.fleet.view import FleetMember, Instance, LoadSample
 from gateway.ingestion.embedding import FleetEmbedder
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
+from tests.contract.knowledge.conftest import TritonSocket
 
 TEXTS = [f"chunk {number} " + "word " * (number % 7) for number in range(150)]
 
 
-def members(tritons: list[TritonSocket], *, model: str = "mini") -> list[Member]:
+def members(tritons: list[TritonSocket], *, model: str = "mini") -> list[FleetMember]:
     return [
-        Member(
+        FleetMember(
             Instance(
                 f"triton-{number}", "127.0.0.1", urlsplit(triton.url).port or 0, 0, 0, model="m", embedding_model=model
             )
@@ -77,8 +77,8 @@ async def test_a_host_that_answers_somebody_gets_small_batches(
     tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
 ) -> None:
     busy, calm = members(tritons)
-    store.set_members([replace(busy, load=Load(at=time.monotonic(), active=1, waiting=0)), calm])
-    store.set_load(busy.instance.name, Load(at=time.monotonic(), active=1, waiting=0))
+    store.set_members([replace(busy, load=LoadSample(at=time.monotonic(), active=1, waiting=0)), calm])
+    store.set_load(busy.instance.name, LoadSample(at=time.monotonic(), active=1, waiting=0))
     await embedder.embed("mini", TEXTS[:40])
     sizes = [size for triton in tritons for size in triton.batches]
     assert max(sizes) == FleetEmbedder.BUSY_BATCH
@@ -102,7 +102,7 @@ class Recording(FleetEmbedder):
         super().__init__(store, http, deadline_s=5)
         self.sent: list[str] = []
 
-    async def _infer(self, member: Member, texts: Sequence[str], timeout_s: float) -> Vectors:
+    async def _infer(self, member: FleetMember, texts: Sequence[str], timeout_s: float) -> Vectors:
         self.sent.extend(texts)
         return await super()._infer(member, texts, timeout_s)
 

@@ -1,18 +1,14 @@
 """A real S3 server for this session."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[S3Server]":  # noqa: F821 - imported where it is wanted
     """A server with one bucket."""
-    from s3_server import S3Server
+    from tests.support.s3_server import S3Server
 
     server = S3Server(tmp_path_factory.mktemp("s3") / "log")
     yield server

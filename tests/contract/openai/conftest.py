@@ -4,16 +4,13 @@ RAGFLEET_TEST_FLEET_URL (`http://127.0.0.1:8000`) and RAGFLEET_TEST_FLEET_KEY: `
 """
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
-
-from openai_service import KEY, Service, client_of
-from running import MODEL, Fleet, make_tokenizer, settings_for
+from tests.support.openai_service import KEY, Service, client_of
+from tests.support.running import MODEL, Fleet, make_tokenizer, settings_for
 
 FLEET_URL = os.environ.get("RAGFLEET_TEST_FLEET_URL", "")
 FLEET_KEY = os.environ.get("RAGFLEET_TEST_FLEET_KEY", "")

@@ -1,7 +1,8 @@
 """Chat completions by the official client, unmodified."""
 
 import pytest
-from openai_service import Service
+
+from tests.support.openai_service import Service
 
 USER = [{"role": "user", "content": "How long may goods be returned?"}]
 

@@ -6,10 +6,10 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
-from openai_service import KEY, Service, client_of
-from running import MODEL, Fleet
 
 from gateway.triton.fake_answers import Script
+from tests.support.openai_service import KEY, Service, client_of
+from tests.support.running import MODEL, Fleet
 
 USER = [{"role": "user", "content": "Hello?"}]
 

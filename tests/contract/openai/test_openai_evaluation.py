@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from ingesting import ingestion
-from openai_service import Service
-from running import Fleet
 
 from ragfleet.evaluation.datasets import Dataset, Question
 from ragfleet.evaluation.gateway import OpenAIGateway
 from ragfleet.evaluation.run import Evaluation
+from tests.support.ingesting import ingestion
+from tests.support.openai_service import Service
+from tests.support.running import Fleet
 
 TEXTS = {
     "returns": "Goods may be returned within thirty days, with the receipt.",

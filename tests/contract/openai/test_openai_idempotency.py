@@ -4,10 +4,11 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from ingesting import ingestion
 from openai import ConflictError
-from openai_service import Service, client_of
-from running import Fleet
+
+from tests.support.ingesting import ingestion
+from tests.support.openai_service import Service, client_of
+from tests.support.running import Fleet
 
 
 @pytest.fixture(autouse=True)

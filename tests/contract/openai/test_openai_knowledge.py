@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
-from ingesting import ingestion
-from openai_service import Service
-from running import Fleet
+
+from tests.support.ingesting import ingestion
+from tests.support.openai_service import Service
+from tests.support.running import Fleet
 
 RETURNS = ("returns.md", b"Goods may be returned within thirty days.")
 

@@ -9,8 +9,8 @@ import pytest
 
 from build_scripts.architecture import Architecture, UnsupportedArchitecture
 from build_scripts.cards import UnknownCard, card, card_from_smi
-from build_scripts.refusals import refusals
 from build_scripts.spec import SpecError, load, model_named, parse, spec_names
+from build_scripts.validation import refusals
 from tests.unit.build_scripts.trial_spec import spec_with
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 
 DOCKER = PROJECT / "docker"
 IMAGES = ("gateway", "cpu", "triton")

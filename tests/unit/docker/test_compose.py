@@ -7,10 +7,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from docker_files import COMPOSE, DOCKER, compose, environment, last_stage, specification
 
 from gateway.config import Settings, variables
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.unit.docker.docker_files import COMPOSE, DOCKER, compose, environment, last_stage, specification
 from worker.settings import parse
 
 OURS = re.compile(r"ragfleet-(gateway|cpu|triton):")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from docker_files import DOCKER, IMAGES, copied, environment, instructions, last_stage
 
 from build_scripts.container import PINNED
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
+from tests.unit.docker.docker_files import DOCKER, IMAGES, copied, environment, instructions, last_stage
 
 BIN = Path(sys.executable).parent
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 
 import yaml
-from docker_files import DOCKER
 
 from gateway.ingestion.metrics import IngestionMetrics
 from gateway.metrics import Metrics
+from tests.unit.docker.docker_files import DOCKER
 from worker.meta import describe
 from worker.settings import parse
 

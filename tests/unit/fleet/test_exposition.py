@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.fleet.exposition import Exposition
-from gateway.fleet.view import Load
+from gateway.fleet.view import LoadSample
 
 PAGE = b"""\
 # HELP nv_inference_request_success Number of successful inference requests, all batch sizes
@@ -37,13 +37,13 @@ nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="llm",version=
 """
 
 
-def read(text: bytes) -> Load:
+def read(text: bytes) -> LoadSample:
     return Exposition().read(text, 7.0)
 
 
 def test_a_whole_page() -> None:
     load = read(PAGE)
-    assert load == Load(
+    assert load == LoadSample(
         at=7.0,
         waiting=1,
         active=6,
@@ -63,7 +63,7 @@ def test_a_whole_page() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"nonsense", b"nv_trt_llm_request_metrics", b"# only a comment\n"])
 def test_what_is_missing_is_none(text: bytes) -> None:
-    assert read(text) == Load(at=7.0)
+    assert read(text) == LoadSample(at=7.0)
 
 
 @pytest.mark.parametrize(

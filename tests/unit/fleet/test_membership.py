@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gateway.fleet.membership import Afterglow, read_entries
-from gateway.fleet.view import Instance, Member
+from gateway.fleet.membership import OutageGrace, read_entries
+from gateway.fleet.view import FleetMember, Instance
 
 
 def entry(
@@ -27,7 +27,7 @@ def entry(
     }
 
 
-def only(one: dict[str, Any]) -> Member:
+def only(one: dict[str, Any]) -> FleetMember:
     return next(iter(read_entries([one]).values())).member
 
 
@@ -35,7 +35,7 @@ def test_a_passing_entry() -> None:
     member = only(
         entry(meta={"engine": "llama.cpp", "flavour": "default", "device": "gpu", "version": "1", "loras": "x, y"})
     )
-    assert member == Member(
+    assert member == FleetMember(
         Instance(
             "triton-0", "10.0.0.9", 8101, 8102, 8103, "m", "llama.cpp", "default", "gpu", 4, 4096, "1", frozenset("xy")
         )
@@ -110,15 +110,15 @@ class TestAfterglow:
         n: s.member for n, s in read_entries([entry("a"), entry("b"), entry("c", ready="critical")]).items()
     }
 
-    def outage(self, hold_s: float = 20) -> Afterglow:
-        afterglow = Afterglow(hold_s)
+    def outage(self, hold_s: float = 20) -> OutageGrace:
+        afterglow = OutageGrace(hold_s)
         afterglow.interrupted(self.good)
         afterglow.resumed(100.0)
         return afterglow
 
     def test_without_an_outage_consul_is_taken_at_its_word(self) -> None:
-        assert Afterglow().apply({}, 5.0) == {}
-        assert Afterglow().until is None
+        assert OutageGrace().apply({}, 5.0) == {}
+        assert OutageGrace().until is None
 
     def test_the_forgotten_and_the_critical_stay_who_were_healthy_before(self) -> None:
         said = read_entries([entry("b", ready="critical", worker=("critical", "TTL expired (last output: queue 0)"))])

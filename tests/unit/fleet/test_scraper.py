@@ -10,11 +10,11 @@ import pytest
 
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
-from gateway.fleet.view import Instance, Member
+from gateway.fleet.view import FleetMember, Instance
 
 
-def member(name: str, metrics_port: int = 3) -> Member:
-    return Member(Instance(name, name, 1, 2, metrics_port, "m"))
+def member(name: str, metrics_port: int = 3) -> FleetMember:
+    return FleetMember(Instance(name, name, 1, 2, metrics_port, "m"))
 
 
 class Hosts:
@@ -42,7 +42,7 @@ class Hosts:
 
 
 @asynccontextmanager
-async def scraping(hosts: Hosts, *members: Member, **overrides: object) -> AsyncIterator[FleetStore]:
+async def scraping(hosts: Hosts, *members: FleetMember, **overrides: object) -> AsyncIterator[FleetStore]:
     store = FleetStore()
     store.set_members(members)
     tuned = {"period_s": 0.002, "deadline_s": 0.05, "slowest_s": 0.004, "rng": random.Random(1), **overrides}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.fleet.store import FleetStore
-from gateway.fleet.view import FleetView, Instance, Load, Member
+from gateway.fleet.view import FleetMember, FleetView, Instance, LoadSample
 
 
 class Clock:
@@ -16,8 +16,8 @@ class Clock:
         return self.now
 
 
-def member(name: str, **changes: object) -> Member:
-    return replace(Member(Instance(name, "127.0.0.1", 1, 2, 3, "m")), **changes)  # type: ignore[arg-type]
+def member(name: str, **changes: object) -> FleetMember:
+    return replace(FleetMember(Instance(name, "127.0.0.1", 1, 2, 3, "m")), **changes)  # type: ignore[arg-type]
 
 
 def test_it_begins_empty_and_without_a_source() -> None:
@@ -30,7 +30,7 @@ def test_views_are_replaced_and_never_change() -> None:
     store.set_members([member("a")])
     before = store.view
     assert store.view is before
-    store.set_load("a", Load(1.0, waiting=3))
+    store.set_load("a", LoadSample(1.0, waiting=3))
     store.set_members([member("a"), member("b")])
     assert list(before.members) == ["a"]
     assert before.members["a"].load is None
@@ -44,7 +44,7 @@ def test_the_version_counts_changes_of_membership_and_health_only() -> None:
     for step in (
         lambda: store.set_members([member("a"), member("b")]),
         lambda: store.set_members([member("a"), member("b")]),
-        lambda: store.set_load("a", Load(1.0)),
+        lambda: store.set_load("a", LoadSample(1.0)),
         lambda: store.set_members([member("a", healthy=False, reason="x"), member("b")]),
         lambda: store.set_members([member("a", healthy=False, reason="y"), member("b")]),
         lambda: store.set_members([member("a", healthy=False, draining=True), member("b")]),
@@ -74,18 +74,18 @@ def test_an_unchanged_answer_leaves_the_very_same_view() -> None:
 def test_a_known_instance_keeps_its_load_unless_it_moved() -> None:
     store = FleetStore()
     store.set_members([member("a"), member("b")])
-    store.set_load("a", Load(1.0, waiting=3))
-    store.set_load("b", Load(1.0, waiting=4))
+    store.set_load("a", LoadSample(1.0, waiting=3))
+    store.set_load("b", LoadSample(1.0, waiting=4))
     moved = replace(member("b").instance, metrics_port=99)
-    store.set_members([member("a", healthy=False), Member(moved)])
-    assert store.view.members["a"].load == Load(1.0, waiting=3)
+    store.set_members([member("a", healthy=False), FleetMember(moved)])
+    assert store.view.members["a"].load == LoadSample(1.0, waiting=3)
     assert store.view.members["b"].load is None
 
 
 def test_the_load_of_who_left_is_ignored() -> None:
     store = FleetStore()
     view = store.view
-    store.set_load("ghost", Load(1.0))
+    store.set_load("ghost", LoadSample(1.0))
     assert store.view is view
 
 
@@ -95,7 +95,7 @@ def test_ages() -> None:
     assert store.source_age() is None
     store.set_members([member("a")])
     assert store.load_age("a") is None
-    store.set_load("a", Load(clock.now))
+    store.set_load("a", LoadSample(clock.now))
     clock.now += 2
     assert store.load_age("a") == 2
     assert store.source_age() == 2
@@ -111,7 +111,7 @@ def test_subscribers_hear_of_the_fleet_but_not_of_loads() -> None:
     heard: list[FleetView] = []
     unsubscribe = store.subscribe(heard.append)
     store.set_members([member("a")])
-    store.set_load("a", Load(1.0))
+    store.set_load("a", LoadSample(1.0))
     store.set_members([member("a")])
     store.set_source_alive(False)
     store.set_source_alive(False)
@@ -154,8 +154,8 @@ async def test_wait_for_sees_loads_and_the_present() -> None:
     assert await store.wait_for(lambda v: "a" in v.members, 0.0) is store.view
     waiting = asyncio.create_task(store.wait_for(lambda v: v.members["a"].load is not None, 10))
     await asyncio.sleep(0)
-    store.set_load("a", Load(1.0))
-    assert (await waiting).members["a"].load == Load(1.0)
+    store.set_load("a", LoadSample(1.0))
+    assert (await waiting).members["a"].load == LoadSample(1.0)
 
 
 async def test_wait_for_has_a_deadline_and_leaves_nothing() -> None:

@@ -8,10 +8,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.fleet.trust import Outcome, Pass, State, Transition, Trust, TrustSettings
-from gateway.fleet.view import FleetView, Instance, Member
+from gateway.fleet.outlier_detection import (
+    DispatchOutcome,
+    DispatchPass,
+    OutlierDetector,
+    OutlierSettings,
+    OutlierState,
+    Transition,
+)
+from gateway.fleet.view import FleetMember, FleetView, Instance
 
-FAIL, TIMEOUT, OK, IGNORED = Outcome.FAILURE, Outcome.TIMEOUT, Outcome.SUCCESS, Outcome.IGNORED
+FAIL, TIMEOUT, OK, IGNORED = (
+    DispatchOutcome.FAILURE,
+    DispatchOutcome.TIMEOUT,
+    DispatchOutcome.SUCCESS,
+    DispatchOutcome.IGNORED,
+)
 
 
 class Clock:
@@ -22,7 +34,7 @@ class Clock:
 
 
 def fleet(*names: str, down: tuple[str, ...] = ()) -> FleetView:
-    members = {n: Member(Instance(n, "127.0.0.1", 1, 2, 3, "m"), healthy=n not in down) for n in names}
+    members = {n: FleetMember(Instance(n, "127.0.0.1", 1, 2, 3, "m"), healthy=n not in down) for n in names}
     return FleetView(1, MappingProxyType(members), True)
 
 
@@ -32,15 +44,15 @@ class Case:
     def __init__(self, *names: str, **overrides: object) -> None:
         self.clock = Clock()
         self.told: list[Transition] = []
-        chosen = TrustSettings(**{"jitter": 0.0, **overrides})  # type: ignore[arg-type]
-        self.trust = Trust(chosen, self.clock, on_transition=self.told.append, rng=random.Random(1))
+        chosen = OutlierSettings(**{"jitter": 0.0, **overrides})  # type: ignore[arg-type]
+        self.trust = OutlierDetector(chosen, self.clock, on_transition=self.told.append, rng=random.Random(1))
         self.trust.follow(fleet(*(names or "abcde")))
 
-    def fails(self, name: str, times: int, outcome: Outcome = FAIL) -> None:
+    def fails(self, name: str, times: int, outcome: DispatchOutcome = FAIL) -> None:
         for _ in range(times):
             self.trust.record(name, outcome)
 
-    def probes(self, name: str) -> list[Pass]:
+    def probes(self, name: str) -> list[DispatchPass]:
         passes = iter(lambda: self.trust.try_acquire(name), None)
         return [p for _, p in zip(range(100), passes, strict=False)]
 
@@ -49,7 +61,7 @@ def test_a_stranger_is_trusted() -> None:
     case = Case()
     assert case.trust.admits("a")
     assert case.trust.ejected() == {}
-    assert case.trust.standing("a").state is State.TRUSTED
+    assert case.trust.standing("a").state is OutlierState.TRUSTED
 
 
 def test_failures_in_a_row_eject_and_the_reason_says_so() -> None:
@@ -60,7 +72,7 @@ def test_failures_in_a_row_eject_and_the_reason_says_so() -> None:
     assert not case.trust.admits("a")
     assert case.trust.try_acquire("a") is None
     assert case.trust.ejected() == {"a": "3 failures in a row"}
-    assert case.told == [Transition("a", State.TRUSTED, State.EJECTED, "3 failures in a row", 2.0)]
+    assert case.told == [Transition("a", OutlierState.TRUSTED, OutlierState.EJECTED, "3 failures in a row", 2.0)]
 
 
 def test_a_success_breaks_the_row() -> None:
@@ -133,7 +145,7 @@ def test_all_probes_must_succeed() -> None:
     second.record(OK)
     assert not case.trust.admits("a")
     third.record(OK)
-    assert case.trust.standing("a").state is State.TRUSTED
+    assert case.trust.standing("a").state is OutlierState.TRUSTED
     assert case.told[-1].reason == "3 probes succeeded"
     assert len(case.probes("a")) == 100
 
@@ -144,7 +156,7 @@ def test_one_failed_probe_ejects_for_longer_and_the_others_reports_are_stale() -
     case.clock.now += 2
     first, second, third = case.probes("a")
     first.record(FAIL)
-    assert case.told[-1] == Transition("a", State.PROBING, State.EJECTED, "a probe failed (failure)", 4.0)
+    assert case.told[-1] == Transition("a", OutlierState.PROBING, OutlierState.EJECTED, "a probe failed (failure)", 4.0)
     second.record(FAIL)
     third.record(OK)
     assert len(case.told) == 3
@@ -183,7 +195,7 @@ def test_a_probe_that_nobody_reports_on_is_given_up_at_last() -> None:
     (again,) = case.probes("a")
     lost.record(FAIL)  # too late to say anything
     again.record(OK)
-    assert case.trust.standing("a").state is State.TRUSTED
+    assert case.trust.standing("a").state is OutlierState.TRUSTED
 
 
 def test_reports_from_before_an_ejection_say_nothing_new() -> None:
@@ -201,7 +213,7 @@ def test_reports_from_before_an_ejection_say_nothing_new() -> None:
     for each in before[15:]:
         assert each is not None
         each.record(FAIL)
-    assert [t.after for t in case.told] == [State.EJECTED, State.PROBING, State.TRUSTED]
+    assert [t.after for t in case.told] == [OutlierState.EJECTED, OutlierState.PROBING, OutlierState.TRUSTED]
 
 
 def test_each_ejection_is_twice_as_long_up_to_the_cap() -> None:
@@ -211,7 +223,7 @@ def test_each_ejection_is_twice_as_long_up_to_the_cap() -> None:
         case.clock.now += 10
         (probe,) = case.probes("a")
         probe.record(FAIL)
-    assert [t.for_s for t in case.told if t.after is State.EJECTED] == [2, 4, 8, 10, 10]
+    assert [t.for_s for t in case.told if t.after is OutlierState.EJECTED] == [2, 4, 8, 10, 10]
 
 
 def test_trust_decays_the_memory_of_ejections() -> None:
@@ -223,7 +235,7 @@ def test_trust_decays_the_memory_of_ejections() -> None:
         (probe,) = case.probes("a")
         probe.record(OK)
     # first; once remembered; twice remembered less one; nothing remembered
-    assert [t.for_s for t in case.told if t.after is State.EJECTED] == [2, 4, 4, 2]
+    assert [t.for_s for t in case.told if t.after is OutlierState.EJECTED] == [2, 4, 4, 2]
 
 
 def test_jitter_spreads_ejections_by_its_share() -> None:
@@ -317,7 +329,7 @@ def test_silence_ejects_an_idle_instance_for_as_long_as_it_lasts() -> None:
         assert not case.trust.admits("a")
     case.trust.heard("a", True)
     assert case.trust.admits("a")
-    assert case.told[-1].after is State.PROBING
+    assert case.told[-1].after is OutlierState.PROBING
     assert case.told[-1].reason == "it answers again"
 
 
@@ -373,10 +385,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.case = Case(*"abcd", probes=2)
         self.down: set[str] = set()
-        self.passes: list[Pass] = []
+        self.passes: list[DispatchPass] = []
 
-    @rule(name=names, outcome=st.sampled_from(list(Outcome)))
-    def record(self, name: str, outcome: Outcome) -> None:
+    @rule(name=names, outcome=st.sampled_from(list(DispatchOutcome)))
+    def record(self, name: str, outcome: DispatchOutcome) -> None:
         self.case.trust.record(name, outcome)
 
     @rule(name=names)
@@ -388,8 +400,8 @@ class Machine(RuleBasedStateMachine):
             self.passes.append(given)
 
     @precondition(lambda self: self.passes)
-    @rule(data=st.data(), outcome=st.sampled_from(list(Outcome)), twice=st.booleans())
-    def report(self, data: st.DataObject, outcome: Outcome, twice: bool) -> None:
+    @rule(data=st.data(), outcome=st.sampled_from(list(DispatchOutcome)), twice=st.booleans())
+    def report(self, data: st.DataObject, outcome: DispatchOutcome, twice: bool) -> None:
         given = data.draw(st.sampled_from(self.passes))
         given.record(outcome)
         if not twice:
@@ -411,7 +423,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def enough_are_left(self) -> None:
         serving = set("abcd") - self.down
-        kept = {n for n in serving if self.case.trust.standing(n).state is not State.TRUSTED}
+        kept = {n for n in serving if self.case.trust.standing(n).state is not OutlierState.TRUSTED}
         assert len(kept) <= max(0, min(len(serving) - 1, max(1, len(serving) // 2)))
 
     @invariant()

@@ -1,14 +1,8 @@
 """A small vocabulary for the text side of answers."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
-
-from running import make_tokenizer
-
+from tests.support.running import make_tokenizer
 from tokens.table import TokenTable
 
 

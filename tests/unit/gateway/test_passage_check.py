@@ -6,7 +6,7 @@ import pytest
 
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import MemoryStore, document_key
-from gateway.serving.passage_check import PassageCheck
+from gateway.serving.citation_check import CitationCheck
 
 TEXT = "# Returns\n\nGoods are taken back within 30 days.\n"
 
@@ -43,26 +43,26 @@ GOOD = passage(f"Returns\n{BODY}", AT, AT + len(BODY))
     ],
 )
 async def test_verdict(store: MemoryStore, source: dict[str, Any], verdict: bool) -> None:
-    assert await PassageCheck(store).check([source]) == {1: verdict}
+    assert await CitationCheck(store).check([source]) == {1: verdict}
 
 
 async def test_what_nobody_can_say(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.away = True
-    check = PassageCheck(store)
+    check = CitationCheck(store)
     assert await check.check([GOOD]) == {1: None}
     store.away = False
     assert await check.check([GOOD]) == {1: True}, "it is asked again"
     await store.put(document_key("file-a"), b"{")
-    assert await PassageCheck(store).check([GOOD]) == {1: None}
+    assert await CitationCheck(store).check([GOOD]) == {1: None}
     await store.put(document_key("file-a"), b"[]")
-    assert await PassageCheck(store).check([GOOD]) == {1: None}
-    monkeypatch.setattr(PassageCheck, "MAX_BYTES", 1)
-    assert await PassageCheck(store).check([GOOD]) == {1: None}
+    assert await CitationCheck(store).check([GOOD]) == {1: None}
+    monkeypatch.setattr(CitationCheck, "MAX_BYTES", 1)
+    assert await CitationCheck(store).check([GOOD]) == {1: None}
 
 
 async def test_a_verdict_is_kept_and_so_many_at_the_most(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PassageCheck, "KEPT", 2)
-    check = PassageCheck(store)
+    monkeypatch.setattr(CitationCheck, "KEPT", 2)
+    check = CitationCheck(store)
     others = [passage(BODY[:size], AT, AT + size, n=size) for size in (3, 4)]
     assert await check.check([GOOD, *others]) == {1: True, 3: True, 4: True}
     store.away = True

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.stop import StopMatcher
+from gateway.serving.stop_strings import StopMatcher
 
 few = st.text("abc", min_size=1, max_size=4)
 stops = st.lists(few, min_size=1, max_size=4)

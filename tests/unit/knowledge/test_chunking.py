@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spans import check, words
 
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert_bytes
 from gateway.knowledge.documents import Document
+from tests.unit.knowledge.spans import check, words
 
 CHUNKER = Chunker(count=words, max_tokens=20, overlap_tokens=6, context_tokens=10, max_chars=200)
 

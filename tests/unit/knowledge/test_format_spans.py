@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spans import check, words
-from test_formats import REAL, REAL_FILES
 
 from gateway.knowledge.chunking import Chunker
 from gateway.knowledge.conversion import convert_bytes
 from gateway.knowledge.documents import Document
+from tests.unit.knowledge.spans import check, words
+from tests.unit.knowledge.test_formats import REAL, REAL_FILES
 
 MADE = {
     "made.md": "# Pumps\r\n\r\n- one\r\n- two\r\n\r\n| a | b |\r\n|---|---|\r\n| ü | 髙 |\r\n".encode(),

@@ -71,7 +71,7 @@ def test_every_real_file_is_in_the_table() -> None:
 
 
 def test_word() -> None:
-    from docx_file import docx
+    from tests.unit.knowledge.docx_file import docx
 
     document = convert_bytes("a.docx", docx("The head", "A paragraph."))
     assert document.text == "# The head\n\nA paragraph.\n"

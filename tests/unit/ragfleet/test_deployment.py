@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ragfleet import deployment, plan, supervisor
-from ragfleet.plan import Plan
+from ragfleet import deployment, fleet_spec, supervisor
+from ragfleet.fleet_spec import FleetSpec
 
 
 @pytest.fixture(autouse=True)
@@ -17,12 +17,12 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_without_a_fleet_and_without_an_address_there_is_none(home: Path) -> None:
-    plan.write(home / "run" / "fleet.json", Plan(port_base=9000))  # of one that was stopped
+    fleet_spec.write(home / "run" / "fleet.json", FleetSpec(port_base=9000))  # of one that was stopped
     assert deployment.settings_of_the_fleet() is None
 
 
 def test_a_fleet_that_runs_gives_its_addresses(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan.write(home / "run" / "fleet.json", Plan(port_base=9000))
+    fleet_spec.write(home / "run" / "fleet.json", FleetSpec(port_base=9000))
     monkeypatch.setattr(supervisor, "running", lambda _: 1)
     settings = deployment.settings_of_the_fleet()
     assert settings is not None
@@ -39,7 +39,7 @@ def test_what_the_environment_says_goes_first(home: Path, monkeypatch: pytest.Mo
     settings = deployment.settings_of_the_fleet()
     assert settings is not None
     assert settings.milvus_uri == "http://milvus:19530"
-    plan.write(home / "run" / "fleet.json", Plan(port_base=9000))
+    fleet_spec.write(home / "run" / "fleet.json", FleetSpec(port_base=9000))
     monkeypatch.setattr(supervisor, "running", lambda _: 1)
     settings = deployment.settings_of_the_fleet()
     assert settings is not None

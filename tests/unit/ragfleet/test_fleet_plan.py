@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ragfleet import parts, plan
-from ragfleet.home import Home
-from ragfleet.plan import Plan, Ports
+from ragfleet import fleet_spec, services
+from ragfleet.fleet_spec import FleetSpec, Ports
+from ragfleet.paths import Home
 
 
 def test_default_ports() -> None:
@@ -24,34 +24,34 @@ def test_a_base_moves_every_port() -> None:
 
 def test_no_port_is_used_twice() -> None:
     for base in (None, 21000):
-        wanted = Plan(instances=9, port_base=base)
+        wanted = FleetSpec(instances=9, port_base=base)
         # 1 gateway, 3 of Consul, 1 Milvus, 3 for each Triton
-        assert len(parts.ports_of(wanted)) == 5 + 3 * 9
+        assert len(services.ports_of(wanted)) == 5 + 3 * 9
 
 
 def test_parts_that_others_run_need_no_port() -> None:
-    assert "milvus" not in parts.ports_of(Plan(milvus_uri="http://milvus:19530")).values()
-    assert "gateway" not in parts.ports_of(Plan(without=["gateway"])).values()
+    assert "milvus" not in services.ports_of(FleetSpec(milvus_uri="http://milvus:19530")).values()
+    assert "gateway" not in services.ports_of(FleetSpec(without=["gateway"])).values()
 
 
 def test_plan_comes_back_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "run" / "fleet.json"
-    wanted = Plan(instances=3, flavour="simulated", port_base=21000, api_key="sk-secret", without=["milvus"])
-    plan.write(path, wanted)
-    assert plan.read(path) == wanted
+    wanted = FleetSpec(instances=3, flavour="simulated", port_base=21000, api_key="sk-secret", without=["milvus"])
+    fleet_spec.write(path, wanted)
+    assert fleet_spec.read(path) == wanted
     assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_broken_plan_is_none(tmp_path: Path) -> None:
     path = tmp_path / "fleet.json"
-    assert plan.read(path) is None
+    assert fleet_spec.read(path) is None
     path.write_text("{]")
-    assert plan.read(path) is None
+    assert fleet_spec.read(path) is None
 
 
 def test_each_worker_gets_its_ports_and_the_marks(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    part = parts.worker(Plan(flavour="simulated", port_base=21000), home, 1)
+    part = services.worker(FleetSpec(flavour="simulated", port_base=21000), home, 1)
     assert "--name=triton-1" in part.argv
     assert "--http-port=21021" in part.argv
     assert "--flavour=simulated" in part.argv
@@ -63,18 +63,18 @@ def test_each_worker_gets_its_ports_and_the_marks(tmp_path: Path) -> None:
 
 
 def test_workers_do_not_wait_for_a_milvus_that_others_run(tmp_path: Path) -> None:
-    assert parts.worker(Plan(milvus_uri="http://milvus:19530"), Home(tmp_path), 0).after == ("consul",)
+    assert services.worker(FleetSpec(milvus_uri="http://milvus:19530"), Home(tmp_path), 0).after == ("consul",)
 
 
 def test_settings_of_the_small_model_are_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAGFLEET_GGUF", "RAGFLEET_MODEL_NAME", "RAGFLEET_RAG_TOP_K", "RAGFLEET_PROMPT_BEST"):
         monkeypatch.delenv(name, raising=False)
     home = Home(tmp_path)
-    assert parts.gateway(Plan(), home).environment["RAGFLEET_RAG_TOP_K"] == "2"
-    assert parts.worker(Plan(), home, 0).environment["RAGFLEET_PROMPT_BEST"] == "first"
+    assert services.gateway(FleetSpec(), home).environment["RAGFLEET_RAG_TOP_K"] == "2"
+    assert services.worker(FleetSpec(), home, 0).environment["RAGFLEET_PROMPT_BEST"] == "first"
     monkeypatch.setenv("RAGFLEET_RAG_TOP_K", "6")
-    assert parts.gateway(Plan(), home).environment["RAGFLEET_RAG_TOP_K"] == "6"
+    assert services.gateway(FleetSpec(), home).environment["RAGFLEET_RAG_TOP_K"] == "6"
     monkeypatch.delenv("RAGFLEET_RAG_TOP_K")
     monkeypatch.setenv("RAGFLEET_GGUF", "/models/large.gguf")
-    assert "RAGFLEET_RAG_TOP_K" not in parts.gateway(Plan(), home).environment
-    assert "RAGFLEET_PROMPT_BEST" not in parts.worker(Plan(flavour="engine"), home, 0).environment
+    assert "RAGFLEET_RAG_TOP_K" not in services.gateway(FleetSpec(), home).environment
+    assert "RAGFLEET_PROMPT_BEST" not in services.worker(FleetSpec(flavour="engine"), home, 0).environment

@@ -5,8 +5,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from gateway.fleet.view import FleetView, Instance, Load, Member
-from gateway.routing import Job, Outcome, Placer, Ticket, policies
+from gateway.fleet.view import FleetMember, FleetView, Instance, LoadSample
+from gateway.routing import PlacementRequest, Placer, Ticket, TicketOutcome, policies
 
 MODEL = "llm"
 
@@ -16,9 +16,9 @@ def instance(number: int, **changes: Any) -> Instance:
     return replace(Instance(f"triton-{number}", "", 0, 0, 0, MODEL, slots=8, max_context=4096), **changes)
 
 
-def load(at: float = 0.0, **changes: Any) -> Load:
+def load(at: float = 0.0, **changes: Any) -> LoadSample:
     """An idle instance's sample: a KV cache of 512 blocks of 32 tokens."""
-    idle = Load(at, waiting=0, active=0, scheduled=0, kv_used_blocks=0, kv_max_blocks=512, kv_block_tokens=32)
+    idle = LoadSample(at, waiting=0, active=0, scheduled=0, kv_used_blocks=0, kv_max_blocks=512, kv_block_tokens=32)
     return replace(idle, **changes)
 
 
@@ -29,7 +29,9 @@ class Fleet:
         self.now = 0.0
         rng = Random(seed)
         self.placer = Placer(policies.build(policy, rng), lambda: self.now, rng)
-        self._members = {f"triton-{n}": Member((instances or {}).get(n) or instance(n), load()) for n in range(count)}
+        self._members = {
+            f"triton-{n}": FleetMember((instances or {}).get(n) or instance(n), load()) for n in range(count)
+        }
         self._show()
         self._requests = 0
 
@@ -42,11 +44,11 @@ class Fleet:
         self._members[name] = replace(self._members[name], **changes)
         self._show()
 
-    def job(self, prompt: list[int] | int = 256, **changes: Any) -> Job:
+    def job(self, prompt: list[int] | int = 256, **changes: Any) -> PlacementRequest:
         """A job; a number stands for so many tokens that no other prompt has."""
         self._requests += 1
         ids = prompt if isinstance(prompt, list) else [self._requests * 5000 + n for n in range(prompt)]
-        return replace(Job(f"r{self._requests}", MODEL, ids, max_tokens=64), **changes)
+        return replace(PlacementRequest(f"r{self._requests}", MODEL, ids, max_tokens=64), **changes)
 
     def place(self, prompt: list[int] | int = 256, **changes: Any) -> Ticket:
         """Place a job and leave it in flight."""
@@ -57,4 +59,4 @@ class Fleet:
         self.now += seconds
         ticket.first_token(self.now)
         ticket.tokens(tokens)
-        ticket.release(Outcome.OK)
+        ticket.release(TicketOutcome.OK)

@@ -1,6 +1,6 @@
 """An instance that has just joined: its first answer is slow, for caches are cold and graphs are still being captured."""
 
-from small_fleet import Fleet, load
+from tests.unit.routing.small_fleet import Fleet, load
 
 NEW = "triton-2"
 

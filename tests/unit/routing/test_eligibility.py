@@ -1,9 +1,9 @@
 """Who may serve a job at all, and what is said when nobody may."""
 
 import pytest
-from small_fleet import Fleet, instance, load
 
 from gateway.routing import NoInstance, Why, policies
+from tests.unit.routing.small_fleet import Fleet, instance, load
 
 EVERY = sorted(policies.BY_NAME)
 

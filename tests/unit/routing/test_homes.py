@@ -3,16 +3,15 @@
 from collections import Counter
 from random import Random
 
-from small_fleet import Fleet, load
-
-from gateway.routing.homes import BAR, Homes
+from gateway.routing.consistent_hash import BAR, ConsistentHash
 from gateway.routing.prefix_index import PrefixIndex
+from tests.unit.routing.small_fleet import Fleet, load
 
 NAMES = [f"triton-{number}" for number in range(16)]
 
 
-def homes() -> Homes:
-    ring = Homes()
+def homes() -> ConsistentHash:
+    ring = ConsistentHash()
     for name in NAMES:
         ring.add(name)
     return ring

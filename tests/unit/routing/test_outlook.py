@@ -1,9 +1,9 @@
 """What is kept of an account between two choices is thrown away when something changes there."""
 
 import pytest
-from small_fleet import Fleet, load
 
-from gateway.routing.outlook import FRESH_S
+from gateway.routing.load_snapshot import FRESH_S
+from tests.unit.routing.small_fleet import Fleet, load
 
 
 def test_an_outlook_is_kept_while_nothing_happens_and_for_no_longer_than_said() -> None:

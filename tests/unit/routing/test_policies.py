@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from small_fleet import Fleet, load
 
-from gateway.routing import Outcome, policies
+from gateway.routing import TicketOutcome, policies
+from tests.unit.routing.small_fleet import Fleet, load
 
 
 def names(fleet: Fleet, count: int) -> Counter[str]:
@@ -49,8 +49,8 @@ def test_what_ended_counts_no_more(policy: str) -> None:
     tickets = [fleet.place() for _ in range(10)]
     for ticket in tickets:
         if ticket.instance.name == "triton-0":
-            ticket.release(Outcome.CANCELLED)
-            ticket.release(Outcome.CANCELLED)
+            ticket.release(TicketOutcome.CANCELLED)
+            ticket.release(TicketOutcome.CANCELLED)
     assert fleet.placer.in_flight("triton-0") == 0
     assert names(fleet, 3) == {"triton-0": 3}
 

@@ -3,7 +3,8 @@
 from collections import Counter
 
 import pytest
-from small_fleet import Fleet, instance, load
+
+from tests.unit.routing.small_fleet import Fleet, instance, load
 
 PROMPT = list(range(1024))
 

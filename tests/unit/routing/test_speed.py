@@ -3,9 +3,9 @@
 from random import Random
 
 import pytest
-from small_fleet import Fleet, load
 
 from gateway.routing.speed import PrefillSpeed
+from tests.unit.routing.small_fleet import Fleet, load
 
 OVERHEAD, TOKEN = 0.02, 0.0002
 

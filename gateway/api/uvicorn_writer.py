@@ -9,7 +9,7 @@ from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
-class DirectChunks:
+class UvicornWriter:
     """The body of one response that has begun, in chunked encoding."""
 
     __slots__ = ("_cycle", "_flow", "_write")
@@ -28,11 +28,11 @@ class DirectChunks:
         self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-def direct_chunks(send: Send) -> DirectChunks | None:
+def uvicorn_writer(send: Send) -> UvicornWriter | None:
     """The way past the server's own `send` for a stream whose head is out; None where there is none."""
     cycle = getattr(send, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or not cycle.response_started or not cycle.chunked_encoding:
         return None
     if cycle.scope["method"] == "HEAD":
         return None
-    return DirectChunks(cycle)
+    return UvicornWriter(cycle)

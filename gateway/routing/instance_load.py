@@ -8,9 +8,9 @@ So what we dispatched since the sample is in, and what finished since is out, wh
 from collections import deque
 from math import exp
 
-from gateway.fleet.view import Instance, Load
-from gateway.routing.norms import Norms
-from gateway.routing.outlook import FRESH_S, Outlook
+from gateway.fleet.view import Instance, LoadSample
+from gateway.routing.fleet_averages import FleetAverages
+from gateway.routing.load_snapshot import FRESH_S, LoadSnapshot
 from gateway.routing.speed import Speed
 
 DOUBT_S = 5.0
@@ -20,16 +20,16 @@ RECENT = 4096
 """Events remembered between two samples; a dark instance must not make them grow."""
 
 
-class Account:
+class InstanceLoad:
     """The page of one instance in the ledger. Policies read it; the placer and its tickets write it."""
 
-    def __init__(self, instance: Instance, norms: Norms) -> None:
+    def __init__(self, instance: Instance, norms: FleetAverages) -> None:
         self.norms = norms
         self.instance = instance
         self.name = instance.name
         self.slots = max(instance.slots, 1)
         self.speed = Speed(norms.speed(instance))
-        self.load: Load | None = None
+        self.load: LoadSample | None = None
         self.knows_queue = False
         """Whether the last sample says how many requests are in the instance."""
         self.knows_kv = False
@@ -67,15 +67,15 @@ class Account:
         self._others_waiting_at_sample = 0.0
         self._kv_at_sample = 0.0
         self._counted = (0, 0)
-        self._outlook: Outlook | None = None
+        self._outlook: LoadSnapshot | None = None
 
     # what policies read
 
-    def outlook(self, now: float) -> Outlook:
+    def outlook(self, now: float) -> LoadSnapshot:
         """All that a prediction needs, at most FRESH_S old."""
         outlook = self._outlook
         if outlook is None or now - outlook.at > FRESH_S:
-            outlook = self._outlook = Outlook(self, now)
+            outlook = self._outlook = LoadSnapshot(self, now)
         return outlook
 
     def others(self, now: float) -> float:
@@ -191,7 +191,7 @@ class Account:
         self._decoding_area += decoding * (now - self._area_at)
         self._area_at = now
 
-    def observe(self, load: Load, now: float) -> None:
+    def observe(self, load: LoadSample, now: float) -> None:
         """Take in a new sample; from the tokens since the last one, learn how fast a sequence decodes."""
         if load is self.load:
             return
@@ -237,7 +237,7 @@ class Account:
         self._released.clear()
         self._read(None)
 
-    def _read(self, load: Load | None) -> None:
+    def _read(self, load: LoadSample | None) -> None:
         """Keep a sample, and what policies ask of it for every candidate of every request."""
         self.load = load
         self._outlook = None
@@ -247,7 +247,7 @@ class Account:
         self.knows_kv = load is not None and load.kv_used_blocks is not None and self.kv_capacity_tokens > 0
 
 
-def _requests_in(load: Load) -> int | None:
+def _requests_in(load: LoadSample) -> int | None:
     """Requests in an instance by its sample: engines differ in whether `active` counts the waiting ones too."""
     if load.active is None:
         return None

@@ -13,9 +13,9 @@ from typing import Any
 from gateway.admission import Admission
 from gateway.config import Settings
 from gateway.fleet.discovery import ConsulDiscovery
+from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings, OutlierState, Transition
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
-from gateway.fleet.trust import State, Transition, Trust, TrustSettings
 from gateway.ingestion.process import IngestionProcess
 from gateway.ingestion.watch import IngestionWatch
 from gateway.knowledge.active import ActiveCollection
@@ -25,25 +25,25 @@ from gateway.knowledge.objects import object_store
 from gateway.metrics import Metrics
 from gateway.routing import Placer, policies
 from gateway.serving.chats import ChatService
+from gateway.serving.citation_check import CitationCheck
 from gateway.serving.completion import CompletionService
 from gateway.serving.context import ContextBuilder
 from gateway.serving.embedding import EmbeddingService
 from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
 from gateway.serving.knowledge import Knowledge
-from gateway.serving.passage_check import PassageCheck
-from gateway.serving.places import RetrievalPlaces
+from gateway.serving.retrieval_admission import RetrievalAdmission
 from gateway.serving.search import SearchService
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
 from gateway.triton.errors import Cause, InstanceError
-from gateway.triton.llm import Streams
+from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 log = logging.getLogger("ragfleet.gateway")
 
 
-class Gateway:
+class Container:
     """All parts of one gateway process. `running()` is its life."""
 
     def __init__(self, settings: Settings) -> None:
@@ -54,7 +54,7 @@ class Gateway:
         self.table = TokenTable.load(settings.tokenizer_dir)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         self.store = FleetStore(time.monotonic)
-        self.trust = Trust(TrustSettings(), time.monotonic, on_transition=self._trust_changed)
+        self.trust = OutlierDetector(OutlierSettings(), time.monotonic, on_transition=self._trust_changed)
         rng = random.Random()  # noqa: S311 - breaks ties, guards nothing
         self.placer = Placer(policies.build(settings.policy, rng), time.monotonic, rng)
         self.engines = Engines(
@@ -69,7 +69,7 @@ class Gateway:
             time.monotonic,
             limit=settings.admission_queue,
         )
-        self.streams = Streams(
+        self.streams = TokenStreams(
             self.pool,
             first_token_deadline_s=settings.first_token_deadline_s,
             token_deadline_s=settings.token_deadline_s,
@@ -88,7 +88,7 @@ class Gateway:
             streams=self.streams,
             table=self.table,
             knowledge=self.knowledge,
-            passages=PassageCheck(self.objects),
+            passages=CitationCheck(self.objects),
             metrics=self.metrics,
         )
         self.completions = CompletionService(
@@ -99,7 +99,7 @@ class Gateway:
             table=self.table,
             metrics=self.metrics,
         )
-        self.retrieval_places = RetrievalPlaces(settings, self.store, self.metrics)
+        self.retrieval_places = RetrievalAdmission(settings, self.store, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
             store=self.store,
@@ -168,7 +168,7 @@ class Gateway:
 
     def _trust_changed(self, change: Transition) -> None:
         log.info("%s: %s → %s: %s", change.name, change.before, change.after, change.reason)
-        if change.after is State.EJECTED:
+        if change.after is OutlierState.EJECTED:
             self.metrics.ejections.labels(change.name).inc()
         self.admission.refresh()
 

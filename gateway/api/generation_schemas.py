@@ -128,7 +128,7 @@ class Asking(Sampling):
     def searches(self) -> bool:
         """Whether a file_search tool is to be used, where there is one."""
 
-    # What serving asks of any request (gateway/serving/plan.py)
+    # What serving asks of any request (gateway/serving/request_plan.py)
 
     @property
     def conversation(self) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from gateway.fleet.view import Instance
 from gateway.routing.speed import Average, Speed
 
 
-class Norms:
+class FleetAverages:
     """Running means over the whole fleet. Everything is O(1) per event."""
 
     def __init__(self) -> None:

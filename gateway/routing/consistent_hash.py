@@ -23,7 +23,7 @@ POINTS = 32
 KEY_MASK = (1 << 63) - 1
 
 
-class Homes:
+class ConsistentHash:
     """The ring of one pool, and how often each prefix was seen. Bounded: two windows of at most BAR·instances/SHARE prompts."""
 
     def __init__(self) -> None:

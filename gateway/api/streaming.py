@@ -25,7 +25,7 @@ EVENTS = (
 )
 
 
-class Out:
+class ResponseWriter:
     """A response on its way out: one JSON body, or events."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -66,11 +66,11 @@ class Out:
             await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
 
 
-class Exchange(ABC):
+class StreamingRequest(ABC):
     """One request and its answer. Subclasses read the body in `__init__`, which raises RagfleetError."""
 
     @abstractmethod
-    async def serve(self, out: Out) -> None:
+    async def serve(self, out: ResponseWriter) -> None:
         """Answer. Raises RagfleetError at any point."""
 
     @abstractmethod
@@ -82,11 +82,11 @@ class Exchange(ABC):
         """It has ended, whichever way."""
 
 
-Opener = Callable[[bytes, Tenant, str], Exchange]
+Opener = Callable[[bytes, Tenant, str], StreamingRequest]
 """Body, tenant, request id → an exchange."""
 
 
-class ExchangeEndpoint:
+class StreamingEndpoint:
     """The ASGI application of a path whose requests are exchanges: key, body, exchange.
 
     It is a plain ASGI application because FastAPI's own way to an endpoint (dependencies, exit stacks, a request object)
@@ -104,10 +104,12 @@ class ExchangeEndpoint:
         tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
         body = await read_body(scope, receive, self._max_body_bytes)
         if body is not None:
-            await _answer(self._opener(body, tenant, scope["state"]["request_id"]), Out(scope, send), receive)
+            await _answer(
+                self._opener(body, tenant, scope["state"]["request_id"]), ResponseWriter(scope, send), receive
+            )
 
 
-async def _answer(exchange: Exchange, out: Out, receive: Receive) -> None:
+async def _answer(exchange: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:
     started, status = time.monotonic(), 200
     # A task of its own: a token then resumes five frames, not these and the whole stack of middleware above them.
     work = asyncio.ensure_future(exchange.serve(out))
@@ -130,7 +132,7 @@ async def _answer(exchange: Exchange, out: Out, receive: Receive) -> None:
         exchange.observe(status, time.monotonic() - started)
 
 
-async def _watch(receive: Receive, out: Out, leave: Callable[[], Any]) -> None:
+async def _watch(receive: Receive, out: ResponseWriter, leave: Callable[[], Any]) -> None:
     """Call `leave` when the client leaves. The server says "disconnect" after a whole answer, too."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -14,7 +14,7 @@ from gateway.metrics import Metrics
 from gateway.tenants.tenant import Tenant
 
 
-class RetrievalPlaces:
+class RetrievalAdmission:
     """`settings.retrieval_places` at each serving instance, shared fairly between tenants. One for the application's life."""
 
     def __init__(self, settings: Settings, store: FleetStore, metrics: Metrics) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from gateway.serving.stop import StopMatcher
+from gateway.serving.stop_strings import StopMatcher
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.table import TokenTable
 
 FinishReason = Literal["stop", "length"]
 
 
-class Answer:
+class OutputProcessor:
     """Turns ids into text as they come, over the seams of a migration as if there were none."""
 
     def __init__(self, table: TokenTable, *, stops: Sequence[str], max_tokens: int) -> None:

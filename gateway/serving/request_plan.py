@@ -45,7 +45,7 @@ class ChatAsk(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RequestPlan:
     """Which model answers, from which knowledge, within which limits."""
 
     model: str
@@ -66,11 +66,11 @@ class Planner:
         """The model's name and the limits, which need no look into the catalog. Raises NotFound, BadRequest, Unavailable."""
         self._room(ask, self._engines.max_context(self._model(ask)))
 
-    def plan(self, ask: ChatAsk, retrieval: Retrieval | None) -> Plan:
+    def plan(self, ask: ChatAsk, retrieval: Retrieval | None) -> RequestPlan:
         """Read the model's name and the limits. Raises NotFound, BadRequest, Unavailable."""
         model = self._model(ask)
         max_context = self._engines.max_context(model)
-        return Plan(
+        return RequestPlan(
             model=model,
             retrieval=retrieval,
             max_context=max_context,

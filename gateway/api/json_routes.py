@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from gateway import errors
 from gateway.api.middleware import read_body
 from gateway.api.multipart import ClientLeft
-from gateway.api.parsing import json_object
+from gateway.api.validation import json_object
 from gateway.metrics import Metrics
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant

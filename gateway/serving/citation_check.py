@@ -17,7 +17,7 @@ Place = tuple[str, int, int, str]
 """File id, first and last character + 1 in its converted text, and the passage's text."""
 
 
-class PassageCheck:
+class CitationCheck:
     """Compares passages with the object store. One for the life of the application.
 
     It runs beside an answer and never in front of it. A file's converted text does not change, so that what was found

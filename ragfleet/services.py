@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragfleet.home import PROJECT, Home
-from ragfleet.plan import Plan
+from ragfleet.fleet_spec import FleetSpec
+from ragfleet.paths import PROJECT, Home
 from ragfleet.processes import HOME_MARK, PART_MARK
 from worker import state
 from worker.state import Phase
@@ -26,7 +26,7 @@ docs/answers.md has the trial. What the environment says counts more, and anothe
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Service:
     """One process that the supervisor keeps alive."""
 
     name: str
@@ -46,7 +46,7 @@ class Part:
         return self.log or self.name
 
 
-def consul(plan: Plan, home: Home, binary: Path) -> Part:
+def consul(plan: FleetSpec, home: Home, binary: Path) -> Service:
     """The one Consul server, with its UI."""
     ports = plan.ports
     argv = [
@@ -67,17 +67,17 @@ def consul(plan: Plan, home: Home, binary: Path) -> Part:
     def elected(_: int) -> bool:
         return len(_get(f"{plan.consul_url}/v1/status/leader").strip(b'" \n')) > 0
 
-    return Part("consul", argv, _environment(home, "consul"), elected)
+    return Service("consul", argv, _environment(home, "consul"), elected)
 
 
-def milvus(plan: Plan, home: Home) -> Part:
+def milvus(plan: FleetSpec, home: Home) -> Service:
     """Milvus Lite's server; it has no authentication, so it binds loopback only."""
     program = Path(sys.executable).parent / "milvus-lite"
     argv = [str(program), "server", f"--data-dir={home.milvus_data}", "--host=127.0.0.1", f"--port={plan.ports.milvus}"]
-    return Part("milvus", argv, _environment(home, "milvus"), lambda _: listens(plan.ports.milvus))
+    return Service("milvus", argv, _environment(home, "milvus"), lambda _: listens(plan.ports.milvus))
 
 
-def worker(plan: Plan, home: Home, index: int) -> Part:
+def worker(plan: FleetSpec, home: Home, index: int) -> Service:
     """The node agent of one instance; it runs the instance's Triton."""
     name = f"triton-{index}"
     http, grpc, metrics = plan.ports.triton(index)
@@ -91,7 +91,7 @@ def worker(plan: Plan, home: Home, index: int) -> Part:
         return now is not None and now.worker_pid == pid and now.state is Phase.READY
 
     after = ("consul",) if "milvus" in plan.without or plan.milvus_uri else ("consul", "milvus")
-    return Part(
+    return Service(
         name,
         argv,
         _environment(home, name, **_addresses(plan, home)),
@@ -102,7 +102,7 @@ def worker(plan: Plan, home: Home, index: int) -> Part:
     )
 
 
-def gateway(plan: Plan, home: Home) -> Part:
+def gateway(plan: FleetSpec, home: Home) -> Service:
     """The gateway. It is ready when it can serve, so after the instances."""
     environment = _environment(
         home,
@@ -116,10 +116,10 @@ def gateway(plan: Plan, home: Home) -> Part:
     def ready(_: int) -> bool:
         return bool(_get(f"{plan.gateway_url}/health/ready"))
 
-    return Part("gateway", [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
+    return Service("gateway", [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
 
 
-def infrastructure(plan: Plan, home: Home, consul_binary: Path) -> list[Part]:
+def infrastructure(plan: FleetSpec, home: Home, consul_binary: Path) -> list[Service]:
     """Every part but the instances, in the order of their start."""
     parts = [consul(plan, home, consul_binary)]
     if "milvus" not in plan.without and not plan.milvus_uri:
@@ -129,7 +129,7 @@ def infrastructure(plan: Plan, home: Home, consul_binary: Path) -> list[Part]:
     return parts
 
 
-def ports_of(plan: Plan) -> dict[int, str]:
+def ports_of(plan: FleetSpec) -> dict[int, str]:
     """Every port that `plan` needs, with the part that needs it."""
     ports = plan.ports
     needed = {ports.consul: "consul", ports.consul_server: "consul", ports.consul_serf: "consul"}
@@ -151,7 +151,7 @@ def listens(port: int) -> bool:
         return False
 
 
-def _addresses(plan: Plan, home: Home) -> dict[str, str]:
+def _addresses(plan: FleetSpec, home: Home) -> dict[str, str]:
     return {
         "RAGFLEET_CONSUL_URL": plan.consul_url,
         "MILVUS_URI": plan.milvus,
@@ -160,7 +160,7 @@ def _addresses(plan: Plan, home: Home) -> dict[str, str]:
     }
 
 
-def _for_the_model(plan: Plan, environment: Mapping[str, str]) -> dict[str, str]:
+def _for_the_model(plan: FleetSpec, environment: Mapping[str, str]) -> dict[str, str]:
     own = plan.flavour or environment.get("RAGFLEET_GGUF") or environment.get("RAGFLEET_MODEL_NAME")
     return {} if own else {name: environment.get(name) or value for name, value in SMALL_MODEL.items()}
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragfleet.parts import Part
+from ragfleet.services import Service
 from worker.backoff import Backoff
 from worker.log import event
 
@@ -37,11 +37,11 @@ class PartState:
     log: str = ""
 
 
-class Keeper:
+class ProcessSupervisor:
     """Keeps one part running."""
 
     def __init__(
-        self, part: Part, log: Path, *, first: Callable[[], Awaitable[None]], changed: Callable[[], None]
+        self, part: Service, log: Path, *, first: Callable[[], Awaitable[None]], changed: Callable[[], None]
     ) -> None:
         """`first` completes when the parts are ready that this one needs; `changed` is called with each new state."""
         self.part = part

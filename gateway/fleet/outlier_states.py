@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class DispatchOutcome(StrEnum):
     """How a dispatch ended, as far as the instance is concerned."""
 
     SUCCESS = "success"
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     """Nothing is known: the client's own error (4xx), a client that left, a full queue, a drain. Frees a probe."""
 
 
-class State(StrEnum):
+class OutlierState(StrEnum):
     """What may be sent to an instance."""
 
     TRUSTED = "trusted"
@@ -33,8 +33,8 @@ class Transition:
     """One change of state, for logs and metrics."""
 
     name: str
-    before: State
-    after: State
+    before: OutlierState
+    after: OutlierState
     reason: str
     for_s: float = 0.0
     """How long an ejection lasts."""
@@ -44,7 +44,7 @@ class Transition:
 class Standing:
     """Where an instance stands now, for people."""
 
-    state: State
+    state: OutlierState
     reason: str
     """Why it came to this state; "" for one that never left TRUSTED."""
     remaining_s: float
@@ -54,7 +54,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustSettings:
+class OutlierSettings:
     """When an instance is ejected, and how it comes back."""
 
     consecutive_failures: int = 3

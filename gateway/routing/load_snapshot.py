@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.routing.account import Account
+    from gateway.routing.instance_load import InstanceLoad
 
 FRESH_S = 0.05
 """Seconds that an outlook is good for when nothing happens; what fades in it does so over seconds."""
 
 
-class Outlook:
+class LoadSnapshot:
     """One instance at one moment."""
 
     __slots__ = ("ahead", "at", "kv_free", "overhead_s", "requests", "step_s", "token_s")
 
-    def __init__(self, account: Account, now: float) -> None:
+    def __init__(self, account: InstanceLoad, now: float) -> None:
         self.at = now
         self.overhead_s, self.token_s = account.prefill(now)
         self.step_s = account.speed.step_s

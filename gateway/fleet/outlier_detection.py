@@ -5,8 +5,8 @@
                                └───────(one probe failed)──────┘
 
 A pure state machine in the manner of Envoy's outlier detection: time and chance are injected, nothing runs in the background,
-and what depends on the time is worked out when it is asked for. Each dispatch takes a `Pass` and reports on it. What began
-before the latest ejection says nothing new and is not counted; that is how exactly N probes stay exactly N.
+and what depends on the time is worked out when it is asked for. Each dispatch takes a `DispatchPass` and reports on it. What
+began before the latest ejection says nothing new and is not counted; that is how exactly N probes stay exactly N.
 """
 
 import itertools
@@ -16,11 +16,19 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.fleet.standing import Outcome, Standing, State, Transition, TrustSettings
+from gateway.fleet.outlier_states import DispatchOutcome, OutlierSettings, OutlierState, Standing, Transition
 from gateway.fleet.store import Clock
 from gateway.fleet.view import FleetView
 
-__all__ = ["Outcome", "Pass", "Standing", "State", "Transition", "Trust", "TrustSettings"]
+__all__ = [
+    "DispatchOutcome",
+    "DispatchPass",
+    "OutlierDetector",
+    "OutlierSettings",
+    "OutlierState",
+    "Standing",
+    "Transition",
+]
 
 _TENTHS = 10
 
@@ -32,7 +40,7 @@ class _Record:
     epoch: int
     """Of its latest ejection; passes of an earlier one are not counted."""
     trusted_at: float
-    state: State = State.TRUSTED
+    state: OutlierState = OutlierState.TRUSTED
     reason: str = ""
     ejections: int = 0
     until: float = 0.0
@@ -57,31 +65,31 @@ class _Record:
         recent = [o for o in self.outcomes if o[0] > tenth - _TENTHS]
         return sum(o[1] for o in recent), sum(o[2] for o in recent)
 
-    def enter(self, state: State, reason: str) -> None:
+    def enter(self, state: OutlierState, reason: str) -> None:
         """A new state begins with clean counters; silence goes on being silence."""
         self.state, self.reason = state, reason
         self.failures = self.timeouts = self.probes_issued = self.probes_passed = 0
         self.outcomes.clear()
 
 
-class Pass:
+class DispatchPass:
     """The right to send one request to an instance. Report at least once; the first report concludes a probe."""
 
     __slots__ = ("_epoch", "_probe", "_trust", "name")
 
-    def __init__(self, trust: "Trust", name: str, epoch: int, *, probe: bool) -> None:
+    def __init__(self, trust: "OutlierDetector", name: str, epoch: int, *, probe: bool) -> None:
         self._trust = trust
         self._epoch = epoch
         self._probe = probe
         self.name = name
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: DispatchOutcome) -> None:
         """How it went. A stream reports SUCCESS at its first token and may report a failure later."""
         probe, self._probe = self._probe, False
         self._trust._reported(self.name, self._epoch, outcome, probe=probe)
 
 
-class Trust:
+class OutlierDetector:
     """Who may be given work, judged by what became of the work given before.
 
     `store.subscribe(trust.follow)` tells it the fleet; without, everyone it ever heard of counts as the fleet.
@@ -89,13 +97,13 @@ class Trust:
 
     def __init__(
         self,
-        settings: TrustSettings | None = None,
+        settings: OutlierSettings | None = None,
         clock: Clock = time.monotonic,
         *,
         on_transition: Callable[[Transition], None] = lambda _: None,
         rng: random.Random | None = None,
     ) -> None:
-        self._settings = settings or TrustSettings()
+        self._settings = settings or OutlierSettings()
         self._clock = clock
         self._on_transition = on_transition
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
@@ -109,50 +117,50 @@ class Trust:
     def admits(self, name: str) -> bool:
         """Whether `try_acquire` would give a pass now. Changes nothing."""
         record = self._records.get(name)
-        if record is None or record.state is State.TRUSTED:
+        if record is None or record.state is OutlierState.TRUSTED:
             return True
         now = self._clock()
-        if record.state is State.EJECTED:
+        if record.state is OutlierState.EJECTED:
             return now >= record.until
         return self._has_probe(record, now)
 
-    def try_acquire(self, name: str) -> Pass | None:
+    def try_acquire(self, name: str) -> DispatchPass | None:
         """A pass for one request, or None. Every pass must be reported on, or its probe is lost for `probe_patience_s`."""
         record, now = self._record(name), self._clock()
-        if record.state is State.EJECTED and now >= record.until:
-            self._move(name, State.PROBING, "its time is over")
-        if record.state is State.TRUSTED:
-            return Pass(self, name, record.epoch, probe=False)
-        if record.state is State.EJECTED or not self._has_probe(record, now):
+        if record.state is OutlierState.EJECTED and now >= record.until:
+            self._move(name, OutlierState.PROBING, "its time is over")
+        if record.state is OutlierState.TRUSTED:
+            return DispatchPass(self, name, record.epoch, probe=False)
+        if record.state is OutlierState.EJECTED or not self._has_probe(record, now):
             return None
         if record.probes_issued >= self._settings.probes:  # their reports were lost: begin again
             record.epoch = next(self._epochs)
-            record.enter(State.PROBING, record.reason)
+            record.enter(OutlierState.PROBING, record.reason)
         record.probes_issued += 1
         record.probed_at = now
-        return Pass(self, name, record.epoch, probe=True)
+        return DispatchPass(self, name, record.epoch, probe=True)
 
     def ejected(self) -> Mapping[str, str]:
         """Who gets no work now, and why."""
         now = self._clock()
-        return {n: r.reason for n, r in self._doubted.items() if r.state is State.EJECTED and now < r.until}
+        return {n: r.reason for n, r in self._doubted.items() if r.state is OutlierState.EJECTED and now < r.until}
 
     def standing(self, name: str) -> Standing:
         """Where one instance stands."""
         record, now = self._records.get(name), self._clock()
         if record is None:
-            return Standing(State.TRUSTED, "", 0.0, 0)
-        if record.state is State.EJECTED and now < record.until:
-            return Standing(State.EJECTED, record.reason, record.until - now, record.ejections)
-        state = State.TRUSTED if record.state is State.TRUSTED else State.PROBING
+            return Standing(OutlierState.TRUSTED, "", 0.0, 0)
+        if record.state is OutlierState.EJECTED and now < record.until:
+            return Standing(OutlierState.EJECTED, record.reason, record.until - now, record.ejections)
+        state = OutlierState.TRUSTED if record.state is OutlierState.TRUSTED else OutlierState.PROBING
         return Standing(state, record.reason, 0.0, self._ejections(record, now))
 
     # Telling
 
-    def record(self, name: str, outcome: Outcome) -> None:
+    def record(self, name: str, outcome: DispatchOutcome) -> None:
         """An outcome without a pass; it counts while the instance is trusted."""
         record = self._record(name)
-        if record.state is State.TRUSTED:
+        if record.state is OutlierState.TRUSTED:
             self._reported(name, record.epoch, outcome, probe=False)
 
     def heard(self, name: str, answered: bool) -> None:
@@ -167,13 +175,13 @@ class Trust:
             return
         if answered:
             record.silences = 0
-            if record.state is State.EJECTED and record.for_silence:
-                self._move(name, State.PROBING, "it answers again")
+            if record.state is OutlierState.EJECTED and record.for_silence:
+                self._move(name, OutlierState.PROBING, "it answers again")
             return
         record.silences += 1
         if not 0 < limit <= record.silences:
             return
-        if record.state is State.EJECTED:
+        if record.state is OutlierState.EJECTED:
             record.until = max(record.until, self._clock() + self._settings.base_ejection_s)
         else:
             self._eject(name, record, f"{record.silences} metric scrapes in a row unanswered", for_silence=True)
@@ -185,7 +193,7 @@ class Trust:
         self._serving = frozenset(m.instance.name for m in view.serving)
         kept = sorted(self._kept_from_work(), key=lambda name: self._records[name].until)
         for name in kept[: max(0, len(kept) - self._allowed())]:
-            self._move(name, State.TRUSTED, "too few others are left")
+            self._move(name, OutlierState.TRUSTED, "too few others are left")
 
     def forget(self, name: str) -> None:
         """It left the fleet; one of that name that comes later starts anew."""
@@ -194,33 +202,35 @@ class Trust:
 
     # The machine
 
-    def _reported(self, name: str, epoch: int, outcome: Outcome, *, probe: bool) -> None:
+    def _reported(self, name: str, epoch: int, outcome: DispatchOutcome, *, probe: bool) -> None:
         record = self._records.get(name)
         if record is None or epoch != record.epoch:
             return
-        if record.state is State.TRUSTED and outcome is not Outcome.IGNORED:
+        if record.state is OutlierState.TRUSTED and outcome is not DispatchOutcome.IGNORED:
             self._count(name, record, outcome)
-        elif record.state is State.PROBING and (probe or outcome in (Outcome.FAILURE, Outcome.TIMEOUT)):
+        elif record.state is OutlierState.PROBING and (
+            probe or outcome in (DispatchOutcome.FAILURE, DispatchOutcome.TIMEOUT)
+        ):
             self._probed(name, record, outcome)
 
-    def _probed(self, name: str, record: _Record, outcome: Outcome) -> None:
-        if outcome is Outcome.IGNORED:
+    def _probed(self, name: str, record: _Record, outcome: DispatchOutcome) -> None:
+        if outcome is DispatchOutcome.IGNORED:
             record.probes_issued -= 1
-        elif outcome is not Outcome.SUCCESS:
+        elif outcome is not DispatchOutcome.SUCCESS:
             self._eject(name, record, f"a probe failed ({outcome})")
         else:
             record.probes_passed += 1
             if record.probes_passed >= self._settings.probes:
-                self._move(name, State.TRUSTED, f"{record.probes_passed} probes succeeded")
+                self._move(name, OutlierState.TRUSTED, f"{record.probes_passed} probes succeeded")
 
-    def _count(self, name: str, record: _Record, outcome: Outcome) -> None:
+    def _count(self, name: str, record: _Record, outcome: DispatchOutcome) -> None:
         tenth = int(self._clock() / self._settings.window_s * _TENTHS)
-        record.count(tenth, outcome is not Outcome.SUCCESS)
-        if outcome is Outcome.SUCCESS:
+        record.count(tenth, outcome is not DispatchOutcome.SUCCESS)
+        if outcome is DispatchOutcome.SUCCESS:
             record.failures = record.timeouts = record.silences = 0
             return
         record.failures += 1
-        record.timeouts = record.timeouts + 1 if outcome is Outcome.TIMEOUT else 0
+        record.timeouts = record.timeouts + 1 if outcome is DispatchOutcome.TIMEOUT else 0
         if reason := self._verdict(record, tenth):
             self._eject(name, record, reason)
 
@@ -241,8 +251,8 @@ class Trust:
         now, s = self._clock(), self._settings
         others = self._kept_from_work() - {name}
         if self._serves(name) and len(others) >= self._allowed():
-            if record.state is State.PROBING:
-                self._move(name, State.TRUSTED, f"{reason}, but too few others are left")
+            if record.state is OutlierState.PROBING:
+                self._move(name, OutlierState.TRUSTED, f"{reason}, but too few others are left")
             return
         record.ejections = self._ejections(record, now)
         length = min(s.base_ejection_s * 2.0 ** min(record.ejections, 60), s.max_ejection_s)
@@ -251,13 +261,13 @@ class Trust:
         record.epoch = next(self._epochs)
         record.until = now + length
         record.for_silence = for_silence
-        self._move(name, State.EJECTED, reason, length)
+        self._move(name, OutlierState.EJECTED, reason, length)
 
-    def _move(self, name: str, after: State, reason: str, for_s: float = 0.0) -> None:
+    def _move(self, name: str, after: OutlierState, reason: str, for_s: float = 0.0) -> None:
         record = self._records[name]
         before = record.state
         record.enter(after, reason)
-        if after is State.TRUSTED:
+        if after is OutlierState.TRUSTED:
             record.trusted_at = self._clock()
             del self._doubted[name]
         else:
@@ -275,7 +285,7 @@ class Trust:
 
     def _ejections(self, record: _Record, now: float) -> int:
         """Ejections not yet forgotten: one less for each `decay_s` of trust."""
-        if record.state is not State.TRUSTED:
+        if record.state is not OutlierState.TRUSTED:
             return record.ejections
         return max(0, record.ejections - int((now - record.trusted_at) / self._settings.decay_s))
 

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
-from gateway.api.exchange import send_error
 from gateway.api.middleware import RequestId
+from gateway.api.streaming import send_error
 
 log = logging.getLogger("ragfleet.gateway")
 
 
-class Door(FastAPI):
+class DirectRoutes(FastAPI):
     """FastAPI with paths that it documents and does not serve; see `direct`."""
 
     def __init__(self, **options: Any) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 
 import orjson
 
-from gateway.api.endpoint import Call, Reply
+from gateway.api.json_routes import Call, Reply
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import Answer
+from gateway.knowledge.catalog.types import StoredReply
 
 REPLAYED = "idempotent-replayed"
 """The header of an answer that was given before (Stripe's name)."""
 
 
-class Once:
+class IdempotentRequests:
     """Does the work of requests."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -39,7 +39,7 @@ class Once:
             if (before := await catalog.claim_key(tenant, key, _hash(call, request))) is not None:
                 return Reply(orjson.loads(before.body), {**before.headers, REPLAYED: "true"}, before.status)
             reply = await work(catalog)
-            answer = Answer(reply.status, orjson.dumps(reply.body).decode(), reply.headers)
+            answer = StoredReply(reply.status, orjson.dumps(reply.body).decode(), reply.headers)
             await catalog.keep_answer(tenant, key, answer)
             return reply
 

@@ -6,21 +6,21 @@ is also what keeps several gateways from picking the same one.
 
 from random import Random
 
-from gateway.routing.account import Account
+from gateway.routing.instance_load import InstanceLoad
 
 BUCKETS = 1024
 
 
-class Order:
+class BucketQueue:
     """Bucket `b` holds the accounts whose standing work is in [b·grain, (b+1)·grain); the last one all beyond."""
 
     def __init__(self, grain: float) -> None:
         self._grain = grain
-        self._buckets: list[list[Account]] = [[] for _ in range(BUCKETS)]
+        self._buckets: list[list[InstanceLoad]] = [[] for _ in range(BUCKETS)]
         self._filled = 0
         """Bit b is set while bucket b holds someone."""
 
-    def put(self, account: Account, work: float) -> None:
+    def put(self, account: InstanceLoad, work: float) -> None:
         """Place an account, or move it, by its standing work (in the unit of the grain)."""
         bucket = min(max(int(work / self._grain), 0), BUCKETS - 1)
         if bucket == account.bucket:
@@ -31,7 +31,7 @@ class Order:
         seats.append(account)
         self._filled |= 1 << bucket
 
-    def remove(self, account: Account) -> None:
+    def remove(self, account: InstanceLoad) -> None:
         """Take an account out; nothing happens when it is not in."""
         if account.bucket < 0:
             return
@@ -44,9 +44,9 @@ class Order:
             self._filled &= ~(1 << account.bucket)
         account.bucket = account.seat = -1
 
-    def least(self, count: int, rng: Random) -> list[Account]:
+    def least(self, count: int, rng: Random) -> list[InstanceLoad]:
         """About the `count` accounts with the least work, random within the last bucket that is touched."""
-        found: list[Account] = []
+        found: list[InstanceLoad] = []
         filled = self._filled
         while filled and len(found) < count:
             lowest = filled & -filled

@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ragfleet.home import PROJECT
+from ragfleet.paths import PROJECT
 
 MAX_INSTANCES = 64
 OPTIONAL_PARTS = ("milvus", "gateway")
@@ -37,7 +37,7 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FleetSpec:
     """One fleet as it should be."""
 
     instances: int = 2
@@ -76,7 +76,7 @@ class Plan:
         return [f"triton-{index}" for index in range(self.instances)]
 
 
-def write(path: Path, plan: Plan) -> None:
+def write(path: Path, plan: FleetSpec) -> None:
     """Replaces the file whole, readable by this user only: it holds the API key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
@@ -85,10 +85,10 @@ def write(path: Path, plan: Plan) -> None:
     fresh.replace(path)
 
 
-def read(path: Path) -> Plan | None:
+def read(path: Path) -> FleetSpec | None:
     """The plan, or None where there is none that can be read."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(**{name: fields[name] for name in Plan.__slots__ if name in fields})
+        return FleetSpec(**{name: fields[name] for name in FleetSpec.__slots__ if name in fields})
     except (OSError, ValueError, TypeError):
         return None

@@ -6,11 +6,11 @@ policy looks at.
 
 from collections.abc import Collection, Iterable
 
-from gateway.routing.account import Account
-from gateway.routing.types import Job, NoInstance, Why
+from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.types import NoInstance, PlacementRequest, Why
 
 
-def eligible(account: Account, job: Job, exclude: Collection[str]) -> bool:
+def eligible(account: InstanceLoad, job: PlacementRequest, exclude: Collection[str]) -> bool:
     """Whether this instance may serve this job."""
     if job.kind == "context":
         return account.name not in exclude
@@ -23,7 +23,9 @@ def eligible(account: Account, job: Job, exclude: Collection[str]) -> bool:
     )
 
 
-def eligible_among(accounts: Iterable[Account], job: Job, exclude: Collection[str]) -> list[Account]:
+def eligible_among(
+    accounts: Iterable[InstanceLoad], job: PlacementRequest, exclude: Collection[str]
+) -> list[InstanceLoad]:
     """Those of the accounts that may serve this job: `eligible` for each, with what is the same for all asked once."""
     if job.kind == "context":
         return [a for a in accounts if a.name not in exclude]
@@ -38,7 +40,7 @@ def eligible_among(accounts: Iterable[Account], job: Job, exclude: Collection[st
     ]
 
 
-def explain(accounts: Iterable[Account], job: Job, exclude: Collection[str]) -> NoInstance:
+def explain(accounts: Iterable[InstanceLoad], job: PlacementRequest, exclude: Collection[str]) -> NoInstance:
     """Why none of these serving instances is eligible: the filter that the last of them fell to, in a fixed order."""
     left = list(accounts)
     if not left:
