@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.api import deletion
 from tests.support.gateway_client import Client
 from tests.support.ingesting import bring_in, clear_away
 
