@@ -23,17 +23,17 @@ from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.metrics import Metrics
+from gateway.retrieval.admission import RetrievalAdmission
+from gateway.retrieval.context import ContextBuilder
+from gateway.retrieval.embedding import EmbeddingService
+from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
+from gateway.retrieval.search import SearchService
+from gateway.retrieval.store_resolver import StoreResolver
 from gateway.routing import Placer, policies
 from gateway.serving.chats import ChatService
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.completion import CompletionService
-from gateway.serving.context import ContextBuilder
-from gateway.serving.embedding import EmbeddingService
-from gateway.serving.embedding_text import EmbeddingText
 from gateway.serving.engines import Engines
-from gateway.serving.knowledge import Knowledge
-from gateway.serving.retrieval_admission import RetrievalAdmission
-from gateway.serving.search import SearchService
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, fetch
 from gateway.triton.errors import Cause, InstanceError
@@ -79,7 +79,7 @@ class Container:
         self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings)
         self.active = ActiveCollection(self.catalog, time.monotonic)
-        self.knowledge = Knowledge(settings, self.catalog, self.active)
+        self.knowledge = StoreResolver(settings, self.catalog, self.active)
         self.chat = ChatService(
             settings=settings,
             admission=self.admission,
@@ -219,9 +219,9 @@ class Container:
         return body
 
 
-def _embedding_text(settings: Settings) -> EmbeddingText | None:
+def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:
     try:
-        return EmbeddingText(embedding_folder(settings.embedding_dir))
+        return EmbeddingTokenizer(embedding_folder(settings.embedding_dir))
     except FileNotFoundError as error:
         log.warning("/v1/embeddings is off: %s", error)
         return None

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.json_routes import Call, Endpoints, Reply
 from gateway.api.validation import read, refuse_unsupported, without_nulls
-from gateway.serving.embedding import EmbeddingService, Vector
+from gateway.retrieval.embedding import EmbeddingService, Vector
 
 HARMLESS: dict[str, tuple[Any, ...]] = {"dimensions": (None,)}
 IGNORED = frozenset({"user"})

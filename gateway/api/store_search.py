@@ -9,9 +9,9 @@ from gateway.api.validation import read, without_nulls
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Store
-from gateway.serving.passages import Hit
-from gateway.serving.retrieval_options import RetrievalOptions
-from gateway.serving.search import SearchService
+from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.passage import Hit
+from gateway.retrieval.search import SearchService
 
 
 class StoreSearch:

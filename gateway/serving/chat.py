@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.metrics import Metrics
+from gateway.retrieval.context import Context
 from gateway.serving.citations import Cited
 from gateway.serving.citing import Citing
-from gateway.serving.context import Context
 from gateway.serving.generation import Generation
 from gateway.serving.output_processor import FinishReason, OutputProcessor
 from gateway.serving.request_plan import RequestPlan

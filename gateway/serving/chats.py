@@ -14,18 +14,18 @@ from gateway.admission import Admission, Permit
 from gateway.config import Settings
 from gateway.errors import DeadlineExceeded
 from gateway.metrics import Metrics
+from gateway.retrieval.admission import place_for
+from gateway.retrieval.context import Context, ContextBuilder
+from gateway.retrieval.rewriting import QueryRewriter
+from gateway.retrieval.store_resolver import StoreResolver
 from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citing import Citing
-from gateway.serving.context import Context, ContextBuilder
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
-from gateway.serving.knowledge import Knowledge
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import RAG, ChatAsk, Planner, RequestPlan, is_rag
-from gateway.serving.retrieval_admission import place_for
-from gateway.serving.rewriting import QueryRewriter
 from gateway.tenants.tenant import Tenant
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
@@ -43,7 +43,7 @@ class ChatService:
         context: ContextBuilder,
         streams: TokenStreams,
         table: TokenTable,
-        knowledge: Knowledge,
+        knowledge: StoreResolver,
         passages: CitationCheck,
         metrics: Metrics,
     ) -> None:

@@ -9,10 +9,10 @@ from gateway.admission import Permit
 from gateway.config import Settings
 from gateway.errors import BadRequest, ContextLengthExceeded, DeadlineExceeded, NotFound, Unavailable
 from gateway.metrics import Metrics
+from gateway.retrieval.context import Context
 from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
 from gateway.serving.chats import ChatService
-from gateway.serving.context import Context
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor

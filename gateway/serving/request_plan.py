@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
-from gateway.serving.context import Retrieval
+from gateway.retrieval.context import Retrieval
 from gateway.serving.engines import Engines
 
 RAG = "rag"

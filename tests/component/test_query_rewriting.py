@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.config import Rewrite
-from gateway.serving.follow_up import with_history
-from gateway.serving.rewriting import TASK
+from gateway.retrieval.follow_up import with_history
+from gateway.retrieval.rewriting import TASK
 from gateway.triton.fake_answers import Script, saying
 from tests.support.running import Fleet
 

@@ -10,8 +10,8 @@ import pytest
 from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, Unavailable
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
-from gateway.serving.retrieval_options import RetrievalOptions
-from gateway.serving.search import SearchResult, SearchService
+from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.search import SearchResult, SearchService
 from gateway.tenants.tenant import Tenant
 from gateway.triton.fake_answers import Call, Script
 from tests.support.running import EMBEDDING, Fleet

@@ -20,7 +20,7 @@ from gateway.knowledge.conversion import convert
 from gateway.knowledge.documents import Document
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import MilvusIndex, Owner
-from gateway.serving.follow_up import with_history
+from gateway.retrieval.follow_up import with_history
 
 pytestmark = pytest.mark.fleet
 

@@ -1,6 +1,6 @@
 """Of passages that are one text the best ranked stays, and no other leaves."""
 
-from gateway.serving.passages import SAME_SHARE, Hit, distinct
+from gateway.retrieval.passage import SAME_SHARE, Hit, distinct
 
 WORDS = [f"w{number}" for number in range(102)]
 """A hundred triples."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.serving.follow_up import follows_up, standalone, with_history
+from gateway.retrieval.follow_up import follows_up, standalone, with_history
 
 FIRST = "How long is the warranty of the Dewpoint Pro?"
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from gateway.serving.stopwords import content_words
+from gateway.retrieval.stopwords import content_words
 
 # Words that stand for something said before. "there" and "that" are also said without it: they count at the beginning alone.
 _POINTERS = re.compile(

@@ -10,16 +10,16 @@ from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import PageQuery, Store
 from gateway.knowledge.filters import search_filter
-from gateway.serving.context import Retrieval
+from gateway.retrieval.context import Retrieval
+from gateway.retrieval.options import RetrievalOptions
 from gateway.serving.request_plan import RAG, ChatAsk, is_rag
-from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 
 MAX_STORES = 100
 """Of a tenant, that the model name `rag` stands for; the newest ones."""
 
 
-class Knowledge:
+class StoreResolver:
     """The catalog as chats and responses ask it. One for the life of the application."""
 
     def __init__(self, settings: Settings, catalog: Catalog, active: ActiveCollection) -> None:

@@ -8,10 +8,10 @@ import orjson
 from gateway.config import Rewrite, Settings
 from gateway.errors import RagfleetError
 from gateway.metrics import Metrics
+from gateway.retrieval.context import ContextBuilder
+from gateway.retrieval.follow_up import standalone, with_history
 from gateway.routing.types import PlacementRequest
-from gateway.serving.context import ContextBuilder
 from gateway.serving.engines import Engines
-from gateway.serving.follow_up import standalone, with_history
 from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import RequestPlan

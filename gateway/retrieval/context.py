@@ -13,10 +13,10 @@ import orjson
 from gateway.config import Settings, WithoutKnowledge
 from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
 from gateway.metrics import Metrics
+from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.search import knowledge_away
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
-from gateway.serving.retrieval_options import RetrievalOptions
-from gateway.serving.search import knowledge_away
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.infer import Tensor, boolean, fp32, int32, text

@@ -14,11 +14,11 @@ from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.knowledge.filters import search_filter
 from gateway.metrics import Metrics
+from gateway.retrieval.admission import RetrievalAdmission
+from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.passage import Hit, distinct, merged
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
-from gateway.serving.passages import Hit, distinct, merged
-from gateway.serving.retrieval_admission import RetrievalAdmission
-from gateway.serving.retrieval_options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused

@@ -10,7 +10,7 @@ from gateway.errors import BadRequest
 from gateway.knowledge.windows import window_of
 
 
-class EmbeddingText:
+class EmbeddingTokenizer:
     """The tokenizer of a sentence-transformers folder."""
 
     def __init__(self, folder: Path) -> None:

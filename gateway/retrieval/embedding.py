@@ -13,9 +13,9 @@ from gateway.errors import NotFound, Unavailable
 from gateway.fleet.store import FleetStore
 from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
-from gateway.serving.embedding_text import EmbeddingText
+from gateway.retrieval.admission import RetrievalAdmission
+from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.serving.engines import Engines, Placed, exhausted
-from gateway.serving.retrieval_admission import RetrievalAdmission
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -52,7 +52,7 @@ class EmbeddingService:
         engines: Engines,
         pool: Pool,
         places: RetrievalAdmission,
-        text: EmbeddingText | None,
+        text: EmbeddingTokenizer | None,
         metrics: Metrics,
     ) -> None:
         """text: None where this host does not have the model's tokenizer."""
@@ -166,7 +166,7 @@ class EmbeddingService:
         return placed
 
 
-def _prepared(text: EmbeddingText, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:
+def _prepared(text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:
     """The inputs in pieces that the model can read, and how many tokens they have."""
     texts = [each if isinstance(each, str) else text.decode(each) for each in inputs]
     return Windows.of(texts, text.count, text.window), sum(map(text.count, texts))

@@ -1,0 +1,1 @@
+"""What to search for, and what was found: requests, passages, searches, embeddings, the prompt with its passages."""
