@@ -17,11 +17,13 @@ BEGUN := $(shell date +%s)
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	"$$p" -c 'import sys, sysconfig as s; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and s.get_config_var("Py_ENABLE_SHARED")))' \
 	2>/dev/null && echo "$$p" && break; done)
-TESTS ?= tests
+TESTS ?= tests benchmarks/tests
+# Each file's tests run in one process, in a range of ports of their own.
+WORKERS ?= 2
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge chaos clean
+.PHONY: help setup demo up down status check format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,8 +62,12 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup ## Run the tests (a part of them: make test TESTS=tests/unit)
-	$(BIN)/pytest $(TESTS)
+test: setup ## Run the tests but the slow ones (a part of them: make test TESTS=tests/unit)
+	$(BIN)/pytest -m 'not slow' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@echo "The tests took $$(( $$(date +%s) - $(BEGUN) )) s, set-up included"
+
+test-slow: setup ## Run what takes minutes by nature: re-embedding, kills during an ingestion, the wheel
+	$(BIN)/pytest -m slow $(TESTS)
 
 bench: ## List the benchmarks
 	@grep -hE '^bench-[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

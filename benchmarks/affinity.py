@@ -14,10 +14,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.chaos.client import Client
-from benchmarks.fleet import Fleet, embedded, run_stoppable
 from benchmarks.processes import free_port, process, wait_http
 from benchmarks.report import print_table, write_json
+from tests.support.chat_client import Client
+from tests.support.embedded_fleet import EmbeddedFleet, embedded, run_stoppable
 
 WORDS = (
     "harbour",
@@ -65,7 +65,7 @@ async def converse(port: int, key: str, model: str, seed: int) -> list[list[floa
     return ttfts
 
 
-def measure(fleet: Fleet, rounds: int) -> dict[str, list[float]]:
+def measure(fleet: EmbeddedFleet, rounds: int) -> dict[str, list[float]]:
     """TTFTs of all turns but the first, by policy."""
     status_env = {
         "RAGFLEET_HOME": str(fleet.home),

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.chaos import scenarios
-from benchmarks.chaos.client import Client
-from benchmarks.chaos.fleet import Rest, Victim
 from benchmarks.chaos.heartbeat import heartbeat
 from benchmarks.chaos.report import Report
 from benchmarks.chaos.scenarios import Row
-from benchmarks.fleet import Fleet, embedded, run_stoppable
+from tests.support.chat_client import Client
+from tests.support.embedded_fleet import EmbeddedFleet, embedded, run_stoppable
+from tests.support.observed_fleet import Rest, Victim
 
 # A mid-size GPU's shape at a laptop's cost: 40 tokens per second and stream, however many streams.
 ENGINE = {
@@ -52,7 +52,7 @@ class Scenario:
     seconds: float
 
 
-async def run(fleet: Fleet, plan: dict[str, Scenario], report: Report) -> None:
+async def run(fleet: EmbeddedFleet, plan: dict[str, Scenario], report: Report) -> None:
     """Scenarios one after the other, those done are taken out of `plan`; returns early where one left the fleet broken."""
     victim = Victim(fleet)
     async with Client(fleet.port, fleet.key, deadline_s=300.0) as client:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.chaos.client import Client
-from benchmarks.chaos.far import FarHost, unavailable
-from benchmarks.chaos.fleet import Victim
 from benchmarks.chaos.scenarios import Row, under_load
+from tests.support.chat_client import Client
+from tests.support.far_host import FarHost, unavailable
+from tests.support.observed_fleet import Victim
 
 ISOLATED_S = {"dead Triton": 2.0, "hung Triton": 3.0, "hung worker": 8.0, "partition": 3.0}
 """Stated: three unanswered scrapes (0.5 s each, 0.25 s apart) eject an instance; a worker's TTL in Consul is 5 s."""

@@ -5,10 +5,10 @@ import os
 import time
 from typing import Any
 
-from benchmarks.chaos.fleet import FEW_DESCRIPTORS, SOME_RSS_MB
 from benchmarks.chaos.heartbeat import ISOLATED_S, REJOINED_S
 from benchmarks.chaos.scenarios import Row, summary
 from benchmarks.report import print_table, write_json
+from tests.support.observed_fleet import FEW_DESCRIPTORS, SOME_RSS_MB
 
 COUNTS = ("streams", "failed", "refused", "moved")
 FIGURES = ("gap_p50_s", "gap_p99_s", "ttft_p99_s")

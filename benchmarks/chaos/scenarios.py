@@ -12,8 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from benchmarks.chaos.client import Client, Seen
-from benchmarks.chaos.fleet import Victim
+from tests.support.chat_client import Client, Seen
+from tests.support.observed_fleet import Victim
 
 Row = dict[str, Any]
 MODEL = "smollm2-135m-instruct"

@@ -14,10 +14,10 @@ import time
 import urllib.request
 from typing import Any
 
-from benchmarks.chaos.client import Client
-from benchmarks.fleet import Fleet, embedded, run_stoppable
 from benchmarks.report import print_table, write_json
 from build_scripts.tokenizer import default_gguf
+from tests.support.chat_client import Client
+from tests.support.embedded_fleet import EmbeddedFleet, embedded, run_stoppable
 
 QUESTIONS = (
     "Explain how a lighthouse works to a child who has never seen the sea.",
@@ -31,7 +31,7 @@ QUESTIONS = (
 )
 
 
-def prompt_ids(fleet: Fleet, messages: list[dict[str, str]]) -> list[int]:
+def prompt_ids(fleet: EmbeddedFleet, messages: list[dict[str, str]]) -> list[int]:
     """The token ids that the fleet's own `prompt` model makes of a conversation."""
     inputs = [
         ("messages", "BYTES", json.dumps(messages)),
@@ -61,7 +61,9 @@ async def through(
     return {"tokens": sum(s.completion_tokens for s in seen), "seconds": seconds}
 
 
-async def measure(fleet: Fleet, bare: "subprocess.Popen[str]", rounds: int, tokens: int) -> dict[str, list[float]]:
+async def measure(
+    fleet: EmbeddedFleet, bare: "subprocess.Popen[str]", rounds: int, tokens: int
+) -> dict[str, list[float]]:
     """Tokens per second of each, round by round; the first round only warms up."""
     assert bare.stdin is not None
     assert bare.stdout is not None

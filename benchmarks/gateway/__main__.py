@@ -15,10 +15,10 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.fleet import embedded
 from benchmarks.gateway import load
 from benchmarks.processes import cpu_seconds, free_port, peers_python, process, wait_http
 from benchmarks.report import print_table, write_json
+from tests.support.embedded_fleet import embedded
 
 PEERS = ("vllm-router==0.1.17", "litellm[proxy]==1.106.2")
 ENGINE = '{"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "slots": 16}'

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fleet import Fleet, embedded
 from benchmarks.knowledge import ingesting, searching
 from benchmarks.knowledge.chatting import Scenario, times_to_first_token
 from benchmarks.knowledge.server_wheel import NoServerError, server
 from benchmarks.report import print_table, write_json
+from tests.support.embedded_fleet import EmbeddedFleet, embedded
 
 BAR_RATIO = 0.85
 BAR_TTFT = 1.5
@@ -65,7 +65,7 @@ def main() -> None:
     write_json("knowledge", result)
 
 
-async def _chats(fleet: Fleet, number: int) -> list[dict[str, Any]]:
+async def _chats(fleet: EmbeddedFleet, number: int) -> list[dict[str, Any]]:
     """Times to first token before, while and after documents go in."""
     catalog = ingesting.catalog_of(fleet)
     scenarios = [

@@ -5,8 +5,8 @@ import time
 import urllib.request
 from dataclasses import dataclass
 
-from benchmarks.fleet import Fleet
 from benchmarks.knowledge.corpus import question
+from tests.support.embedded_fleet import EmbeddedFleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Scenario:
     pause_s: float = 0.0
 
 
-def times_to_first_token(fleet: Fleet, scenario: Scenario, seeds: range) -> list[float]:
+def times_to_first_token(fleet: EmbeddedFleet, scenario: Scenario, seeds: range) -> list[float]:
     """Milliseconds, one for each question. Two more are asked before, and not counted."""
     took = []
     for seed in range(seeds.start - 2, seeds.stop):
@@ -28,7 +28,7 @@ def times_to_first_token(fleet: Fleet, scenario: Scenario, seeds: range) -> list
     return took[2:]
 
 
-def first_token_s(fleet: Fleet, model: str, seed: int) -> float:
+def first_token_s(fleet: EmbeddedFleet, model: str, seed: int) -> float:
     """Seconds from the request to the first piece of text."""
     body = {
         "model": model,

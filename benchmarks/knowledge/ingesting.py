@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fleet import Fleet
 from benchmarks.knowledge.corpus import document
 from benchmarks.knowledge.cpu import seconds_by_part
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.catalog.types import NewMember
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import FolderStore, content_key
+from tests.support.embedded_fleet import EmbeddedFleet
 
 TENANT = "default"
 
 
 @contextmanager
-def ingestion(fleet: Fleet) -> Iterator[None]:
+def ingestion(fleet: EmbeddedFleet) -> Iterator[None]:
     """The ingestion as the gateway starts it."""
     environment = {
         **os.environ,
@@ -46,17 +46,17 @@ def ingestion(fleet: Fleet) -> Iterator[None]:
             child.wait()
 
 
-def milvus_uri(fleet: Fleet) -> str:
+def milvus_uri(fleet: EmbeddedFleet) -> str:
     """The embedded fleet's Milvus Lite."""
     return f"http://127.0.0.1:{fleet.port + 8}"
 
 
-def catalog_of(fleet: Fleet) -> SqlCatalog:
+def catalog_of(fleet: EmbeddedFleet) -> SqlCatalog:
     """The fleet's catalog."""
     return SqlCatalog(catalog_url("", fleet.home))
 
 
-async def attach(fleet: Fleet, catalog: SqlCatalog, name: str, seeds: Sequence[int]) -> str:
+async def attach(fleet: EmbeddedFleet, catalog: SqlCatalog, name: str, seeds: Sequence[int]) -> str:
     """A new store with a document for each seed, to be brought in; its id."""
     objects = FolderStore(fleet.home / "objects")
     store = await catalog.create_store(TENANT, name=name)
@@ -110,7 +110,7 @@ class Direct:
         return time.monotonic() - started, time.process_time() - used
 
 
-async def rate(fleet: Fleet, documents: int, rounds: int) -> dict[str, Any]:
+async def rate(fleet: EmbeddedFleet, documents: int, rounds: int) -> dict[str, Any]:
     """Chunks a second of both, one after the other, round by round: the machine may change its speed meanwhile."""
     catalog, direct = catalog_of(fleet), await asyncio.to_thread(Direct)
     found: list[dict[str, float]] = []

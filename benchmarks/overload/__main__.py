@@ -17,12 +17,12 @@ from typing import Any
 
 import psutil
 
-from benchmarks.chaos.client import Client, Seen
-from benchmarks.chaos.fleet import Victim
 from benchmarks.chaos.scenarios import MODEL, quantile, warm_up
-from benchmarks.fleet import embedded, run_stoppable
 from benchmarks.processes import cpu_seconds
 from benchmarks.report import print_table, write_json
+from tests.support.chat_client import Client, Seen
+from tests.support.embedded_fleet import embedded, run_stoppable
+from tests.support.observed_fleet import Victim
 
 SLOTS, INSTANCES, STEP_S, TOKENS = 6, 2, 0.025, 64
 ANSWER_S = TOKENS * STEP_S

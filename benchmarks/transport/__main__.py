@@ -15,10 +15,10 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 import uvloop
 
-from benchmarks.fleet import embedded
 from benchmarks.report import print_table, write_json
 from gateway.triton.connection import Pool
 from gateway.triton.llm import GenerateRequest, TokenStreams
+from tests.support.embedded_fleet import embedded
 
 STREAMS, TOKENS, ROUNDS = 16, 64, 5
 ENGINE = '{"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "slots": 16}'

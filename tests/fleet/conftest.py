@@ -3,7 +3,6 @@
 The models are one that echoes, so that a Triton is ready in two seconds; tests of answers bring the real repository.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 from ragfleet import consul_binary, processes
 from ragfleet.paths import cache_folder
 from tests.fleet.real_parts import ECHO_CONFIG, ECHO_MODEL, Command, ConsulServer, WorkerProcess
-
-FIRST_PORT = int(os.environ.get("RAGFLEET_TEST_PORTS", "21200"))
+from tests.support.ports import FOR_FLEETS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +33,7 @@ def consul_program() -> Path:
 @pytest.fixture(scope="session")
 def take_ports() -> Callable[[], int]:
     """Gives a base with 50 free ports, another one at each call."""
-    bases = iter(range(FIRST_PORT, FIRST_PORT + 2000, 50))
+    bases = iter(FOR_FLEETS)
 
     def take() -> int:
         return next(base for base in bases if all(processes.owner_of(base + port) is None for port in range(45)))

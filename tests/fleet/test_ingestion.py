@@ -200,6 +200,7 @@ async def test_a_document_is_found_within_two_seconds_of_its_completion(
     assert time.monotonic() - completed < 2
 
 
+@pytest.mark.slow
 async def test_what_is_killed_three_times_ends_like_what_was_left_alone(
     fleet: Command, gateway: Gateway, catalog: SqlCatalog
 ) -> None:

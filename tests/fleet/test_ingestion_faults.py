@@ -23,6 +23,8 @@ from gateway.knowledge.index import ALIAS
 from ragfleet import processes
 from tests.fleet.real_parts import Command, eventually
 
+pytestmark = pytest.mark.slow
+
 FRESH_S = 2.0
 """A document is to be found within so long after its `completed`. Measured and printed here, not asserted: machines are busy."""
 

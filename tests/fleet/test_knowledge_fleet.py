@@ -21,7 +21,7 @@ from ragfleet.paths import PROJECT
 from tests.fleet.real_parts import Command, eventually
 from tests.support.s3_server import S3Server
 
-pytestmark = pytest.mark.timeout(600)  # on a busy machine a fleet takes its time to start
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # on a busy machine a fleet takes its time to start
 
 PREFIX = "fleet"
 TEXTS = {

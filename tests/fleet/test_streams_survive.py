@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.chaos.client import Client, Seen
-from benchmarks.chaos.far import FarHost, unavailable
-from benchmarks.chaos.fleet import Victim
-from benchmarks.fleet import embedded
+from tests.support.chat_client import Client, Seen
+from tests.support.embedded_fleet import embedded
+from tests.support.far_host import FarHost, unavailable
+from tests.support.observed_fleet import Victim
 
 STREAMS, TOKENS = 8, 200
 FAR = "far-0"

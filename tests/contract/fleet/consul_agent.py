@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.contract import ports
+from tests.support import ports
 
 
 class ConsulAgent:

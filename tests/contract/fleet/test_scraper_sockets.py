@@ -9,8 +9,8 @@ from gateway.fleet.outlier_detection import OutlierDetector, OutlierState
 from gateway.fleet.scraper import MetricsScraper, fetch_plain
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance
-from tests.contract import ports
 from tests.contract.fleet.door import Door
+from tests.support import ports
 
 ACTIVE = b'nv_trt_llm_request_metrics{model="llm",request_type="active",version="1"} 3\n'
 

@@ -84,6 +84,7 @@ async def world(milvus_uri: str, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 async def test_what_differs_is_told_repaired_and_gone(world: World) -> None:
     name = world.collection.name
     await world.index.ensure(name, 384)

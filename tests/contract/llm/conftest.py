@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.contract import ports, triton_server
+from tests.contract import triton_server
 from tests.contract.llm.llm_client import CONTEXT, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
 from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonServer
+from tests.support import ports
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import ports, triton_server
+from tests.contract import triton_server
 from tests.contract.llm.llm_client import GrpcClient, HttpClient, Llm, Refused
 from tests.contract.triton_server import TritonServer
+from tests.support import ports
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from tests.contract import ports
 from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonFailed, TritonServer, available
+from tests.support import ports
 
 pytestmark = [
     pytest.mark.fleet,

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks.fleet import run_stoppable
+from tests.support.embedded_fleet import run_stoppable
 
 
 def test_what_the_work_returns_is_returned() -> None:

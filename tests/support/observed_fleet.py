@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fleet import Fleet
+from tests.support.embedded_fleet import EmbeddedFleet
 
 FEW_DESCRIPTORS = 12
 """Descriptors that may be open at rest beyond those after the warm-up: kept connections to instances, a reader or two."""
@@ -59,7 +59,7 @@ class Rest:
 class Victim:
     """Acts on the processes of an embedded fleet by their pids, which it reads anew each time."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: EmbeddedFleet) -> None:
         self.fleet = fleet
 
     # Its processes
@@ -159,7 +159,7 @@ class Victim:
     async def settled(self, *, seconds: float = 20.0) -> Rest:
         """What is held once nothing more is given back, or after `seconds`, and kept connections have been closed."""
         end = time.monotonic() + seconds
-        while (await self._rest()).excess() and time.monotonic() < end:  # noqa: ASYNC110 - it is another process's state
+        while (await self._rest()).excess() and time.monotonic() < end:
             await asyncio.sleep(0.2)
         await asyncio.sleep(KEPT_S)
         return await self._rest()

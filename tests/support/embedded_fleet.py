@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class EmbeddedFleet:
     """A running fleet."""
 
     home: Path
@@ -47,7 +47,7 @@ def embedded(
     port_base: int,
     env: Mapping[str, str] | None = None,
     models: Sequence[str] = (),
-) -> Iterator[Fleet]:
+) -> Iterator[EmbeddedFleet]:
     """`ragfleet up`, the benchmark, `ragfleet down`; also when the benchmark is told to stop.
 
     models: only these of the repository are served, and no Milvus started. Empty: the whole system.
@@ -75,7 +75,7 @@ def embedded(
             words += ["--without", "milvus"] if models else []
             ragfleet("up", "--instances", str(instances), "--port-base", str(port_base), *words)
             status = json.loads(ragfleet("status", "--json"))
-            yield Fleet(
+            yield EmbeddedFleet(
                 home=home,
                 port=int(status["gateway_url"].rsplit(":", 1)[1].split("/")[0]),
                 key=status["api_key"],

@@ -1,0 +1,12 @@
+"""The order of files over pytest-xdist's workers: what takes long goes first, so that no worker is left with it at the end."""
+
+import pytest
+
+LONGEST_FIRST = ("tests/fleet", "tests/contract", "tests/component")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Stable within a folder; needs `--no-loadscope-reorder`, or the workers take files with many tests first."""
+    items.sort(
+        key=lambda item: next((n for n, folder in enumerate(LONGEST_FIRST) if item.nodeid.startswith(folder)), 9)
+    )

@@ -1,1 +1,0 @@
-"""Makes `small_fleet` importable."""
