@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway import errors
-from gateway.api.citations import findings, url_citation
+from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, ChunkWriter, error_event
 from gateway.api.streaming import ResponseWriter, StreamingRequest
@@ -35,8 +35,9 @@ class ChatExchange(StreamingRequest):
         writer = ChunkWriter(
             completion_id=chat.id, created=chat.created, model=self._request.model, usage_null=include_usage
         )
-        first = writer.role(chat.rag)
-        if chat.rag is not None:
+        grounding = chat.grounding
+        first = writer.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
+        if grounding is not None:
             # The sources are known before the engine has read the prompt: the client gets them at once.
             await out.events(first)
             first = b""
@@ -52,9 +53,9 @@ class ChatExchange(StreamingRequest):
                 if (chunks := uvicorn_writer(out.send_chunk)) is not None:
                     chat.relay(chunks.ready, lambda text: chunks.write(writer.text(text)))
         assert chat.finish_reason is not None
-        cited = await chat.cited()
+        cited = await chat.citations()
         annotations = [url_citation(each) for each in cited.citations]
-        extra = chat.extra() if chat.rag is None else {"rag": findings(cited), **chat.extra()}
+        extra = chat.extra() if grounding is None else {"rag": rag_citations(cited), **chat.extra()}
         end = [first, writer.finish(chat.finish_reason, annotations, extra)]
         if include_usage:
             end.append(writer.usage(chat.usage()))
@@ -64,10 +65,13 @@ class ChatExchange(StreamingRequest):
         pieces: list[str] = []
         while (piece := await chat.next()) is not None:
             pieces.append(piece)
-        cited = await chat.cited()
+        cited = await chat.citations()
         message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
         if cited.citations:
             message["annotations"] = [url_citation(each) for each in cited.citations]
+        rag: dict[str, Any] = {}
+        if chat.grounding is not None:
+            rag = {"rag": {**rag_head(chat.grounding), **rag_sources(chat.grounding), **rag_citations(cited)}}
         await out.json(
             {
                 "id": chat.id,
@@ -76,7 +80,7 @@ class ChatExchange(StreamingRequest):
                 "model": self._request.model,
                 "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": chat.finish_reason}],
                 "usage": chat.usage(),
-                **({} if chat.rag is None else {"rag": {**chat.rag, **findings(cited)}}),
+                **rag,
                 **chat.extra(),
             }
         )

@@ -85,19 +85,9 @@ class CompletionRequest(Sampling):
         return []
 
     @property
-    def knowledge(self) -> None:
+    def file_search(self) -> None:
         """No stores."""
         return
-
-    @property
-    def filters(self) -> None:
-        """No filter."""
-        return
-
-    @property
-    def ranking(self) -> dict[str, Any]:
-        """Nothing is looked for."""
-        return {}
 
 
 def parse_completion(body: bytes) -> CompletionRequest:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from gateway.api.ranking_schema import RankingOptions
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
+from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.request import FileSearchParameters
 
 
 class FileSearch(BaseModel):
@@ -32,9 +34,14 @@ class FileSearch(BaseModel):
         return value
 
     @property
-    def ranking(self) -> dict[str, Any]:
-        """What `ranking_options` says."""
-        return {} if self.ranking_options is None else self.ranking_options.said
+    def parameters(self) -> FileSearchParameters:
+        """What it says of retrieval."""
+        said = {} if self.ranking_options is None else self.ranking_options.said
+        return FileSearchParameters(
+            stores=self.vector_store_ids,
+            filters=self.filters,
+            options=RetrievalOptions.read({**said, "max_num_results": self.max_num_results}),
+        )
 
 
 class Sampling(BaseModel):
@@ -136,21 +143,9 @@ class Asking(Sampling):
         return [{"role": each.role, "content": each.text} for each in self.said]
 
     @property
-    def knowledge(self) -> tuple[list[str], int | None] | None:
-        """The stores named by a file_search tool, and how many results it wants."""
-        if not self.tools or not self.searches:
-            return None
-        return self.tools[0].vector_store_ids, self.tools[0].max_num_results
-
-    @property
-    def filters(self) -> dict[str, Any] | None:
-        """Of the file_search tool, over the attributes of files."""
-        return self.tools[0].filters if self.tools else None
-
-    @property
-    def ranking(self) -> dict[str, Any]:
-        """`ranking_options` of the file_search tool."""
-        return self.tools[0].ranking if self.tools else {}
+    def file_search(self) -> FileSearchParameters | None:
+        """What its tool says of retrieval, where it is to be used."""
+        return self.tools[0].parameters if self.tools and self.searches else None
 
     @property
     def question(self) -> str:

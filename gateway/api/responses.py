@@ -2,20 +2,21 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from gateway import errors
-from gateway.api.citations import file_citation, findings
+from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.metrics import Metrics
+from gateway.retrieval.context import Grounding
+from gateway.retrieval.store_resolver import RAG, is_rag
 from gateway.serving.chat import Chat
 from gateway.serving.chats import ChatService
-from gateway.serving.citations import Cited
-from gateway.serving.request_plan import RAG, is_rag
+from gateway.serving.citations import AnswerCitations
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -44,8 +45,8 @@ class ResponsesExchange(StreamingRequest):
                     await self._stream(out, chat)
                 else:
                     text = "".join([piece async for piece in _pieces(chat)])
-                    search = [] if chat.rag is None else [self._search(chat.rag, _id("fs"))]
-                    cited = await chat.cited()
+                    search = [] if chat.grounding is None else [self._search(chat.grounding, _id("fs"))]
+                    cited = await chat.citations()
                     message = _message(_id("msg"), _ended(chat), text, _annotations(cited))
                     await out.json(self._finished(chat, [*search, message], cited))
 
@@ -54,8 +55,8 @@ class ResponsesExchange(StreamingRequest):
         begin = [event("response.created", response=self._response)]
         begin.append(event("response.in_progress", response=self._response))
         output: list[Json] = []
-        if chat.rag is not None:
-            output.append(self._search(chat.rag, _id("fs")))
+        if chat.grounding is not None:
+            output.append(self._search(chat.grounding, _id("fs")))
             begin += self._searched(output[0])
         item_id = _id("msg")
         at: Json = {"output_index": len(output)}
@@ -69,7 +70,7 @@ class ResponsesExchange(StreamingRequest):
                 pieces.append(piece)
                 await out.events(event("response.output_text.delta", **at, delta=piece, logprobs=[]))
         text = "".join(pieces)
-        cited = await chat.cited()
+        cited = await chat.citations()
         citations = _annotations(cited)
         end = [
             event("response.output_text.annotation.added", **at, annotation_index=index, annotation=citation)
@@ -95,17 +96,17 @@ class ResponsesExchange(StreamingRequest):
             event("response.output_item.done", output_index=0, item=item),
         ]
 
-    def _search(self, rag: Mapping[str, Any], item_id: str) -> Json:
-        results = [_result(source) for source in rag["sources"]] if self._request.results else None
+    def _search(self, grounding: Grounding, item_id: str) -> Json:
+        results = [file_search_result(each) for each in grounding.passages] if self._request.results else None
         return {
             "id": item_id,
             "type": "file_search_call",
             "status": "completed",
-            "queries": [rag["query"]],
+            "queries": [grounding.query],
             "results": results,
         }
 
-    def _finished(self, chat: Chat, output: Sequence[Json], cited: Cited) -> Json:
+    def _finished(self, chat: Chat, output: Sequence[Json], cited: AnswerCitations) -> Json:
         used = chat.usage()
         usage = {
             "input_tokens": used["prompt_tokens"],
@@ -117,8 +118,10 @@ class ResponsesExchange(StreamingRequest):
         status = _ended(chat)
         details = {"reason": "max_output_tokens"} if status == "incomplete" else None
         ending = {"status": status, "incomplete_details": details, "output": list(output), "usage": usage}
-        found = {} if chat.rag is None else {"rag": {**_known(chat.rag), **findings(cited)}}
-        return {**self._response, **ending, **found, **chat.extra()}
+        rag: Json = {}
+        if chat.grounding is not None:  # without the passages: the search's item has them, where they are asked for
+            rag = {"rag": {**rag_head(chat.grounding), **rag_citations(cited)}}
+        return {**self._response, **ending, **rag, **chat.extra()}
 
     def failure(self, error: errors.RagfleetError) -> bytes:
         """See StreamingRequest."""
@@ -127,7 +130,7 @@ class ResponsesExchange(StreamingRequest):
 
     def observe(self, status: int, seconds: float) -> None:
         """See StreamingRequest."""
-        rag = self._request.knowledge is not None or is_rag(self._request.model)
+        rag = self._request.file_search is not None or is_rag(self._request.model)
         named = RAG if is_rag(self._request.model) else self._request.model
         model = named if self._known else "unknown"
         self._metrics.requests.labels("responses", model, self._tenant.name, str(status)).inc()
@@ -186,23 +189,8 @@ def _text(text: str, citations: Sequence[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": []}
 
 
-def _annotations(cited: Cited) -> list[Json]:
+def _annotations(cited: AnswerCitations) -> list[Json]:
     return [file_citation(each) for each in cited.citations]
-
-
-def _known(rag: Json) -> Json:
-    """Without the passages: the search's item has them, where they are asked for."""
-    return {name: value for name, value in rag.items() if name != "sources"}
-
-
-def _result(source: Mapping[str, Any]) -> Json:
-    return {
-        "file_id": source["file_id"],
-        "filename": source["filename"],
-        "score": source["score"],
-        "text": source["text"],
-        "attributes": source.get("attributes") or {},
-    }
 
 
 def _ended(chat: Chat) -> str:

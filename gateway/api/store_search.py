@@ -1,16 +1,15 @@
 """`POST /v1/vector_stores/{id}/search`: passages with their scores, best first, in one page."""
 
 import time
-from typing import Any
 
 from gateway.api.json_routes import Call, Endpoints, Reply
+from gateway.api.rag_serializers import search_result
 from gateway.api.store_schemas import SearchRequest
 from gateway.api.validation import read, without_nulls
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
-from gateway.retrieval.passage import Hit
 from gateway.retrieval.search import SearchService
 
 
@@ -53,7 +52,7 @@ class StoreSearch:
             {
                 "object": "vector_store.search_results.page",
                 "search_query": list(result.queries),
-                "data": [_shape(hit) for hit in result.hits],
+                "data": [search_result(passage) for passage in result.passages],
                 "has_more": False,
                 "next_page": None,
             }
@@ -68,19 +67,3 @@ def refuse_expired(store: Store) -> None:
             param="vector_store_id",
             code="vector_store_expired",
         )
-
-
-def _shape(hit: Hit) -> dict[str, Any]:
-    """OpenAI's, with the place of the passage beside it, and the cross-encoder's score where one has ordered them."""
-    place = {"index": hit.index, "page": hit.page or None, "start": hit.start, "end": hit.end}
-    if hit.last_page:
-        place["last_page"] = hit.last_page
-    return {
-        "file_id": hit.file_id,
-        "filename": hit.filename,
-        "score": hit.score,
-        "attributes": dict(hit.attributes),
-        "content": [{"type": "text", "text": f"{hit.context}\n{hit.text}" if hit.context else hit.text}],
-        "place": place,
-        **({} if hit.rerank_score is None else {"rerank_score": hit.rerank_score}),
-    }

@@ -13,42 +13,36 @@ import orjson
 from gateway.config import Settings, WithoutKnowledge
 from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
 from gateway.metrics import Metrics
-from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.passage import Passage
+from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
-from gateway.triton.infer import Tensor, boolean, fp32, int32, text
+from gateway.triton.infer import Tensor, boolean, int32, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retrieval:
-    """Where and how to look for passages."""
+class Grounding:
+    """What was looked for, where, and what of it is in the prompt."""
 
     store: str
-    """What the client called it; for messages."""
-    filter: str
-    """A Milvus expression made by gateway/knowledge, never by a client."""
-    top_k: int
-    collection: str
-    """In Milvus: the active one."""
-    embedding_model: str
-    """Whose vectors the collection holds: only instances that serve it are asked."""
-    min_score: float
-    """The least cosine of question and passage."""
-    options: RetrievalOptions = field(default_factory=RetrievalOptions)
-    """What else was said about the search; its `score_threshold` and `max_num_results` are in the fields above."""
+    """What the client called it."""
+    query: str
+    passages: Sequence[Passage] = field(default_factory=tuple)
+    """Best first, numbered from 1."""
+    unavailable: bool = False
+    """Milvus is away, and the settings let the model answer alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """A prompt that is ready for an engine, with the passages that are in it."""
+    """A prompt that is ready for an engine."""
 
     input_ids: Sequence[int]
-    sources: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
-    without_knowledge: bool = False
-    """Passages were wanted, Milvus is away, and the settings let the model answer alone."""
+    grounding: Grounding | None = None
+    """None for a prompt without retrieval."""
 
 
 class ContextBuilder:
@@ -60,30 +54,25 @@ class ContextBuilder:
         self._calls = HedgedCalls(engines, pool, settings, metrics)
 
     async def build(
-        self, *, request_id: str, messages: bytes, question: str, retrieval: Retrieval | None, max_prompt_tokens: int
+        self,
+        *,
+        request_id: str,
+        messages: bytes,
+        question: str,
+        retrieval: RetrievalRequest | None,
+        max_prompt_tokens: int,
     ) -> Context:
         """Token ids for `messages` (OpenAI's list as JSON). Raises BadRequest, KnowledgeUnavailable, Unavailable."""
         inputs: dict[str, Tensor] = {
             "messages": text(messages.decode()),
             "max_prompt_tokens": int32(max_prompt_tokens),
             "grounded": boolean(retrieval is not None),
+            **({"passages": text("[]")} if retrieval is None else retrieval.inputs(question)),
         }
-        if retrieval is None:
-            inputs["passages"] = text("[]")
-        else:
-            inputs |= {
-                "query": text(question),
-                "collection": text(retrieval.collection),
-                "filter": text(retrieval.filter),
-                "top_k": int32(retrieval.top_k),
-                "min_score": fp32(retrieval.min_score),
-                **retrieval.options.inputs,
-            }
-        name = "prompt" if retrieval is None else "context"
         started = time.monotonic()
         try:
-            context = await self._calls.call(
-                name,
+            prompt = await self._calls.call(
+                "prompt" if retrieval is None else "context",
                 inputs,
                 request_id=request_id,
                 read=_read,
@@ -92,7 +81,7 @@ class ContextBuilder:
         except RequestRefused as refused:
             error = _translate(refused, retrieval)
             alone = self._settings.rag_unavailable is WithoutKnowledge.ANSWER
-            if not (alone and isinstance(error, KnowledgeUnavailable)):
+            if retrieval is None or not (alone and isinstance(error, KnowledgeUnavailable)):
                 raise error from refused
             bare = await self.build(
                 request_id=request_id,
@@ -101,19 +90,31 @@ class ContextBuilder:
                 retrieval=None,
                 max_prompt_tokens=max_prompt_tokens,
             )
-            return replace(bare, without_knowledge=True)
+            return replace(bare, grounding=Grounding(store=retrieval.label, query=question, unavailable=True))
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)
-        return context
+        if retrieval is None:
+            return Context(input_ids=prompt.input_ids)
+        grounding = Grounding(store=retrieval.label, query=question, passages=prompt.passages)
+        return Context(input_ids=prompt.input_ids, grounding=grounding)
 
 
-def _read(name: str, outputs: Mapping[str, list[Any]]) -> Context:
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """What the models answer."""
+
+    input_ids: Sequence[int]
+    passages: Sequence[Passage]
+
+
+def _read(name: str, outputs: Mapping[str, list[Any]]) -> _Prompt:
     try:
-        return Context(input_ids=outputs["input_ids"], sources=orjson.loads(outputs["used"][0]))
+        passages = tuple(Passage.read(fields) for fields in orjson.loads(outputs["used"][0]))
+        return _Prompt(outputs["input_ids"], passages)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InstanceError(Cause.ENGINE, f"unreadable answer of {name}: {error!r}") from error
 
 
-def _translate(refused: RequestRefused, retrieval: Retrieval | None) -> RagfleetError:
+def _translate(refused: RequestRefused, retrieval: RetrievalRequest | None) -> RagfleetError:
     if refused.kind == "too long":
         return ContextLengthExceeded(
             f"The messages do not fit into the model's context: {refused.reason}.", param="messages"
@@ -123,7 +124,7 @@ def _translate(refused: RequestRefused, retrieval: Retrieval | None) -> Ragfleet
     if refused.kind == "retrieval unavailable":
         return knowledge_away(refused)
     if refused.kind == "not found":
-        name = retrieval.store if retrieval else "?"
+        name = retrieval.label if retrieval else "?"
         return NotFound(
             f"There is no knowledge yet for the store '{name}'. Add some with `ragfleet ingest`.", param="model"
         )

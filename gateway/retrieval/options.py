@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Store
-from gateway.triton.infer import Tensor, boolean, fp32, int32, text
 
 RANKERS = ("minmax", "rrf", "dense", "bm25")
 """What `retrieval` knows (docs/retrieval.md)."""
@@ -24,7 +23,7 @@ class RetrievalOptions:
     dense_weight: float | None = None
     """0…1, of the ranker `minmax`. The two are one wish: who says either has said both."""
     score_threshold: float | None = None
-    """The least cosine of question and passage."""
+    """The least score of a passage."""
     max_num_results: int | None = None
     neighbours: int | None = None
     """Chunks before and behind a hit that are joined to it; 0: only hits that are neighbours are joined."""
@@ -74,20 +73,6 @@ class RetrievalOptions:
         if self.ranker is not None or self.dense_weight is not None:
             chosen |= {"ranker": self.ranker, "dense_weight": self.dense_weight}
         return type(self)(**chosen)
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """For the ensembles, but for `top_k` and `min_score`, whose defaults differ from path to path."""
-        made: dict[str, Tensor] = {}
-        if self.ranker:
-            made["ranker"] = text(self.ranker)
-        if self.dense_weight is not None:
-            made["dense_weight"] = fp32(self.dense_weight)
-        if self.neighbours is not None:
-            made["neighbours"] = int32(self.neighbours)
-        if self.rerank is not None:
-            made["rerank"] = boolean(self.rerank)
-        return made
 
 
 def _weight(hybrid: Any) -> float | None:

@@ -1,100 +1,75 @@
-"""What a search found: passages, merged over several questions, each text once."""
+"""A passage: what Milvus found, from the retrieval model's answer to the wire."""
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from gateway.knowledge.catalog.types import Attributes
 
-RANK_OFFSET = 60
-"""Of reciprocal ranks, as the retrieval model takes it: the larger, the less the first places count."""
-SAME_SHARE = 0.9
-"""Of the word triples of two passages together that both must have to be one text. Higher: only true copies go."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One passage. Its `text` is the span `start`…`end` (characters) of the file's converted text, but for white space
-    between chunks that were joined."""
+class Passage:
+    """A piece of a file, and how well it fits a question. Its `body` is the span `start`…`end` (characters) of the file's
+    converted text, but for white space between chunks that were joined."""
 
     store_id: str
     file_id: str
     filename: str
     index: int
+    """Of its best chunk in the file, from 0."""
     text: str
-    context: str
-    """What stands above the text and was searched with it: the path of headings, a table's head. May be empty."""
+    """Its headings, or a table's head, and then its body."""
     score: float
-    """Cosine of question and passage, 0…1 (what is under 0 is 0)."""
+    """Cosine of question and passage."""
     attributes: Attributes = field(default_factory=dict)
+    """Of its file."""
     page: int = 0
     """From 1; 0: none."""
     start: int = 0
     end: int = 0
-    last_page: int = 0
-    """Where the text ends, if it was joined to its neighbours, else 0."""
+    last_page: int | None = None
+    """Where it ends, if chunks were joined to it."""
     rerank_score: float | None = None
     """Of the cross-encoder that has ordered the passages, 0…1; None: none has."""
+    n: int = 0
+    """Its number in a prompt, from 1; 0: it is in none."""
 
     @classmethod
-    def read(cls, passage: Mapping[str, Any]) -> Self:
-        """As `retrieval` gives it (docs/contracts.md). Raises KeyError, TypeError."""
-        whole, body = passage["text"], passage["end"] - passage["start"]
-        at = max(0, len(whole) - body)
+    def read(cls, fields: Mapping[str, Any]) -> Self:
+        """As the models `retrieval` and `prompt` give it (docs/contracts.md). Raises KeyError, TypeError, ValueError."""
+        rerank_score = fields.get("rerank_score")
+        last_page = fields.get("last_page")
         return cls(
-            store_id=passage["store"],
-            file_id=passage["file_id"],
-            filename=passage["filename"],
-            index=passage["index"],
-            text=whole[at:],
-            context=whole[:at].strip(),
-            score=max(0.0, passage["score"]),
-            attributes=passage["attributes"],
-            page=passage["page"],
-            start=passage["start"],
-            end=passage["end"],
-            last_page=passage.get("last_page", 0),
-            rerank_score=passage.get("rerank_score"),
+            store_id=str(fields["store"]),
+            file_id=str(fields["file_id"]),
+            filename=str(fields["filename"]),
+            index=int(fields["index"]),
+            text=str(fields["text"]),
+            score=float(fields["score"]),
+            attributes=fields["attributes"],
+            page=int(fields["page"]),
+            start=int(fields["start"]),
+            end=int(fields["end"]),
+            last_page=None if last_page is None else int(last_page),
+            rerank_score=None if rerank_score is None else float(rerank_score),
+            n=int(fields.get("n", 0)),
         )
 
+    @property
+    def id(self) -> str:
+        """The primary key of its best chunk in the index."""
+        return f"{self.store_id}/{self.file_id}/{self.index}"
 
-def merged(rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
-    """One ranking of several questions' by reciprocal ranks; a passage has its best score. One ranking stays as it is."""
-    if len(rankings) == 1:
-        return list(rankings[0])
-    best: dict[tuple[str, str, int], Hit] = {}
-    total: dict[tuple[str, str, int], float] = {}
-    for ranking in rankings:
-        for rank, hit in enumerate(ranking, 1):
-            key = hit.store_id, hit.file_id, hit.index
-            known = best.setdefault(key, hit)
-            best[key] = replace(known, score=max(known.score, hit.score))
-            total[key] = total.get(key, 0.0) + 1 / (RANK_OFFSET + rank)
-    return [best[key] for key in sorted(best, key=lambda key: -total[key])]
+    @property
+    def headings(self) -> str:
+        """What stands above the body and was searched with it. May be empty."""
+        return self.text[: self._body_at].strip()
 
+    @property
+    def body(self) -> str:
+        """The words of the file."""
+        return self.text[self._body_at :]
 
-def distinct(hits: Sequence[Hit]) -> list[Hit]:
-    """Without near-duplicates: of passages that share almost all their word triples the first stays."""
-    kept: list[Hit] = []
-    sizes: list[int] = []
-    # Places in `kept`, by triple: a passage is compared with those alone that share something with it. All pairs of
-    # 100 passages took 30 ms, in which the event loop wrote no token.
-    holders: dict[tuple[str, ...], list[int]] = {}
-    for hit in hits:
-        triples = _triples(hit.text)
-        shared = Counter(place for triple in triples for place in holders.get(triple, ()))
-        if any(both >= SAME_SHARE * (len(triples) + sizes[place] - both) for place, both in shared.items()):
-            continue
-        for triple in triples:
-            holders.setdefault(triple, []).append(len(kept))
-        kept.append(hit)
-        sizes.append(len(triples))
-    return kept
-
-
-def _triples(text: str) -> frozenset[tuple[str, ...]]:
-    """Three words in a row, for every place; of a shorter text all its words."""
-    words = re.findall(r"\w+", text.casefold()) or [text]
-    return frozenset(tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2)))
+    @property
+    def _body_at(self) -> int:
+        return max(0, len(self.text) - (self.end - self.start))

@@ -12,29 +12,25 @@ from gateway.config import Settings
 from gateway.errors import BadRequest, KnowledgeUnavailable
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
-from gateway.knowledge.filters import search_filter
 from gateway.metrics import Metrics
 from gateway.retrieval.admission import RetrievalAdmission
+from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
-from gateway.retrieval.passage import Hit, distinct, merged
+from gateway.retrieval.passage import Passage
+from gateway.retrieval.request import RetrievalRequest
 from gateway.serving.engines import Engines
 from gateway.serving.hedging import HedgedCalls
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
-from gateway.triton.infer import Tensor, fp32, int32, text
-
-EVERY_SCORE = -1.0
-"""A cosine that no passage is under."""
-DEFAULT_LIMIT = 10
-"""Passages, where neither request nor store says how many; OpenAI's."""
+from gateway.triton.infer import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """What was found, best first, and what was looked for."""
 
-    hits: Sequence[Hit]
+    passages: Sequence[Passage]
     queries: Sequence[str] = field(default_factory=tuple)
 
 
@@ -76,29 +72,19 @@ class SearchService:
         model of the default size makes questions worse. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable,
         Unavailable, Overloaded, GenerationFailed.
         """
-        expression = search_filter(tenant.name, [store.id for store in stores], filters)
-        options = (options or RetrievalOptions()).over(RetrievalOptions.of_stores(stores))
-        limit = options.max_num_results or DEFAULT_LIMIT
+        request = RetrievalRequest(tenant, stores, await self._active.get(), filters=filters, options=options)
+        if not request.collection:
+            return SearchResult(passages=(), queries=tuple(queries))
         # The retrieval leaves out near-duplicates of one question. Several may find each other's: twice as many, then.
-        top_k = limit if len(queries) == 1 else 2 * limit
-        inputs: dict[str, Tensor] = {
-            "filter": text(expression),
-            "top_k": int32(top_k),
-            "min_score": fp32(EVERY_SCORE if options.score_threshold is None else options.score_threshold),
-            **options.inputs,
-        }
-        collection = await self._active.get()
-        if collection is None:
-            return SearchResult(hits=(), queries=tuple(queries))
-        inputs["collection"] = text(collection.name)
+        limit = request.limit if len(queries) == 1 else 2 * request.limit
         slots = asyncio.Semaphore(self.CONCURRENCY)
         request_id = request_id or uuid4().hex
 
-        async def one(number: int, query: str) -> Sequence[Hit]:
+        async def one(number: int, query: str) -> Sequence[Passage]:
             async with slots:
                 with await self._places.admit(tenant):
                     return await self._one(
-                        {"query": text(query), **inputs}, f"{request_id}/{number}", collection.embedding_model
+                        request.inputs(query, limit=limit), f"{request_id}/{number}", request.embedding_model
                     )
 
         try:
@@ -106,10 +92,10 @@ class SearchService:
                 tasks = [group.create_task(one(number, query)) for number, query in enumerate(queries)]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        hits = distinct(merged([task.result() for task in tasks]))
-        return SearchResult(hits=hits[:limit], queries=tuple(queries))
+        passages = distinct(merged([task.result() for task in tasks]))
+        return SearchResult(passages=passages[: request.limit], queries=tuple(queries))
 
-    async def _one(self, inputs: Mapping[str, Tensor], request_id: str, model: str) -> Sequence[Hit]:
+    async def _one(self, inputs: Mapping[str, Tensor], request_id: str, model: str) -> Sequence[Passage]:
         try:
             return await self._calls.call("search", inputs, request_id=request_id, read=_read, embedding_model=model)
         except RequestRefused as refused:
@@ -125,8 +111,8 @@ def knowledge_away(refused: RequestRefused) -> KnowledgeUnavailable:
     return KnowledgeUnavailable(f"The knowledge base does not answer: {refused.reason}.", retry_after_s=2)
 
 
-def _read(name: str, outputs: Mapping[str, list[Any]]) -> Sequence[Hit]:
+def _read(name: str, outputs: Mapping[str, list[Any]]) -> Sequence[Passage]:
     try:
-        return tuple(Hit.read(passage) for passage in orjson.loads(outputs["passages"][0]))
+        return tuple(Passage.read(fields) for fields in orjson.loads(outputs["passages"][0]))
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InstanceError(Cause.ENGINE, f"unreadable answer of {name}: {error!r}") from error

@@ -1,20 +1,19 @@
 """Which stores of a tenant a request means, and where their rows are."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import PageQuery, Store
-from gateway.knowledge.filters import search_filter
-from gateway.retrieval.context import Retrieval
 from gateway.retrieval.options import RetrievalOptions
-from gateway.serving.request_plan import RAG, ChatAsk, is_rag
+from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
 from gateway.tenants.tenant import Tenant
 
+RAG = "rag"
+"""The model name that stands for the knowledge base."""
 MAX_STORES = 100
 """Of a tenant, that the model name `rag` stands for; the newest ones."""
 
@@ -35,25 +34,25 @@ class StoreResolver:
             return []
         return [*([RAG] if names else []), *(f"{RAG}:{name}" for name in names if name)]
 
-    async def retrieval(self, ask: ChatAsk, tenant: Tenant) -> Retrieval | None:
+    async def resolve(
+        self, tenant: Tenant, file_search: FileSearchParameters | None, model: str
+    ) -> RetrievalRequest | None:
         """What a request is to be answered from: the stores of its tool or of its model's name; None where it asks for none.
 
         Raises NotFound for what the tenant does not have, BadRequest for an expired store and for a filter that cannot be read,
         CatalogUnavailable.
         """
-        if ask.knowledge is not None:
-            names, top_k = ask.knowledge
-            stores = await self._named(tenant, names, param="tools", code="store_not_found")
-            options = RetrievalOptions.read({**ask.ranking, "max_num_results": top_k})
-            return await self._retrieval(tenant, stores, ", ".join(names), options, ask.filters)
-        if not is_rag(ask.model):
+        if file_search is not None:
+            stores = await self._named(tenant, file_search.stores, param="tools", code="store_not_found")
+            return await self._request(tenant, stores, ", ".join(file_search.stores), file_search)
+        if not is_rag(model):
             return None
-        name = ask.model.partition(":")[2]
+        name = model.partition(":")[2]
         stores = await (
             self._named(tenant, [name], param="model", code="model_not_found") if name else self._all(tenant)
         )
-        said = name or ", ".join(sorted(store.name or store.id for store in stores))
-        return await self._retrieval(tenant, stores, said, RetrievalOptions(), None)
+        label = name or ", ".join(sorted(store.name or store.id for store in stores))
+        return await self._request(tenant, stores, label, None)
 
     async def _named(self, tenant: Tenant, names: Sequence[str], *, param: str, code: str) -> Sequence[Store]:
         found = await self._catalog.resolve(tenant.name, names)
@@ -77,14 +76,9 @@ class StoreResolver:
             )
         return stores
 
-    async def _retrieval(
-        self,
-        tenant: Tenant,
-        stores: Sequence[Store],
-        said: str,
-        options: RetrievalOptions,
-        filters: Mapping[str, Any] | None,
-    ) -> Retrieval:
+    async def _request(
+        self, tenant: Tenant, stores: Sequence[Store], label: str, asked: FileSearchParameters | None
+    ) -> RetrievalRequest:
         for store in stores:
             if _expired(store):
                 raise BadRequest(
@@ -92,30 +86,33 @@ class StoreResolver:
                     param="vector_store_ids",
                     code="vector_store_expired",
                 )
-        ids = [store.id for store in stores]
-        expression = search_filter(tenant.name, ids, filters)
-        collection = await self._active.get()
-        if collection is None:
+        settings = self._settings
+        request = RetrievalRequest(
+            tenant,
+            stores,
+            await self._active.get(),
+            label=label,
+            filters=None if asked is None else asked.filters,
+            options=None if asked is None else asked.options,
+            defaults=RetrievalOptions(
+                max_num_results=settings.rag_top_k,
+                score_threshold=settings.rag_min_score,
+                neighbours=settings.rag_neighbours,
+            ),
+        )
+        if not request.collection:
             raise NotFound(
-                f"Nothing of '{said}' can be searched yet; wait until its files are completed.",
+                f"Nothing of '{label}' can be searched yet; wait until its files are completed.",
                 param="vector_store_ids",
                 code="store_empty",
             )
-        await self._catalog.touch_stores(ids)
-        settings = self._settings
-        options = options.over(RetrievalOptions.of_stores(stores)).over(
-            RetrievalOptions(neighbours=settings.rag_neighbours)
-        )
-        threshold = options.score_threshold
-        return Retrieval(
-            store=said,
-            filter=expression,
-            top_k=options.max_num_results or settings.rag_top_k,
-            collection=collection.name,
-            embedding_model=collection.embedding_model,
-            min_score=settings.rag_min_score if threshold is None else threshold,
-            options=options,
-        )
+        await self._catalog.touch_stores([store.id for store in stores])
+        return request
+
+
+def is_rag(model: str) -> bool:
+    """Whether the model's name asks for the knowledge base: `rag` or `rag:<store>`."""
+    return model.partition(":")[0] == RAG
 
 
 def _expired(store: Store) -> bool:

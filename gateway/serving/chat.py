@@ -7,11 +7,10 @@ from typing import Any
 
 from gateway.metrics import Metrics
 from gateway.retrieval.context import Context
-from gateway.serving.citations import Cited
-from gateway.serving.citing import Citing
+from gateway.serving.citation_finder import CitationFinder
+from gateway.serving.citations import AnswerCitations
 from gateway.serving.generation import Generation
 from gateway.serving.output_processor import FinishReason, OutputProcessor
-from gateway.serving.request_plan import RequestPlan
 
 
 class Chat:
@@ -20,19 +19,16 @@ class Chat:
     def __init__(
         self,
         *,
-        plan: RequestPlan,
         context: Context,
         answer: OutputProcessor,
         generation: Generation | None,
         not_found: str,
         started: float,
         metrics: Metrics,
-        citing: Citing | None = None,
-        query: str = "",
+        citations: CitationFinder | None = None,
     ) -> None:
         self.id = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
-        self._plan = plan
         self._context = context
         self._answer = answer
         self._generation = generation
@@ -41,17 +37,9 @@ class Chat:
         self._first_token = False
         self._metrics = metrics
         self._text: list[str] = []
-        self._citing = citing
-        self.rag: dict[str, Any] | None = None
-        """What was looked for, where, and what is in the prompt; None for an answer without retrieval."""
-        if plan.retrieval is not None:
-            self.rag = {
-                "grounded": bool(context.sources),
-                "store": plan.retrieval.store,
-                "query": query,
-                "sources": list(context.sources),
-                **({"unavailable": True} if context.without_knowledge else {}),
-            }
+        self._citations = citations
+        self.grounding = context.grounding
+        """None for an answer without retrieval."""
 
     async def next(self) -> str | None:
         """The next piece of text (may be ''), or None when the answer is complete."""
@@ -64,14 +52,14 @@ class Chat:
             ids = await self._generation.next()
             if not self._first_token:
                 self._first_token = True
-                self._metrics.ttft.labels("1" if self.rag else "0").observe(time.monotonic() - self._started)
+                self._metrics.ttft.labels("1" if self.grounding else "0").observe(time.monotonic() - self._started)
             if ids:
                 piece = self._answer.push(ids)
                 if self._answer.ended():
                     self._generation.close()  # a stop string: the engine need not go on
             else:
                 piece = self._answer.finish()
-        if self.rag is not None:
+        if self.grounding is not None:
             self._text.append(piece)
         return piece
 
@@ -82,13 +70,13 @@ class Chat:
         """
         if self._generation is None:
             return
-        answer, rag = self._answer, self.rag is not None
+        answer, grounded = self._answer, self.grounding is not None
 
         def take(ids: list[int]) -> bool:
             if not answer.plain(ids) or not ready():
                 return False
             piece = answer.push(ids)
-            if rag:
+            if grounded:
                 self._text.append(piece)
             if piece:
                 write(piece)
@@ -112,11 +100,11 @@ class Chat:
         done = self._answer.tokens
         return {"prompt_tokens": prompt, "completion_tokens": done, "total_tokens": prompt + done}
 
-    async def cited(self) -> Cited:
+    async def citations(self) -> AnswerCitations:
         """What the whole answer cites; after its end. Waits for what runs beside it, and never long."""
-        if self._citing is None or self.rag is None:
-            return Cited()
-        return await self._citing.cited("".join(self._text))
+        if self._citations is None or self.grounding is None:
+            return AnswerCitations()
+        return await self._citations.find("".join(self._text))
 
     def extra(self) -> dict[str, Any]:
         """The extension field `ragfleet`: which instances worked on the answer, and why each part ended."""

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import orjson
 
@@ -17,15 +18,16 @@ from gateway.metrics import Metrics
 from gateway.retrieval.admission import place_for
 from gateway.retrieval.context import Context, ContextBuilder
 from gateway.retrieval.rewriting import QueryRewriter
-from gateway.retrieval.store_resolver import StoreResolver
+from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
 from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
 from gateway.serving.citation_check import CitationCheck
-from gateway.serving.citing import Citing
+from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor
-from gateway.serving.request_plan import RAG, ChatAsk, Planner, RequestPlan, is_rag
+from gateway.serving.request_plan import ChatAsk, Planner, RequestPlan
+from gateway.serving.short_generation import ShortGenerator
 from gateway.tenants.tenant import Tenant
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
@@ -57,7 +59,8 @@ class ChatService:
         self._passages = passages
         self.planner = Planner(settings, engines)
         self._metrics = metrics
-        self._rewriter = QueryRewriter(
+        self._rewriter = QueryRewriter(settings, metrics)
+        self._generator = ShortGenerator(
             settings=settings, engines=engines, context=context, streams=streams, table=table, metrics=metrics
         )
 
@@ -78,10 +81,11 @@ class ChatService:
     @asynccontextmanager
     async def _opened(self, ask: ChatAsk, tenant: Tenant, request_id: str) -> AsyncIterator["Chat"]:
         started = time.monotonic()
-        plan = self.planner.plan(ask, await self._knowledge.retrieval(ask, tenant))
+        plan = self.planner.plan(ask, await self._knowledge.resolve(tenant, ask.file_search, ask.model))
         query = ask.question
         if plan.retrieval is not None:
-            query = await self._rewriter.query(ask.conversation, query, plan, tenant, request_id)
+            generate = partial(self._generator.generate, plan=plan, tenant=tenant, request_id=f"{request_id}/query")
+            query = await self._rewriter.query(ask.conversation, query, generate)
         context = await self._context.build(
             request_id=request_id,
             messages=orjson.dumps(ask.conversation),
@@ -93,17 +97,16 @@ class ChatService:
             ask.answer_limit or self._settings.default_max_tokens,
             plan.max_context - len(context.input_ids),
         )
-        async with Citing.of(context.sources, self._passages, self._settings.rag_attribution) as citing:
+        passages = () if context.grounding is None else context.grounding.passages
+        async with CitationFinder.start(passages, self._passages, self._settings.rag_attribution) as citations:
             chat = Chat(
-                plan=plan,
                 context=context,
                 answer=OutputProcessor(self._table, stops=ask.stops, max_tokens=limit),
                 generation=self._generation(ask, plan, context, tenant=tenant, request_id=request_id, limit=limit),
                 not_found=self._settings.rag_not_found,
                 started=started,
                 metrics=self._metrics,
-                citing=citing,
-                query=query,
+                citations=citations,
             )
             try:
                 yield chat
@@ -127,7 +130,7 @@ class ChatService:
 
     def observe(self, ask: ChatAsk, tenant: Tenant, *, status: int, seconds: float) -> None:
         """Count a request that has ended, whichever way."""
-        rag = ask.knowledge is not None or is_rag(ask.model)
+        rag = ask.file_search is not None or is_rag(ask.model)
         # The client's word for the model is unbounded; only known ones become labels.
         model = ask.model if ask.model in self._engines.models() else RAG if rag else "unknown"
         self._metrics.requests.labels("chat", model, tenant.name, str(status)).inc()
@@ -136,7 +139,8 @@ class ChatService:
     def _generation(
         self, ask: ChatAsk, plan: RequestPlan, context: Context, *, tenant: Tenant, request_id: str, limit: int
     ) -> Generation | None:
-        if plan.retrieval is not None and not context.sources and not context.without_knowledge:
+        grounding = context.grounding
+        if grounding is not None and not grounding.passages and not grounding.unavailable:
             return None  # nothing relevant: we say so ourselves, no engine can invent
         job = PlacementRequest(
             request_id=request_id,

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 
 from gateway.errors import NotFound, ObjectsUnavailable
 from gateway.knowledge.objects import ObjectStore, document_key
+from gateway.retrieval.passage import Passage
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +32,17 @@ class CitationCheck:
         self._objects = objects
         self._known: OrderedDict[Place, bool] = OrderedDict()
 
-    async def check(self, sources: Sequence[Mapping[str, Any]]) -> dict[int, bool | None]:
-        """By the number `n` of each source: whether its file has it where it says. None: the store could not say."""
+    async def check(self, passages: Sequence[Passage]) -> dict[int, bool | None]:
+        """By the number of each passage in the prompt: whether its file has it where it says. None: the store could not say."""
         verdicts: dict[int, bool | None] = {}
         unknown: dict[str, list[tuple[int, Place]]] = {}
-        for source in sources:
-            place = _place(source)
+        for passage in passages:
+            place = _place(passage)
             if place in self._known:
                 self._known.move_to_end(place)
-                verdicts[int(source["n"])] = self._known[place]
+                verdicts[passage.n] = self._known[place]
             else:
-                unknown.setdefault(place[0], []).append((int(source["n"]), place))
+                unknown.setdefault(place[0], []).append((passage.n, place))
         for file_id, places in unknown.items():
             try:
                 text = await self._text(file_id)
@@ -54,7 +54,7 @@ class CitationCheck:
                 if text is not None:
                     self._remember(place, _holds(text, place))
         if wrong := sorted(n for n, good in verdicts.items() if good is False):
-            files = sorted({str(source["file_id"]) for source in sources if int(source["n"]) in wrong})
+            files = sorted({passage.file_id for passage in passages if passage.n in wrong})
             log.warning("passages that their files do not have (any more): of %s", ", ".join(files))
         return verdicts
 
@@ -81,8 +81,8 @@ class CitationCheck:
             self._known.popitem(last=False)
 
 
-def _place(source: Mapping[str, Any]) -> Place:
-    return str(source["file_id"]), int(source["start"]), int(source["end"]), str(source["text"])
+def _place(passage: Passage) -> Place:
+    return passage.file_id, passage.start, passage.end, passage.text
 
 
 def _holds(document: str, place: Place) -> bool:

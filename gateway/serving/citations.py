@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
+from gateway.retrieval.passage import Passage
 from gateway.retrieval.stopwords import content_words
 
 _MARK = re.compile(r"\[(\d{1,3}(?:\s?[,;]\s?\d{1,3})*)\]")
@@ -13,14 +13,14 @@ _END = re.compile(r"[.!?\u3002\uff01\uff1f]+[\"'\u201d\u2019)]*|\n")
 _MARKS_BEHIND = re.compile(r"(?:[ \t]*\[[\d\s,;]+\])*")
 
 
-class By(StrEnum):
+class CitedBy(StrEnum):
     """Who says that a passage is cited."""
 
     MARK = "mark"  # the model, with [n]
     SUPPORT = "support"  # the gateway, by the words of a sentence without a mark
 
 
-class Reason(StrEnum):
+class InvalidReason(StrEnum):
     """Why a mark is no citation."""
 
     NOT_IN_PROMPT = "not_in_prompt"
@@ -31,12 +31,11 @@ class Reason(StrEnum):
 class Citation:
     """One place of the answer, and a passage of the prompt."""
 
-    source: Mapping[str, Any]
-    """The passage, with its number `n`."""
+    passage: Passage
     start: int
     end: int
     """Characters of the answer: the mark's, or the sentence's."""
-    by: By
+    by: CitedBy
     support: float | None
     """Share of the sentence's content words that the passage has, 0…1; None for a sentence without any."""
     verified: bool | None
@@ -50,39 +49,39 @@ class InvalidMark:
     n: int
     start: int
     end: int
-    reason: Reason
+    reason: InvalidReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cited:
+class AnswerCitations:
     """All of an answer, in the order of the text."""
 
     citations: Sequence[Citation] = field(default_factory=tuple)
     invalid: Sequence[InvalidMark] = field(default_factory=tuple)
 
 
-def cite(
-    text: str, sources: Sequence[Mapping[str, Any]], *, verified: Mapping[int, bool | None], least_support: float
-) -> Cited:
+def find_citations(
+    text: str, passages: Sequence[Passage], *, verified: Mapping[int, bool | None], least_support: float
+) -> AnswerCitations:
     """Read a whole answer.
 
-    sources: the passages of the prompt, each with its number `n`. verified: by number, whether it is in its file; one that
+    passages: of the prompt, each with its number there. verified: by number, whether it is in its file; one that
     is not can't be cited. least_support: the share of a sentence's content words from which a sentence without a mark is
     attributed to a passage; over 1 for never.
     """
-    by_number = {int(source["n"]): source for source in sources}
+    by_number = {passage.n: passage for passage in passages}
     vocabularies: dict[int, frozenset[str]] = {}
     citations: list[Citation] = []
     invalid: list[InvalidMark] = []
 
     def support(sentence: Sequence[str], n: int) -> float | None:
         if n not in vocabularies:
-            vocabularies[n] = frozenset(content_words(f"{by_number[n]['filename']} {by_number[n]['text']}"))
+            vocabularies[n] = frozenset(content_words(f"{by_number[n].filename} {by_number[n].text}"))
         return sum(word in vocabularies[n] for word in sentence) / len(sentence) if sentence else None
 
-    def made(n: int, start: int, end: int, by: By, share: float | None) -> Citation:
+    def made(n: int, start: int, end: int, by: CitedBy, share: float | None) -> Citation:
         return Citation(
-            source=by_number[n], start=start, end=end, by=by, support=_rounded(share), verified=verified.get(n)
+            passage=by_number[n], start=start, end=end, by=by, support=_rounded(share), verified=verified.get(n)
         )
 
     for begin, sentence in _sentences(text):
@@ -92,17 +91,17 @@ def cite(
             start, end = begin + mark.start(), begin + mark.end()
             for n in _numbers(mark):
                 if n not in by_number:
-                    invalid.append(InvalidMark(n=n, start=start, end=end, reason=Reason.NOT_IN_PROMPT))
+                    invalid.append(InvalidMark(n=n, start=start, end=end, reason=InvalidReason.NOT_IN_PROMPT))
                 elif verified.get(n) is False:
-                    invalid.append(InvalidMark(n=n, start=start, end=end, reason=Reason.NOT_IN_FILE))
+                    invalid.append(InvalidMark(n=n, start=start, end=end, reason=InvalidReason.NOT_IN_FILE))
                 else:
-                    citations.append(made(n, start, end, By.MARK, support(said, n)))
+                    citations.append(made(n, start, end, CitedBy.MARK, support(said, n)))
         if not marks and said:
             good = [n for n in by_number if verified.get(n) is not False]
             best = max(good, key=lambda n: (support(said, n), -n), default=None)
             if best is not None and (share := support(said, best) or 0.0) >= least_support:
-                citations.append(made(best, begin, begin + len(sentence), By.SUPPORT, share))
-    return Cited(citations=citations, invalid=invalid)
+                citations.append(made(best, begin, begin + len(sentence), CitedBy.SUPPORT, share))
+    return AnswerCitations(citations=citations, invalid=invalid)
 
 
 def _sentences(text: str) -> Iterator[tuple[int, str]]:
@@ -129,10 +128,10 @@ def _numbers(mark: re.Match[str]) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", mark[1])]
 
 
-def _is_mark(mark: re.Match[str], sources: Mapping[int, Any]) -> bool:
+def _is_mark(mark: re.Match[str], passages: Mapping[int, Passage]) -> bool:
     """A list of numbers is one only where all are the prompt's: otherwise it may be an interval, or code."""
     numbers = _numbers(mark)
-    return len(numbers) == 1 or all(n in sources for n in numbers)
+    return len(numbers) == 1 or all(n in passages for n in numbers)
 
 
 def _rounded(share: float | None) -> float | None:

@@ -16,7 +16,7 @@ from gateway.serving.chats import ChatService
 from gateway.serving.engines import Engines
 from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor
-from gateway.serving.request_plan import ChatAsk, RequestPlan
+from gateway.serving.request_plan import ChatAsk
 from gateway.tenants.tenant import Tenant
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
@@ -117,9 +117,7 @@ class CompletionService:
             settings=self._settings,
             metrics=self._metrics,
         )
-        room = self._engines.max_context(ask.model)
         return Chat(
-            plan=RequestPlan(model=ask.model, retrieval=None, max_context=room, max_prompt=room),
             context=Context(input_ids=prompt),
             answer=OutputProcessor(self._table, stops=ask.stops, max_tokens=limit),
             generation=generation,

@@ -1,16 +1,14 @@
 """What a request asks for: which model, from which knowledge, within which limits, sampled how. No I/O."""
 
 import random
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
-from gateway.retrieval.context import Retrieval
+from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
+from gateway.retrieval.store_resolver import RAG, is_rag
 from gateway.serving.engines import Engines
-
-RAG = "rag"
 
 
 class ChatAsk(Protocol):
@@ -37,11 +35,7 @@ class ChatAsk(Protocol):
     @property
     def conversation(self) -> list[dict[str, str]]: ...
     @property
-    def knowledge(self) -> tuple[Sequence[str], int | None] | None: ...
-    @property
-    def filters(self) -> Mapping[str, Any] | None: ...
-    @property
-    def ranking(self) -> Mapping[str, Any]: ...
+    def file_search(self) -> FileSearchParameters | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +43,7 @@ class RequestPlan:
     """Which model answers, from which knowledge, within which limits."""
 
     model: str
-    retrieval: Retrieval | None
+    retrieval: RetrievalRequest | None
     max_context: int
     """Tokens of prompt and answer together."""
     max_prompt: int
@@ -66,7 +60,7 @@ class Planner:
         """The model's name and the limits, which need no look into the catalog. Raises NotFound, BadRequest, Unavailable."""
         self._room(ask, self._engines.max_context(self._model(ask)))
 
-    def plan(self, ask: ChatAsk, retrieval: Retrieval | None) -> RequestPlan:
+    def plan(self, ask: ChatAsk, retrieval: RetrievalRequest | None) -> RequestPlan:
         """Read the model's name and the limits. Raises NotFound, BadRequest, Unavailable."""
         model = self._model(ask)
         max_context = self._engines.max_context(model)
@@ -127,8 +121,3 @@ class Planner:
             if (value := getattr(ask, name)) is not None:
                 sampling[name] = value
         return sampling
-
-
-def is_rag(model: str) -> bool:
-    """Whether the model's name asks for the knowledge base: `rag` or `rag:<store>`."""
-    return model.partition(":")[0] == RAG

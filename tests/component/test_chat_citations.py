@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import ObjectsUnavailable
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
-from gateway.serving.citing import Citing
+from gateway.serving.citation_finder import CitationFinder
 from gateway.triton.fake_answers import Script
 from tests.support.running import PASSAGES, Fleet
 
@@ -154,6 +154,6 @@ async def test_mark_that_a_migration_cuts_in_two(handbook: Fleet) -> None:
 
 
 async def test_large_passages_are_read_beside_the_event_loop(handbook: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Citing, "AT_ONCE", 0)
+    monkeypatch.setattr(CitationFinder, "MAX_ON_LOOP", 0)
     handbook.says("Thirty days [1]. It costs nine euros.")
     assert [found["n"] for found in (await _ask(handbook))[1]["citations"]] == [1, 2]

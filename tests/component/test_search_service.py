@@ -62,7 +62,7 @@ def inputs(call: Call) -> dict[str, Any]:
 
 
 def files(result: SearchResult) -> list[str]:
-    return [hit.file_id for hit in result.hits]
+    return [hit.file_id for hit in result.passages]
 
 
 async def test_passages_come_with_where_they_stand(fleet: Fleet, search: Search) -> None:
@@ -73,11 +73,11 @@ async def test_passages_come_with_where_they_stand(fleet: Fleet, search: Search)
     result = await search("When are refunds paid?")
 
     assert result.queries == ("When are refunds paid?",)
-    first, second = result.hits
-    assert (first.text, first.context, first.score) == (REFUNDS, "Returns > Refunds", 0.8)
+    first, second = result.passages
+    assert (first.body, first.headings, first.score) == (REFUNDS, "Returns > Refunds", 0.8)
     assert (first.store_id, first.file_id, first.filename, first.index) == ("vs_1", "a", "a.md", 0)
     assert (first.page, first.start, first.end, first.attributes) == (2, 10, 10 + len(REFUNDS), {"year": 2024})
-    assert (second.text, second.context, second.score) == ("Nine euros.", "", 0.0)
+    assert (second.body, second.headings) == ("Nine euros.", "")
 
 
 async def test_the_search_stays_in_the_stores_and_the_filter(fleet: Fleet, search: Search) -> None:
@@ -240,5 +240,5 @@ async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(
         places=gateway.retrieval_places,
         metrics=gateway.metrics,
     )
-    assert (await service.search(TENANT, [store("vs_1")], ["q"])).hits == ()
+    assert (await service.search(TENANT, [store("vs_1")], ["q"])).passages == ()
     assert fleet.calls("search") == []

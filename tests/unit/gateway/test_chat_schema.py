@@ -7,6 +7,8 @@ import pytest
 
 from gateway.api.schemas import ChatRequest, parse_chat
 from gateway.errors import BadRequest
+from gateway.retrieval.options import RetrievalOptions
+from gateway.retrieval.request import FileSearchParameters
 
 USER = {"role": "user", "content": "Hello?"}
 
@@ -18,7 +20,7 @@ def parse(**fields: Any) -> ChatRequest:
 def test_least_request() -> None:
     request = parse()
     assert (request.model, request.stream, request.stops, request.answer_limit) == ("tiny", False, (), None)
-    assert request.knowledge is None
+    assert request.file_search is None
     assert request.conversation == [USER]
 
 
@@ -53,9 +55,11 @@ def test_content_in_parts_is_one_text() -> None:
 
 def test_file_search_names_the_knowledge() -> None:
     tool = {"type": "file_search", "vector_store_ids": ["a", "b"]}
-    assert parse(tools=[tool]).knowledge == (["a", "b"], None)
-    assert parse(tools=[{**tool, "max_num_results": 7}]).knowledge == (["a", "b"], 7)
-    assert parse(tools=[]).knowledge is None
+    assert parse(tools=[tool]).file_search == FileSearchParameters(stores=["a", "b"])
+    some = parse(tools=[{**tool, "max_num_results": 7, "ranking_options": {"ranker": "bm25"}}]).file_search
+    assert some is not None
+    assert some.options == RetrievalOptions(max_num_results=7, ranker="bm25")
+    assert parse(tools=[]).file_search is None
 
 
 def test_whole_numbers_are_good_fractions() -> None:

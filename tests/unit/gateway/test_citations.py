@@ -4,21 +4,22 @@ from typing import Any
 
 import pytest
 
-from gateway.serving.citations import By, Cited, Reason, cite
+from gateway.serving.citations import AnswerCitations, CitedBy, InvalidReason, find_citations
+from tests.support.passages import a_passage
 
 SOURCES = [
-    {"n": 1, "filename": "returns.md", "text": "Returns\nGoods are taken back within 30 days."},
-    {"n": 2, "filename": "prices.md", "text": "Prices\nA spare key costs 1,200 euros in version 5.8.2."},
+    a_passage("Goods are taken back within 30 days.", headings="Returns", n=1, filename="returns.md"),
+    a_passage("A spare key costs 1,200 euros in version 5.8.2.", headings="Prices", n=2, filename="prices.md"),
 ]
 
 
-def read(text: str, *, least: float = 0.6, **verified: Any) -> Cited:
+def read(text: str, *, least: float = 0.6, **verified: Any) -> AnswerCitations:
     verdicts = {1: True, 2: True} | {int(name[1:]): value for name, value in verified.items()}
-    return cite(text, SOURCES, verified=verdicts, least_support=least)
+    return find_citations(text, SOURCES, verified=verdicts, least_support=least)
 
 
-def spans(text: str, cited: Cited) -> list[tuple[int, str]]:
-    return [(found.source["n"], text[found.start : found.end]) for found in cited.citations]
+def spans(text: str, cited: AnswerCitations) -> list[tuple[int, str]]:
+    return [(found.passage.n, text[found.start : found.end]) for found in cited.citations]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_marks(text: str, found: list[tuple[int, str]]) -> None:
 )
 def test_numbers_that_are_not_in_the_prompt(text: str, numbers: list[int]) -> None:
     cited = read(text)
-    assert [(mark.n, mark.reason) for mark in cited.invalid] == [(n, Reason.NOT_IN_PROMPT) for n in numbers]
+    assert [(mark.n, mark.reason) for mark in cited.invalid] == [(n, InvalidReason.NOT_IN_PROMPT) for n in numbers]
     assert not cited.citations
 
 
@@ -78,11 +79,11 @@ def test_mark_alone_has_no_support() -> None:
 def test_sentence_without_a_mark_is_attributed_by_its_words(text: str, found: list[tuple[int, str]]) -> None:
     cited = read(text)
     assert spans(text, cited) == found
-    assert {citation.by for citation in cited.citations} <= {By.SUPPORT}
+    assert {citation.by for citation in cited.citations} <= {CitedBy.SUPPORT}
 
 
 def test_no_attribution_beside_a_mark_under_the_threshold_or_to_what_is_not_in_its_file() -> None:
-    assert [found.by for found in read("A spare key costs 1,200 euros [1].").citations] == [By.MARK]
+    assert [found.by for found in read("A spare key costs 1,200 euros [1].").citations] == [CitedBy.MARK]
     assert not read("Goods and elephants and castles.").citations
     assert not read("30 days.", least=1.01).citations
     assert not read("30 days.", n1=False).citations
@@ -91,8 +92,8 @@ def test_no_attribution_beside_a_mark_under_the_threshold_or_to_what_is_not_in_i
 
 def test_passage_that_is_not_in_its_file_cannot_be_cited() -> None:
     cited = read("30 days [1]. 1,200 euros [2].", n1=False)
-    assert [(mark.n, mark.reason) for mark in cited.invalid] == [(1, Reason.NOT_IN_FILE)]
-    assert [found.source["n"] for found in cited.citations] == [2]
+    assert [(mark.n, mark.reason) for mark in cited.invalid] == [(1, InvalidReason.NOT_IN_FILE)]
+    assert [found.passage.n for found in cited.citations] == [2]
 
 
 def test_long_texts_without_an_end_are_read_at_once() -> None:

@@ -1,16 +1,18 @@
 """Of passages that are one text the best ranked stays, and no other leaves."""
 
-from gateway.retrieval.passage import SAME_SHARE, Hit, distinct
+from gateway.retrieval.merging import SAME_SHARE, distinct
+from gateway.retrieval.passage import Passage
+from tests.support.passages import a_passage
 
 WORDS = [f"w{number}" for number in range(102)]
 """A hundred triples."""
 
 
-def hit(file_id: str, *words: str) -> Hit:
-    return Hit(store_id="s", file_id=file_id, filename="a.md", index=0, text=" ".join(words), context="", score=0.5)
+def hit(file_id: str, *words: str) -> Passage:
+    return a_passage(" ".join(words), file_id=file_id)
 
 
-def kept(*hits: Hit) -> list[str]:
+def kept(*hits: Passage) -> list[str]:
     return [each.file_id for each in distinct(hits)]
 
 

@@ -1,12 +1,12 @@
 """Passages are compared with their files as the object store has them."""
 
-from typing import Any
-
 import pytest
 
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import MemoryStore, document_key
+from gateway.retrieval.passage import Passage
 from gateway.serving.citation_check import CitationCheck
+from tests.support.passages import a_passage
 
 TEXT = "# Returns\n\nGoods are taken back within 30 days.\n"
 
@@ -18,8 +18,8 @@ async def store() -> MemoryStore:
     return store
 
 
-def passage(text: str, start: int, end: int, *, n: int = 1, file_id: str = "file-a") -> dict[str, Any]:
-    return {"n": n, "file_id": file_id, "text": text, "start": start, "end": end}
+def passage(text: str, start: int, end: int, *, n: int = 1, file_id: str = "file-a") -> Passage:
+    return a_passage(text, n=n, file_id=file_id, start=start, end=end)
 
 
 BODY = "Goods are taken back"
@@ -42,7 +42,7 @@ GOOD = passage(f"Returns\n{BODY}", AT, AT + len(BODY))
         (passage(BODY, AT, AT + len(BODY), file_id="../secret"), False),
     ],
 )
-async def test_verdict(store: MemoryStore, source: dict[str, Any], verdict: bool) -> None:
+async def test_verdict(store: MemoryStore, source: Passage, verdict: bool) -> None:
     assert await CitationCheck(store).check([source]) == {1: verdict}
 
 

@@ -1,0 +1,83 @@
+"""What is to be searched, resolved once: whose rows, in which collection, how, and how many."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.knowledge.catalog.types import Collection, Store
+from gateway.knowledge.filters import search_filter
+from gateway.retrieval.options import RetrievalOptions
+from gateway.tenants.tenant import Tenant
+from gateway.triton.infer import Tensor, boolean, fp32, int32, text
+
+EVERY_SCORE = -1.0
+"""A cosine that no passage is under."""
+DEFAULT_LIMIT = 10
+"""Passages, where nobody says how many; OpenAI's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSearchParameters:
+    """What a request says of the stores that it wants to be answered from: OpenAI's tool `file_search`."""
+
+    stores: Sequence[str]
+    """Ids or names."""
+    filters: Mapping[str, Any] | None = None
+    """OpenAI's, over the attributes of files."""
+    options: RetrievalOptions = field(default_factory=RetrievalOptions)
+
+
+class RetrievalRequest:
+    """A search of stores of a tenant. It is made from the tenant, and nothing else writes a filter: so no search sees another's
+    rows."""
+
+    __slots__ = ("_options", "collection", "embedding_model", "filter", "label", "limit", "min_score")
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        stores: Sequence[Store],
+        collection: Collection | None,
+        *,
+        label: str = "",
+        filters: Mapping[str, Any] | None = None,
+        options: RetrievalOptions | None = None,
+        defaults: RetrievalOptions | None = None,
+    ) -> None:
+        """label: what the client called the stores, for messages. collection: the active one; None where there is none yet.
+        options: the request's own, over the stores' settings, over the `defaults`. Raises BadRequest for a filter that cannot
+        be read, ValueError without a store.
+        """
+        self.label = label
+        self.filter = search_filter(tenant.name, [store.id for store in stores], filters)
+        """A Milvus expression."""
+        self.collection = "" if collection is None else collection.name
+        """In Milvus; "": nothing can be found yet."""
+        self.embedding_model = "" if collection is None else collection.embedding_model
+        """Whose vectors the collection holds: only instances that serve it are asked."""
+        chosen = (options or RetrievalOptions()).over(RetrievalOptions.of_stores(stores))
+        if defaults is not None:
+            chosen = chosen.over(defaults)
+        self.limit = chosen.max_num_results or DEFAULT_LIMIT
+        self.min_score = EVERY_SCORE if chosen.score_threshold is None else chosen.score_threshold
+        self._options = chosen
+
+    def inputs(self, question: str, *, limit: int | None = None) -> dict[str, Tensor]:
+        """Of the ensembles, for one question. limit: passages to find, where that is not the request's own."""
+        options = self._options
+        made: dict[str, Tensor] = {
+            "query": text(question),
+            "collection": text(self.collection),
+            "filter": text(self.filter),
+            "top_k": int32(limit or self.limit),
+            "min_score": fp32(self.min_score),
+        }
+        if options.ranker:
+            made["ranker"] = text(options.ranker)
+        if options.dense_weight is not None:
+            made["dense_weight"] = fp32(options.dense_weight)
+        if options.neighbours is not None:
+            made["neighbours"] = int32(options.neighbours)
+        if options.rerank is not None:
+            made["rerank"] = boolean(options.rerank)
+        return made
