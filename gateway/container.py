@@ -5,17 +5,24 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from gateway.admission import Admission
 from gateway.config import Settings
+from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.generation import Generator
+from gateway.dispatch.streams import StreamRegistry
+from gateway.fleet.describe import describe_members, states
 from gateway.fleet.discovery import ConsulDiscovery
+from gateway.fleet.models import ServedModels
 from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings, OutlierState, Transition
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
+from gateway.fleet.view import FleetView
 from gateway.ingestion.process import IngestionProcess
 from gateway.ingestion.watch import IngestionWatch
 from gateway.knowledge.active import ActiveCollection
@@ -33,10 +40,9 @@ from gateway.routing import Placer, policies
 from gateway.serving.chats import ChatService
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.completion import CompletionService
-from gateway.serving.engines import Engines
+from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
-from gateway.triton.connection import Pool, fetch
-from gateway.triton.errors import Cause, InstanceError
+from gateway.triton.connection import Pool, get
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
@@ -54,18 +60,13 @@ class Container:
         self.table = TokenTable.load(settings.tokenizer_dir)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         self.store = FleetStore(time.monotonic)
-        self.trust = OutlierDetector(OutlierSettings(), time.monotonic, on_transition=self._trust_changed)
+        self.models = ServedModels(self.store)
+        self.detector = OutlierDetector(OutlierSettings(), time.monotonic, on_transition=self._outlier_changed)
         rng = random.Random()  # noqa: S311 - breaks ties, guards nothing
         self.placer = Placer(policies.build(settings.policy, rng), time.monotonic, rng)
-        self.engines = Engines(
-            store=self.store,
-            placer=self.placer,
-            trust=self.trust,
-            pool=self.pool,
-            drain_patience_s=settings.drain_patience_s,
-        )
+        self.dispatcher = Dispatcher(self.store, self.placer, self.detector)
         self.admission = Admission(
-            lambda: round(self.engines.capacity() * settings.admission_headroom),
+            lambda: round(self.models.slots * settings.admission_headroom),
             time.monotonic,
             limit=settings.admission_queue,
         )
@@ -75,6 +76,16 @@ class Container:
             token_deadline_s=settings.token_deadline_s,
             gather_s=settings.gather_s,
         )
+        self.registry = StreamRegistry(self.store, self.detector, drain_patience_s=settings.drain_patience_s)
+        self.generator = Generator(
+            dispatcher=self.dispatcher,
+            streams=self.streams,
+            registry=self.registry,
+            settings=settings,
+            metrics=self.metrics,
+        )
+        for follow in (self.detector.follow, self.placer.update, self._close_idle):
+            self.store.subscribe(follow)
         self.store.subscribe(lambda _: self.admission.refresh())
         self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings)
@@ -83,9 +94,9 @@ class Container:
         self.chat = ChatService(
             settings=settings,
             admission=self.admission,
-            engines=self.engines,
-            context=ContextBuilder(self.engines, self.pool, settings, self.metrics),
-            streams=self.streams,
+            models=self.models,
+            context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics),
+            generator=self.generator,
             table=self.table,
             knowledge=self.knowledge,
             passages=CitationCheck(self.objects),
@@ -94,16 +105,16 @@ class Container:
         self.completions = CompletionService(
             settings=settings,
             chat=self.chat,
-            engines=self.engines,
-            streams=self.streams,
+            models=self.models,
+            generator=self.generator,
             table=self.table,
             metrics=self.metrics,
         )
         self.retrieval_places = RetrievalAdmission(settings, self.store, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
-            store=self.store,
-            engines=self.engines,
+            models=self.models,
+            dispatcher=self.dispatcher,
             pool=self.pool,
             places=self.retrieval_places,
             text=_embedding_text(settings),
@@ -112,7 +123,7 @@ class Container:
         self.search = SearchService(
             settings=settings,
             active=self.active,
-            engines=self.engines,
+            dispatcher=self.dispatcher,
             pool=self.pool,
             places=self.retrieval_places,
             metrics=self.metrics,
@@ -123,10 +134,10 @@ class Container:
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(
             self.store,
-            self._scrape,
+            partial(get, self.pool),
             period_s=settings.scrape_period_s,
             deadline_s=settings.scrape_deadline_s,
-            heard=self.engines.heard,
+            on_scrape=self._scraped,
         )
 
     @asynccontextmanager
@@ -137,22 +148,19 @@ class Container:
         # What is loaded by now stays: the collector need not look at it again and again between tokens.
         gc.collect()
         gc.freeze()
-        work: list[tuple[str, Any]] = [
-            ("discovery", self.discovery.run),
-            ("scraper", self.scraper.run),
-            ("streams", self.streams.run),
-            ("rescue", self.engines.run),
-        ]
-        work.append(("ingestion's queue", self.ingestion_watch.run))
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "discovery": self.discovery.run,
+            "scraper": self.scraper.run,
+            "streams": self.streams.run,
+            "rescue": self.registry.run,
+            "ingestion's queue": self.ingestion_watch.run,
+        }
         if self.ingestion is not None:
-            work.append(("ingestion", self.ingestion.run))
-        tasks = [asyncio.create_task(_supervised(name, run), name=name) for name, run in work]
+            loops["ingestion"] = self.ingestion.run
         try:
-            yield
+            async with supervised(loops):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self.pool.close()
             await self.catalog.close()
 
@@ -166,7 +174,18 @@ class Container:
         while any(admission.held for admission in admissions) and time.monotonic() < end:  # noqa: ASYNC110 - some looks at a shutdown need no event
             await asyncio.sleep(0.05)
 
-    def _trust_changed(self, change: Transition) -> None:
+    def _scraped(self, name: str, answered: bool) -> None:
+        """One instance's metrics were read, or not: its load is new, and silence makes it an outlier."""
+        self.placer.update(self.store.view, (name,))
+        self.detector.scraped(name, answered)
+
+    def _close_idle(self, view: FleetView) -> None:
+        """An open idle connection would hold up a leaving Triton until its exit timeout."""
+        for member in view.members.values():
+            if not member.healthy:  # whoever drains is not, either
+                self.pool.close((member.instance.address, member.instance.http_port))
+
+    def _outlier_changed(self, change: Transition) -> None:
         log.info("%s: %s → %s: %s", change.name, change.before, change.after, change.reason)
         if change.after is OutlierState.EJECTED:
             self.metrics.ejections.labels(change.name).inc()
@@ -194,17 +213,18 @@ class Container:
         return {
             "version": view.version,
             "consul_alive": view.source_alive,
+            "consul_age_s": self.store.source_age(),
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
             "retrieval_admission": asdict(self.retrieval_places.admission.stats()),
-            "instances": self.engines.describe(),
+            "instances": describe_members(view, self.detector, self._placements),
         }
 
     def refresh_gauges(self) -> None:
         """Set the gauges that mirror state, at the moment of a scrape."""
         self.metrics.instances.clear()
-        for instance in self.engines.describe():
-            self.metrics.instances.labels(instance["state"]).inc()
+        for state in states(self.store.view, self.detector).values():
+            self.metrics.instances.labels(state).inc()
         self.ingestion_watch.refresh()
         self.metrics.consul_alive.set(self.store.view.source_alive)
         self.metrics.in_flight.set(self.admission.held)
@@ -212,11 +232,15 @@ class Container:
         self.metrics.retrieval_in_flight.set(self.retrieval_places.admission.held)
         self.metrics.retrieval_waiting.set(self.retrieval_places.admission.waiting)
 
-    async def _scrape(self, address: str, port: int, path: str, deadline_s: float) -> bytes:
-        status, body = await fetch(self.pool, "GET", address, port, path, deadline_s=deadline_s)
-        if status != 200:
-            raise InstanceError(Cause.ENGINE, f"HTTP status {status}")
-        return body
+    def _placements(self, name: str) -> dict[str, Any]:
+        """What this gateway gave an instance: held now, answer tokens since it joined, why it was chosen last."""
+        load = self.placer.account(name)
+        return {
+            "streams": self.registry.counts().get(name, 0),
+            "in_flight": 0 if load is None else load.ours + load.context_calls,
+            "tokens": 0 if load is None else load.produced,
+            "last_placement": "" if load is None else load.last_placement,
+        }
 
 
 def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:
@@ -225,14 +249,3 @@ def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:
     except FileNotFoundError as error:
         log.warning("/v1/embeddings is off: %s", error)
         return None
-
-
-async def _supervised(name: str, run: Any) -> None:
-    """Run a loop for ever: what it did not foresee is logged, and it starts again."""
-    while True:
-        try:
-            work: Coroutine[Any, Any, None] = run()
-            await work
-        except Exception:
-            log.exception("background task %s failed; it starts again in 1 s", name)
-        await asyncio.sleep(1)

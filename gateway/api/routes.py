@@ -48,7 +48,7 @@ def _openai(app: DirectRoutes, gateway: "Container") -> None:
     async def names(request: Request) -> list[str]:
         tenant = tenant_of(request)
         stores = await gateway.knowledge.models(tenant)
-        return list(dict.fromkeys([*gateway.engines.models(), *stores, *gateway.embeddings.models()]))
+        return list(dict.fromkeys([*gateway.models.generating, *stores, *gateway.models.embedding]))
 
     path = "/v1/chat/completions"
 

@@ -92,7 +92,7 @@ class DispatchPass:
 class OutlierDetector:
     """Who may be given work, judged by what became of the work given before.
 
-    `store.subscribe(trust.follow)` tells it the fleet; without, everyone it ever heard of counts as the fleet.
+    `store.subscribe(trust.follow)` tells it the fleet; without, everyone it ever knew counts as the fleet.
     """
 
     def __init__(
@@ -113,16 +113,6 @@ class OutlierDetector:
         self._serving: frozenset[str] | None = None
 
     # Asking
-
-    def admits(self, name: str) -> bool:
-        """Whether `try_acquire` would give a pass now. Changes nothing."""
-        record = self._records.get(name)
-        if record is None or record.state is OutlierState.TRUSTED:
-            return True
-        now = self._clock()
-        if record.state is OutlierState.EJECTED:
-            return now >= record.until
-        return self._has_probe(record, now)
 
     def try_acquire(self, name: str) -> DispatchPass | None:
         """A pass for one request, or None. Every pass must be reported on, or its probe is lost for `probe_patience_s`."""
@@ -163,7 +153,7 @@ class OutlierDetector:
         if record.state is OutlierState.TRUSTED:
             self._reported(name, record.epoch, outcome, probe=False)
 
-    def heard(self, name: str, answered: bool) -> None:
+    def scraped(self, name: str, answered: bool) -> None:
         """Whether the instance answered a metric scrape.
 
         Enough silence ejects, and goes on doing so while it lasts; the first answer after it begins the probing at once.

@@ -9,7 +9,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from gateway.fleet.exposition import Exposition
 from gateway.fleet.store import Clock, FleetStore
@@ -19,8 +18,8 @@ log = logging.getLogger(__name__)
 
 Fetch = Callable[[str, int, str, float], Awaitable[bytes]]
 """(address, port, path, deadline_s) → the body of a 200 answer; any exception means that it could not be read."""
-Heard = Callable[[str, bool], None]
-"""(name, answered): called after each scrape, for example `Trust.heard`."""
+OnScrape = Callable[[str, bool], None]
+"""(name, answered): called after each scrape, for placement and outlier detection."""
 
 
 class MetricsScraper:
@@ -42,7 +41,7 @@ class MetricsScraper:
         stale_after_s: float | None = None,
         slowest_s: float = 1.0,
         path: str = "/metrics",
-        heard: Heard | None = None,
+        on_scrape: OnScrape | None = None,
         clock: Clock = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
@@ -53,7 +52,7 @@ class MetricsScraper:
         self._stale_after_s = deadline_s + 3 * period_s if stale_after_s is None else stale_after_s
         self._slowest_s = max(slowest_s, period_s)
         self._path = path
-        self._heard = heard
+        self._on_scrape = on_scrape
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads the cadences, guards nothing
         self._exposition = Exposition()
@@ -107,8 +106,8 @@ class MetricsScraper:
                 age = self._store.load_age(instance.name)
                 if age is not None and age > self._stale_after_s:
                     self._store.set_load(instance.name, None)
-            if self._heard is not None:
-                self._heard(instance.name, problem is None)
+            if self._on_scrape is not None:
+                self._on_scrape(instance.name, problem is None)
             pause = min(self._period_s * 2 ** min(max(misses - 2, 0), 16), self._slowest_s)
             await asyncio.sleep(max(0.0, started + pause * self._rng.uniform(0.9, 1.1) - self._clock()))
 
@@ -123,23 +122,3 @@ class MetricsScraper:
             return str(error) or repr(error)
         self._store.set_load(instance.name, self._exposition.read(body, self._clock()))
         return None
-
-
-async def fetch_plain(address: str, port: int, path: str, deadline_s: float) -> bytes:
-    """A GET over asyncio streams, one connection each: the fallback where no client of gateway/triton is at hand.
-
-    Raises OSError, or TimeoutError past the deadline.
-    """
-    async with asyncio.timeout(deadline_s):
-        reader, writer = await asyncio.open_connection(address, port)
-        try:
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n".encode())
-            head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-    status = head.split(None, 2)[1:2]
-    if status != [b"200"]:
-        raise OSError(f"http://{address}:{port}{path} answered {b' '.join(status).decode() or 'nothing'}")
-    return body

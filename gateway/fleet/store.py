@@ -3,10 +3,9 @@
 Discovery writes who is in the fleet, the scraper what each carries; everybody else reads `view`, which is replaced and
 never changed. A view is built when it is next read, so that a thousand scrapes between two requests cost one copy.
 
-All of it belongs to one event loop (or one thread); nothing here waits except `wait_for`.
+All of it belongs to one event loop (or one thread); nothing here waits.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -29,7 +28,6 @@ class FleetStore:
         self._source_seen_at: float | None = None
         self._view: FleetView | None = FleetView()
         self._subscribers: list[Subscriber] = []
-        self._watchers: list[tuple[Callable[[FleetView], bool], asyncio.Future[FleetView]]] = []
 
     @property
     def view(self) -> FleetView:
@@ -52,7 +50,8 @@ class FleetStore:
             self._members = fresh
             self._view = None
         self._version += changed
-        self._published(notify=self._source(source_alive) or changed)
+        if self._source(source_alive) or changed:
+            self._publish()
 
     def set_load(self, name: str, load: LoadSample | None) -> None:
         """Keep the newest reading of one instance; None when it can no longer be read. A name that has left is ignored."""
@@ -61,11 +60,11 @@ class FleetStore:
             return
         self._members[name] = replace(member, load=load)
         self._view = None
-        self._published(notify=False)
 
     def set_source_alive(self, alive: bool) -> None:
         """Whether Consul answers; the members stay as they are."""
-        self._published(notify=self._source(alive))
+        if self._source(alive):
+            self._publish()
 
     def load_age(self, name: str) -> float | None:
         """Seconds since the instance's load was read; None while there is none."""
@@ -91,19 +90,6 @@ class FleetStore:
 
         return unsubscribe
 
-    async def wait_for(self, predicate: Callable[[FleetView], bool], timeout: float) -> FleetView:
-        """The first view, from now on, for which `predicate` holds (loads count). Raises TimeoutError after `timeout` s."""
-        if predicate(self.view):
-            return self.view
-        future: asyncio.Future[FleetView] = asyncio.get_running_loop().create_future()
-        watcher = (predicate, future)
-        self._watchers.append(watcher)
-        try:
-            async with asyncio.timeout(timeout):
-                return await future
-        finally:
-            self._watchers.remove(watcher)
-
     def _with_load(self, member: FleetMember) -> FleetMember:
         known = self._members.get(member.instance.name)
         same_process = known is not None and _endpoint(known) == _endpoint(member)
@@ -118,13 +104,9 @@ class FleetStore:
             self._view = None
         return changed
 
-    def _published(self, *, notify: bool) -> None:
-        if notify:
-            for callback in tuple(self._subscribers):
-                callback(self.view)
-        for predicate, future in self._watchers:
-            if not future.done() and predicate(self.view):
-                future.set_result(self.view)
+    def _publish(self) -> None:
+        for callback in tuple(self._subscribers):
+            callback(self.view)
 
 
 def _standing(member: FleetMember) -> tuple[object, ...]:

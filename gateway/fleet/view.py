@@ -55,13 +55,6 @@ class LoadSample:
     """Requests that the engine can hold at the same time, as it says itself."""
 
     @property
-    def free_slots(self) -> int | None:
-        """Requests that the engine could still take without making one wait."""
-        if self.slots is None or self.active is None:
-            return None
-        return max(0, self.slots - self.active)
-
-    @property
     def kv_fraction(self) -> float | None:
         """KV blocks in use, 0–1."""
         if self.kv_used_blocks is None or not self.kv_max_blocks:

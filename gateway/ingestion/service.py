@@ -14,7 +14,7 @@ import aiohttp
 
 from gateway.admission.queue import class_weight
 from gateway.config import Settings
-from gateway.errors import RagfleetError, Unavailable
+from gateway.errors import Unavailable
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
@@ -30,9 +30,9 @@ from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.objects import ObjectStore
 from gateway.knowledge.windows import window_of
+from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
-from gateway.triton.connection import Pool, fetch
-from gateway.triton.errors import Cause, InstanceError
+from gateway.triton.connection import Pool, get
 
 log = logging.getLogger("ragfleet.ingestion")
 
@@ -84,12 +84,7 @@ async def serve(
         work = Work(lambda: lock.may_work, metrics)
         pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         stack.callback(pool.close)
-
-        async def scrape(address: str, port: int, path: str, deadline_s: float) -> bytes:
-            status, body = await fetch(pool, "GET", address, port, path, deadline_s=deadline_s)
-            if status != 200:
-                raise InstanceError(Cause.ENGINE, f"HTTP status {status}")
-            return body
+        scrape = functools.partial(get, pool)
 
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "discovery": ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token).run,
@@ -102,13 +97,8 @@ async def serve(
         }
         if report_to is not None:
             loops["report"] = functools.partial(report, metrics, report_to)
-        tasks = [asyncio.create_task(_supervised(name, run), name=name) for name, run in loops.items()]
-        try:
+        async with supervised(loops):
             await stop.wait()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def weights(tenants: Directory) -> dict[str, float]:
@@ -141,13 +131,3 @@ class Work:
                     log.warning("%s: %s", name, error)
             pause = min(idle_s * 2.0**failures, max(10.0, idle_s)) if failures or not done else 0.0
             await asyncio.sleep(pause * self._rng.uniform(0.7, 1.0))
-
-
-async def _supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop for ever: what it did not foresee is logged, and it starts again."""
-    while True:
-        try:
-            await run()
-        except (Exception, RagfleetError):
-            log.exception("%s failed; it starts again in 1 s", name)
-        await asyncio.sleep(1)

@@ -1,6 +1,6 @@
 """From a conversation to token ids: the `prompt` model, or the whole `context` ensemble where retrieval is on.
 
-Both are idempotent, so they are called as gateway/serving/hedging.py does it.
+Both are idempotent, so they are called as gateway/dispatch/hedging.py does it.
 """
 
 import time
@@ -11,15 +11,15 @@ from typing import Any
 import orjson
 
 from gateway.config import Settings, WithoutKnowledge
+from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
 from gateway.metrics import Metrics
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
-from gateway.serving.engines import Engines
-from gateway.serving.hedging import HedgedCalls
 from gateway.triton.connection import Pool
-from gateway.triton.errors import Cause, InstanceError, RequestRefused
+from gateway.triton.errors import Cause, InstanceError, Refusal, RequestRefused
 from gateway.triton.infer import Tensor, boolean, int32, text
 
 
@@ -48,10 +48,10 @@ class Context:
 class ContextBuilder:
     """Builds prompts on the fleet."""
 
-    def __init__(self, engines: Engines, pool: Pool, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._calls = HedgedCalls(engines, pool, settings, metrics)
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
     async def build(
         self,
@@ -115,15 +115,15 @@ def _read(name: str, outputs: Mapping[str, list[Any]]) -> _Prompt:
 
 
 def _translate(refused: RequestRefused, retrieval: RetrievalRequest | None) -> RagfleetError:
-    if refused.kind == "too long":
+    if refused.kind is Refusal.TOO_LONG:
         return ContextLengthExceeded(
             f"The messages do not fit into the model's context: {refused.reason}.", param="messages"
         )
-    if refused.kind == "bad messages":
+    if refused.kind is Refusal.BAD_MESSAGES:
         return BadRequest(f"Invalid 'messages': {refused.reason}.", param="messages", code="invalid_value")
-    if refused.kind == "retrieval unavailable":
+    if refused.kind is Refusal.RETRIEVAL_UNAVAILABLE:
         return knowledge_away(refused)
-    if refused.kind == "not found":
+    if refused.kind is Refusal.NOT_FOUND:
         name = retrieval.label if retrieval else "?"
         return NotFound(
             f"There is no knowledge yet for the store '{name}'. Add some with `ragfleet ingest`.", param="model"

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.config import Settings
-from gateway.errors import NotFound, Unavailable
-from gateway.fleet.store import FleetStore
+from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.hedging import HedgedCalls
+from gateway.errors import GenerationFailed, NotFound, Unavailable
+from gateway.fleet.models import ServedModels
 from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
 from gateway.retrieval.admission import RetrievalAdmission
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
-from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
-from gateway.triton.infer import infer
+from gateway.triton.infer import Tensor
 
 MAX_BATCH = 64
 """The `max_batch_size` of the model."""
@@ -48,25 +49,18 @@ class EmbeddingService:
         self,
         *,
         settings: Settings,
-        store: FleetStore,
-        engines: Engines,
+        models: ServedModels,
+        dispatcher: Dispatcher,
         pool: Pool,
         places: RetrievalAdmission,
         text: EmbeddingTokenizer | None,
         metrics: Metrics,
     ) -> None:
         """text: None where this host does not have the model's tokenizer."""
-        self._settings = settings
-        self._store = store
-        self._engines = engines
-        self._pool = pool
+        self._models = models
         self._places = places
         self._text = text
-        self._metrics = metrics
-
-    def models(self) -> list[str]:
-        """Embedding models that some serving instance has, sorted."""
-        return sorted({m.instance.embedding_model for m in self._store.view.serving if m.instance.embedding_model})
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False)
 
     async def embed(
         self, tenant: Tenant, model: str, inputs: Sequence[str | Sequence[int]], *, request_id: str
@@ -89,10 +83,10 @@ class EmbeddingService:
         return Embedded(windows.join(np.array(vectors, np.float32)), tokens)
 
     def _check(self, model: str) -> None:
-        known = self.models()
+        known = self._models.embedding
         if model in known:
             return
-        if not self._store.view.serving:
+        if not self._models.generating:
             raise Unavailable("No instance is ready.", retry_after_s=2)
         raise NotFound(
             f"The embedding model '{model}' does not exist. There are: {', '.join(known) or 'none'}.",
@@ -117,53 +111,15 @@ class EmbeddingService:
         return [vector for task in tasks for vector in task.result()]
 
     async def _batch(self, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
-        """Attempts on distinct instances, one after the other."""
-        inputs = {"text": ("BYTES", [len(texts), 1], list(texts))}
-        tried: set[str] = set()
-        last: InstanceError | None = None
-        for attempt in range(self._settings.attempts):
-            placed = self._place(model, tried)
-            instance = placed.instance
-            tried.add(instance.name)
-            try:
-                outputs = await infer(
-                    self._pool,
-                    instance.address,
-                    instance.http_port,
-                    "embedding",
-                    inputs,
-                    request_id=request_id,
-                    deadline_s=self._settings.context_deadline_s,
-                )
-                vectors = _rows(outputs, len(texts))
-            except InstanceError as error:
-                placed.failed(error)
-                self._metrics.retries.labels("embedding", error.cause).inc()
-                last = error
-                if error.cause is Cause.BUSY:
-                    await asyncio.sleep(0.02 * 2**attempt)
-            except RequestRefused as refused:  # this model has no reason to
-                last = InstanceError(Cause.ENGINE, refused.reason)
-                placed.failed(last)
-            else:
-                placed.done()
-                return vectors
-            finally:
-                placed.cancelled()  # harmless where it has ended otherwise
-        assert last is not None
-        raise exhausted(last, f"Instances asked to embed: {', '.join(sorted(tried))}.")
+        inputs: dict[str, Tensor] = {"text": ("BYTES", [len(texts), 1], list(texts))}
 
-    def _place(self, model: str, tried: set[str]) -> Placed:
-        """An instance with this model, one that was not tried if there is any."""
-        serving = {m.instance.name: m.instance.embedding_model for m in self._store.view.serving}
-        others = {name for name, its in serving.items() if its != model}
-        if not serving.keys() - others - tried:
-            tried.clear()
-        placed = self._engines.place_context(frozenset(others | tried))
-        if placed.instance.embedding_model != model:
-            placed.cancelled()
-            raise Unavailable(f"No instance with the embedding model '{model}' is trusted now.", retry_after_s=2)
-        return placed
+        def read(_: str, outputs: Mapping[str, list[Any]]) -> list[Sequence[float]]:
+            return _rows(outputs, len(texts))
+
+        try:
+            return await self._calls.call("embedding", inputs, request_id=request_id, read=read, embedding_model=model)
+        except RequestRefused as refused:  # this model has no reason to
+            raise GenerationFailed(f"The embedding model refused the texts: {refused.reason}.") from refused
 
 
 def _prepared(text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:

@@ -9,6 +9,8 @@ from uuid import uuid4
 import orjson
 
 from gateway.config import Settings
+from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import BadRequest, KnowledgeUnavailable
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
@@ -18,11 +20,9 @@ from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
-from gateway.serving.engines import Engines
-from gateway.serving.hedging import HedgedCalls
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
-from gateway.triton.errors import Cause, InstanceError, RequestRefused
+from gateway.triton.errors import Cause, InstanceError, Refusal, RequestRefused
 from gateway.triton.infer import Tensor
 
 
@@ -45,14 +45,14 @@ class SearchService:
         *,
         settings: Settings,
         active: ActiveCollection,
-        engines: Engines,
+        dispatcher: Dispatcher,
         pool: Pool,
         places: RetrievalAdmission,
         metrics: Metrics,
     ) -> None:
         self._active = active
         self._places = places
-        self._calls = HedgedCalls(engines, pool, settings, metrics)
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
     async def search(
         self,
@@ -99,9 +99,9 @@ class SearchService:
         try:
             return await self._calls.call("search", inputs, request_id=request_id, read=_read, embedding_model=model)
         except RequestRefused as refused:
-            if refused.kind == "retrieval unavailable":
+            if refused.kind is Refusal.RETRIEVAL_UNAVAILABLE:
                 raise knowledge_away(refused) from refused
-            if refused.kind == "not found":  # the catalog knows of it, and the first rows are on their way
+            if refused.kind is Refusal.NOT_FOUND:  # the catalog knows of it, and the first rows are on their way
                 return ()
             raise BadRequest(f"The search was refused: {refused.reason}.", code="invalid_value") from refused
 

@@ -51,6 +51,8 @@ class InstanceLoad:
         """Tokens that a request may need at most: the context, and the whole KV cache once it is known."""
         self.serving = False
         """Whether it is in its model's pool."""
+        self.last_placement = ""
+        """Why the last job was placed there, in words."""
         self.bucket = -1
         self.seat = -1
         """Where the pool's order keeps this account."""
@@ -67,16 +69,25 @@ class InstanceLoad:
         self._others_waiting_at_sample = 0.0
         self._kv_at_sample = 0.0
         self._counted = (0, 0)
-        self._outlook: LoadSnapshot | None = None
+        self._snapshot: LoadSnapshot | None = None
 
     # what policies read
 
-    def outlook(self, now: float) -> LoadSnapshot:
+    def snapshot(self, now: float) -> LoadSnapshot:
         """All that a prediction needs, at most FRESH_S old."""
-        outlook = self._outlook
-        if outlook is None or now - outlook.at > FRESH_S:
-            outlook = self._outlook = LoadSnapshot(self, now)
-        return outlook
+        snapshot = self._snapshot
+        if snapshot is None or now - snapshot.at > FRESH_S:
+            overhead_s, token_s = self.prefill(now)
+            snapshot = self._snapshot = LoadSnapshot(
+                now,
+                overhead_s,
+                token_s,
+                self.speed.step_s,
+                self.ours + self.others(now),
+                self.queued_tokens + self.others_waiting(now) * self.norms.prompt_tokens.value,
+                self.kv_capacity_tokens * (1.0 - self.kv_fraction(now)),
+            )
+        return snapshot
 
     def others(self, now: float) -> float:
         """Requests of other gateways in the instance, as far as the last sample and our own behaviour tell.
@@ -140,7 +151,7 @@ class InstanceLoad:
 
     def dispatched(self, now: float, compute_tokens: float, kv_tokens: float) -> None:
         """One of ours goes to the instance, with so many prompt tokens to compute."""
-        self._outlook = None
+        self._snapshot = None
         if not self.queued:
             self.busy_since = now
         self.ours += 1
@@ -155,7 +166,7 @@ class InstanceLoad:
         Prefills are served one after the other, so a prompt's own time begins when it came or when the prompt
         before it was done, whichever is later.
         """
-        self._outlook = None
+        self._snapshot = None
         spent = now - self.busy_since
         self.queued -= 1
         self.queued_tokens -= compute_tokens
@@ -165,7 +176,7 @@ class InstanceLoad:
 
     def learn_prefill(self, now: float, compute_tokens: float, spent: float) -> None:
         """So many prompt tokens took so many seconds; what was measured before counts the less the longer ago it was."""
-        self._outlook = None
+        self._snapshot = None
         prefill = self.speed.prefill
         prefill.fade(exp(min(self._measured_at - now, 0.0) / DOUBT_S))
         prefill.learn(compute_tokens, spent, slower=self.norms.undisturbed)
@@ -173,7 +184,7 @@ class InstanceLoad:
 
     def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:
         """One of ours left the instance; `queued`: it never had a first token."""
-        self._outlook = None
+        self._snapshot = None
         if queued:
             self.queued -= 1
             self.queued_tokens -= compute_tokens
@@ -240,7 +251,7 @@ class InstanceLoad:
     def _read(self, load: LoadSample | None) -> None:
         """Keep a sample, and what policies ask of it for every candidate of every request."""
         self.load = load
-        self._outlook = None
+        self._snapshot = None
         blocks, size = (load.kv_max_blocks or 0, load.kv_block_tokens or 0) if load is not None else (0, 0)
         self.kv_capacity_tokens = float(blocks * size)
         self.knows_queue = load is not None and load.active is not None

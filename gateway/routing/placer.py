@@ -115,6 +115,7 @@ class Placer:
         if choice is None:
             raise explain(pool.accounts, job, exclude)
         account = self._accounts[choice.instance.name]
+        account.last_placement = choice.reason
         if keys:
             self.index.record(account.name, keys)
         ticket = Ticket(

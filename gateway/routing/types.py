@@ -23,7 +23,6 @@ class PlacementRequest:
     """`context`: the short, idempotent calls of the retrieval ensemble and the embedder."""
     lora: str = ""
     tenant_class: str = ""
-    priority: int = 0
 
     @property
     def context_tokens(self) -> int:
@@ -37,8 +36,6 @@ class Choice:
 
     instance: Instance
     reason: str
-    seconds: float | None = None
-    """Predicted time to first token, of the policies that predict it."""
     cached_tokens: int = 0
     """Prompt tokens that the instance is expected to find in its prefix cache."""
 

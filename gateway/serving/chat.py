@@ -3,13 +3,14 @@
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
+from gateway.dispatch.generation import Generation
 from gateway.metrics import Metrics
 from gateway.retrieval.context import Context
 from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.citations import AnswerCitations
-from gateway.serving.generation import Generation
 from gateway.serving.output_processor import FinishReason, OutputProcessor
 
 
@@ -108,7 +109,5 @@ class Chat:
 
     def extra(self) -> dict[str, Any]:
         """The extension field `ragfleet`: which instances worked on the answer, and why each part ended."""
-        trail = self._generation.trail if self._generation is not None else []
-        return {
-            "ragfleet": {"attempts": [{"instance": a.instance, "tokens": a.tokens, "cause": a.cause} for a in trail]}
-        }
+        attempts = self._generation.attempts if self._generation is not None else []
+        return {"ragfleet": {"attempts": [asdict(each) for each in attempts]}}

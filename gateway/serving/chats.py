@@ -13,7 +13,9 @@ import orjson
 
 from gateway.admission import Admission, Permit
 from gateway.config import Settings
+from gateway.dispatch.generation import Generation, Generator
 from gateway.errors import DeadlineExceeded
+from gateway.fleet.models import ServedModels
 from gateway.metrics import Metrics
 from gateway.retrieval.admission import place_for
 from gateway.retrieval.context import Context, ContextBuilder
@@ -23,13 +25,10 @@ from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
-from gateway.serving.engines import Engines
-from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import ChatAsk, Planner, RequestPlan
 from gateway.serving.short_generation import ShortGenerator
 from gateway.tenants.tenant import Tenant
-from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 
@@ -41,9 +40,9 @@ class ChatService:
         *,
         settings: Settings,
         admission: Admission,
-        engines: Engines,
+        models: ServedModels,
         context: ContextBuilder,
-        streams: TokenStreams,
+        generator: Generator,
         table: TokenTable,
         knowledge: StoreResolver,
         passages: CitationCheck,
@@ -51,18 +50,16 @@ class ChatService:
     ) -> None:
         self._settings = settings
         self._admission = admission
-        self._engines = engines
+        self._models = models
         self._context = context
-        self._streams = streams
+        self._generator = generator
         self._table = table
         self._knowledge = knowledge
         self._passages = passages
-        self.planner = Planner(settings, engines)
+        self.planner = Planner(settings, models)
         self._metrics = metrics
         self._rewriter = QueryRewriter(settings, metrics)
-        self._generator = ShortGenerator(
-            settings=settings, engines=engines, context=context, streams=streams, table=table, metrics=metrics
-        )
+        self._short = ShortGenerator(context, generator, table)
 
     @asynccontextmanager
     async def open(self, ask: ChatAsk, tenant: Tenant, request_id: str, permit: Permit) -> AsyncIterator["Chat"]:
@@ -84,7 +81,7 @@ class ChatService:
         plan = self.planner.plan(ask, await self._knowledge.resolve(tenant, ask.file_search, ask.model))
         query = ask.question
         if plan.retrieval is not None:
-            generate = partial(self._generator.generate, plan=plan, tenant=tenant, request_id=f"{request_id}/query")
+            generate = partial(self._short.generate, plan=plan, tenant=tenant, request_id=f"{request_id}/query")
             query = await self._rewriter.query(ask.conversation, query, generate)
         context = await self._context.build(
             request_id=request_id,
@@ -118,7 +115,7 @@ class ChatService:
 
     def check(self, ask: ChatAsk) -> None:
         """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
-        if self._engines.models():
+        if self._models.generating:
             self.planner.check(ask)
 
     async def admit(self, tenant: Tenant) -> Permit:
@@ -132,7 +129,7 @@ class ChatService:
         """Count a request that has ended, whichever way."""
         rag = ask.file_search is not None or is_rag(ask.model)
         # The client's word for the model is unbounded; only known ones become labels.
-        model = ask.model if ask.model in self._engines.models() else RAG if rag else "unknown"
+        model = ask.model if ask.model in self._models.generating else RAG if rag else "unknown"
         self._metrics.requests.labels("chat", model, tenant.name, str(status)).inc()
         self._metrics.duration.labels("1" if rag else "0").observe(seconds)
 
@@ -148,15 +145,6 @@ class ChatService:
             prompt_ids=context.input_ids,
             max_tokens=limit,
             tenant_class=tenant.tenant_class,
-            priority=tenant.priority,
         )
-        return Generation(
-            job,
-            input_ids=context.input_ids,
-            max_tokens=limit,
-            sampling=self.planner.sampling(ask, rag=plan.retrieval is not None, end_id=self._table.end_id),
-            engines=self._engines,
-            streams=self._streams,
-            settings=self._settings,
-            metrics=self._metrics,
-        )
+        sampling = self.planner.sampling(ask, rag=plan.retrieval is not None, end_id=self._table.end_id)
+        return self._generator.begin(job, sampling)

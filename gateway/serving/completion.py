@@ -7,18 +7,17 @@ from contextlib import asynccontextmanager
 
 from gateway.admission import Permit
 from gateway.config import Settings
+from gateway.dispatch.generation import Generator
 from gateway.errors import BadRequest, ContextLengthExceeded, DeadlineExceeded, NotFound, Unavailable
+from gateway.fleet.models import ServedModels
 from gateway.metrics import Metrics
 from gateway.retrieval.context import Context
 from gateway.routing.types import PlacementRequest
 from gateway.serving.chat import Chat
 from gateway.serving.chats import ChatService
-from gateway.serving.engines import Engines
-from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import ChatAsk
 from gateway.tenants.tenant import Tenant
-from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 
@@ -33,15 +32,15 @@ class CompletionService:
         *,
         settings: Settings,
         chat: ChatService,
-        engines: Engines,
-        streams: TokenStreams,
+        models: ServedModels,
+        generator: Generator,
         table: TokenTable,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._chat = chat
-        self._engines = engines
-        self._streams = streams
+        self._models = models
+        self._generator = generator
         self._table = table
         self._metrics = metrics
 
@@ -60,7 +59,7 @@ class CompletionService:
 
     def check(self, ask: ChatAsk, prompts: Sequence[Sequence[int]]) -> None:
         """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
-        if models := self._engines.models():
+        if models := self._models.generating:
             if ask.model not in models:
                 raise NotFound(
                     f"The model '{ask.model}' does not exist here. There are: {', '.join(models)}.",
@@ -83,7 +82,7 @@ class CompletionService:
         deadline_s = self._settings.request_deadline_s
         try:
             async with asyncio.timeout(deadline_s):
-                if not self._engines.models():
+                if not self._models.generating:
                     raise Unavailable("No instance is ready.", retry_after_s=2)
                 self.check(ask, [prompt])
                 completion = self._completion(ask, prompt, tenant, request_id)
@@ -105,18 +104,8 @@ class CompletionService:
             prompt_ids=prompt,
             max_tokens=limit,
             tenant_class=tenant.tenant_class,
-            priority=tenant.priority,
         )
-        generation = Generation(
-            job,
-            input_ids=prompt,
-            max_tokens=limit,
-            sampling=self._chat.planner.sampling(ask, rag=False, end_id=self._table.end_id),
-            engines=self._engines,
-            streams=self._streams,
-            settings=self._settings,
-            metrics=self._metrics,
-        )
+        generation = self._generator.begin(job, self._chat.planner.sampling(ask, rag=False, end_id=self._table.end_id))
         return Chat(
             context=Context(input_ids=prompt),
             answer=OutputProcessor(self._table, stops=ask.stops, max_tokens=limit),
@@ -128,7 +117,7 @@ class CompletionService:
 
     def _limit(self, ask: ChatAsk, prompt: Sequence[int]) -> int:
         limit = self.DEFAULT_TOKENS if ask.answer_limit is None else ask.answer_limit
-        room = self._engines.max_context(ask.model)
+        room = self._models.generating.get(ask.model, 0)
         if len(prompt) + limit > room:
             raise ContextLengthExceeded(
                 f"The prompt has {len(prompt)} tokens and max_tokens is {limit}; together they may be {room}.",

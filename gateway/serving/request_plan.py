@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
+from gateway.fleet.models import ServedModels
 from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
 from gateway.retrieval.store_resolver import RAG, is_rag
-from gateway.serving.engines import Engines
 
 
 class ChatAsk(Protocol):
@@ -52,18 +52,18 @@ class RequestPlan:
 class Planner:
     """Reads requests against what the fleet has."""
 
-    def __init__(self, settings: Settings, engines: Engines) -> None:
+    def __init__(self, settings: Settings, models: ServedModels) -> None:
         self._settings = settings
-        self._engines = engines
+        self._models = models
 
     def check(self, ask: ChatAsk) -> None:
         """The model's name and the limits, which need no look into the catalog. Raises NotFound, BadRequest, Unavailable."""
-        self._room(ask, self._engines.max_context(self._model(ask)))
+        self._room(ask, self._models.generating.get(self._model(ask), 0))
 
     def plan(self, ask: ChatAsk, retrieval: RetrievalRequest | None) -> RequestPlan:
         """Read the model's name and the limits. Raises NotFound, BadRequest, Unavailable."""
         model = self._model(ask)
-        max_context = self._engines.max_context(model)
+        max_context = self._models.generating.get(model, 0)
         return RequestPlan(
             model=model,
             retrieval=retrieval,
@@ -72,11 +72,11 @@ class Planner:
         )
 
     def _model(self, ask: ChatAsk) -> str:
-        models = self._engines.models()
+        models = self._models.generating
         if not models:
             raise Unavailable("No instance is ready.", retry_after_s=2)
         if is_rag(ask.model):
-            return models[0]
+            return next(iter(models))
         if ask.model in models:
             return ask.model
         raise NotFound(

@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from gateway.config import Settings
-from gateway.metrics import Metrics
+from gateway.dispatch.generation import Generator
 from gateway.retrieval.context import ContextBuilder
 from gateway.routing.types import PlacementRequest
-from gateway.serving.engines import Engines
-from gateway.serving.generation import Generation
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import RequestPlan
 from gateway.tenants.tenant import Tenant
-from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
 
 
@@ -22,22 +18,10 @@ class ShortGenerator:
 
     MAX_TOKENS = 64
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        engines: Engines,
-        context: ContextBuilder,
-        streams: TokenStreams,
-        table: TokenTable,
-        metrics: Metrics,
-    ) -> None:
-        self._settings = settings
-        self._engines = engines
+    def __init__(self, context: ContextBuilder, generator: Generator, table: TokenTable) -> None:
         self._context = context
-        self._streams = streams
+        self._generator = generator
         self._table = table
-        self._metrics = metrics
 
     async def generate(
         self, messages: Sequence[Mapping[str, str]], plan: RequestPlan, tenant: Tenant, request_id: str
@@ -58,19 +42,9 @@ class ShortGenerator:
             prompt_ids=prompt.input_ids,
             max_tokens=self.MAX_TOKENS,
             tenant_class=tenant.tenant_class,
-            priority=tenant.priority,
         )
         end = {} if self._table.end_id is None else {"end_id": self._table.end_id}
-        generation = Generation(
-            job,
-            input_ids=prompt.input_ids,
-            max_tokens=self.MAX_TOKENS,
-            sampling={"runtime_top_k": 1, **end},
-            engines=self._engines,
-            streams=self._streams,
-            settings=self._settings,
-            metrics=self._metrics,
-        )
+        generation = self._generator.begin(job, {"runtime_top_k": 1, **end})
         pieces = []
         try:
             while not answer.ended():

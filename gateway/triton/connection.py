@@ -202,6 +202,14 @@ class _Whole:
             self._future.set_exception(error)
 
 
+async def get(pool: Pool, host: str, port: int, path: str, deadline_s: float) -> bytes:
+    """The body of a 200 answer. Raises InstanceError, also for another status."""
+    status, body = await fetch(pool, "GET", host, port, path, deadline_s=deadline_s)
+    if status != 200:
+        raise InstanceError(Cause.ENGINE, f"HTTP status {status}")
+    return body
+
+
 async def fetch(
     pool: Pool, method: str, host: str, port: int, path: str, *, body: bytes = b"", deadline_s: float
 ) -> tuple[int, bytes]:

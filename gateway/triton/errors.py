@@ -27,28 +27,34 @@ class InstanceError(Exception):
         """Whether the instance's health is in doubt (a full queue or a drain is not a fault)."""
         return self.cause not in (Cause.BUSY, Cause.DRAIN, Cause.STALE)
 
-    @property
-    def lost_instance(self) -> bool:
-        """Whether the engine itself seems to have gone, which a poison request can cause."""
-        return self.cause in (Cause.RESET, Cause.STALL)
+
+class Refusal(StrEnum):
+    """Why a model refuses a request, whichever instance it is sent to."""
+
+    BAD_REQUEST = "bad request"
+    TOO_LONG = "too long"
+    BAD_MESSAGES = "bad messages"
+    RETRIEVAL_UNAVAILABLE = "retrieval unavailable"
+    NOT_FOUND = "not found"
+    BAD_QUERY = "bad query"
 
 
 class RequestRefused(Exception):
     """The model refused the request itself: no instance will take it. `reason` is the text after the model's prefix."""
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: Refusal, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
 
 
 _REFUSALS = {
-    "llm: bad request:": "bad request",
-    "prompt: too long:": "too long",
-    "prompt: bad messages:": "bad messages",
-    "retrieval: unavailable:": "retrieval unavailable",
-    "retrieval: not found:": "not found",
-    "retrieval: bad query:": "bad query",
+    "llm: bad request:": Refusal.BAD_REQUEST,
+    "prompt: too long:": Refusal.TOO_LONG,
+    "prompt: bad messages:": Refusal.BAD_MESSAGES,
+    "retrieval: unavailable:": Refusal.RETRIEVAL_UNAVAILABLE,
+    "retrieval: not found:": Refusal.NOT_FOUND,
+    "retrieval: bad query:": Refusal.BAD_QUERY,
 }
 
 

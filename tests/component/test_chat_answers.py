@@ -257,4 +257,4 @@ async def test_response_that_does_not_end_after_its_last_token_is_cut_off(
     assert (await fleet.chat(max_tokens=16)).json["usage"]["completion_tokens"] == 16
     (call,) = fleet.calls()
     await fleet.until(lambda: call.end == "gone")
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()

@@ -96,7 +96,7 @@ async def test_while_a_begun_answer_waits_for_an_instance(start: Start) -> None:
         await stream.text()
         await fleet.until(lambda: any(call.sent == 9 for call in fleet.calls()))
         fleet.members(healthy=False)
-        fleet.gateway.engines.move_away("triton-0")
+        fleet.gateway.registry.move_away("triton-0")
         stream.leave()
     await fleet.settled()
     assert len(fleet.calls()) == 1
@@ -144,7 +144,7 @@ async def test_clients_that_leave_at_any_moment(start: Start) -> None:
             await asyncio.sleep(0)
         await _leave(request) if not request.done() else None
     await fleet.settled()
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
     assert (await fleet.chat()).status == 200
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.dispatch.generation import Generation
 from gateway.fleet.view import LoadSample
-from gateway.serving.generation import Generation
 from gateway.triton.fake_answers import Script
 from tests.support.replies import Events
 from tests.support.running import Fleet
@@ -75,7 +75,7 @@ async def test_several_moves(start: Start) -> None:
     )
     async with fleet.open("Go on.", max_tokens=LENGTH) as stream:
         await fleet.until(lambda: sum(call.sent for call in fleet.calls()[1:]) == 20)
-        fleet.gateway.engines.move_away(fleet.name(fleet.at_work()))
+        fleet.gateway.registry.move_away(fleet.name(fleet.at_work()))
         events = await stream.rest()
     assert events.text == alone.text
     assert _causes(events) == ["reset", "drain", "engine", "end"]
@@ -145,11 +145,11 @@ async def test_draining_instance_is_left_after_our_patience(start: Start) -> Non
     async with fleet.open("Go on.", max_tokens=LENGTH) as stream:
         await fleet.until(lambda: any(call.sent == 9 for call in fleet.calls()))
         fleet.change(fleet.at_work(), draining=True, healthy=False)
-        fleet.gateway.engines.rescue(time.monotonic() + 1)
+        fleet.gateway.registry.rescue(time.monotonic() + 1)
         events = await stream.rest()
     assert events.text == alone.text
     assert _causes(events) == ["drain", "end"]
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 async def test_silent_stream_on_an_unhealthy_instance_is_rescued_before_its_deadline(start: Start) -> None:
@@ -159,7 +159,7 @@ async def test_silent_stream_on_an_unhealthy_instance_is_rescued_before_its_dead
         await stream.text()
         await fleet.until(lambda: any(call.sent == 9 for call in fleet.calls()))
         fleet.change(fleet.at_work(), healthy=False)
-        fleet.gateway.engines.rescue(time.monotonic() + 5)
+        fleet.gateway.registry.rescue(time.monotonic() + 5)
         events = await stream.rest()
     assert _causes(events) == ["stall", "end"]
 
@@ -178,7 +178,7 @@ async def test_request_that_waits_on_an_unhealthy_instance_is_rescued_if_the_ins
     fleet.change(hung, healthy=False)
     if not dark:
         fleet.gateway.store.set_load(fleet.name(hung), LoadSample(at=time.monotonic()))
-    fleet.gateway.engines.rescue(time.monotonic())
+    fleet.gateway.registry.rescue(time.monotonic())
     if not dark:
         hung.resume()
     attempts = (await reply).json["ragfleet"]["attempts"]
@@ -247,7 +247,7 @@ async def test_answer_that_nobody_can_go_on_with_ends_in_an_error(
     await fleet.until(lambda: any(call.sent == 9 for call in fleet.calls()))
     name = fleet.name(fleet.at_work())
     fleet.members(healthy=False)
-    fleet.gateway.engines.move_away(name)
+    fleet.gateway.registry.move_away(name)
     result = await answer
     if stream:
         assert result.done

@@ -177,7 +177,7 @@ async def test_milvus_away(handbook: Fleet, stream: bool) -> None:
         assert reply.error["code"] == "knowledge_unavailable"
         assert "did not answer within 5 s" in reply.error["message"]
         assert int(reply.headers["retry-after"]) >= 1
-    assert not handbook.gateway.trust.ejected()
+    assert not handbook.gateway.detector.ejected()
     assert (await handbook.chat()).status == 200, "the bare model needs no Milvus"
 
 

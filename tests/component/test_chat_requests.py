@@ -199,7 +199,7 @@ async def test_prompt_longer_than_the_context(fleet: Fleet) -> None:
     assert reply.status == 400
     assert (reply.error["param"], reply.error["code"]) == ("messages", "context_length_exceeded")
     assert not fleet.calls()
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 async def test_prompt_and_answer_together_longer_than_the_context(fleet: Fleet) -> None:
@@ -238,7 +238,7 @@ async def test_refusals_by_the_prompt_model(fleet: Fleet) -> None:
     assert reply.status == 400
     assert reply.error["param"] == "messages"
     assert "the roles do not alternate" in reply.error["message"]
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 # Whatever the body

@@ -71,7 +71,7 @@ async def test_instance_that_is_dead_is_left_aside(start: Start) -> None:
     await dead.kill()
     replies = [await fleet.chat(f"Question {n}") for n in range(10)]
     assert {r.text for r in replies} == {"Here you are."}
-    assert "triton-1" in fleet.gateway.trust.ejected() or not dead.calls
+    assert "triton-1" in fleet.gateway.detector.ejected() or not dead.calls
 
 
 async def test_full_queues_are_no_fault_of_the_instances(start: Start) -> None:
@@ -83,7 +83,7 @@ async def test_full_queues_are_no_fault_of_the_instances(start: Start) -> None:
         assert reply.status == 503
         assert int(reply.headers["retry-after"]) >= 1
         assert reply.error["code"] == "overloaded"
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 async def test_engines_that_all_fail_end_in_an_error_that_names_them(start: Start) -> None:
@@ -140,7 +140,7 @@ async def test_refusal_by_the_model_is_the_clients_and_costs_no_trust(fleet: Fle
         assert reply.error["message"].endswith(': runtime_top_k: 9 is "odd"')
         assert reply.error["param"] == "top_k"
         assert len(fleet.calls()) == n, "a refusal must not be tried elsewhere"
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 async def test_refusal_in_an_event_is_a_400_too(fleet: Fleet) -> None:
@@ -191,7 +191,7 @@ async def test_slow_prompt_call_is_hedged_and_the_loser_cancelled(start: Start) 
     assert reply.text == "Here you are."
     lost, won = sorted(fleet.calls("prompt"), key=lambda call: call.end == "finished")
     assert (lost.end, won.end) == ("gone", "finished")
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 async def test_hedge_that_finds_no_instance_leaves_the_first_call_alone(start: Start) -> None:
@@ -202,13 +202,13 @@ async def test_hedge_that_finds_no_instance_leaves_the_first_call_alone(start: S
     await fleet.until(lambda: len(fleet.calls("prompt")) == 1)
     slow = _slow(fleet)
     tried = asyncio.Event()
-    place = fleet.gateway.engines.place_context
+    place = fleet.gateway.dispatcher.place_call
 
     def placing(*args: Any, **kwargs: Any) -> Any:
         tried.set()
         return place(*args, **kwargs)
 
-    fleet.gateway.engines.place_context = placing
+    fleet.gateway.dispatcher.place_call = placing
     fleet.members(draining=True)
     await tried.wait()
     fleet.members()

@@ -84,7 +84,7 @@ async def test_every_instance_is_full(fleet: Fleet) -> None:
     reply = await fleet.post({"model": EMBEDDING, "input": "x"}, path=PATH)
     assert reply.status == 503
     assert "retry-after" in reply.headers
-    assert not fleet.gateway.trust.ejected()
+    assert not fleet.gateway.detector.ejected()
 
 
 async def test_model_is_listed(fleet: Fleet) -> None:

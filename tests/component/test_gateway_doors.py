@@ -13,6 +13,7 @@ import pytest
 from gateway.config import ConfigError
 from gateway.errors import RagfleetError
 from gateway.triton.fake_answers import Script
+from tests.support.fleet_views import view_where
 from tests.support.running import EMBEDDING, MODEL, Fleet
 
 Start = Callable[..., Any]
@@ -209,22 +210,25 @@ async def test_metrics_tell_what_happened(fleet: Fleet) -> None:
 async def test_loads_are_scraped_from_the_instances(fleet: Fleet) -> None:
     store = fleet.gateway.store
     store.set_members([fleet.member(t, metrics_port=t.port) for t in fleet.tritons])
-    view = await store.wait_for(lambda v: all(m.load is not None for m in v.members.values()), 5)
+    view = await view_where(store, lambda v: all(m.load is not None for m in v.members.values()), 5)
     assert {m.load.slots for m in view.members.values()} == {4}
 
 
 async def test_instance_that_goes_silent_is_ejected_and_comes_back(start: Start) -> None:
     fleet = await start(scrape_period_s=0.02)
-    store, trust = fleet.gateway.store, fleet.gateway.trust
+    store, trust = fleet.gateway.store, fleet.gateway.detector
     members = [fleet.member(t, metrics_port=t.port) for t in fleet.tritons]
     store.set_members(members)
-    await store.wait_for(lambda v: all(m.load is not None for m in v.members.values()), 5)
+    await view_where(store, lambda v: all(m.load is not None for m in v.members.values()), 5)
     await fleet.tritons[0].kill()
     async with asyncio.timeout(5):
         while "triton-0" not in trust.ejected():
             await asyncio.sleep(0)
     assert (await fleet.get("/fleet")).json["instances"][0]["state"] == "ejected"
-    assert (await fleet.chat()).json["ragfleet"]["attempts"] == [{"instance": "triton-1", "tokens": 16, "cause": "end"}]
+    (attempt,) = (await fleet.chat()).json["ragfleet"]["attempts"]
+    assert (attempt["instance"], attempt["tokens"], attempt["cause"]) == ("triton-1", 16, "end")
+    assert "prompt tokens cached" in attempt["placement"]
+    assert (await fleet.get("/fleet")).json["instances"][1]["last_placement"] == attempt["placement"]
     await fleet.tritons[0].revive()
     async with asyncio.timeout(5):
         while trust.ejected():

@@ -42,7 +42,7 @@ async def search(fleet: Fleet) -> Search:
     service = SearchService(
         settings=fleet.settings,
         active=ActiveCollection(gateway.catalog, time.monotonic, fresh_s=0.0),
-        engines=gateway.engines,
+        dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,
         metrics=gateway.metrics,
@@ -235,7 +235,7 @@ async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(
     service = SearchService(
         settings=fleet.settings,
         active=ActiveCollection(gateway.catalog, time.monotonic),
-        engines=gateway.engines,
+        dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,
         metrics=gateway.metrics,

@@ -237,7 +237,7 @@ class Fleet:
             assert gateway.placer.in_flight(name) == 0
             account = gateway.placer.account(name)
             assert account is None or account.context_calls == 0
-        assert gateway.engines.running() == {}
+        assert gateway.registry.counts() == {}
         async with asyncio.timeout(5):
             while gateway.streams._live:  # the last bytes of a response whose tokens are all here
                 await asyncio.sleep(0)

@@ -42,11 +42,13 @@ class PredictedTtft:
 
     def standing(self, account: InstanceLoad, now: float) -> float:
         """Seconds that a wholly cached, usual request would wait."""
-        outlook, answer = account.outlook(now), account.norms.answer_tokens.value
-        ahead, requests = outlook.ahead, outlook.requests
+        snapshot, answer = account.snapshot(now), account.norms.answer_tokens.value
+        ahead, requests = snapshot.ahead, snapshot.requests
         if not account.knows_queue:
             ahead, requests = account.queued_tokens, account.ours
-        return outlook.overhead_s + ahead * outlook.token_s + _turns(requests, account.slots) * outlook.step_s * answer
+        return (
+            snapshot.overhead_s + ahead * snapshot.token_s + _turns(requests, account.slots) * snapshot.step_s * answer
+        )
 
     def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The eligible instance with the least predicted seconds, the others' part counted too."""
@@ -66,13 +68,13 @@ class PredictedTtft:
         seconds: list[float] = []
         costs: list[float] = []
         for a, hit in zip(accounts, cached, strict=True):
-            outlook, slots = a.outlook(now), a.slots
-            ahead, requests = (outlook.ahead, outlook.requests) if lit else (a.queued_tokens, a.ours)
-            compute, token = prompt - hit, outlook.token_s
-            turnover = outlook.step_s * answer
-            wait = outlook.overhead_s + (ahead + compute) * token + _turns(requests, slots) * turnover
+            snapshot, slots = a.snapshot(now), a.slots
+            ahead, requests = (snapshot.ahead, snapshot.requests) if lit else (a.queued_tokens, a.ours)
+            compute, token = prompt - hit, snapshot.token_s
+            turnover = snapshot.step_s * answer
+            wait = snapshot.overhead_s + (ahead + compute) * token + _turns(requests, slots) * turnover
             if (
-                kv and (lacking := compute + answer - outlook.kv_free) > 0
+                kv and (lacking := compute + answer - snapshot.kv_free) > 0
             ):  # at least until the next of those inside ends
                 wait += max(lacking / a.kv_capacity_tokens, 1 / max(requests, 1.0)) * turnover
             seconds.append(wait)
@@ -84,7 +86,7 @@ class PredictedTtft:
         reason = f"first token in {wait:.3f} s, {account.queued} queued, {hit} of {prompt} prompt tokens cached"
         if not lit:
             reason += ", own counts only"
-        return Choice(account.instance, reason, seconds=wait, cached_tokens=hit)
+        return Choice(account.instance, reason, cached_tokens=hit)
 
 
 def _turns(requests: float, slots: int) -> float:

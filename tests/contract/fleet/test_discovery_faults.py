@@ -9,6 +9,7 @@ import pytest
 
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.store import FleetStore
+from tests.support.fleet_views import view_where
 
 
 def entry(name: str, output: str = "") -> dict[str, object]:
@@ -115,7 +116,7 @@ async def test_an_unusable_answer_changes_nothing_and_the_next_query_does_not_bl
 
 async def test_a_query_that_is_never_answered_has_a_deadline() -> None:
     async with playing(answer(8, "a"), wait_s=0.05, margin_s=0.05) as (script, store):
-        view = await store.wait_for(lambda v: not v.source_alive, 5)
+        view = await view_where(store, lambda v: not v.source_alive, 5)
         assert list(view.members) == ["a"]
         await asyncio.sleep(0)
         assert script.asked[1] == "index=8&wait=50ms"

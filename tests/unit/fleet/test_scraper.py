@@ -11,6 +11,7 @@ import pytest
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance
+from tests.support.fleet_views import view_where
 
 
 def member(name: str, metrics_port: int = 3) -> FleetMember:
@@ -58,24 +59,24 @@ async def scraping(hosts: Hosts, *members: FleetMember, **overrides: object) -> 
 async def test_every_member_is_read_again_and_again() -> None:
     hosts = Hosts()
     async with scraping(hosts, member("a"), member("b")) as store:
-        await store.wait_for(lambda v: all(m.load and m.load.waiting == 1 for m in v.members.values()), 5)
+        await view_where(store, lambda v: all(m.load and m.load.waiting == 1 for m in v.members.values()), 5)
         hosts.waiting = 7
-        await store.wait_for(lambda v: all(m.load and m.load.waiting == 7 for m in v.members.values()), 5)
+        await view_where(store, lambda v: all(m.load and m.load.waiting == 7 for m in v.members.values()), 5)
 
 
 async def test_members_come_and_go() -> None:
     hosts = Hosts()
     async with scraping(hosts) as store:
         store.set_members([member("a")])
-        await store.wait_for(lambda v: v.members["a"].load is not None, 5)
+        await view_where(store, lambda v: v.members["a"].load is not None, 5)
         hosts.hung.add("b")
         store.set_members([member("b")])
         hosts.waiting = 2
         store.set_members([member("c")])
-        await store.wait_for(lambda v: v.members["c"].load is not None, 5)
+        await view_where(store, lambda v: v.members["c"].load is not None, 5)
         asked = hosts.asked["a"]
         hosts.waiting = 3
-        await store.wait_for(lambda v: v.members["c"].load.waiting == 3, 5)  # type: ignore[union-attr]
+        await view_where(store, lambda v: v.members["c"].load.waiting == 3, 5)  # type: ignore[union-attr]
         assert hosts.asked["a"] <= asked
 
 
@@ -89,10 +90,10 @@ async def test_one_that_moved_is_read_at_its_new_port() -> None:
     store = FleetStore()
     store.set_members([member("a", 3)])
     task = asyncio.create_task(MetricsScraper(store, fetch, period_s=0.002).run())
-    await store.wait_for(lambda v: v.members["a"].load is not None, 5)
+    await view_where(store, lambda v: v.members["a"].load is not None, 5)
     store.set_members([member("a", 4)])
     assert store.view.members["a"].load is None
-    await store.wait_for(lambda v: v.members["a"].load is not None, 5)
+    await view_where(store, lambda v: v.members["a"].load is not None, 5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert ports[-1] == 4
@@ -104,8 +105,8 @@ async def test_a_hung_host_delays_nobody() -> None:
     async with scraping(hosts, member("dead"), member("a"), deadline_s=60.0) as store:
         for waiting in range(10):
             hosts.waiting = waiting
-            await store.wait_for(
-                lambda v, n=waiting: (v.members["a"].load or n) and v.members["a"].load.waiting == n, 5
+            await view_where(
+                store, lambda v, n=waiting: (v.members["a"].load or n) and v.members["a"].load.waiting == n, 5
             )  # type: ignore[misc]
         assert hosts.asked["dead"] == 1
         assert store.view.members["dead"].load is None
@@ -117,14 +118,14 @@ async def test_the_last_load_stands_in_for_a_while_then_there_is_none(fault: Exc
     hosts = Hosts()
     heard: list[tuple[str, bool]] = []
     async with scraping(
-        hosts, member("a"), stale_after_s=0.05, heard=lambda name, answered: heard.append((name, answered))
+        hosts, member("a"), stale_after_s=0.05, on_scrape=lambda name, answered: heard.append((name, answered))
     ) as store:
-        await store.wait_for(lambda v: v.members["a"].load is not None, 5)
+        await view_where(store, lambda v: v.members["a"].load is not None, 5)
         hosts.broken["a"] = fault
-        await store.wait_for(lambda v: v.members["a"].load is None, 5)
+        await view_where(store, lambda v: v.members["a"].load is None, 5)
         assert heard.count(("a", False)) > 1
         del hosts.broken["a"]
-        await store.wait_for(lambda v: v.members["a"].load is not None, 5)
+        await view_where(store, lambda v: v.members["a"].load is not None, 5)
     assert heard[0] == ("a", True)
 
 
@@ -132,7 +133,7 @@ async def test_a_hung_host_is_given_up_at_the_deadline_and_told_of() -> None:
     hosts = Hosts()
     silent = asyncio.Event()
     hosts.hung.add("a")
-    async with scraping(hosts, member("a"), deadline_s=0.01, heard=lambda name, answered: answered or silent.set()):
+    async with scraping(hosts, member("a"), deadline_s=0.01, on_scrape=lambda name, answered: answered or silent.set()):
         async with asyncio.timeout(5):
             await silent.wait()
     assert hosts.abandoned >= 1
@@ -141,7 +142,7 @@ async def test_a_hung_host_is_given_up_at_the_deadline_and_told_of() -> None:
 async def test_one_without_a_metrics_port_is_not_asked() -> None:
     hosts = Hosts()
     async with scraping(hosts, member("a", 0), member("b")) as store:
-        await store.wait_for(lambda v: v.members["b"].load is not None, 5)
+        await view_where(store, lambda v: v.members["b"].load is not None, 5)
     assert hosts.asked["a"] == 0
 
 
@@ -153,4 +154,4 @@ async def test_an_error_of_ours_ends_the_run() -> None:
     store.set_members([member("a")])
     with pytest.raises(LookupError):
         async with asyncio.timeout(5):
-            await MetricsScraper(store, Hosts().fetch, period_s=0.002, heard=heard).run()
+            await MetricsScraper(store, Hosts().fetch, period_s=0.002, on_scrape=heard).run()

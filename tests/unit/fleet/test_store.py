@@ -1,6 +1,5 @@
 """One writer, immutable views, and who is told of what."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -135,31 +134,3 @@ def test_serving_leaves_out_the_unhealthy_and_the_draining() -> None:
     store.set_members([member("a"), member("b", healthy=False), member("c", draining=True)])
     assert [m.instance.name for m in store.view.serving] == ["a"]
     assert store.view.serving is store.view.serving
-
-
-async def test_wait_for_returns_the_first_view_that_fits() -> None:
-    store = FleetStore()
-    waiting = asyncio.create_task(store.wait_for(lambda v: len(v.serving) == 2, 10))
-    await asyncio.sleep(0)
-    store.set_members([member("a")])
-    store.set_members([member("a"), member("b")])
-    store.set_members([])
-    assert len((await waiting).serving) == 2
-    assert not store._watchers
-
-
-async def test_wait_for_sees_loads_and_the_present() -> None:
-    store = FleetStore()
-    store.set_members([member("a")])
-    assert await store.wait_for(lambda v: "a" in v.members, 0.0) is store.view
-    waiting = asyncio.create_task(store.wait_for(lambda v: v.members["a"].load is not None, 10))
-    await asyncio.sleep(0)
-    store.set_load("a", LoadSample(1.0))
-    assert (await waiting).members["a"].load == LoadSample(1.0)
-
-
-async def test_wait_for_has_a_deadline_and_leaves_nothing() -> None:
-    store = FleetStore()
-    with pytest.raises(TimeoutError):
-        await store.wait_for(lambda v: False, 0.01)
-    assert not store._watchers

@@ -59,7 +59,7 @@ class Case:
 
 def test_a_stranger_is_trusted() -> None:
     case = Case()
-    assert case.trust.admits("a")
+    assert "a" not in case.trust.ejected()
     assert case.trust.ejected() == {}
     assert case.trust.standing("a").state is OutlierState.TRUSTED
 
@@ -67,9 +67,9 @@ def test_a_stranger_is_trusted() -> None:
 def test_failures_in_a_row_eject_and_the_reason_says_so() -> None:
     case = Case(consecutive_failures=3)
     case.fails("a", 2)
-    assert case.trust.admits("a")
+    assert "a" not in case.trust.ejected()
     case.fails("a", 1)
-    assert not case.trust.admits("a")
+    assert "a" in case.trust.ejected()
     assert case.trust.try_acquire("a") is None
     assert case.trust.ejected() == {"a": "3 failures in a row"}
     assert case.told == [Transition("a", OutlierState.TRUSTED, OutlierState.EJECTED, "3 failures in a row", 2.0)]
@@ -131,9 +131,9 @@ def test_exactly_n_probes_pass_half_open() -> None:
     case.clock.now += 1.99
     assert case.probes("a") == []
     case.clock.now += 0.01
-    assert case.trust.admits("a")
+    assert "a" not in case.trust.ejected()
     assert len(case.probes("a")) == 3
-    assert not case.trust.admits("a")
+    assert case.trust.try_acquire("a") is None
 
 
 def test_all_probes_must_succeed() -> None:
@@ -143,7 +143,7 @@ def test_all_probes_must_succeed() -> None:
     first, second, third = case.probes("a")
     first.record(OK)
     second.record(OK)
-    assert not case.trust.admits("a")
+    assert case.trust.try_acquire("a") is None
     third.record(OK)
     assert case.trust.standing("a").state is OutlierState.TRUSTED
     assert case.told[-1].reason == "3 probes succeeded"
@@ -189,9 +189,8 @@ def test_a_probe_that_nobody_reports_on_is_given_up_at_last() -> None:
     case.clock.now += 2
     (lost,) = case.probes("a")
     case.clock.now += 119
-    assert not case.trust.admits("a")
+    assert case.trust.try_acquire("a") is None
     case.clock.now += 2
-    assert case.trust.admits("a")
     (again,) = case.probes("a")
     lost.record(FAIL)  # too late to say anything
     again.record(OK)
@@ -288,7 +287,7 @@ def test_the_ejected_come_back_when_the_others_are_gone() -> None:
     case = Case(*"abc")
     case.fails("a", 3)
     case.trust.follow(fleet(*"abc", down=("b", "c")))
-    assert case.trust.admits("a")
+    assert "a" not in case.trust.ejected()
     assert case.told[-1].reason == "too few others are left"
     assert len(case.probes("a")) == 100
 
@@ -301,7 +300,7 @@ def test_a_failed_probe_of_the_last_one_keeps_it_in_work() -> None:
     case.fails("b", 3)  # spared: a is still on probation
     probe.record(FAIL)
     assert set(case.trust.ejected()) == {"a"}
-    assert case.trust.admits("b")
+    assert "b" not in case.trust.ejected()
 
 
 def test_who_leaves_is_forgotten_and_its_reports_do_not_reach_a_namesake() -> None:
@@ -315,20 +314,20 @@ def test_who_leaves_is_forgotten_and_its_reports_do_not_reach_a_namesake() -> No
     for each in old:
         assert each is not None
         each.record(FAIL)
-    assert case.trust.admits("a")
+    assert "a" not in case.trust.ejected()
 
 
 def test_silence_ejects_an_idle_instance_for_as_long_as_it_lasts() -> None:
     case = Case(consecutive_silences=3)
     for _ in range(3):
-        case.trust.heard("a", False)
+        case.trust.scraped("a", False)
     assert case.trust.ejected() == {"a": "3 metric scrapes in a row unanswered"}
     for _ in range(100):
         case.clock.now += 1
-        case.trust.heard("a", False)
-        assert not case.trust.admits("a")
-    case.trust.heard("a", True)
-    assert case.trust.admits("a")
+        case.trust.scraped("a", False)
+        assert "a" in case.trust.ejected()
+    case.trust.scraped("a", True)
+    assert "a" not in case.trust.ejected()
     assert case.told[-1].after is OutlierState.PROBING
     assert case.told[-1].reason == "it answers again"
 
@@ -337,25 +336,25 @@ def test_a_planned_restart_is_no_silence() -> None:
     case = Case(consecutive_silences=3)
     case.trust.follow(fleet(*"abcde", down=("a",)))
     for _ in range(10):
-        case.trust.heard("a", False)
+        case.trust.scraped("a", False)
     case.trust.follow(fleet(*"abcde"))
-    case.trust.heard("a", False)
-    assert case.trust.admits("a")
+    case.trust.scraped("a", False)
+    assert "a" not in case.trust.ejected()
     assert case.told == []
 
 
 def test_without_more_news_even_silence_runs_out() -> None:
     case = Case(consecutive_silences=1)
-    case.trust.heard("a", False)
+    case.trust.scraped("a", False)
     case.clock.now += 2
-    assert case.trust.admits("a")
+    assert "a" not in case.trust.ejected()
 
 
 def test_requests_that_succeed_outweigh_silent_metrics() -> None:
     case = Case(consecutive_silences=3)
     for _ in range(20):
-        case.trust.heard("a", False)
-        case.trust.heard("a", False)
+        case.trust.scraped("a", False)
+        case.trust.scraped("a", False)
         case.trust.record("a", OK)
     assert case.trust.ejected() == {}
 
@@ -363,16 +362,16 @@ def test_requests_that_succeed_outweigh_silent_metrics() -> None:
 def test_answered_scrapes_do_not_excuse_failed_requests() -> None:
     case = Case(consecutive_failures=3)
     for _ in range(3):
-        case.trust.heard("a", True)
+        case.trust.scraped("a", True)
         case.trust.record("a", FAIL)
-    case.trust.heard("a", True)
+    case.trust.scraped("a", True)
     assert "a" in case.trust.ejected()
 
 
 def test_silence_can_be_switched_off() -> None:
     case = Case(consecutive_silences=0)
     for _ in range(100):
-        case.trust.heard("a", False)
+        case.trust.scraped("a", False)
     assert case.trust.ejected() == {}
 
 
@@ -393,9 +392,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names)
     def acquire(self, name: str) -> None:
-        admitted = self.case.trust.admits(name)
+        ejected = name in self.case.trust.ejected()
+        trusted = self.case.trust.standing(name).state is OutlierState.TRUSTED
         given = self.case.trust.try_acquire(name)
-        assert admitted == (given is not None)
+        assert not (ejected and given)
+        assert given or not trusted
         if given is not None:
             self.passes.append(given)
 
@@ -409,7 +410,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, answered=st.booleans())
     def heard(self, name: str, answered: bool) -> None:
-        self.case.trust.heard(name, answered)
+        self.case.trust.scraped(name, answered)
 
     @rule(name=names)
     def flap(self, name: str) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gateway.serving.hedging import LatencyQuantile
+from gateway.dispatch.hedging import LatencyQuantile
 
 
 def estimate(latency: LatencyQuantile) -> float:

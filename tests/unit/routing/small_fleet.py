@@ -1,5 +1,6 @@
 """A small fleet for the tests of placement: a clock that the test moves, seeded randomness, instances by number."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
@@ -20,6 +21,13 @@ def load(at: float = 0.0, **changes: Any) -> LoadSample:
     """An idle instance's sample: a KV cache of 512 blocks of 32 tokens."""
     idle = LoadSample(at, waiting=0, active=0, scheduled=0, kv_used_blocks=0, kv_max_blocks=512, kv_block_tokens=32)
     return replace(idle, **changes)
+
+
+def predicted_s(ticket: Ticket) -> float:
+    """The seconds to the first token that the choice was made for, as its reason tells."""
+    found = re.match(r"first token in ([0-9.]+) s", ticket.reason)
+    assert found
+    return float(found[1])
 
 
 class Fleet:

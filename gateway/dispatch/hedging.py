@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gateway.config import Settings
+from gateway.dispatch.attempts import Attempts
+from gateway.dispatch.dispatcher import Dispatch, Dispatcher
 from gateway.errors import Unavailable
 from gateway.metrics import Metrics
-from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.connection import Pool
 from gateway.triton.errors import InstanceError
 from gateway.triton.infer import Tensor, infer
@@ -24,13 +25,20 @@ Read = Callable[[str, Mapping[str, list[Any]]], T]
 
 
 class HedgedCalls:
-    """Calls of one kind, which take about as long as each other."""
+    """Calls of one kind, which take about as long as each other.
 
-    def __init__(self, engines: Engines, pool: Pool, settings: Settings, metrics: Metrics) -> None:
-        self._engines = engines
+    hedge: whether slow ones are doubled. Not worth it for calls that are large themselves.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics, *, hedge: bool = True
+    ) -> None:
+        self._dispatcher = dispatcher
         self._pool = pool
-        self._settings = settings
+        self._limit = settings.attempts
+        self._deadline_s = settings.context_deadline_s
         self._metrics = metrics
+        self._hedge = hedge
         self._latency = LatencyQuantile(initial_s=settings.context_deadline_s / 4)
 
     async def call(
@@ -48,22 +56,33 @@ class HedgedCalls:
 
         Raises RequestRefused where the model refuses the request, Unavailable, Overloaded or GenerationFailed.
         """
-        tried: set[str] = set()
-
-        def place() -> Placed:
-            placed = self._engines.place_context(frozenset(tried), embedding_model=embedding_model)
-            tried.add(placed.instance.name)
-            return placed
-
+        attempts = Attempts(self._limit)
+        asked: set[str] = set()
         running: dict[asyncio.Task[T], bool] = {}
         hedged = False
-        last: InstanceError | Unavailable | None = None
+        unavailable: Unavailable | None = None
+
+        async def attempt() -> T:
+            dispatch = self._dispatcher.place_call(frozenset(asked), embedding_model=embedding_model)
+            asked.add(dispatch.instance.name)
+            try:
+                answer = read(name, await self._infer(dispatch, name, inputs, request_id))
+            except InstanceError as error:
+                attempts.fail(dispatch, error)
+                self._metrics.retries.labels(name, error.cause).inc()
+                raise
+            else:
+                dispatch.succeeded()
+            finally:
+                dispatch.cancelled()  # harmless where it has ended otherwise
+            return answer
+
         try:
-            for attempt in range(self._settings.attempts):
-                task = asyncio.create_task(self._once(place, name, inputs, request_id=request_id, read=read))
+            for number in range(self._limit):
+                task = asyncio.create_task(attempt())
                 hedged |= bool(running)
                 running[task] = bool(running)
-                wait_s = self._latency.hedge_after_s if attempt + 1 < self._settings.attempts else None
+                wait_s = self._latency.hedge_after_s if self._hedge and number + 1 < self._limit else None
                 while running:
                     done, _ = await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
@@ -72,56 +91,30 @@ class HedgedCalls:
                     is_hedge = running.pop(task)
                     try:
                         answer = task.result()
-                    except InstanceError as error:
-                        last = error
-                        self._metrics.retries.labels(name, error.cause).inc()
+                    except InstanceError:
+                        unavailable = None
                     except Unavailable as error:  # nobody else to ask; who was asked before may still answer
-                        last = error
+                        unavailable = error
                     else:
                         if hedged:
                             self._metrics.hedges.labels("1" if is_hedge else "0").inc()
                         return answer
+                if not running and not attempts.exhausted:
+                    await attempts.pause()
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-        assert last is not None
-        if isinstance(last, Unavailable):
-            raise last
-        raise exhausted(last, f"Instances asked for {name}: {', '.join(sorted(tried))}.")
+        raise unavailable or attempts.error()
 
-    async def _once(
-        self,
-        place: Callable[[], Placed],
-        name: str,
-        inputs: Mapping[str, Tensor],
-        *,
-        request_id: str,
-        read: Read[T],
-    ) -> T:
-        placed = place()
-        instance = placed.instance
+    async def _infer(
+        self, dispatch: Dispatch, name: str, inputs: Mapping[str, Tensor], request_id: str
+    ) -> Mapping[str, list[Any]]:
         started = time.monotonic()
-        try:
-            outputs = await infer(
-                self._pool,
-                instance.address,
-                instance.http_port,
-                name,
-                inputs,
-                request_id=request_id,
-                deadline_s=self._settings.context_deadline_s,
-            )
-            answer = read(name, outputs)
-        except InstanceError as error:
-            placed.failed(error)
-            raise
-        else:
-            placed.done()
-        finally:
-            placed.cancelled()  # harmless where it has ended otherwise
+        host, port = dispatch.instance.address, dispatch.instance.http_port
+        outputs = await infer(self._pool, host, port, name, inputs, request_id=request_id, deadline_s=self._deadline_s)
         self._latency.record(time.monotonic() - started)
-        return answer
+        return outputs
 
 
 class LatencyQuantile:

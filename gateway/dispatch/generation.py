@@ -15,28 +15,46 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.config import Settings
+from gateway.dispatch.attempts import Attempt, Attempts
+from gateway.dispatch.dispatcher import Dispatch, Dispatcher
+from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import BadRequest, GenerationFailed, Unavailable
 from gateway.metrics import Metrics
 from gateway.routing.types import PlacementRequest
-from gateway.serving.engines import Engines, Placed, exhausted
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.llm import GenerateRequest, TokenStream, TokenStreams
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One instance's part in an answer."""
+class Generator:
+    """Begins generations: what they all have in common. One for the life of the application."""
 
-    instance: str
-    tokens: int
-    cause: str
-    """Why it ended: a `Cause`, or `end`."""
+    def __init__(
+        self,
+        *,
+        dispatcher: Dispatcher,
+        streams: TokenStreams,
+        registry: StreamRegistry,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.streams = streams
+        self.registry = registry
+        self.settings = settings
+        self.metrics = metrics
+
+    def begin(self, job: PlacementRequest, sampling: Mapping[str, Any]) -> "Generation":
+        """A generation of at most `job.max_tokens` tokens after `job.prompt_ids`. `sampling`: TensorRT-LLM's inputs by name.
+
+        Nothing is sent before its first `next()`.
+        """
+        return Generation(self, job, sampling)
 
 
 class Generation:
@@ -45,37 +63,27 @@ class Generation:
     RESCUE_S = 15.0
     """How long a begun answer waits for some instance to be there again before it fails."""
 
-    def __init__(
-        self,
-        job: PlacementRequest,
-        *,
-        input_ids: Sequence[int],
-        max_tokens: int,
-        sampling: Mapping[str, Any],
-        engines: Engines,
-        streams: TokenStreams,
-        settings: Settings,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, generator: Generator, job: PlacementRequest, sampling: Mapping[str, Any]) -> None:
         self._job = job
-        self._input_ids = input_ids
-        self._max_tokens = max_tokens
         self._sampling = sampling
-        self._engines = engines
-        self._streams = streams
-        self._settings = settings
-        self._metrics = metrics
-        self._placed: Placed | None = None
+        self._max_tokens = job.max_tokens
+        self._dispatcher = generator.dispatcher
+        self._streams = generator.streams
+        self._registry = generator.registry
+        self._metrics = generator.metrics
+        self._poison_limit = generator.settings.poison_limit
+        self._attempts = Attempts(generator.settings.attempts)
+        self._dispatch: Dispatch | None = None
         self._stream: TokenStream | None = None
         self._request: GenerateRequest | None = None
-        self._failed: set[str] = set()
         self._deaths = 0
         self._journal_at_dispatch = 0
         self._lost_at: float | None = None
-        self.journal: list[int] = []
-        self.trail: list[Attempt] = []
-        self.ended = False
         self._relay: Callable[[list[int]], bool] | None = None
+        self.journal: list[int] = []
+        """The ids given so far."""
+        self.ended = False
+        """Whether the engine has ended the answer."""
 
     def relay(self, take: Callable[[list[int]], bool]) -> None:
         """Give ids to `take` as they arrive, without a task waking up; what it refuses (False) comes by `next()`.
@@ -93,7 +101,7 @@ class Generation:
                 return []
             try:
                 if self._stream is None:
-                    await self._dispatch()
+                    await self._begin()
                 assert self._stream is not None
                 ids = await self._stream.next()
             except InstanceError as error:
@@ -107,49 +115,55 @@ class Generation:
             if not ids:
                 self.ended = True
                 continue
-            assert self._placed is not None
+            assert self._dispatch is not None
             now = time.monotonic()
             if self._lost_at is not None:
                 self._metrics.migration_gap.observe(now - self._lost_at)
                 self._lost_at = None
             self.journal += ids
-            self._placed.tokens(len(ids), now)
+            self._dispatch.tokens(len(ids), now)
             if self._relay is not None:
                 self._stream.sink = self._arrived
             return ids
 
     def _arrived(self, ids: list[int]) -> bool:
-        """The stream's sink: see `relay`. The instance has been praised and the gap measured with its first ids."""
+        """The stream's sink: see `relay`. The first ids of the instance have come by `next()`, which has reported them."""
         count = len(ids)
-        if self._relay is None or self._placed is None or len(self.journal) + count >= self._max_tokens:
+        if self._relay is None or self._dispatch is None or len(self.journal) + count >= self._max_tokens:
             return False
         if not self._relay(ids):
             return False
         self.journal += ids
-        self._placed.more_tokens(count)
+        self._dispatch.more_tokens(count)
         return True
 
     def close(self) -> None:
         """Cancel the running step, give back the place. Idempotent."""
         whole = self.ended or len(self.journal) >= self._max_tokens
         self._close_stream(whole=whole)
-        if self._placed is not None:
+        if self._dispatch is not None:
             if whole:
-                self._placed.done(self.journal[self._journal_at_dispatch :])
+                self._dispatch.succeeded(self.journal[self._journal_at_dispatch :])
             else:
-                self._placed.cancelled()
-            self._end_attempt("end")
+                self._dispatch.cancelled()
+            self._attempts.end(self._dispatch, tokens=self._progress)
+            self._dispatch = None
 
     @property
-    def instance(self) -> str | None:
-        """The name of the instance that works on it now."""
-        return self._placed.instance.name if self._placed else None
+    def attempts(self) -> Sequence[Attempt]:
+        """The attempts that have ended."""
+        return self._attempts.trail
 
-    async def _dispatch(self) -> None:
-        placed = await self._place()
-        self._placed = placed
-        self._journal_at_dispatch = len(self.journal)
-        done = len(self.journal)
+    @property
+    def _progress(self) -> int:
+        """Tokens of the present attempt."""
+        return len(self.journal) - self._journal_at_dispatch
+
+    async def _begin(self) -> None:
+        """Send the rest of the answer to an instance."""
+        dispatch = await self._place()
+        self._dispatch = dispatch
+        done = self._journal_at_dispatch = len(self.journal)
         sampling = dict(self._sampling)
         if done:
             sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
@@ -158,62 +172,60 @@ class Generation:
         self._request = GenerateRequest(
             # A fresh id for each attempt. The client's own may be in use already, and an engine ends by id.
             id=f"{self._job.request_id}/{random.getrandbits(48):012x}",
-            input_ids=[*self._input_ids, *self.journal] if done else self._input_ids,
+            input_ids=[*self._job.prompt_ids, *self.journal] if done else self._job.prompt_ids,
             request_output_len=self._max_tokens - done,
             sampling=sampling,
         )
-        self._metrics.placements.labels(placed.instance.name).inc()
-        await self._open(placed)
+        self._metrics.placements.labels(dispatch.instance.name).inc()
+        await self._open(dispatch)
 
-    async def _open(self, placed: Placed, *, fresh: bool = False) -> None:
+    async def _open(self, dispatch: Dispatch, *, fresh: bool = False) -> None:
         assert self._request is not None
-        instance = placed.instance
+        instance = dispatch.instance
         self._stream = await self._streams.open(instance.address, instance.http_port, self._request, fresh=fresh)
-        self._engines.watch(instance.name, self._stream)
+        self._registry.add(instance.name, self._stream)
 
     async def _resend(self) -> InstanceError | None:
         """The kept connection broke before a word came back: ask the same instance again, on a new one.
 
         When nobody is there any more it was no old connection but a death, under this very request perhaps: RESET.
         """
-        assert self._placed is not None
+        assert self._dispatch is not None
         self._close_stream()
         try:
-            await self._open(self._placed, fresh=True)
+            await self._open(self._dispatch, fresh=True)
         except InstanceError as error:
             return InstanceError(Cause.RESET, str(error))
         return None
 
-    async def _place(self) -> Placed:
+    async def _place(self) -> Dispatch:
         """An instance for the next attempt. A begun answer waits for one; a new one is refused at once."""
         waited_until = time.monotonic() + self.RESCUE_S
         while True:
             try:
-                return self._engines.place(self._next_job(), frozenset(self._failed))
+                return self._dispatcher.place(self._rest(), self._attempts.failed)
             except Unavailable as error:
-                if not self.trail:
+                if not self._attempts.trail:
                     raise
                 if time.monotonic() > waited_until:
-                    raise GenerationFailed(f"{error.message} {self._story()}") from error
-                # All were tried: one that failed before may have come back meanwhile.
-                self._failed.clear()
+                    raise GenerationFailed(f"{error.message} {self._attempts.story()}") from error
+                self._attempts.forgive()
                 await asyncio.sleep(0.1)
 
-    def _next_job(self) -> PlacementRequest:
+    def _rest(self) -> PlacementRequest:
         """The rest of the answer as a job of its own: the journal has become prompt."""
         if not self.journal:
             return self._job
-        done = len(self.journal)
-        return replace(self._job, prompt_ids=[*self._input_ids, *self.journal], max_tokens=self._max_tokens - done)
+        ids = [*self._job.prompt_ids, *self.journal]
+        return replace(self._job, prompt_ids=ids, max_tokens=self._max_tokens - len(self.journal))
 
     async def _lost(self, error: InstanceError) -> None:
-        assert self._placed is not None
-        name = self._placed.instance.name
-        progress = len(self.journal) - self._journal_at_dispatch
+        """The present attempt failed: count it, and raise where there shall be no other."""
+        dispatch, progress = self._dispatch, self._progress
+        assert dispatch is not None
         self._close_stream()
-        self._placed.failed(error)
-        self._end_attempt(error.cause)
-        self._failed.add(name)
+        self._dispatch = None
+        self._attempts.fail(dispatch, error, tokens=progress)
         if self.journal:
             self._metrics.migrations.labels(error.cause).inc()
             self._lost_at = self._lost_at or time.monotonic()
@@ -223,22 +235,16 @@ class Generation:
         # a further one before a single new token points at the request.
         if error.cause is Cause.RESET and (self._deaths == 0 or progress == 0):
             self._deaths += 1
-        if self._deaths >= self._settings.poison_limit:
-            log.error(
-                "request %s is poison: %d instances died under it. %s",
-                self._job.request_id,
-                self._deaths,
-                self._story(),
-            )
+        if self._deaths >= self._poison_limit:
+            story = self._attempts.story()
+            log.error("request %s is poison: %d instances died under it. %s", self._job.request_id, self._deaths, story)
             raise GenerationFailed(
-                f"The request was stopped because {self._deaths} instances died under it. {self._story()}",
+                f"The request was stopped because {self._deaths} instances died under it. {story}",
                 code="poison_request",
             )
-        failures = sum(1 for a in self.trail if a.cause != Cause.DRAIN)
-        if failures >= self._settings.attempts and progress == 0:
-            raise exhausted(error, self._story())
-        if len(self.trail) > 1:
-            await asyncio.sleep(random.uniform(0.5, 1) * min(0.05 * 2 ** len(self.trail), 1.0))  # noqa: S311 - jitter
+        if self._attempts.exhausted and progress == 0:
+            raise self._attempts.error()
+        await self._attempts.pause()
 
     def _close_stream(self, *, whole: bool = False) -> None:
         if self._stream is not None:
@@ -246,18 +252,9 @@ class Generation:
                 self._stream.finish()
             else:
                 self._stream.close()
-            if self._placed is not None:
-                self._engines.unwatch(self._placed.instance.name, self._stream)
+            if self._dispatch is not None:
+                self._registry.remove(self._dispatch.instance.name, self._stream)
             self._stream = None
-
-    def _end_attempt(self, cause: str) -> None:
-        assert self._placed is not None
-        done = len(self.journal) - self._journal_at_dispatch
-        self.trail.append(Attempt(self._placed.instance.name, done, str(cause)))
-        self._placed = None
-
-    def _story(self) -> str:
-        return "Attempts: " + ", ".join(f"{a.instance} ({a.tokens} tokens, {a.cause})" for a in self.trail) + "."
 
 
 # The engine's names for what clients know by others.
