@@ -19,7 +19,7 @@ Exceptions of libraries are translated where they enter (gateway/triton, gateway
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 class RagfleetError(Exception):
@@ -51,6 +51,17 @@ class BadRequest(RagfleetError):
 
 class ContextLengthExceeded(BadRequest):
     """Prompt and answer together are longer than the model's context."""
+
+    @classmethod
+    def of(cls, found: int, limit: int, *, param: str, why: str = "") -> Self:
+        """`found` tokens, at least, where `limit` may be; `why` says what the limit is. LangChain and LiteLLM know the error by its
+        first sentence, which is OpenAI's."""
+        of_limit = f" ({why})" if why else ""
+        return cls(
+            f"Input tokens exceed the configured limit of {limit} tokens{of_limit}. There are at least {found}. "
+            "Please reduce the length of the input.",
+            param=param,
+        )
 
 
 class PayloadTooLarge(BadRequest):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ _ENDS_BY_CONVENTION = (
     "<|end|>",
     "<end_of_turn>",
 )
+# What a normalizer other than these does may make text shorter: composed, 4 bytes become 1 at the worst.
+_LENGTHENING = frozenset({"Replace", "Prepend", "ByteLevel"})
+_SHRINKAGE = 4
+# Between a word and the next: byte-level BPE's pre-tokenizers begin a new word there.
+_SEAM = re.compile(r"(?<=[^\s])(?= [^\s])")
+_PROBE = "One two, 2 3 !(four) -- don't é 中 'x' _y \"z\" #a\n b .c"
+_PIECE = 1 << 14
+"""Characters."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -52,8 +60,10 @@ class TokenTable:
     """Immutable; safe to share between threads."""
 
     __slots__ = (
+        "_longest",
         "_plain",
         "_plain_inside",
+        "_seams",
         "bytes_of",
         "controls",
         "end_id",
@@ -96,6 +106,8 @@ class TokenTable:
         for content, control in added.items():
             bytes_of[control.id] = b"" if control.special else content.encode()
         self.bytes_of = bytes_of
+        self._longest = max(map(len, bytes_of)) * (_SHRINKAGE if _may_shrink(definition) else 1)
+        self._seams = _cuts_at_spaces(self._plain, definition)
         # None where a token is only a part of a character.
         self.text_of = [_whole(piece) for piece in bytes_of]
         # What a token reads at the very start, for tokenizers that drop the space there; None for all others.
@@ -125,13 +137,32 @@ class TokenTable:
         """One more than the greatest id, added tokens included."""
         return len(self.bytes_of)
 
-    def encode(self, text: str, *, inside: bool = False) -> list[int]:
+    def least_tokens(self, text: str) -> int:
+        """A number of tokens that `text` has at the least, without a look at what stands in it: its bytes by the longest token's."""
+        return -(-len(text.encode("utf-8", "replace")) // self._longest)
+
+    def encode(self, text: str, *, inside: bool = False, limit: int | None = None) -> list[int]:
         """Ids of `text` read as text: names of special tokens in it stay plain characters; nothing is added to it.
 
-        `inside` says that the text stands behind a control token, where some SentencePiece tokenizers put no space.
+        `inside` says that the text stands behind a control token, where some SentencePiece tokenizers put no space. Past `limit`
+        tokens the rest is not read: what comes then is longer than `limit`, and not all. Other threads run meanwhile.
         """
-        ids: list[int] = (self._plain_inside if inside else self._plain).encode(text, add_special_tokens=False).ids
+        tokenizer = self._plain_inside if inside else self._plain
+        ids: list[int] = []
+        for piece in self._pieces(text):
+            # Of a batch, for that lets go of Python's lock and counts no offsets; `encode` does neither.
+            ids += tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids
+            if limit is not None and len(ids) > limit:
+                break
         return ids
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        """The text in pieces whose tokens are those of the whole; one where nothing says that it can be cut."""
+        start = 0
+        while self._seams and len(text) - start > _PIECE and (seam := _SEAM.search(text, start + _PIECE)) is not None:
+            yield text[start : seam.start()]
+            start = seam.start()
+        yield text[start:]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of whole `ids`; special tokens, padding (negative ids) and ids beyond the vocabulary are left out."""
@@ -185,6 +216,27 @@ def _leading_space(definition: Mapping[str, Any]) -> Callable[[str], str] | None
         if part["type"] == "Metaspace" and part.get("prepend_scheme", "always") != "never":
             return lambda text: text.lstrip(" ")
     return None
+
+
+def _parts(component: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
+    """A normalizer or a pre-tokenizer as the list of those that it is a sequence of."""
+    if component is None:
+        return []
+    return list(component[name]) if component["type"] == "Sequence" else [component]
+
+
+def _may_shrink(definition: Mapping[str, Any]) -> bool:
+    parts = _parts(definition.get("normalizer"), "normalizers")
+    return any(part["type"] not in _LENGTHENING for part in parts)
+
+
+def _cuts_at_spaces(tokenizer: Tokenizer, definition: Mapping[str, Any]) -> bool:
+    """Whether no token reaches over a seam: the pre-tokenizer begins a word at each, and nothing looks at a text as a whole."""
+    normalizers = {part["type"] for part in _parts(definition.get("normalizer"), "normalizers")}
+    if tokenizer.pre_tokenizer is None or normalizers - {"NFC"}:
+        return False
+    words = tokenizer.pre_tokenizer.pre_tokenize_str(_PROBE)
+    return {seam.start() for seam in _SEAM.finditer(_PROBE)} <= {start for _, (start, _) in words}
 
 
 def _byte_alphabet() -> dict[str, int]:

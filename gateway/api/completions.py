@@ -9,10 +9,21 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gateway import errors
 from gateway.api.generation_schemas import Sampling
+from gateway.api.json_body import MAX_VALUES, json_object
 from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, error_event
 from gateway.api.streaming import ResponseWriter, StreamingRequest
-from gateway.api.validation import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.validation import (
+    MANY,
+    ONE,
+    TEXT_OR_TOKENS,
+    TOKEN_LISTS,
+    TOKENS,
+    items,
+    read,
+    refuse_unsupported,
+    without_nulls,
+)
 from gateway.metrics import Metrics
 from gateway.serving.chat import Chat
 from gateway.serving.completion import CompletionService
@@ -28,7 +39,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 IGNORED = frozenset({"user"})
 
-Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=1_000_000)]
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], items(1, MAX_VALUES)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -38,12 +49,13 @@ class CompletionRequest(Sampling):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
-    prompt: (
-        Text
-        | Annotated[list[Text], Field(min_length=1, max_length=32)]
-        | Tokens
-        | Annotated[list[Tokens], Field(min_length=1, max_length=32)]
-    )
+    prompt: Annotated[
+        Annotated[Text, ONE]
+        | Annotated[list[Text], items(1, 32), MANY]
+        | Annotated[Tokens, TOKENS]
+        | Annotated[list[Tokens], items(1, 32), TOKEN_LISTS],
+        TEXT_OR_TOKENS,
+    ]
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.json_routes import Call, Endpoints, Reply
-from gateway.api.validation import read, refuse_unsupported, without_nulls
+from gateway.api.validation import (
+    MANY,
+    ONE,
+    TEXT_OR_TOKENS,
+    TOKEN_LISTS,
+    TOKENS,
+    items,
+    read,
+    refuse_unsupported,
+    without_nulls,
+)
 from gateway.retrieval.embedding import EmbeddingService, Vector
 
 HARMLESS: dict[str, tuple[Any, ...]] = {"dimensions": (None,)}
@@ -16,7 +26,7 @@ MAX_INPUTS = 2048
 """OpenAI's."""
 
 Text = Annotated[str, Field(min_length=1)]
-Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=100_000)]
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], items(1, 100_000)]
 
 
 class EmbeddingRequest(BaseModel):
@@ -25,12 +35,13 @@ class EmbeddingRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
-    input: (
-        Text
-        | Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS)]
-        | Tokens
-        | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_INPUTS)]
-    )
+    input: Annotated[
+        Annotated[Text, ONE]
+        | Annotated[list[Text], items(1, MAX_INPUTS), MANY]
+        | Annotated[Tokens, TOKENS]
+        | Annotated[list[Tokens], items(1, MAX_INPUTS), TOKEN_LISTS],
+        TEXT_OR_TOKENS,
+    ]
     encoding_format: Literal["float", "base64"] = "float"
 
     @property

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.ranking_schema import RankingOptions
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, items
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
@@ -18,9 +19,9 @@ class FileSearch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["file_search"]
-    vector_store_ids: Annotated[list[str], Field(min_length=1, max_length=8)]
+    vector_store_ids: Annotated[list[Annotated[str, Field(max_length=128)]], items(1, 8)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
-    filters: dict[str, Any] | None = None
+    filters: Annotated[dict[str, Any], Field(max_length=16)] | None = None
     ranking_options: RankingOptions | None = None
 
     @field_validator("filters")
@@ -44,6 +45,9 @@ class FileSearch(BaseModel):
         )
 
 
+StopString = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class Sampling(BaseModel):
     """How tokens are chosen and when they end, the same for every path that generates."""
 
@@ -58,22 +62,18 @@ class Sampling(BaseModel):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: str | list[str] | None = None
-
-    @field_validator("stop")
-    @classmethod
-    def _stop(cls, value: str | list[str] | None) -> str | list[str] | None:
-        stops = [value] if isinstance(value, str) else value or []
-        if len(stops) > 4:
-            raise ValueError("at most 4 stop strings")
-        if any(not s or len(s) > 256 for s in stops):
-            raise ValueError("a stop string has 1 to 256 characters")
-        return value
+    stop: Annotated[Annotated[StopString, ONE] | Annotated[list[StopString], items(0, 4), MANY], ONE_OR_MANY] | None = (
+        None
+    )
 
     @property
     def stops(self) -> tuple[str, ...]:
         """Stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+MAX_PARTS = 256
+"""Of the content of one message."""
 
 
 class Part(BaseModel):
@@ -110,14 +110,7 @@ class Asking(Sampling):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     stream: bool = False
     stream_options: Streaming | None = None
-    tools: list[FileSearch] | None = None
-
-    @field_validator("tools")
-    @classmethod
-    def _one_tool(cls, value: list[FileSearch] | None) -> list[FileSearch] | None:
-        if value is not None and len(value) > 1:
-            raise ValueError("at most one file_search tool")
-        return value
+    tools: Annotated[list[FileSearch], items(0, 1)] | None = None
 
     @model_validator(mode="after")
     def _streams(self) -> Self:

@@ -12,9 +12,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from gateway import errors
+from gateway.api.json_body import json_object, off_loop
 from gateway.api.middleware import read_body
 from gateway.api.multipart import ClientLeft
-from gateway.api.validation import json_object
 from gateway.metrics import Metrics
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
@@ -61,7 +61,7 @@ class Call:
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object; `{}` where there is none. Raises BadRequest."""
         body = await self.body()
-        return json_object(body) if body.strip() else {}
+        return await off_loop(len(body), lambda: json_object(body) if body.strip() else {})
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` gives; it is cancelled when the client leaves. The body must have been read. Raises ClientLeft."""

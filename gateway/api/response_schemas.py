@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from gateway.api.generation_schemas import Asking, Part, Said
-from gateway.api.validation import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.generation_schemas import MAX_PARTS, Asking, Part, Said
+from gateway.api.json_body import json_object
+from gateway.api.validation import (
+    MANY,
+    ONE,
+    ONE_OR_MANY,
+    items,
+    read,
+    refuse_unsupported,
+    without_nulls,
+)
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (None, False),
@@ -40,7 +49,10 @@ class InputMessage(Said):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["message"] = "message"
-    content: str | list[TextPart]
+    content: Annotated[
+        Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
+        ONE_OR_MANY,
+    ]
 
 
 class SearchCall(BaseModel):
@@ -48,6 +60,15 @@ class SearchCall(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["file_search_call"]
+
+
+def _kind(item: Any) -> str:
+    return "SearchCall" if isinstance(item, dict) and item.get("type") == "file_search_call" else "InputMessage"
+
+
+Item = Annotated[
+    Annotated[InputMessage, Tag("InputMessage")] | Annotated[SearchCall, Tag("SearchCall")], Discriminator(_kind)
+]
 
 
 class ToolChoice(BaseModel):
@@ -60,14 +81,14 @@ class ToolChoice(BaseModel):
 class ResponsesRequest(Asking):
     """`POST /v1/responses`."""
 
-    input: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[InputMessage | SearchCall], Field(min_length=1, max_length=1000)]
-    )
+    input: Annotated[
+        Annotated[str, Field(min_length=1), ONE] | Annotated[list[Item], items(1, 1000), MANY],
+        ONE_OR_MANY,
+    ]
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice = "auto"
-    include: list[Literal["file_search_call.results"]] | None = None
+    include: Annotated[list[Literal["file_search_call.results"]], items(0, 16)] | None = None
     metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
 
     @model_validator(mode="after")

@@ -9,8 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from gateway.api.generation_schemas import Asking, Part, Said, Streaming
-from gateway.api.validation import json_object, read, refuse_unsupported, without_nulls
+from gateway.api.generation_schemas import MAX_PARTS, Asking, Part, Said, Streaming
+from gateway.api.json_body import json_object
+from gateway.api.validation import (
+    MANY,
+    ONE,
+    ONE_OR_MANY,
+    items,
+    read,
+    refuse_unsupported,
+    without_nulls,
+)
 
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -57,7 +66,10 @@ class Message(Said):
     """One message of the conversation."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    content: str | list[TextPart]
+    content: Annotated[
+        Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
+        ONE_OR_MANY,
+    ]
     tool_calls: None = None
     function_call: None = None
     """Both would change the answer, and there are no functions to call."""
@@ -72,7 +84,7 @@ class StreamOptions(Streaming):
 class ChatRequest(Asking):
     """`POST /v1/chat/completions`."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    messages: Annotated[list[Message], items(1, 1000)]
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None

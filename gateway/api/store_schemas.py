@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
-from gateway.api.validation import Words
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, Words, items
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
 
@@ -63,8 +63,6 @@ Metadata = Annotated[
 
 def _attributes(value: dict[str, Any]) -> dict[str, AttributeValue]:
     found: dict[str, AttributeValue] = {}
-    if len(value) > 16:
-        raise ValueError("at most 16 keys")
     for key, item in value.items():
         if not 1 <= len(key) <= 64 or "\0" in key:
             raise ValueError("a key has 1 to 64 characters, none of them NUL")
@@ -79,10 +77,13 @@ def _attributes(value: dict[str, Any]) -> dict[str, AttributeValue]:
     return found
 
 
+AnyAttributes = Annotated[dict[str, Any], Field(max_length=16)]
+
+
 class WithAttributes(_Wire):
     """Attributes: what a search can be filtered by."""
 
-    attributes: dict[str, Any] | None = None
+    attributes: AnyAttributes | None = None
 
     @field_validator("attributes")
     @classmethod
@@ -105,14 +106,14 @@ class NewFile(WithAttributes):
 class NewAttributes(WithAttributes):
     """`POST /v1/vector_stores/{id}/files/{id}`."""
 
-    attributes: dict[str, Any] | None
+    attributes: AnyAttributes | None
 
 
 class NewBatch(WithAttributes):
     """`POST /v1/vector_stores/{id}/file_batches`: `file_ids` with settings for all, or `files` with settings for each."""
 
-    file_ids: Annotated[list[FileId], Field(min_length=1, max_length=2000)] | None = None
-    files: Annotated[list[NewFile], Field(min_length=1, max_length=2000)] | None = None
+    file_ids: Annotated[list[FileId], items(1, 2000)] | None = None
+    files: Annotated[list[NewFile], items(1, 2000)] | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
     def members(self) -> list[NewMember]:
@@ -135,7 +136,7 @@ class NewStore(_Wire):
 
     name: Annotated[Words, Field(max_length=256)] = ""
     description: Annotated[Words, Field(max_length=512)] | None = None
-    file_ids: Annotated[list[FileId], Field(max_length=500)] | None = None
+    file_ids: Annotated[list[FileId], items(0, 500)] | None = None
     chunking_strategy: ChunkingStrategy | None = None
     expires_after: ExpiresAfter | None = None
     metadata: Metadata | None = None
@@ -157,24 +158,23 @@ class ChangedStore(_Wire):
     retrieval: StoreRetrieval | None = None
 
 
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a query needs more than white space")
+    return value
+
+
+Query = Annotated[str, Field(max_length=8192), AfterValidator(_not_blank)]
+
+
 class SearchRequest(_Wire):
     """`POST /v1/vector_stores/{id}/search`."""
 
-    query: str | list[str]
-    filters: dict[str, Any] | None = None
+    query: Annotated[Annotated[Query, ONE] | Annotated[list[Query], items(1, 16), MANY], ONE_OR_MANY]
+    filters: Annotated[dict[str, Any], Field(max_length=16)] | None = None
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     ranking_options: RankingOptions | None = None
     rewrite_query: bool = False
-
-    @field_validator("query")
-    @classmethod
-    def _query(cls, value: str | list[str]) -> str | list[str]:
-        queries = [value] if isinstance(value, str) else value
-        if not 1 <= len(queries) <= 16:
-            raise ValueError("1 to 16 queries")
-        if any(not query.strip() or len(query) > 8192 for query in queries):
-            raise ValueError("a query has 1 to 8192 characters")
-        return value
 
     @property
     def queries(self) -> list[str]:

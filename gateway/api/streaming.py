@@ -13,6 +13,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.api.json_body import off_loop
 from gateway.api.middleware import raw_send, read_body
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
@@ -104,9 +105,8 @@ class StreamingEndpoint:
         tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
         body = await read_body(scope, receive, self._max_body_bytes)
         if body is not None:
-            await _answer(
-                self._opener(body, tenant, scope["state"]["request_id"]), ResponseWriter(scope, send), receive
-            )
+            exchange = await off_loop(len(body), lambda: self._opener(body, tenant, scope["state"]["request_id"]))
+            await _answer(exchange, ResponseWriter(scope, send), receive)
 
 
 async def _answer(exchange: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:

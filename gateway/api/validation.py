@@ -1,4 +1,4 @@
-"""From a body to a request: JSON, then a schema, with errors that name the field at fault.
+"""From a JSON object to a request by its schema, with errors that name the field at fault.
 
 A parameter that would change the answer and that we do not implement is refused by name, never ignored; values
 that change nothing (nulls, defaults, bookkeeping fields) are accepted.
@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Set
 from typing import Annotated, Any, TypeVar
 
-import orjson
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationError
 
 from gateway.errors import BadRequest
 
@@ -18,19 +17,11 @@ M = TypeVar("M", bound=BaseModel)
 Harmless = Mapping[str, tuple[Any, ...]]
 """Parameters that are not implemented → their values that mean "off"."""
 
+MAX_NAME = 128
+"""Characters of a client's own word that an error repeats."""
+
 # Pydantic's path names the arm of a union, too ("content.str"); clients know only fields and indices.
 _ARM = re.compile(r"(str|int|float|bool|is-instance|[A-Z]\w*|.*[\[\]].*|[a-z]+(-[a-z]+)+)")
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises BadRequest."""
-    try:
-        raw = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise BadRequest("The body must be a JSON object.")
-    return raw
 
 
 def without_nulls(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +52,7 @@ def explain(error: ValidationError) -> BadRequest:
     every = error.errors(include_url=False, include_context=False, include_input=False)
     # Of a union each arm complains; the one that got furthest is the one that was meant.
     first = max((e for e in every if e["loc"][:1] == every[0]["loc"][:1]), key=lambda e: len(e["loc"]))
-    path = [str(p) for p in first["loc"] if isinstance(p, int) or not _ARM.fullmatch(p)]
+    path = [str(p)[:MAX_NAME] for p in first["loc"] if isinstance(p, int) or not _ARM.fullmatch(p)]
     param = ".".join(path) or None
     if first["type"] == "extra_forbidden":
         return BadRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
@@ -78,6 +69,32 @@ def _storable(value: str) -> str:
         raise ValueError("a NUL character cannot be stored")
     return value
 
+
+def _shape(value: Any) -> str:
+    if not isinstance(value, list):
+        return "str"
+    first = value[0] if value else ""
+    if isinstance(first, list):
+        return "list[list[int]]"
+    return "list[int]" if isinstance(first, int) else "list[str]"
+
+
+def _list_or_not(value: Any) -> str:
+    return "list[str]" if isinstance(value, list) else "str"
+
+
+def items(least: int, most: int) -> Any:
+    """The bounds of a list. Its first wrong item ends the reading: a client can send hundreds of thousands of them."""
+    return Field(min_length=least, max_length=most, fail_fast=True)
+
+
+# Unions whose arm is chosen by what the value looks like, so that only the arm that was meant is read and complains.
+ONE, MANY = Tag("str"), Tag("list[str]")
+ONE_OR_MANY = Discriminator(_list_or_not)
+"""Of `Annotated[…, ONE] | Annotated[list[…], MANY]`."""
+TOKENS, TOKEN_LISTS = Tag("list[int]"), Tag("list[list[int]]")
+TEXT_OR_TOKENS = Discriminator(_shape)
+"""The same with token ids, one list or several."""
 
 Words = Annotated[str, AfterValidator(_storable)]
 """A string that a database takes: PostgreSQL's text has no NUL."""

@@ -90,7 +90,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"stop": 5}, "stop"),
     ({"stop": [5]}, "stop.0"),
     ({"stop": ""}, "stop"),
-    ({"stop": ["a", ""]}, "stop"),
+    ({"stop": ["a", ""]}, "stop.1"),
     ({"stop": ["a"] * 5}, "stop"),
     ({"stop": "x" * 300}, "stop"),
     ({"tools": "file_search"}, "tools"),
