@@ -84,6 +84,10 @@ class Settings:
     """Three readings in a row that miss it eject the instance. Lower: a hung one is isolated sooner; a busy one may look hung."""
 
     max_body_bytes: int = 4 * 1024 * 1024
+    embedding_max_tokens: int = 8192
+    """Of one input of `/v1/embeddings`; OpenAI's limit. Raising it lets longer texts in, which are embedded in windows."""
+    embedding_request_tokens: int = 300_000
+    """Of all inputs of one request together; OpenAI's limit."""
     max_file_bytes: int = 512 * 1024 * 1024
     """Of one uploaded file; OpenAI's limit. Contents are passed on as they come in and never held in memory."""
     default_max_tokens: int = 1024

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -102,12 +103,15 @@ class Container:
             passages=CitationCheck(self.objects),
             metrics=self.metrics,
         )
+        # Two, so that tokenizing takes no more than its share of a machine, and none of the threads that files are written by.
+        self.tokenizing = ThreadPoolExecutor(2, thread_name_prefix="tokenizing")
         self.completions = CompletionService(
             settings=settings,
             chat=self.chat,
             models=self.models,
             generator=self.generator,
             table=self.table,
+            threads=self.tokenizing,
             metrics=self.metrics,
         )
         self.retrieval_places = RetrievalAdmission(settings, self.store, self.metrics)
@@ -117,6 +121,7 @@ class Container:
             dispatcher=self.dispatcher,
             pool=self.pool,
             places=self.retrieval_places,
+            threads=self.tokenizing,
             text=_embedding_text(settings),
             metrics=self.metrics,
         )
@@ -162,6 +167,7 @@ class Container:
                 yield
         finally:
             self.pool.close()
+            self.tokenizing.shutdown(wait=False, cancel_futures=True)
             await self.catalog.close()
 
     async def drain(self) -> None:

@@ -54,8 +54,10 @@ class ContextLengthExceeded(BadRequest):
 
     @classmethod
     def of(cls, found: int, limit: int, *, param: str, why: str = "") -> Self:
-        """`found` tokens, at least, where `limit` may be; `why` says what the limit is. LangChain and LiteLLM know the error by its
-        first sentence, which is OpenAI's."""
+        """`found` tokens, at least, where `limit` may be; `why` says what the limit is.
+
+        LangChain and LiteLLM know the error by its first sentence, which is OpenAI's.
+        """
         of_limit = f" ({why})" if why else ""
         return cls(
             f"Input tokens exceed the configured limit of {limit} tokens{of_limit}. There are at least {found}. "

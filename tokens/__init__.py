@@ -2,6 +2,6 @@
 
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.streams import Streams
-from tokens.table import TokenTable
+from tokens.table import TokenTable, TooManyTokens
 
-__all__ = ["IncrementalDetokenizer", "Streams", "TokenTable"]
+__all__ = ["IncrementalDetokenizer", "Streams", "TokenTable", "TooManyTokens"]

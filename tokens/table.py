@@ -42,6 +42,14 @@ class BadTokenizer(ValueError):
     """The folder holds no tokenizer that this project can read; the message says which file and why."""
 
 
+class TooManyTokens(ValueError):
+    """A text has more tokens than it may have, `at_least` so many."""
+
+    def __init__(self, at_least: int) -> None:
+        super().__init__(f"at least {at_least} tokens")
+        self.at_least = at_least
+
+
 @dataclass(frozen=True, slots=True)
 class ControlToken:
     """A token that a chat template writes and that text must never become by accident.
@@ -137,23 +145,26 @@ class TokenTable:
         """One more than the greatest id, added tokens included."""
         return len(self.bytes_of)
 
-    def least_tokens(self, text: str) -> int:
-        """A number of tokens that `text` has at the least, without a look at what stands in it: its bytes by the longest token's."""
-        return -(-len(text.encode("utf-8", "replace")) // self._longest)
+    def least_tokens(self, *texts: str) -> int:
+        """How many tokens the texts have together at the least: their bytes by the longest token's. Nothing is tokenized."""
+        size = sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
+        return size // self._longest
 
     def encode(self, text: str, *, inside: bool = False, limit: int | None = None) -> list[int]:
         """Ids of `text` read as text: names of special tokens in it stay plain characters; nothing is added to it.
 
-        `inside` says that the text stands behind a control token, where some SentencePiece tokenizers put no space. Past `limit`
-        tokens the rest is not read: what comes then is longer than `limit`, and not all. Other threads run meanwhile.
+        `inside` says that the text stands behind a control token, where some SentencePiece tokenizers put no space. With a
+        `limit` a long text is not read to its end once it has more tokens: raises TooManyTokens. Other threads run meanwhile.
         """
+        if limit is not None and (least := self.least_tokens(text)) > limit:
+            raise TooManyTokens(least)
         tokenizer = self._plain_inside if inside else self._plain
         ids: list[int] = []
         for piece in self._pieces(text):
+            if limit is not None and len(ids) > limit:
+                raise TooManyTokens(len(ids))
             # Of a batch, for that lets go of Python's lock and counts no offsets; `encode` does neither.
             ids += tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids
-            if limit is not None and len(ids) > limit:
-                break
         return ids
 
     def _pieces(self, text: str) -> Iterator[str]:

@@ -87,6 +87,11 @@ class CompletionRequest(Sampling):
         return "max_tokens"
 
     @property
+    def text_param(self) -> str:
+        """The name of what is read."""
+        return "prompt"
+
+    @property
     def question(self) -> str:
         """Nothing to retrieve for."""
         return ""
@@ -120,7 +125,7 @@ class CompletionExchange(StreamingRequest):
         self._tenant = tenant
         self._request_id = request_id
         self._request = parse_completion(body)
-        self._prompts = [service.ids(prompt) for prompt in self._request.prompts]
+        self._prompts = self._request.prompts
         self._known = False
         self._base = {
             "id": f"cmpl-{uuid.uuid4().hex}",

@@ -124,6 +124,11 @@ class ResponsesRequest(Asking):
         return "max_output_tokens"
 
     @property
+    def text_param(self) -> str:
+        """The name of what is read."""
+        return "input"
+
+    @property
     def said(self) -> Sequence[Said]:
         """See Asking. The instructions are in front."""
         first = [] if self.instructions is None else [Said(role="system", content=self.instructions)]

@@ -101,6 +101,11 @@ class ChatRequest(Asking):
         return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
 
     @property
+    def text_param(self) -> str:
+        """The name of what is read."""
+        return "messages"
+
+    @property
     def said(self) -> Sequence[Message]:
         """See Asking."""
         return self.messages

@@ -3,6 +3,7 @@
 Both are idempotent, so they are called as gateway/dispatch/hedging.py does it.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,7 @@ class ContextBuilder:
                 embedding_model="" if retrieval is None else retrieval.embedding_model,
             )
         except RequestRefused as refused:
-            error = _translate(refused, retrieval)
+            error = _translate(refused, retrieval, max_prompt_tokens)
             alone = self._settings.rag_unavailable is WithoutKnowledge.ANSWER
             if retrieval is None or not (alone and isinstance(error, KnowledgeUnavailable)):
                 raise error from refused
@@ -114,11 +115,10 @@ def _read(name: str, outputs: Mapping[str, list[Any]]) -> _Prompt:
         raise InstanceError(Cause.ENGINE, f"unreadable answer of {name}: {error!r}") from error
 
 
-def _translate(refused: RequestRefused, retrieval: RetrievalRequest | None) -> RagfleetError:
+def _translate(refused: RequestRefused, retrieval: RetrievalRequest | None, limit: int) -> RagfleetError:
     if refused.kind is Refusal.TOO_LONG:
-        return ContextLengthExceeded(
-            f"The messages do not fit into the model's context: {refused.reason}.", param="messages"
-        )
+        found = re.match(r"\d+", refused.reason)
+        return ContextLengthExceeded.of(int(found[0]) if found else limit + 1, limit, param="messages")
     if refused.kind is Refusal.BAD_MESSAGES:
         return BadRequest(f"Invalid 'messages': {refused.reason}.", param="messages", code="invalid_value")
     if refused.kind is Refusal.RETRIEVAL_UNAVAILABLE:

@@ -1,7 +1,8 @@
 """Texts become vectors for clients, on whichever instances serve the model."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
-from gateway.errors import GenerationFailed, NotFound, Unavailable
+from gateway.errors import ContextLengthExceeded, GenerationFailed, NotFound, Unavailable
 from gateway.fleet.models import ServedModels
 from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
@@ -24,6 +25,9 @@ from gateway.triton.infer import Tensor
 
 MAX_BATCH = 64
 """The `max_batch_size` of the model."""
+
+GROUP = 20_000
+"""Characters, or tokens, that are tokenized in one job, some tens of milliseconds."""
 
 Vector = NDArray[np.float32]
 """(dimension,), of length 1."""
@@ -54,12 +58,15 @@ class EmbeddingService:
         pool: Pool,
         places: RetrievalAdmission,
         text: EmbeddingTokenizer | None,
+        threads: Executor,
         metrics: Metrics,
     ) -> None:
-        """text: None where this host does not have the model's tokenizer."""
+        """text: None where this host does not have the model's tokenizer. threads: to tokenize in."""
+        self._settings = settings
         self._models = models
         self._places = places
         self._text = text
+        self._threads = threads
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False)
 
     async def embed(
@@ -67,16 +74,18 @@ class EmbeddingService:
     ) -> Embedded:
         """Texts, or token ids of the model's own tokenizer. What is longer than its window is embedded in pieces.
 
-        Raises NotFound for an unknown model, BadRequest for unknown ids, Unavailable, Overloaded, GenerationFailed.
+        Raises NotFound for an unknown model, ContextLengthExceeded, BadRequest for unknown ids, Unavailable, Overloaded,
+        GenerationFailed.
         """
         self._check(model)
         if self._text is None:
             raise Unavailable(
                 "This gateway does not have the embedding model's tokenizer: set RAGFLEET_EMBEDDING_DIR to its folder."
             )
+        for each in inputs:
+            self._text.check_size(each, self._settings.embedding_max_tokens)
         with await self._places.admit(tenant):
-            # Megabytes take seconds to count: not in the thread that streams answers, and in the tenant's turn.
-            windows, tokens = await asyncio.to_thread(_prepared, self._text, inputs)
+            windows, tokens = await self._prepared(self._text, inputs)
             vectors = await self._batch(model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
         if len(windows.pieces) > MAX_BATCH:
             vectors += await self._others(tenant, model, windows.pieces, request_id)
@@ -93,6 +102,23 @@ class EmbeddingService:
             param="model",
             code="model_not_found",
         )
+
+    async def _prepared(self, text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:
+        """All inputs cut, in short jobs: others' take turns with them, and none begins for a client that has left."""
+        loop, settings = asyncio.get_running_loop(), self._settings
+        pieces: list[str] = []
+        counts: list[int] = []
+        tokens = 0
+        for group in _groups(inputs):
+            cut = loop.run_in_executor(self._threads, _cut, text, group, settings.embedding_max_tokens)
+            windows, found = await cut
+            pieces += windows.pieces
+            counts += windows.counts
+            tokens += found
+            if tokens > settings.embedding_request_tokens:
+                limit = f"of all inputs together at most {settings.embedding_request_tokens}"
+                raise ContextLengthExceeded.of(tokens, settings.embedding_request_tokens, param="input", why=limit)
+        return Windows(pieces, counts), tokens
 
     async def _others(self, tenant: Tenant, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
         """The vectors of all but the first batch."""
@@ -122,10 +148,27 @@ class EmbeddingService:
             raise GenerationFailed(f"The embedding model refused the texts: {refused.reason}.") from refused
 
 
-def _prepared(text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:
-    """The inputs in pieces that the model can read, and how many tokens they have."""
+def _groups(inputs: Sequence[str | Sequence[int]]) -> Iterator[list[str | Sequence[int]]]:
+    """The inputs in lists of some ten thousand characters or tokens, or one input."""
+    group: list[str | Sequence[int]] = []
+    size = 0
+    for each in inputs:
+        if group and size + len(each) > GROUP:
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += len(each)
+    if group:
+        yield group
+
+
+def _cut(text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]], limit: int) -> tuple[Windows, int]:
+    """The inputs in pieces that the model can read, and how many tokens they have. Raises ContextLengthExceeded."""
     texts = [each if isinstance(each, str) else text.decode(each) for each in inputs]
-    return Windows.of(texts, text.count, text.window), sum(map(text.count, texts))
+    counts = [text.count(each, limit) for each in texts]
+    if (most := max(counts)) > limit:
+        raise ContextLengthExceeded.of(most, limit, param="input")
+    return Windows.of(texts, lambda each: text.count(each, text.window), text.window), sum(counts)
 
 
 def _rows(outputs: Mapping[str, list[Any]], count: int) -> list[Sequence[float]]:

@@ -1,13 +1,17 @@
 """Texts as the embedding model reads them: counted in its tokens, cut to its window, made of its token ids."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, ContextLengthExceeded
 from gateway.knowledge.windows import window_of
+
+# A model of BERT's family tells words apart at white space, so that the pieces' tokens are those of the whole.
+_PIECE = re.compile(r".{1,8192}(?!\S)|.{8192}|.+", re.DOTALL)
 
 
 class EmbeddingTokenizer:
@@ -23,10 +27,23 @@ class EmbeddingTokenizer:
         self._tokenizer.no_padding()
         self.window = window_of(folder)
         """Tokens that the model reads at once."""
+        self._longest = max(len(token.encode()) for token in self._tokenizer.get_vocab())
 
-    def count(self, text: str) -> int:
-        """Its tokens, without the two that every input gets in addition."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+    def check_size(self, value: str | Sequence[int], limit: int) -> None:
+        """Refuse what has more than `limit` tokens by its size, before it is read. Raises ContextLengthExceeded."""
+        least = len(value.encode("utf-8", "replace")) // self._longest if isinstance(value, str) else len(value)
+        if least > limit:
+            raise ContextLengthExceeded.of(least, limit, param="input")
+
+    def count(self, text: str, limit: int | None = None) -> int:
+        """Its tokens, without the two that every input gets in addition; of a long text with more than `limit` some of them."""
+        found = 0
+        for piece in _PIECE.finditer(text):
+            if limit is not None and found > limit:
+                break
+            # Of a batch, for that lets other threads run.
+            found += len(self._tokenizer.encode_batch_fast([piece[0]], add_special_tokens=False)[0].ids)
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids. Raises BadRequest for ids that the model does not have."""

@@ -51,6 +51,8 @@ def explain(accounts: Iterable[InstanceLoad], job: PlacementRequest, exclude: Co
             longest = max(a.instance.max_context for a in left)
             return NoInstance(
                 Why.CONTEXT_TOO_LONG,
+                # The beginning is OpenAI's: clients know the error by it.
+                f"Input tokens exceed the configured limit of {max(0, longest - job.max_tokens)} tokens: "
                 f"prompt ({len(job.prompt_ids)}) and answer ({job.max_tokens}) need {job.context_tokens} tokens; "
                 f"the longest context of {job.model!r} is {longest}",
             )

@@ -56,7 +56,7 @@ class ChatService:
         self._table = table
         self._knowledge = knowledge
         self._passages = passages
-        self.planner = Planner(settings, models)
+        self.planner = Planner(settings, models, table)
         self._metrics = metrics
         self._rewriter = QueryRewriter(settings, metrics)
         self._short = ShortGenerator(context, generator, table)

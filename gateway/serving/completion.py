@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gateway.admission import Permit
 from gateway.config import Settings
@@ -18,7 +20,10 @@ from gateway.serving.chats import ChatService
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import ChatAsk
 from gateway.tenants.tenant import Tenant
-from tokens.table import TokenTable
+from tokens.table import TokenTable, TooManyTokens
+
+Prompt = str | Sequence[int]
+"""As the client gave it: text, or token ids."""
 
 
 class CompletionService:
@@ -35,30 +40,21 @@ class CompletionService:
         models: ServedModels,
         generator: Generator,
         table: TokenTable,
+        threads: Executor,
         metrics: Metrics,
     ) -> None:
+        """threads: to tokenize in."""
         self._settings = settings
         self._chat = chat
         self._models = models
         self._generator = generator
         self._table = table
+        self._threads = threads
         self._metrics = metrics
 
-    def ids(self, prompt: str | Sequence[int]) -> Sequence[int]:
-        """A prompt as token ids. Raises BadRequest for ids that the model does not have."""
-        if isinstance(prompt, str):
-            return self._table.encode(prompt)
-        size = self._table.vocab_size
-        if wrong := next((i for i in prompt if not 0 <= i < size), None):
-            raise BadRequest(
-                f"Invalid value for 'prompt': there is no token {wrong}; the model has {size} tokens.",
-                param="prompt",
-                code="invalid_value",
-            )
-        return prompt
-
-    def check(self, ask: ChatAsk, prompts: Sequence[Sequence[int]]) -> None:
-        """Refuse what no instance could serve. While there is no instance nothing is known, and the request may wait."""
+    def check(self, ask: ChatAsk, prompts: Sequence[Prompt]) -> None:
+        """Refuse what no instance could serve, before anything is tokenized. While there is no instance nothing is known, and the
+        request may wait. Raises NotFound, ContextLengthExceeded, BadRequest also for ids that the model does not have."""
         if models := self._models.generating:
             if ask.model not in models:
                 raise NotFound(
@@ -67,7 +63,15 @@ class CompletionService:
                     code="model_not_found",
                 )
             for prompt in prompts:
-                self._limit(ask, prompt)
+                self._limit(ask, self._table.least_tokens(prompt) if isinstance(prompt, str) else len(prompt))
+        size = self._table.vocab_size
+        for prompt in prompts:
+            if not isinstance(prompt, str) and (wrong := max(prompt)) >= size:
+                raise BadRequest(
+                    f"Invalid value for 'prompt': there is no token {wrong}; the model has {size} tokens.",
+                    param="prompt",
+                    code="invalid_value",
+                )
 
     async def admit(self, tenant: Tenant) -> Permit:
         """A place for one prompt; see ChatService.admit."""
@@ -75,7 +79,7 @@ class CompletionService:
 
     @asynccontextmanager
     async def open(
-        self, ask: ChatAsk, prompt: Sequence[int], tenant: Tenant, request_id: str, permit: Permit
+        self, ask: ChatAsk, prompt: Prompt, tenant: Tenant, request_id: str, permit: Permit
     ) -> AsyncIterator[Chat]:
         """A completion that is ready to give its first piece. Raises RagfleetError; frees everything when left."""
         assert not permit.released, "a request needs a permit that is still held"
@@ -85,7 +89,7 @@ class CompletionService:
                 if not self._models.generating:
                     raise Unavailable("No instance is ready.", retry_after_s=2)
                 self.check(ask, [prompt])
-                completion = self._completion(ask, prompt, tenant, request_id)
+                completion = self._completion(ask, await self._ids(ask, prompt), tenant, request_id)
                 try:
                     yield completion
                 finally:
@@ -96,8 +100,19 @@ class CompletionService:
         except TimeoutError as error:
             raise DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
 
+    async def _ids(self, ask: ChatAsk, prompt: Prompt) -> Sequence[int]:
+        """A prompt as token ids; of a text that is too long only so much is read. Raises ContextLengthExceeded."""
+        if not isinstance(prompt, str):
+            return prompt
+        room = self._models.generating.get(ask.model, 0)
+        encode = partial(self._table.encode, prompt, limit=room)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+        except TooManyTokens as error:
+            raise ContextLengthExceeded.of(error.at_least, room, param="prompt") from error
+
     def _completion(self, ask: ChatAsk, prompt: Sequence[int], tenant: Tenant, request_id: str) -> Chat:
-        limit = self._limit(ask, prompt)
+        limit = self._limit(ask, len(prompt))
         job = PlacementRequest(
             request_id=request_id,
             model=ask.model,
@@ -115,14 +130,12 @@ class CompletionService:
             metrics=self._metrics,
         )
 
-    def _limit(self, ask: ChatAsk, prompt: Sequence[int]) -> int:
+    def _limit(self, ask: ChatAsk, tokens: int) -> int:
         limit = self.DEFAULT_TOKENS if ask.answer_limit is None else ask.answer_limit
         room = self._models.generating.get(ask.model, 0)
-        if len(prompt) + limit > room:
-            raise ContextLengthExceeded(
-                f"The prompt has {len(prompt)} tokens and max_tokens is {limit}; together they may be {room}.",
-                param="prompt",
-            )
+        if tokens + limit > room:
+            why = f"the model's context of {room} tokens, less max_tokens={limit}"
+            raise ContextLengthExceeded.of(tokens, max(0, room - limit), param="prompt", why=why)
         if (ask.min_tokens or 0) > limit:
             raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
         return limit

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.config import Settings
-from gateway.errors import BadRequest, NotFound, Unavailable
+from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, Unavailable
 from gateway.fleet.models import ServedModels
 from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
 from gateway.retrieval.store_resolver import RAG, is_rag
+from tokens.table import TokenTable
 
 
 class ChatAsk(Protocol):
@@ -31,6 +32,8 @@ class ChatAsk(Protocol):
     @property
     def limit_param(self) -> str: ...
     @property
+    def text_param(self) -> str: ...
+    @property
     def question(self) -> str: ...
     @property
     def conversation(self) -> list[dict[str, str]]: ...
@@ -52,13 +55,22 @@ class RequestPlan:
 class Planner:
     """Reads requests against what the fleet has."""
 
-    def __init__(self, settings: Settings, models: ServedModels) -> None:
+    def __init__(self, settings: Settings, models: ServedModels, table: TokenTable) -> None:
         self._settings = settings
         self._models = models
+        self._table = table
 
     def check(self, ask: ChatAsk) -> None:
-        """The model's name and the limits, which need no look into the catalog. Raises NotFound, BadRequest, Unavailable."""
-        self._room(ask, self._models.generating.get(self._model(ask), 0))
+        """The model's name and the limits, which need no look into the catalog, and what is too long by its bytes alone.
+
+        Raises NotFound, BadRequest, ContextLengthExceeded, Unavailable.
+        """
+        max_context = self._models.generating.get(self._model(ask), 0)
+        limit = max_context - self._room(ask, max_context)
+        # Many templates drop the white space around a message.
+        least = self._table.least_tokens(*(message["content"].strip() for message in ask.conversation))
+        if least > limit:
+            raise ContextLengthExceeded.of(least, limit, param=ask.text_param)
 
     def plan(self, ask: ChatAsk, retrieval: RetrievalRequest | None) -> RequestPlan:
         """Read the model's name and the limits. Raises NotFound, BadRequest, Unavailable."""

@@ -122,7 +122,7 @@ class Answers:
         texts = [passage["text"] for passage in used] + [m["content"] for m in orjson.loads(inputs["messages"])]
         ids = [i for text in texts for i in self.encode(text)] + list(self.prompt_end)
         if len(ids) > inputs["max_prompt_tokens"]:
-            words = f"{len(ids)} tokens, there is room for {inputs['max_prompt_tokens']}"
+            words = f"{len(ids)} tokens, limit {inputs['max_prompt_tokens']}"
             return 400, {"error": f"prompt: too long: {words}"}
         outputs = [
             {"name": "input_ids", "datatype": "INT32", "shape": [1, len(ids)], "data": ids},

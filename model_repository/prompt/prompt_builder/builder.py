@@ -12,6 +12,7 @@ from prompt_builder.messages import Message, last_question, parse_messages, repl
 from prompt_builder.passages import Passage, narrowings, numbered, parse_passages
 from prompt_builder.template import ChatTemplate
 from prompt_builder.wording import Wording
+from tokens import TooManyTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +40,30 @@ class PromptBuilder:
         conversation = parse_messages(messages)
         choices = narrowings(parse_passages(passages))
 
-        def ids_with(choice: Sequence[Passage]) -> list[int]:
-            return self._template.encode(self._with_passages(conversation, choice, grounded=grounded))
+        def ids_with(choice: Sequence[Passage]) -> list[int] | TooLong:
+            asked = self._with_passages(conversation, choice, grounded=grounded)
+            try:
+                ids = self._template.encode(asked, limit=max_prompt_tokens)
+            except TooManyTokens as error:
+                return TooLong(error.at_least, max_prompt_tokens)
+            return ids if len(ids) <= max_prompt_tokens else TooLong(len(ids), max_prompt_tokens)
 
         # Most prompts fit as they are. Otherwise the first choice that fits is searched by halves: each trial encodes the
         # whole prompt, because tokens can form across any seam.
         ids = ids_with(choices[0])
-        if len(ids) <= max_prompt_tokens:
+        if not isinstance(ids, TooLong):
             return Prompt(ids, numbered(choices[0]))
-        over, fits = 0, len(choices)
+        over, fits, too_long = 0, len(choices), ids
         kept: list[int] = []
         while fits - over > 1:
             at = (fits + over) // 2
             ids = ids_with(choices[at])
-            if len(ids) <= max_prompt_tokens:
-                fits, kept = at, ids
+            if isinstance(ids, TooLong):
+                over, too_long = at, ids
             else:
-                over = at
+                fits, kept = at, ids
         if fits == len(choices):
-            raise TooLong(len(ids), max_prompt_tokens)
+            raise too_long
         return Prompt(kept, numbered(choices[fits]))
 
     def _with_passages(

@@ -25,6 +25,8 @@ from tokens import TokenTable
 
 # Private-use characters around a placeholder's number; the messages' own ones become placeholders too.
 _OPEN, _CLOSE = "\ue000", "\ue001"
+# Characters of a prompt that is read to its end even where it has too many tokens, so that the error can say how many.
+_LONG = 1 << 15
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -71,10 +73,11 @@ class ChatTemplate:
                 specials[name] = content
         return cls(source, table, specials=specials)
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[Message], *, limit: int | None = None) -> list[int]:
         """Token ids of the conversation, up to where the assistant's answer begins.
 
-        Raises BadMessages when the template refuses it (many demand that user and assistant take turns).
+        Raises BadMessages when the template refuses it (many demand that user and assistant take turns), and TooManyTokens once a
+        long one has more than `limit`, before all of it is read.
         """
         hidden: list[str] = []
 
@@ -89,9 +92,9 @@ class ChatTemplate:
             )
         except TemplateError as error:
             raise BadMessages(f"the model's chat template refuses them: {error}") from error
-        return self._ids(text, hidden)
+        return self._ids(text, hidden, limit if len(text) > _LONG else None)
 
-    def _ids(self, text: str, hidden: Sequence[str]) -> list[int]:
+    def _ids(self, text: str, hidden: Sequence[str], limit: int | None) -> list[int]:
         ids: list[int] = []
         plain: list[str] = []
         at, eats_right = 0, False
@@ -104,7 +107,8 @@ class ChatTemplate:
             if eats_left:
                 piece = piece.rstrip()
             if piece:
-                ids.extend(self._table.encode(piece, inside=bool(ids)))
+                left = None if limit is None else max(0, limit - len(ids))
+                ids.extend(self._table.encode(piece, inside=bool(ids), limit=left))
 
         for cut in self._cuts.finditer(text):
             plain.append(text[at : cut.start()])

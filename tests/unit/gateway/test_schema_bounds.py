@@ -39,9 +39,9 @@ def unbounded(part: Any, at: str) -> Iterator[str]:
         return
     if part.get("type") == "array" and "maxItems" not in part:
         yield f"{at}: list"
-    if part.get("type") == "object" and part.get("additionalProperties") not in (None, False) and "properties" not in part:
-        if "maxProperties" not in part:
-            yield f"{at}: map"
+    is_map = part.get("type") == "object" and "properties" not in part and part.get("additionalProperties") is not False
+    if is_map and "maxProperties" not in part:
+        yield f"{at}: map"
     for name, each in part.items():
         if name not in ("default", "enum", "const"):
             yield from unbounded(each, f"{at}.{name}")

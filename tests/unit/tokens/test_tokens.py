@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from tokens import IncrementalDetokenizer, TokenTable
+from tokens import IncrementalDetokenizer, TokenTable, TooManyTokens
 from tokens.table import BadTokenizer
 
 SAMPLES = (
@@ -180,3 +180,36 @@ def test_metaspace_tokenizers_put_a_space_only_at_the_very_start() -> None:
     assert table.encode("hi") == tokenizer.encode("hi", add_special_tokens=False).ids
     behind = tokenizer.encode("</s>hi", add_special_tokens=False).ids[1:]
     assert table.encode("hi", inside=True) == behind
+
+
+@pytest.mark.parametrize("name", TABLES)
+@given(text=st.text(alphabet="ahew \n\t'.,0é中👩#-_", max_size=400), piece=st.integers(1, 40))
+def test_a_text_that_is_read_in_pieces_has_the_tokens_of_the_whole(name: str, text: str, piece: int) -> None:
+    table = TABLES[name]
+    whole = table.encode(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tokens.table._PIECE", piece)
+        assert table.encode(text) == whole
+    assert table.least_tokens(text) <= len(whole)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_text_that_is_too_long_is_not_read_to_its_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TokenTable, "_pieces", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(TooManyTokens):
+        TABLES[name].encode("he a " * 1_000_000, limit=1000)
+
+
+def test_once_there_are_too_many_tokens_the_rest_is_not_read() -> None:
+    with pytest.raises(TooManyTokens) as refused:  # its bytes alone do not say so
+        TABLES["byte-level"].encode("a b " * 20_000, limit=39_000)
+    assert 39_000 < refused.value.at_least < 70_000
+    assert len(TABLES["byte-level"].encode("a b " * 20_000)) > 70_000
+
+
+def test_a_normalizer_may_shorten_a_text() -> None:
+    tokenizer = byte_level()
+    tokenizer.normalizer = normalizers.NFKC()
+    table = TokenTable(json.loads(tokenizer.to_str()))
+    text = "\U0001d41a" * 100
+    assert table.least_tokens(text) <= len(table.encode(text))
