@@ -49,6 +49,10 @@ from tokens.table import TokenTable
 
 log = logging.getLogger("ragfleet.gateway")
 
+IDLE_SCRAPE_S = 1.0
+"""Between two readings of an idle instance's metrics, while this gateway has nothing in flight: its own account covers what it
+sends in between."""
+
 
 class Container:
     """All parts of one gateway process. `running()` is its life."""
@@ -135,6 +139,8 @@ class Container:
         )
         log_file = settings.home / "log" / "ingestion.log"
         self.ingestion = IngestionProcess(log_file) if settings.ingestion else None
+        if self.ingestion is not None:
+            self.catalog.database.on_commit = self.ingestion.tell
         self.ingestion_watch = IngestionWatch(self.catalog, self.metrics, self.ingestion)
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(
@@ -143,6 +149,8 @@ class Container:
             period_s=settings.scrape_period_s,
             deadline_s=settings.scrape_deadline_s,
             on_scrape=self._scraped,
+            idle=self._idle,
+            idle_period_s=IDLE_SCRAPE_S,
         )
 
     @asynccontextmanager
@@ -169,6 +177,9 @@ class Container:
             self.pool.close()
             self.tokenizing.shutdown(wait=False, cancel_futures=True)
             await self.catalog.close()
+
+    def _idle(self) -> bool:
+        return not self.admission.held and not self.retrieval_places.admission.held
 
     async def drain(self) -> None:
         """Refuse what is new with a 503 that says so, and wait for the running answers, up to the deadline."""

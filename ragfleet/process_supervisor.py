@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,13 +111,15 @@ class ProcessSupervisor:
     async def _watch(self) -> None:
         """Until the process ends; notes when it is ready."""
         assert self._process is not None
-        while self._process.poll() is None:
-            if self.state.state == "starting" and await asyncio.to_thread(self.part.ready, self._process.pid):
-                self.state.failures = 0
-                self._enter("ready")
-                self.was_ready.set()
-                log.info(event("ready", part=self.part.name))
-            await asyncio.sleep(POLL)
+        async with exit_of(self._process) as exited:
+            while self._process.poll() is None:
+                if self.state.state == "starting" and await asyncio.to_thread(self.part.ready, self._process.pid):
+                    self.state.failures = 0
+                    self._enter("ready")
+                    self.was_ready.set()
+                    log.info(event("ready", part=self.part.name))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(exited.wait(), POLL if self.state.state == "starting" else None)
 
     def _verdict(self) -> str:
         code = self._process.returncode if self._process else None
@@ -141,3 +143,21 @@ class ProcessSupervisor:
     def _enter(self, state: str, reason: str = "") -> None:
         self.state.state, self.state.reason, self.state.pid = state, reason, self.pid
         self._changed()
+
+
+@contextlib.asynccontextmanager
+async def exit_of(process: subprocess.Popen[bytes]) -> AsyncIterator[asyncio.Event]:
+    """An event that the kernel sets when the process ends: nobody has to ask again and again. Its status is left to `poll`."""
+    loop, exited = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except ProcessLookupError:  # it ended, and its status was read
+        exited.set()
+        yield exited
+        return
+    loop.add_reader(pidfd, exited.set)
+    try:
+        yield exited
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)

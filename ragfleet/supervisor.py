@@ -19,8 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from ragfleet import consul_binary, fleet_spec, processes, services
 from ragfleet.fleet_spec import FleetSpec
 from ragfleet.paths import Home, cache_folder, home_from_environment
@@ -120,11 +118,11 @@ class Supervisor:
 
     def _reap_orphans(self) -> None:
         """Buries what a killed worker left to us (see `become_subreaper`)."""
-        ours = {keeper.pid for keeper in self._keepers.values()}
-        for child in psutil.Process().children():
-            with contextlib.suppress(psutil.Error, ChildProcessError):
-                if child.pid not in ours and child.status() == psutil.STATUS_ZOMBIE:
-                    os.waitpid(child.pid, os.WNOHANG)
+        ours = {keeper.state.pid for keeper in self._keepers.values()}
+        with contextlib.suppress(ChildProcessError):
+            # One of ours is left to its own ProcessSupervisor, which wants its status: the others come after that.
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
+                os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def become_subreaper() -> None:

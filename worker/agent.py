@@ -25,6 +25,8 @@ from worker.settings import Settings
 from worker.state import InstanceState, Phase
 
 BEAT = 1.0
+LOAD_PERIOD = 3.0
+"""Seconds between two readings of the metrics of a Triton that serves: Consul is told of its load every 5 s at the most."""
 SETTLE = 1.0
 """Seconds after the start of maintenance until no gateway can still be sending new work."""
 
@@ -153,14 +155,17 @@ class Agent:
             if silence >= self._settings.hang_timeout:
                 self._lost(f"Triton did not answer for {silence:.0f} s and was killed")
                 return False
-            if model := process.dead_model():
-                self._lost(f"the process of the model '{model}' died")
+            if process.dead_model:
+                await first_of(process.exited, seconds=SETTLE)  # a Triton that ends has ended its models before
+                if process.exited.is_set():
+                    break
+                self._lost(f"the process of the model '{process.dead_model}' died")
                 return False
             if silence >= SILENCE and self._pulse.phase is Phase.READY:
                 self._enter(Phase.HUNG, f"Triton does not answer since {silence:.0f} s")
             elif silence < SILENCE and self._pulse.phase is Phase.HUNG:
                 self._enter(Phase.READY)
-            await first_of(process.exited, self._stop, seconds=0.25)
+            await first_of(process.exited, process.model_died, self._stop, seconds=0.25)
         if process.exited.is_set():
             self._lost(self._obituary(process))
         return False
@@ -213,15 +218,17 @@ class Agent:
     # --- what it looks like, and who is told ----------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Asks Triton each second, faster while it starts."""
+        """Asks Triton each second, faster while it starts or drains."""
+        read = -LOAD_PERIOD
         while True:
             asked = time.monotonic()
+            serves = self._pulse.phase in {Phase.READY, Phase.HUNG}
             with contextlib.suppress(Unreachable):
                 self._pulse.ready = await self._probe.ready()
                 self._pulse.answered = time.monotonic()
-                self._pulse.load = await self._load()
-            busy = self._pulse.phase in {Phase.STARTING, Phase.DRAINING, Phase.RESTARTING}
-            await asyncio.sleep(max(0.05, (0.2 if busy else BEAT) - (time.monotonic() - asked)))
+                if not serves or self._pulse.load is None or asked - read >= LOAD_PERIOD:
+                    self._pulse.load, read = await self._load(), asked
+            await asyncio.sleep(max(0.05, (BEAT if serves else 0.2) - (time.monotonic() - asked)))
 
     async def _load(self) -> Load | None:
         """The metrics, if they can be had: a Triton without them still serves."""

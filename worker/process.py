@@ -29,6 +29,13 @@ class TritonProcess:
         self.started: float = process.create_time()
         self._child = child
         self._models: dict[int, str] = {}
+        """pidfd → model."""
+        self.dead_model = ""
+        """The first Python model whose process has died.
+
+        Triton 2.51 goes on saying that it is ready then, and fails every request for that model.
+        """
+        self.model_died: asyncio.Event = asyncio.Event()
         self.exited: asyncio.Event = asyncio.Event()
         self._pidfd = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
@@ -74,26 +81,15 @@ class TritonProcess:
         return f"exited with status {code}"
 
     def note_models(self) -> None:
-        """Remembers the processes of the Python models; call it when every model is loaded."""
-        self._models = {}
-        with contextlib.suppress(psutil.Error):
+        """Watches the processes of the Python models from now on; call it when every model is loaded."""
+        self._forget_models()
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
             for child in psutil.Process(self.pid).children():
                 if child.name().startswith(STUB):  # the kernel cuts names at 15 characters; a zombie has no arguments
                     script = next((argument for argument in child.cmdline() if argument.endswith(".py")), "")
-                    self._models[child.pid] = Path(script).parent.parent.name or "a model"
-
-    def dead_model(self) -> str:
-        """A Python model whose process has died, or "".
-
-        Triton 2.51 goes on saying that it is ready then, and fails every request for that model.
-        """
-        for pid, model in self._models.items():
-            try:
-                if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                    return model
-            except psutil.NoSuchProcess:
-                return model
-        return ""
+                    pidfd = os.pidfd_open(child.pid)
+                    self._models[pidfd] = Path(script).parent.parent.name or "a model"
+                    asyncio.get_running_loop().add_reader(pidfd, self._on_model_exit, pidfd)
 
     async def stop(self, patience: float, hurry: asyncio.Event) -> None:
         """SIGTERM, at most `patience` seconds (HURRIED once `hurry` is set), then SIGKILL for what is left of the group."""
@@ -118,6 +114,18 @@ class TritonProcess:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+        self._forget_models()
+
+    def _forget_models(self) -> None:
+        for pidfd in self._models:
+            asyncio.get_running_loop().remove_reader(pidfd)
+            os.close(pidfd)
+        self._models = {}
+
+    def _on_model_exit(self, pidfd: int) -> None:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        self.dead_model = self.dead_model or self._models[pidfd]
+        self.model_died.set()
 
     def _on_exit(self) -> None:
         if self._child:

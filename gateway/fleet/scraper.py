@@ -27,8 +27,9 @@ class MetricsScraper:
 
     period_s: seconds from the start of one reading to the start of the next. Lower: fresher loads, more work on both sides.
     deadline_s: seconds for one reading. Lower: a hung instance is known sooner; too low: a busy one looks hung.
-    stale_after_s: seconds for which the last load stands in for a missing one. Default: a deadline and three periods.
+    stale_after_s: seconds for which the last load stands in for a missing one. Default: a deadline, two periods and an idle one.
     slowest_s: the longest pause between two attempts at a member that does not answer.
+    idle, idle_period_s: while `idle()`, a member with nothing to do is read only so often; when that ends, within a period.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class MetricsScraper:
         deadline_s: float = 1.0,
         stale_after_s: float | None = None,
         slowest_s: float = 1.0,
+        idle: Callable[[], bool] = lambda: False,
+        idle_period_s: float = 0.0,
         path: str = "/metrics",
         on_scrape: OnScrape | None = None,
         clock: Clock = time.monotonic,
@@ -49,7 +52,10 @@ class MetricsScraper:
         self._fetch = fetch
         self._period_s = period_s
         self._deadline_s = deadline_s
-        self._stale_after_s = deadline_s + 3 * period_s if stale_after_s is None else stale_after_s
+        self._idle = idle
+        self._idle_period_s = max(idle_period_s, period_s)
+        usual = deadline_s + 2 * period_s + self._idle_period_s
+        self._stale_after_s = usual if stale_after_s is None else stale_after_s
         self._slowest_s = max(slowest_s, period_s)
         self._path = path
         self._on_scrape = on_scrape
@@ -110,6 +116,13 @@ class MetricsScraper:
                 self._on_scrape(instance.name, problem is None)
             pause = min(self._period_s * 2 ** min(max(misses - 2, 0), 16), self._slowest_s)
             await asyncio.sleep(max(0.0, started + pause * self._rng.uniform(0.9, 1.1) - self._clock()))
+            while misses == 0 and self._clock() - started < self._idle_period_s and self._rests(instance.name):  # noqa: ASYNC110 - who sends something has no time to tell us
+                await asyncio.sleep(self._period_s)
+
+    def _rests(self, name: str) -> bool:
+        """Whether nothing runs at this member and we are about to send nothing."""
+        load = self._store.load(name)
+        return load is not None and not load.active and not load.waiting and self._idle()
 
     async def _read(self, instance: Instance) -> str | None:
         """One reading into the store; None, or what went wrong in words."""

@@ -66,6 +66,11 @@ class FleetStore:
         if self._source(alive):
             self._publish()
 
+    def load(self, name: str) -> LoadSample | None:
+        """The instance's load as it was read last; None while there is none."""
+        member = self._members.get(name)
+        return None if member is None else member.load
+
     def load_age(self, name: str) -> float | None:
         """Seconds since the instance's load was read; None while there is none."""
         member = self._members.get(name)

@@ -1,5 +1,7 @@
 """`python -m gateway.ingestion`: ingest until SIGTERM; with `--child` until the standard input ends, too.
 
+A byte on the standard input of a child says that there may be work.
+
 `--report FD`: a datagram socket that metrics are sent through (metrics.py).
 """
 
@@ -18,7 +20,7 @@ from gateway.knowledge.objects import object_store
 
 async def run(settings: Settings, *, child: bool, report_to: socket.socket | None) -> None:
     """Serve until told to stop."""
-    stop = asyncio.Event()
+    stop, news = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -28,9 +30,10 @@ async def run(settings: Settings, *, child: bool, report_to: socket.socket | Non
             if not os.read(0, 1024):  # whoever started us has gone, however it ended
                 loop.remove_reader(0)
                 stop.set()
+            news.set()
 
         loop.add_reader(0, heard)
-    await serve(settings, object_store(settings), stop, report_to=report_to)
+    await serve(settings, object_store(settings), stop, news, report_to=report_to)
 
 
 def main() -> int:

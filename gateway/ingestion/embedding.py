@@ -61,6 +61,11 @@ class FleetEmbedder:
         self._freed = asyncio.Event()
         self._turn = asyncio.Lock()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being embedded, or waits for a place."""
+        return self._turn.locked() or self._in_flight.total() > 0
+
     def models(self) -> list[str]:
         """See ChunkEmbedder."""
         return sorted({m.instance.embedding_model for m in self._store.view.serving if m.instance.embedding_model})

@@ -18,13 +18,20 @@ _FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class ConsulLock:
-    """Wants the lock while `run` runs.
+    """Wants the lock while `run` runs, and sets `changed` when `may_work` may have changed.
 
     ttl_s: how long a holder that died keeps it, at the most twice this (Consul's least is 10).
     """
 
     def __init__(
-        self, url: str, holder: str, *, token: str = "", ttl_s: float = 10.0, rng: random.Random | None = None
+        self,
+        url: str,
+        holder: str,
+        *,
+        token: str = "",
+        ttl_s: float = 10.0,
+        rng: random.Random | None = None,
+        changed: asyncio.Event | None = None,
     ) -> None:
         self._url = f"{url.rstrip('/')}/v1"
         self._holder = holder
@@ -34,7 +41,7 @@ class ConsulLock:
         self._session = ""
         self._away = False
         self.held = False
-        self.changed = asyncio.Event()
+        self.changed = changed or asyncio.Event()
 
     @property
     def may_work(self) -> bool:
@@ -71,11 +78,20 @@ class ConsulLock:
             if not made:
                 raise ValueError("Consul made no session")
             self._session = made["ID"]
+        if self.held:  # to ask costs Consul nothing; to acquire once more would be a write to its log
+            entry = await self._ask(http, "GET", f"kv/{KEY}")
+            if entry is not None and entry.get("Session") == self._session:
+                return True
         return bool(await self._put(http, f"kv/{KEY}?acquire={self._session}", self._holder.encode()))
 
     async def _put(self, http: aiohttp.ClientSession, path: str, body: bytes = b"") -> dict[str, str] | None:
+        return await self._ask(http, "PUT", path, body)
+
+    async def _ask(
+        self, http: aiohttp.ClientSession, method: str, path: str, body: bytes = b""
+    ) -> dict[str, str] | None:
         """What Consul says; None for a session or key that it does not know."""
-        async with http.put(f"{self._url}/{path}", data=body) as response:
+        async with http.request(method, f"{self._url}/{path}", data=body) as response:
             raw = await response.read()
             if response.status == 404 or b"invalid session" in raw:
                 self._session = ""

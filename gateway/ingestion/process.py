@@ -19,6 +19,7 @@ class IngestionProcess:
     """Keeps one `python -m gateway.ingestion` alive while `run` runs. It reads the same environment; its log is at `log_file`.
 
     The child ends when its standard input does: also when the gateway is killed. It sends its metrics through a socket.
+    A byte on its standard input tells it that there may be work.
     """
 
     FRESH_S = 10.0
@@ -51,6 +52,12 @@ class IngestionProcess:
         """The child's metrics as exposition text; nothing where it does not run, or has not said anything for FRESH_S."""
         fresh = self.pid is not None and self._clock() - self._reported < self.FRESH_S
         return self._report if fresh else b""
+
+    def tell(self) -> None:
+        """There may be work: the child looks at once instead of with its next look."""
+        stdin = self._process.stdin if self._process is not None and self._process.returncode is None else None
+        if stdin is not None and not stdin.is_closing() and not stdin.transport.get_write_buffer_size():
+            stdin.write(b"\n")
 
     async def run(self) -> None:
         """Until cancelled; the child is then asked to end, and killed past the patience."""

@@ -1,6 +1,7 @@
 """The life of an ingestion process: stand by or work, back off when something is away, end without a loss."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -14,7 +15,7 @@ import aiohttp
 
 from gateway.admission.queue import class_weight
 from gateway.config import Settings
-from gateway.errors import Unavailable
+from gateway.errors import CatalogUnavailable, Unavailable
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
@@ -25,6 +26,7 @@ from gateway.ingestion.jobs import Jobs, Refill, Removals
 from gateway.ingestion.lock import ConsulLock
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder, report
 from gateway.ingestion.writer import Writer
+from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
@@ -38,14 +40,30 @@ log = logging.getLogger("ragfleet.ingestion")
 
 LANES = 2
 """Groups of jobs under way: while one is embedded, the other is converted."""
-IDLE_S = 0.3
+LOOK_S = 2.0
+"""Between two looks at the queue that nobody asked for. Our gateway tells us of its own changes at once."""
+LOOK_SHARED_S = 0.5
+"""The same where other gateways may fill the queue, which do not tell us."""
+PAUSE_S = 0.3
+"""From one look to the next at the least, and a loop's first pause after a failure."""
+REFILL_EVERY_S = 10.0
 EXPIRE_EVERY_S = 60.0
+SCRAPE_S, IDLE_SCRAPE_S = 0.5, 10.0
+"""Between two readings of an instance's metrics while there is something to embed, and while there is not."""
 
 
 async def serve(
-    settings: Settings, objects: ObjectStore, stop: asyncio.Event, *, report_to: socket.socket | None = None
+    settings: Settings,
+    objects: ObjectStore,
+    stop: asyncio.Event,
+    news: asyncio.Event,
+    *,
+    report_to: socket.socket | None = None,
 ) -> None:
-    """Ingest until `stop` is set; jobs that are under way are then given back. Metrics are sent to `report_to`."""
+    """Ingest until `stop` is set; jobs that are under way are then given back. Metrics are sent to `report_to`.
+
+    news: set by whoever knows that there may be work; we set it, too, when we may begin to work.
+    """
     metrics = IngestionMetrics()
     owner = f"{socket.gethostname()}/{os.getpid()}"
     folder = embedding_folder(settings.embedding_dir)
@@ -63,7 +81,8 @@ async def serve(
         stack.push_async_callback(converters.close)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         store = FleetStore(time.monotonic)
-        embedder = MeasuredEmbedder(FleetEmbedder(store, http), metrics)
+        instances = FleetEmbedder(store, http)
+        embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
         collections = Collections(catalog, index, embedder)
         jobs = Jobs(
@@ -78,7 +97,7 @@ async def serve(
             metrics=metrics,
         )
         removals, refill = Removals(catalog, objects, index, metrics), Refill(catalog, collections, writer)
-        lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token)
+        lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, changed=news)
         metrics.lock_held.set_function(lambda: lock.held)
         metrics.working.set_function(lambda: lock.may_work)
         work = Work(lambda: lock.may_work, metrics)
@@ -88,12 +107,20 @@ async def serve(
 
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "discovery": ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token).run,
-            "scraper": MetricsScraper(store, scrape, period_s=0.5, deadline_s=settings.scrape_deadline_s).run,
+            "scraper": MetricsScraper(
+                store,
+                scrape,
+                period_s=SCRAPE_S,
+                deadline_s=settings.scrape_deadline_s,
+                idle=lambda: not instances.busy,
+                idle_period_s=IDLE_SCRAPE_S,
+            ).run,
             "lock": lock.run,
+            "queue": lambda: work.look(catalog, news, LOOK_S if catalog.database.is_sqlite else LOOK_SHARED_S),
             **{f"lane {number}": lambda: work.repeat("jobs", jobs.round) for number in range(LANES)},
-            "removals": lambda: work.repeat("removals", removals.round, idle_s=0.1),
-            "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), idle_s=2.0),
-            "expiry": lambda: work.repeat("expiry", catalog.expire, idle_s=EXPIRE_EVERY_S),
+            "removals": lambda: work.repeat("removals", removals.round),
+            "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), every_s=REFILL_EVERY_S),
+            "expiry": lambda: work.repeat("expiry", catalog.expire, every_s=EXPIRE_EVERY_S),
         }
         if report_to is not None:
             loops["report"] = functools.partial(report, metrics, report_to)
@@ -107,7 +134,10 @@ def weights(tenants: Directory) -> dict[str, float]:
 
 
 class Work:
-    """Rounds, one after the other, while this process may work; with pauses where there is nothing to do or something is away."""
+    """Rounds, one after the other, while this process may work; with pauses where there is nothing to do or something is away.
+
+    Loops without work wait until `look` finds something in the queue, or another loop has done something.
+    """
 
     def __init__(
         self, may_work: Callable[[], bool], metrics: IngestionMetrics, *, rng: random.Random | None = None
@@ -115,12 +145,40 @@ class Work:
         self._may_work = may_work
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
+        self._waiting: set[asyncio.Event] = set()
 
-    async def repeat(self, name: str, work: Callable[[], Awaitable[int]], *, idle_s: float = IDLE_S) -> None:
-        """Until cancelled. `work` gives how much it did: after something the next round follows at once."""
+    async def look(self, catalog: Catalog, news: asyncio.Event, every_s: float) -> None:
+        """Look at the queue when there is news, and every so often; until cancelled."""
+        may = False
+        while True:
+            news.clear()
+            started = time.monotonic()
+            before, may = may, self._may_work()
+            if may:
+                with contextlib.suppress(CatalogUnavailable):  # the loops find out by themselves, and tell
+                    backlog = await catalog.backlog()
+                    if backlog.waiting or backlog.removals or not before:
+                        self._wake()
+            # What comes one by one is not looked for one by one; and counting takes a twentieth of the time at the most.
+            await asyncio.sleep(max(PAUSE_S, 20 * (time.monotonic() - started)))
+            await _within(news, every_s * self._rng.uniform(0.7, 1.0))
+
+    def _wake(self) -> None:
+        for event in self._waiting:
+            event.set()
+
+    async def repeat(self, name: str, work: Callable[[], Awaitable[int]], *, every_s: float | None = None) -> None:
+        """Until cancelled. `work` gives how much it did: after something the next round follows at once.
+
+        every_s: the pause after a round that did nothing; None: until there may be work.
+        """
         failures = 0
+        woken = asyncio.Event()
+        if every_s is None:
+            self._waiting.add(woken)
         while True:
             done = 0
+            woken.clear()
             if self._may_work():
                 try:
                     done = await work()
@@ -129,5 +187,15 @@ class Work:
                     failures += 1
                     self._metrics.paused(name, error)
                     log.warning("%s: %s", name, error)
-            pause = min(idle_s * 2.0**failures, max(10.0, idle_s)) if failures or not done else 0.0
-            await asyncio.sleep(pause * self._rng.uniform(0.7, 1.0))
+            if failures:
+                await asyncio.sleep(min(PAUSE_S * 2.0**failures, 10.0) * self._rng.uniform(0.7, 1.0))
+            elif done:
+                self._wake()  # what this loop did may be what another waited for
+                await asyncio.sleep(0)
+            else:
+                await _within(woken, None if every_s is None else every_s * self._rng.uniform(0.7, 1.0))
+
+
+async def _within(event: asyncio.Event, seconds: float | None) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

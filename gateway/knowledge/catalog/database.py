@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from copy import copy
 from typing import Any, Self
@@ -61,6 +61,8 @@ class Database:
         else:
             self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called after each transaction that may have changed something."""
         self._timeout_s = timeout_s
         self._joined: AsyncConnection | None = None
         self._turn = asyncio.Lock()
@@ -88,6 +90,7 @@ class Database:
             await self._prepare()
             async with self._turn if self._lite else nullcontext(), self._writing.begin() as connection:
                 yield connection
+            self.on_commit()
 
     def within(self, connection: AsyncConnection) -> Self:
         """The same database, whose reads and writes are all part of the transaction that this connection is in."""

@@ -13,6 +13,10 @@ from llm_engine.metrics import Gauges
 from llm_engine.responses import ResponseStream
 
 JOIN_S = 2.0
+QUIET_ROUNDS = 10
+"""Rounds of a periodic job after the last stream has ended: until then what ended may still change the load."""
+IDLE_S = 1.0
+"""From one round to the next while there is no stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +42,11 @@ class Service:
         self._lock = threading.Lock()
         self._streams: dict[int, tuple[str, ResponseStream]] = {}
         """By the engine's key: the client's request id and its stream."""
+        self._busy = threading.Event()
         self._gauges.show(engine.stats())
         self._tasks = [
-            Periodic(self._look_for_the_gone, periods.cancellation_check_period_ms / 1000, log),
-            Periodic(self._report, periods.stats_check_period_ms / 1000, log),
+            Periodic(self._look_for_the_gone, periods.cancellation_check_period_ms / 1000, self._busy, log),
+            Periodic(self._report, periods.stats_check_period_ms / 1000, self._busy, log),
         ]
 
     def take(self, requests: Iterable[Any]) -> None:
@@ -76,6 +81,7 @@ class Service:
         stream = self._stream(key, sender, streaming=request.streaming, log_probs=request.log_probs)
         with self._lock:
             self._streams[key] = (request_id, stream)
+            self._busy.set()
         try:
             engine.submit(key, request, stream)
         except BaseException:
@@ -90,6 +96,8 @@ class Service:
     def _forget(self, key: int) -> None:
         with self._lock:
             self._streams.pop(key, None)
+            if not self._streams:
+                self._busy.clear()
 
     def _stop(self, request_id: str) -> None:
         """End every running request with this id, as TensorRT-LLM does: no such request is no error."""
@@ -115,11 +123,17 @@ class Service:
 
 
 class Periodic:
-    """A background job, done every so often until closed. It survives its own failures and tells them."""
+    """A background job, done every so often until closed. It survives its own failures and tells them.
 
-    def __init__(self, job: Callable[[], None], period_s: float, log: Callable[[str], None]) -> None:
+    busy: set while there is something to do; without it the job is done every IDLE_S.
+    """
+
+    def __init__(
+        self, job: Callable[[], None], period_s: float, busy: threading.Event, log: Callable[[str], None]
+    ) -> None:
         self._job = job
         self._period_s = period_s
+        self._busy = busy
         self._log = log
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"llm-{job.__name__}", daemon=True)
@@ -128,10 +142,15 @@ class Periodic:
     def close(self) -> None:
         """No further run; the one under way is waited for."""
         self._closed.set()
+        self._busy.set()
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
+        quiet = 0
         while not self._closed.wait(self._period_s):
+            quiet = 0 if self._busy.is_set() else quiet + 1
+            if quiet > QUIET_ROUNDS:
+                self._busy.wait(IDLE_S)
             try:
                 self._job()
             except Exception as error:  # noqa: BLE001 - supervisor: a load report or a cancel check must go on

@@ -155,3 +155,18 @@ async def test_an_error_of_ours_ends_the_run() -> None:
     with pytest.raises(LookupError):
         async with asyncio.timeout(5):
             await MetricsScraper(store, Hosts().fetch, period_s=0.002, on_scrape=heard).run()
+
+
+async def test_idle_members_are_read_seldom_until_there_is_something_to_do() -> None:
+    hosts, busy = Hosts(), asyncio.Event()
+    hosts.waiting = 0
+    async with scraping(hosts, member("a"), member("b"), idle=lambda: not busy.is_set(), idle_period_s=3600.0) as store:
+        await view_where(store, lambda v: all(m.load is not None for m in v.members.values()), 5)
+        asked = hosts.asked.total()
+        hosts.waiting = 7  # somebody else's request, which we see with the next reading
+        busy.set()
+        await view_where(store, lambda v: all(m.load and m.load.waiting == 7 for m in v.members.values()), 5)
+        assert asked == 2
+        busy.clear()  # what runs at a member is reason enough
+        hosts.waiting = 8
+        await view_where(store, lambda v: all(m.load and m.load.waiting == 8 for m in v.members.values()), 5)

@@ -1,5 +1,6 @@
 """Triton's requests to an engine and back: every request is answered, once, in the shapes of the contract."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llm_engine import service as service_module
 from llm_engine.engine import Sink, Stats
 from llm_engine.errors import QueueFull
 from llm_engine.metrics import EMPTY, Gauges
 from llm_engine.request import Request
-from llm_engine.service import Periods, Service
+from llm_engine.service import Periodic, Periods, Service
 from tests.unit.llm import fake_backend
 
 
@@ -168,3 +170,16 @@ def test_metrics_change_only_when_the_load_does() -> None:
         *("waiting", "active", "scheduled", "context"),
         *("max", "free", "used", "tokens_per", "reused", "fraction"),
     }
+
+
+def test_a_periodic_job_rests_while_there_is_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "IDLE_S", 3600.0)
+    busy, rounds = threading.Event(), threading.Semaphore(0)
+    job = Periodic(rounds.release, 0.0, busy, print)
+    for _ in range(service_module.QUIET_ROUNDS):  # what ended still shows
+        assert rounds.acquire(timeout=5)
+    assert not rounds.acquire(blocking=False)
+    busy.set()
+    for _ in range(100):
+        assert rounds.acquire(timeout=5)
+    job.close()
