@@ -11,6 +11,10 @@ import uvicorn
 from gateway.app import create_app
 from gateway.config import ConfigError, Settings
 from gateway.container import Container
+from gateway.errors import CatalogUnavailable, CatalogUnusable
+from gateway.knowledge.catalog.catalog import Catalog, catalog_url
+
+log = logging.getLogger("ragfleet.gateway")
 
 
 class Server(uvicorn.Server):
@@ -46,8 +50,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
+        asyncio.run(_check_catalog(settings))
         gateway = Container(settings)
-    except (ConfigError, OSError, ValueError) as error:
+    except (ConfigError, CatalogUnusable, OSError, ValueError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
     config = uvicorn.Config(
@@ -64,6 +69,21 @@ def main() -> int:
     )
     Server(config, gateway).run()
     return 0
+
+
+async def _check_catalog(settings: Settings) -> None:
+    """Raises CatalogUnusable. A database that is away may come back: whoever needs it is answered 503 until then."""
+    if not settings.catalog_url:
+        settings.home.mkdir(parents=True, exist_ok=True)  # the catalog lies there
+    catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
+    try:
+        await catalog.database.prepare()
+    except CatalogUnusable:
+        raise
+    except CatalogUnavailable as error:
+        log.warning("%s", error)
+    finally:
+        await catalog.close()
 
 
 if __name__ == "__main__":

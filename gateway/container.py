@@ -27,7 +27,7 @@ from gateway.fleet.view import FleetView
 from gateway.ingestion.process import IngestionProcess
 from gateway.ingestion.watch import IngestionWatch
 from gateway.knowledge.active import ActiveCollection
-from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.metrics import Metrics
@@ -92,10 +92,10 @@ class Container:
         for follow in (self.detector.follow, self.placer.update, self._close_idle):
             self.store.subscribe(follow)
         self.store.subscribe(lambda _: self.admission.refresh())
-        self.catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
+        self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings)
-        self.active = ActiveCollection(self.catalog, time.monotonic)
-        self.knowledge = StoreResolver(settings, self.catalog, self.active)
+        self.active = ActiveCollection(self.catalog.collections, time.monotonic)
+        self.knowledge = StoreResolver(settings, self.catalog.of, self.active)
         self.chat = ChatService(
             settings=settings,
             admission=self.admission,

@@ -11,6 +11,7 @@
     ├── Unavailable                nothing can serve this now
     │   ├── KnowledgeUnavailable
     │   ├── CatalogUnavailable
+    │   │   └── CatalogUnusable
     │   └── ObjectsUnavailable
     ├── DeadlineExceeded
     └── GenerationFailed           the engines were tried and failed
@@ -98,6 +99,10 @@ class CatalogUnavailable(Unavailable):
     """The catalog's database did not answer; a hint to come back goes with it."""
 
 
+class CatalogUnusable(CatalogUnavailable):
+    """The catalog's database is one that this program must not write to; the message says what the operator does."""
+
+
 class ObjectsUnavailable(Unavailable):
     """The object store did not answer; a hint to come back goes with it."""
 
@@ -132,6 +137,7 @@ HTTP: dict[type[RagfleetError], HttpFace] = {
     Unavailable: HttpFace(503, "server_error", "unavailable"),
     KnowledgeUnavailable: HttpFace(503, "server_error", "knowledge_unavailable"),
     CatalogUnavailable: HttpFace(503, "server_error", "catalog_unavailable"),
+    CatalogUnusable: HttpFace(503, "server_error", "catalog_unavailable"),
     ObjectsUnavailable: HttpFace(503, "server_error", "objects_unavailable"),
     DeadlineExceeded: HttpFace(504, "server_error", "deadline_exceeded"),
     GenerationFailed: HttpFace(502, "server_error", "generation_failed"),

@@ -94,15 +94,15 @@ async def _chats(fleet: EmbeddedFleet, number: int) -> list[dict[str, Any]]:
             store = await ingesting.attach(fleet, catalog, "busy", range(50_000, 50_800))
             await ingesting.completed(catalog, store, 1, within_s=60)
             for each in scenarios:
-                before = (await catalog.store(ingesting.TENANT, store)).counts.completed
+                before = (await catalog.of(ingesting.TENANT).stores.get(store)).counts.completed
                 busy[each.name] = await ask(each, each.chats)
-                counts = (await catalog.store(ingesting.TENANT, store)).counts
+                counts = (await catalog.of(ingesting.TENANT).stores.get(store)).counts
                 if not counts.in_progress:
                     raise RuntimeError("all documents were in before the chats had ended: nothing was measured")
                 done[each.name] = counts.completed - before
         for each in scenarios:
             quiet[each.name] += await ask(each, each.chats // 2)
-        await catalog.delete_store(ingesting.TENANT, store)
+        await catalog.of(ingesting.TENANT).stores.delete(store)
     finally:
         await catalog.close()
     return [_compared(each, quiet[each.name], busy[each.name], done[each.name]) for each in scenarios]

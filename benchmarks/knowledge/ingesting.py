@@ -14,13 +14,14 @@ import numpy as np
 
 from benchmarks.knowledge.corpus import document
 from benchmarks.knowledge.cpu import seconds_by_part
-from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.types import NewMember
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import FolderStore, content_key
+from gateway.tenants.tenant import Tenant
 from tests.support.embedded_fleet import EmbeddedFleet
 
-TENANT = "default"
+TENANT = Tenant("default")
 
 
 @contextmanager
@@ -51,39 +52,41 @@ def milvus_uri(fleet: EmbeddedFleet) -> str:
     return f"http://127.0.0.1:{fleet.port + 8}"
 
 
-def catalog_of(fleet: EmbeddedFleet) -> SqlCatalog:
+def catalog_of(fleet: EmbeddedFleet) -> Catalog:
     """The fleet's catalog."""
-    return SqlCatalog(catalog_url("", fleet.home))
+    return Catalog(catalog_url("", fleet.home))
 
 
-async def attach(fleet: EmbeddedFleet, catalog: SqlCatalog, name: str, seeds: Sequence[int]) -> str:
+async def attach(fleet: EmbeddedFleet, catalog: Catalog, name: str, seeds: Sequence[int]) -> str:
     """A new store with a document for each seed, to be brought in; its id."""
     objects = FolderStore(fleet.home / "objects")
-    store = await catalog.create_store(TENANT, name=name)
+    store = await catalog.of(TENANT).stores.create(name=name)
     members = []
     for seed in seeds:
         file_id = _file_id(store.id, seed)
         size = await objects.put(content_key(file_id), document(seed).encode())
-        await catalog.add_file(
-            TENANT, file_id=file_id, filename=f"{seed}.md", purpose="assistants", size=size, sha256="0"
+        await catalog.of(TENANT).files.add(
+            file_id=file_id, filename=f"{seed}.md", purpose="assistants", size=size, sha256="0"
         )
         members.append(NewMember(file_id=file_id))
-    await catalog.attach_batch(TENANT, store.id, members)
+    await catalog.of(TENANT).members.attach_batch(store.id, members)
     return store.id
 
 
-async def completed(catalog: SqlCatalog, store: str, count: int, *, within_s: float) -> None:
+async def completed(catalog: Catalog, store: str, count: int, *, within_s: float) -> None:
     """Until so many members are."""
     until = time.monotonic() + within_s
-    while (counts := (await catalog.store(TENANT, store)).counts).completed < count:
+    while (counts := (await catalog.of(TENANT).stores.get(store)).counts).completed < count:
         if counts.failed or time.monotonic() > until:
             raise TimeoutError(f"the ingestion did not end within {within_s:g} s: {counts}")
         await asyncio.sleep(0.1)
 
 
-async def texts_of(catalog: SqlCatalog, store: str, seeds: Sequence[int]) -> list[str]:
+async def texts_of(catalog: Catalog, store: str, seeds: Sequence[int]) -> list[str]:
     """Every chunk of a store."""
-    return [chunk.text for seed in seeds for chunk in await catalog.chunks(TENANT, store, _file_id(store, seed))]
+    return [
+        chunk.text for seed in seeds for chunk in await catalog.of(TENANT).members.chunks(store, _file_id(store, seed))
+    ]
 
 
 def _file_id(store: str, seed: int) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi.responses import Response, StreamingResponse
 
@@ -16,8 +16,9 @@ from gateway.api.multipart import Form
 from gateway.api.pagination import page_body, page_query
 from gateway.api.serializers import deleted_shape, file_shape
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
-from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.objects import ObjectStore, content_key
+from gateway.tenants.tenant import Tenant
 
 PURPOSES = ("assistants", "user_data")
 """The others of OpenAI's are for jobs that this system does not have."""
@@ -29,7 +30,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Files:
     """The paths of files."""
 
-    def __init__(self, catalog: Catalog, objects: ObjectStore, *, max_file_bytes: int) -> None:
+    def __init__(
+        self, catalog: Callable[[Tenant], TenantCatalog], objects: ObjectStore, *, max_file_bytes: int
+    ) -> None:
         self._catalog = catalog
         self._once = IdempotentRequests(catalog)
         self._objects = objects
@@ -59,9 +62,8 @@ class Files:
             fields = await form.finish()
             purpose, expires_at = _purpose(fields), _expiry(fields, int(time.time()))
 
-            async def work(catalog: Catalog) -> Reply:
-                file = await catalog.add_file(
-                    call.tenant.name,
+            async def work(catalog: TenantCatalog) -> Reply:
+                file = await catalog.files.add(
                     file_id=file_id,
                     filename=filename,
                     purpose=purpose,
@@ -76,18 +78,18 @@ class Files:
             reply = await self._once(call, told, work)
         except BaseException as error:
             lost = isinstance(error, CatalogUnavailable | asyncio.CancelledError)
-            if not (lost and await self._may_be_known(call.tenant.name, file_id)):
+            if not (lost and await self._may_be_known(call.tenant, file_id)):
                 await self._objects.delete_prefix(f"files/{file_id}/")
             raise
         if reply.body["id"] != file_id:  # it is here already; what came now is nobody's
             await self._objects.delete_prefix(f"files/{file_id}/")
         return reply
 
-    async def _may_be_known(self, tenant: str, file_id: str) -> bool:
+    async def _may_be_known(self, tenant: Tenant, file_id: str) -> bool:
         """Whether the catalog may have recorded a file though its answer was lost: its content must then stay. What nobody knows
         after all is found by `ragfleet reconcile`."""
         try:
-            await self._catalog.file(tenant, file_id)
+            await self._catalog(tenant).files.get(file_id)
         except NotFound:
             return False
         except CatalogUnavailable:
@@ -98,22 +100,22 @@ class Files:
         """Files of the tenant."""
         page = page_query(call.query, also=("purpose",), default_limit=10_000, max_limit=10_000)
         purpose = call.query.get("purpose") or None
-        return Reply(page_body(await self._catalog.files(call.tenant.name, page, purpose=purpose), file_shape))
+        return Reply(page_body(await self._catalog(call.tenant).files.page(page, purpose=purpose), file_shape))
 
     async def get_file(self, call: Call) -> Reply:
         """One file."""
-        return Reply(file_shape(await self._catalog.file(call.tenant.name, call.id("file_id", "file"))))
+        return Reply(file_shape(await self._catalog(call.tenant).files.get(call.id("file_id", "file"))))
 
     async def delete_file(self, call: Call) -> Reply:
         """It leaves every store that it is in."""
         file_id = call.id("file_id", "file")
-        await self._catalog.delete_file(call.tenant.name, file_id)
-        await removed(self._catalog, file_id=file_id)
+        await self._catalog(call.tenant).files.delete(file_id)
+        await removed(self._catalog(call.tenant), file_id=file_id)
         return Reply(deleted_shape("file", file_id))
 
     async def get_content(self, call: Call) -> Response:
         """The bytes. Whether they are there is asked before the answer begins, while it can still be an error."""
-        file = await self._catalog.file(call.tenant.name, call.id("file_id", "file"))
+        file = await self._catalog(call.tenant).files.get(call.id("file_id", "file"))
         key = content_key(file.id)
         try:
             held = await self._objects.size(key)

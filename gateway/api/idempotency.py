@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from gateway.api.json_routes import Call, Reply
-from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import StoredReply
+from gateway.tenants.tenant import Tenant
 
 REPLAYED = "idempotent-replayed"
 """The header of an answer that was given before (Stripe's name)."""
@@ -20,27 +21,26 @@ REPLAYED = "idempotent-replayed"
 class IdempotentRequests:
     """Does the work of requests."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Callable[[Tenant], TenantCatalog]) -> None:
         self._catalog = catalog
 
     async def __call__(
-        self, call: Call, request: Mapping[str, Any], work: Callable[[Catalog], Awaitable[Reply]]
+        self, call: Call, request: Mapping[str, Any], work: Callable[[TenantCatalog], Awaitable[Reply]]
     ) -> Reply:
         """What `work` answers, or what it answered to this key before.
 
         request: what makes this request the same as another one on its path, in values of JSON. work: gets the catalog, whose
-        calls are one transaction with the key; it waits for nothing else. Raises Conflict as `Catalog.claim_key` does.
+        calls are one transaction with the key; it waits for nothing else. Raises Conflict as `IdempotencyKeys.claim` does.
         """
         key = call.request.headers.get("idempotency-key")
-        async with self._catalog.transaction() as catalog:
+        async with self._catalog(call.tenant).transaction() as catalog:
             if key is None:
                 return await work(catalog)
-            tenant = call.tenant.name
-            if (before := await catalog.claim_key(tenant, key, _hash(call, request))) is not None:
+            if (before := await catalog.keys.claim(key, _hash(call, request))) is not None:
                 return Reply(orjson.loads(before.body), {**before.headers, REPLAYED: "true"}, before.status)
             reply = await work(catalog)
             answer = StoredReply(reply.status, orjson.dumps(reply.body).decode(), reply.headers)
-            await catalog.keep_answer(tenant, key, answer)
+            await catalog.keys.keep(key, answer)
             return reply
 
 

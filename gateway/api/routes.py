@@ -106,12 +106,12 @@ def _short(app: FastAPI, gateway: "Container") -> None:
     endpoints = Endpoints(app, gateway.tenants, gateway.metrics, max_body_bytes=gateway.settings.max_body_bytes)
     Embeddings(gateway.embeddings).install(endpoints)
     limit = gateway.settings.max_file_bytes
-    Files(gateway.catalog, gateway.objects, max_file_bytes=limit).install(endpoints)
-    VectorStores(gateway.catalog).install(endpoints)
+    Files(gateway.catalog.of, gateway.objects, max_file_bytes=limit).install(endpoints)
+    VectorStores(gateway.catalog.of).install(endpoints)
     usual = Chunker(count=len)
     auto = Chunking(max_tokens=usual.max_tokens, overlap_tokens=usual.overlap_tokens)
-    StoreSearch(gateway.catalog, gateway.search).install(endpoints)
-    StoreFiles(gateway.catalog, auto=auto).install(endpoints)
+    StoreSearch(gateway.catalog.of, gateway.search).install(endpoints)
+    StoreFiles(gateway.catalog.of, auto=auto).install(endpoints)
 
 
 def _operations(app: FastAPI, gateway: "Container") -> None:

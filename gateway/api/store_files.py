@@ -1,5 +1,7 @@
 """`/v1/vector_stores/{id}/files` and `/file_batches`: files join a store, alone or together, and leave it."""
 
+from collections.abc import Callable
+
 from gateway.api.deletion import removed
 from gateway.api.idempotency import IdempotentRequests
 from gateway.api.json_routes import Call, Endpoints, Reply
@@ -7,8 +9,9 @@ from gateway.api.pagination import choice, page_body, page_query
 from gateway.api.serializers import batch_shape, deleted_shape, member_shape
 from gateway.api.store_schemas import NewAttributes, NewBatch, NewFile
 from gateway.api.validation import read, without_nulls
-from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Batch, Chunking, FileState, Member
+from gateway.tenants.tenant import Tenant
 
 POLL_AFTER_MS = 250
 """When to ask again for what is in progress: a document is searchable within two seconds, so often."""
@@ -17,7 +20,7 @@ POLL_AFTER_MS = 250
 class StoreFiles:
     """The paths of files within stores."""
 
-    def __init__(self, catalog: Catalog, *, auto: Chunking) -> None:
+    def __init__(self, catalog: Callable[[Tenant], TenantCatalog], *, auto: Chunking) -> None:
         """auto: how files are cut whose chunking is left to us."""
         self._catalog = catalog
         self._once = IdempotentRequests(catalog)
@@ -46,8 +49,8 @@ class StoreFiles:
         raw = without_nulls(await call.json())
         request, store_id = read(NewFile, raw), _store(call)
 
-        async def work(catalog: Catalog) -> Reply:
-            (member,) = await catalog.attach(call.tenant.name, store_id, [request.member])
+        async def work(catalog: TenantCatalog) -> Reply:
+            (member,) = await catalog.members.attach(store_id, [request.member])
             return self._member(member)
 
         return await self._once(call, raw, work)
@@ -58,7 +61,7 @@ class StoreFiles:
 
     async def get_store_file(self, call: Call) -> Reply:
         """With a header that says when to ask again."""
-        return self._member(await self._catalog.member(call.tenant.name, _store(call), _file(call)))
+        return self._member(await self._catalog(call.tenant).members.get(_store(call), _file(call)))
 
     async def update_store_file(self, call: Call) -> Reply:
         """The file stays searchable."""
@@ -66,21 +69,21 @@ class StoreFiles:
         attributes = read(NewAttributes, raw).attributes or {}
         store_id, file_id = _store(call), _file(call)
 
-        async def work(catalog: Catalog) -> Reply:
-            return self._member(await catalog.set_attributes(call.tenant.name, store_id, file_id, attributes))
+        async def work(catalog: TenantCatalog) -> Reply:
+            return self._member(await catalog.members.set_attributes(store_id, file_id, attributes))
 
         return await self._once(call, raw, work)
 
     async def detach_file(self, call: Call) -> Reply:
         """Of this store only."""
         store_id, file_id = _store(call), _file(call)
-        await self._catalog.detach(call.tenant.name, store_id, file_id)
-        await removed(self._catalog, store_id=store_id, file_id=file_id)
+        await self._catalog(call.tenant).members.detach(store_id, file_id)
+        await removed(self._catalog(call.tenant), store_id=store_id, file_id=file_id)
         return Reply(deleted_shape("vector_store.file.deleted", file_id))
 
     async def get_store_content(self, call: Call) -> Reply:
         """Its chunks, in their order."""
-        chunks = await self._catalog.chunks(call.tenant.name, _store(call), _file(call))
+        chunks = await self._catalog(call.tenant).members.chunks(_store(call), _file(call))
         return Reply(
             {
                 "object": "vector_store.file_content.page",
@@ -95,21 +98,21 @@ class StoreFiles:
         raw = without_nulls(await call.json())
         members, store_id = read(NewBatch, raw).members(), _store(call)
 
-        async def work(catalog: Catalog) -> Reply:
-            return _batch(await catalog.attach_batch(call.tenant.name, store_id, members))
+        async def work(catalog: TenantCatalog) -> Reply:
+            return _batch(await catalog.members.attach_batch(store_id, members))
 
         return await self._once(call, raw, work)
 
     async def get_batch(self, call: Call) -> Reply:
         """With a header that says when to ask again."""
-        return _batch(await self._catalog.batch(call.tenant.name, _store(call), _batch_id(call)))
+        return _batch(await self._catalog(call.tenant).members.batch(_store(call), _batch_id(call)))
 
     async def cancel_batch(self, call: Call) -> Reply:
         """What is in stays in."""
         store_id, batch_id = _store(call), _batch_id(call)
 
-        async def work(catalog: Catalog) -> Reply:
-            return _batch(await catalog.cancel_batch(call.tenant.name, store_id, batch_id))
+        async def work(catalog: TenantCatalog) -> Reply:
+            return _batch(await catalog.members.cancel_batch(store_id, batch_id))
 
         return await self._once(call, {}, work)
 
@@ -121,7 +124,7 @@ class StoreFiles:
         page = page_query(call.query, also=("filter",))
         word = choice(call.query, "filter", [state.value for state in FileState])
         state = None if word is None else FileState(word)
-        found = await self._catalog.members(call.tenant.name, _store(call), page, state=state, batch_id=batch_id)
+        found = await self._catalog(call.tenant).members.page(_store(call), page, state=state, batch_id=batch_id)
         return Reply(page_body(found, lambda member: member_shape(member, self._auto)))
 
     def _member(self, member: Member) -> Reply:

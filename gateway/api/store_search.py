@@ -1,22 +1,24 @@
 """`POST /v1/vector_stores/{id}/search`: passages with their scores, best first, in one page."""
 
 import time
+from collections.abc import Callable
 
 from gateway.api.json_routes import Call, Endpoints, Reply
 from gateway.api.rag_serializers import search_result
 from gateway.api.store_schemas import SearchRequest
 from gateway.api.validation import read, without_nulls
 from gateway.errors import BadRequest
-from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.search import SearchService
+from gateway.tenants.tenant import Tenant
 
 
 class StoreSearch:
     """The path."""
 
-    def __init__(self, catalog: Catalog, search: SearchService) -> None:
+    def __init__(self, catalog: Callable[[Tenant], TenantCatalog], search: SearchService) -> None:
         self._catalog = catalog
         self._search = search
 
@@ -33,7 +35,7 @@ class StoreSearch:
 
     async def search_store(self, call: Call) -> Reply:
         """It counts as use of the store."""
-        store = await self._catalog.store(call.tenant.name, call.id("store_id", "vector store"))
+        store = await self._catalog(call.tenant).stores.get(call.id("store_id", "vector store"))
         refuse_expired(store)
         request = read(SearchRequest, without_nulls(await call.json()))
         said = {} if request.ranking_options is None else request.ranking_options.said
@@ -47,7 +49,7 @@ class StoreSearch:
             request_id=call.request_id,
         )
         result = await call.while_there(searching)
-        await self._catalog.touch_stores([store.id])
+        await self._catalog(call.tenant).stores.touch([store.id])
         return Reply(
             {
                 "object": "vector_store.search_results.page",

@@ -1,6 +1,7 @@
 """`/v1/vector_stores`: making, finding, changing and deleting them."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gateway.api.deletion import removed
@@ -10,14 +11,15 @@ from gateway.api.pagination import page_body, page_query
 from gateway.api.serializers import deleted_shape, store_shape
 from gateway.api.store_schemas import ChangedStore, NewStore
 from gateway.api.validation import read, without_nulls
-from gateway.knowledge.catalog.catalog import UNCHANGED, Catalog
-from gateway.knowledge.catalog.types import Store
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
+from gateway.knowledge.catalog.types import UNCHANGED, Store
+from gateway.tenants.tenant import Tenant
 
 
 class VectorStores:
     """The paths of stores."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Callable[[Tenant], TenantCatalog]) -> None:
         self._catalog = catalog
         self._once = IdempotentRequests(catalog)
 
@@ -42,11 +44,9 @@ class VectorStores:
         """With its first files, which begin to come in at once."""
         raw = without_nulls(await call.json())
         request = read(NewStore, raw)
-        tenant = call.tenant.name
 
-        async def work(catalog: Catalog) -> Reply:
-            store = await catalog.create_store(
-                tenant,
+        async def work(catalog: TenantCatalog) -> Reply:
+            store = await catalog.stores.create(
                 name=request.name,
                 description=request.description,
                 metadata=request.metadata,
@@ -54,19 +54,19 @@ class VectorStores:
                 expires_after_days=None if request.expires_after is None else request.expires_after.days,
             )
             if members := request.members():
-                await catalog.attach(tenant, store.id, members)
-                store = await catalog.store(tenant, store.id)
+                await catalog.members.attach(store.id, members)
+                store = await catalog.stores.get(store.id)
             return Reply(_shape(store))
 
         return await self._once(call, raw, work)
 
     async def list_stores(self, call: Call) -> Reply:
         """Stores of the tenant."""
-        return Reply(page_body(await self._catalog.stores(call.tenant.name, page_query(call.query)), _shape))
+        return Reply(page_body(await self._catalog(call.tenant).stores.page(page_query(call.query)), _shape))
 
     async def get_store(self, call: Call) -> Reply:
         """One store."""
-        return Reply(_shape(await self._catalog.store(call.tenant.name, _id(call))))
+        return Reply(_shape(await self._catalog(call.tenant).stores.get(_id(call))))
 
     async def update_store(self, call: Call) -> Reply:
         """What is not named stays."""
@@ -81,16 +81,16 @@ class VectorStores:
         changes["expires_after_days"] = days if "expires_after" in raw else UNCHANGED
         store_id = _id(call)
 
-        async def work(catalog: Catalog) -> Reply:
-            return Reply(_shape(await catalog.update_store(call.tenant.name, store_id, **changes)))
+        async def work(catalog: TenantCatalog) -> Reply:
+            return Reply(_shape(await catalog.stores.update(store_id, **changes)))
 
         return await self._once(call, raw, work)
 
     async def delete_store(self, call: Call) -> Reply:
         """Its files stay in `/v1/files`."""
         store_id = _id(call)
-        await self._catalog.delete_store(call.tenant.name, store_id)
-        await removed(self._catalog, store_id=store_id)
+        await self._catalog(call.tenant).stores.delete(store_id)
+        await removed(self._catalog(call.tenant), store_id=store_id)
         return Reply(deleted_shape("vector_store.deleted", store_id))
 
 

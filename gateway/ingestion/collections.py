@@ -21,14 +21,14 @@ class Collections:
 
     async def all(self) -> list[Collection]:
         """Every collection that is known."""
-        return list(await self._catalog.collections())
+        return list(await self._catalog.collections.all())
 
     async def active(self) -> Collection:
         """The collection to write to. The first ever is made for the embedding model that the fleet serves.
 
         Raises KnowledgeUnavailable where there is none yet and no instance is ready, or Milvus is away.
         """
-        found = await self._catalog.collections()
+        found = await self._catalog.collections.all()
         active = next((each for each in found if each.state is CollectionState.ACTIVE), None)
         if active is None:
             models = self._embedder.models()
@@ -46,7 +46,7 @@ class Collections:
         """A collection for this model: ACTIVE if it is the first, else BUILDING."""
         vectors = await self._embedder.embed(model, ["dimension"])
         name = collection_name(model)
-        return await self._catalog.add_collection(name, embedding_model=model, dimension=vectors.shape[1])
+        return await self._catalog.collections.add(name, embedding_model=model, dimension=vectors.shape[1])
 
     async def ready(self, collection: Collection) -> None:
         """It is in Milvus, and loaded; asked once, and again after `forget`."""

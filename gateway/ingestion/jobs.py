@@ -11,7 +11,8 @@ from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
 from gateway.ingestion.metrics import IngestionMetrics
 from gateway.ingestion.writer import Entry, Writer, owner_of
-from gateway.knowledge.catalog.catalog import Catalog, LeaseLost
+from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, CollectionState, FileError, FileState, Job
 from gateway.knowledge.conversion import check_size
 from gateway.knowledge.documents import DocumentError
@@ -27,7 +28,7 @@ class Jobs:
     group: jobs that are claimed, embedded and written together: a flush costs the same for one as for many.
     lease_s: after so long another takes over from a process that died.
     poison: claims after which a job that fails in ways nobody foresaw is given up.
-    weights: of tenants, by name; 1 for others (Catalog.claim).
+    weights: of tenants, by name; 1 for others (IngestionQueue.claim).
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Jobs:
         """Claim some jobs and bring each to an end; how many there were. Raises Unavailable when something needed is away:
         the jobs are then free again."""
         active = await self._collections.active()  # nothing is claimed while Milvus is away
-        jobs = await self._catalog.claim(self._owner, limit=self._group, lease_s=self._lease_s, weights=self._weights)
+        jobs = await self._catalog.queue.claim(
+            self._owner, limit=self._group, lease_s=self._lease_s, weights=self._weights
+        )
         if not jobs:
             return 0
         async with self._leases(jobs):
@@ -95,7 +98,7 @@ class Jobs:
                 await self._repair(active, job)
                 continue
             try:
-                await self._catalog.complete(job, active.name)
+                await self._catalog.queue.complete(job, active.name)
             except LeaseLost:
                 await self._withdraw(active, job)
             else:
@@ -114,7 +117,7 @@ class Jobs:
         member = job.member
         try:
             if member.state is FileState.COMPLETED:  # other attributes, or rows to be made anew: the text is as it was
-                return list(await self._catalog.chunks(member.tenant, member.store_id, member.file_id))
+                return list(await self._catalog.inventory.chunks(member))
             size = await self._objects.size(content_key(member.file_id))
             check_size(member.filename, size)
             content = self._objects.get(content_key(member.file_id))
@@ -122,7 +125,7 @@ class Jobs:
                 converted = await self._converters.convert(member.filename, content, member.chunking)
             await self._objects.put(document_key(member.file_id), converted.document)
             stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
-            await self._catalog.put_chunks(job, converted.chunks, usage_bytes=stored)
+            await self._catalog.queue.put_chunks(job, converted.chunks, usage_bytes=stored)
         except LeaseLost:
             return None
         except DocumentError as error:
@@ -144,16 +147,16 @@ class Jobs:
             await self._fail(job, "server_error", message)
         else:
             self._metrics.files.labels("released", "").inc()
-            await self._catalog.release(job, not_before=self._clock() + 2.0**job.attempts)
+            await self._catalog.queue.release(job, not_before=self._clock() + 2.0**job.attempts)
 
     async def _fail(self, job: Job, code: str, message: str) -> None:
-        await self._catalog.fail(job, FileError(code=code, message=message))
+        await self._catalog.queue.fail(job, FileError(code=code, message=message))
         self._metrics.files.labels("failed", code).inc()
 
     async def _repair(self, active: Collection, job: Job) -> None:
         """Rows are missing, or too many: all of them go, and the job starts anew. Where the job was lost meanwhile (cancelled,
         detached), others have removed them, and nothing is wrong."""
-        if not await self._catalog.renew([job], lease_s=self._lease_s):
+        if not await self._catalog.queue.renew([job], lease_s=self._lease_s):
             await self._withdraw(active, job)
             return
         log.warning("%s/%s: the index does not hold what was written", job.member.store_id, job.member.file_id)
@@ -163,20 +166,17 @@ class Jobs:
     async def _withdraw(self, active: Collection, job: Job) -> None:
         """The job was lost while its rows were written: what nobody wants goes, and a newer generation is written anew."""
         member = job.member
-        try:
-            now = await self._catalog.member(member.tenant, member.store_id, member.file_id)
-        except NotFound:
-            now = None
+        now = await self._catalog.inventory.latest(member)
         if now is not None and now.generation == member.generation and now.state is not FileState.CANCELLED:
             return  # another took it over, and writes the same rows
         await self._index.delete(active.name, owner_of(member), before=member.generation + 1)
         if now is not None and now.state is FileState.COMPLETED:
-            await self._catalog.rewrite([now])
+            await self._catalog.inventory.rewrite([now])
 
     async def _release(self, jobs: Sequence[Job], not_before: float) -> None:
         with contextlib.suppress(CatalogUnavailable):
             for job in jobs:  # those that have ended are not ours any more: nothing happens to them
-                await self._catalog.release(job, not_before=not_before)
+                await self._catalog.queue.release(job, not_before=not_before)
 
     @contextlib.asynccontextmanager
     async def _leases(self, jobs: Sequence[Job]) -> AsyncIterator[None]:
@@ -186,7 +186,7 @@ class Jobs:
             while True:
                 await asyncio.sleep(self._lease_s / 3)
                 with contextlib.suppress(CatalogUnavailable):
-                    await self._catalog.renew(jobs, lease_s=self._lease_s)
+                    await self._catalog.queue.renew(jobs, lease_s=self._lease_s)
 
         task = asyncio.create_task(keep(), name="leases")
         try:
@@ -211,10 +211,10 @@ class Removals:
         """Do some removals; how many. Doing one again is harmless. Raises Unavailable."""
         from gateway.knowledge.index import Owner
 
-        wanted = await self._catalog.removals(limit=limit)
+        wanted = await self._catalog.removals.first(limit=limit)
         if not wanted:
             return 0
-        collections = await self._catalog.collections()
+        collections = await self._catalog.collections.all()
         for each in wanted:
             if each.store_id is None:
                 assert each.file_id is not None
@@ -224,7 +224,7 @@ class Removals:
             before = None if each.generation is None else each.generation + 1
             for collection in collections:
                 await self._index.delete(collection.name, owner, before=before)
-        await self._catalog.removed(wanted)
+        await self._catalog.removals.done(wanted)
         self._metrics.removals.inc(len(wanted))
         return len(wanted)
 
@@ -249,16 +249,13 @@ class Refill:
         for collection in await self._collections.all():
             if collection.state is CollectionState.ACTIVE or collection.embedding_model not in models:
                 continue  # of the active one no member is behind: it was completed there, or the switch has seen to it
-            members = await self._catalog.behind(collection.name, limit=limit)
+            members = await self._catalog.collections.behind(collection.name, limit=limit)
             if not members:
                 continue
             await self._collections.ready(collection)
-            entries = [
-                Entry(member, await self._catalog.chunks(member.tenant, member.store_id, member.file_id), True)
-                for member in members
-            ]
+            entries = [Entry(member, await self._catalog.inventory.chunks(member), True) for member in members]
             done = await self._writer.write(collection, entries)
-            await self._catalog.indexed(collection.name, [entry.member for entry in done])
+            await self._catalog.collections.indexed(collection.name, [entry.member for entry in done])
             if not done:
                 raise KnowledgeUnavailable(f"Nothing of what was written to {collection.name} is there.")
             return len(done)

@@ -26,8 +26,7 @@ from gateway.ingestion.jobs import Jobs, Refill, Removals
 from gateway.ingestion.lock import ConsulLock
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder, report
 from gateway.ingestion.writer import Writer
-from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.objects import ObjectStore
@@ -68,7 +67,7 @@ async def serve(
     owner = f"{socket.gethostname()}/{os.getpid()}"
     folder = embedding_folder(settings.embedding_dir)
     async with AsyncExitStack() as stack:
-        catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
+        catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         stack.push_async_callback(catalog.close)
         index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token, replicas=settings.milvus_replicas)
         stack.push_async_callback(index.close)
@@ -120,7 +119,7 @@ async def serve(
             **{f"lane {number}": lambda: work.repeat("jobs", jobs.round) for number in range(LANES)},
             "removals": lambda: work.repeat("removals", removals.round),
             "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), every_s=REFILL_EVERY_S),
-            "expiry": lambda: work.repeat("expiry", catalog.expire, every_s=EXPIRE_EVERY_S),
+            "expiry": lambda: work.repeat("expiry", catalog.removals.expire, every_s=EXPIRE_EVERY_S),
         }
         if report_to is not None:
             loops["report"] = functools.partial(report, metrics, report_to)
@@ -156,7 +155,7 @@ class Work:
             before, may = may, self._may_work()
             if may:
                 with contextlib.suppress(CatalogUnavailable):  # the loops find out by themselves, and tell
-                    backlog = await catalog.backlog()
+                    backlog = await catalog.queue.backlog()
                     if backlog.waiting or backlog.removals or not before:
                         self._wake()
             # What comes one by one is not looked for one by one; and counting takes a twentieth of the time at the most.

@@ -61,7 +61,7 @@ class IngestionWatch:
 
     async def look(self) -> None:
         """See what waits now. Raises CatalogUnavailable."""
-        backlog = await self._catalog.backlog()
+        backlog = await self._catalog.queue.backlog()
         first = backlog.first_removal
         if first is None:
             self._removal = None

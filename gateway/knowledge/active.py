@@ -1,24 +1,18 @@
 """Which collection serves: the catalog's word, read anew now and then."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from gateway.errors import CatalogUnavailable
+from gateway.knowledge.catalog.collections import CollectionRegistry
 from gateway.knowledge.catalog.types import Collection, CollectionState
-
-
-class Collections(Protocol):
-    """What is used of the catalog."""
-
-    async def collections(self) -> Sequence[Collection]: ...
 
 
 class ActiveCollection:
     """The active collection. With the catalog away it stays what it was: searching needs Milvus only."""
 
-    def __init__(self, catalog: Collections, clock: Callable[[], float], *, fresh_s: float = 1.0) -> None:
+    def __init__(self, collections: CollectionRegistry, clock: Callable[[], float], *, fresh_s: float = 1.0) -> None:
         """`fresh_s`: how long an answer of the catalog is taken as it was. Longer: less SQL, and a later switch."""
-        self._catalog = catalog
+        self._collections = collections
         self._clock = clock
         self._fresh_s = fresh_s
         self._known: Collection | None = None
@@ -29,7 +23,7 @@ class ActiveCollection:
         now = self._clock()
         if self._read_at is None or now - self._read_at >= self._fresh_s:
             try:
-                collections = await self._catalog.collections()
+                collections = await self._collections.all()
             except CatalogUnavailable:
                 if self._read_at is None:
                     raise

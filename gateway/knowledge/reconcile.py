@@ -109,18 +109,18 @@ async def repair(catalog: Catalog, differences: Sequence[Difference]) -> Sequenc
             newest = rewritten[key][1] if key in rewritten else 0
             rewritten[key] = each.member, max(newest, each.newest)
         elif each.kind is Kind.ORPHAN_OBJECT:
-            await catalog.remove(each.tenant, None, each.file_id, None)
+            await catalog.inventory.remove(each.tenant, None, each.file_id, None)
         else:
-            await catalog.remove(each.tenant, each.store_id, each.file_id, each.newest)
+            await catalog.inventory.remove(each.tenant, each.store_id, each.file_id, each.newest)
     for member, newest in rewritten.values():
-        await catalog.rewrite([member], above=newest)
+        await catalog.inventory.rewrite([member], above=newest)
     return lost
 
 
 async def _compare(catalog: Catalog, index: ChunkIndex, objects: ObjectStore, clock: Callable[[], float]) -> Report:
     # Removals are read before and after: one may be done, another one begin, while the rest is read.
-    removals = list(await catalog.removals(limit=_REMOVALS))
-    collections = await catalog.collections()
+    removals = list(await catalog.removals.first(limit=_REMOVALS))
+    collections = await catalog.collections.all()
     held = {each.name: await index.members(each.name) for each in collections}
     behind = {each.name: await _behind(catalog, each.name) for each in collections}
     members = {(each.store_id, each.file_id): each async for each in _members(catalog)}
@@ -128,7 +128,7 @@ async def _compare(catalog: Catalog, index: ChunkIndex, objects: ObjectStore, cl
         each.file_id: each.tenant for each in members.values() if each.state is FileState.COMPLETED and not each.pending
     }
     files, found = await _objects(catalog, objects, converted, clock() - GRACE_S)
-    left = await catalog.removals(limit=_REMOVALS)
+    left = await catalog.removals.first(limit=_REMOVALS)
     for collection in collections:
         name = collection.name
         found += _rows(collection, members, held[name], behind[name])
@@ -230,7 +230,7 @@ async def _objects(
             documents.add(file_id)
     files = 0
     after: str | None = None
-    while page := await catalog.all_files(limit=_PAGE, after=after):
+    while page := await catalog.inventory.files(limit=_PAGE, after=after):
         files, after = files + len(page), page[-1].id
         for file in page:
             strangers.pop(file.id, None)
@@ -281,7 +281,7 @@ def _not_begun(found: Sequence[Difference], removals: Iterable[Removal]) -> list
 async def _behind(catalog: Catalog, collection: str) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     after: tuple[str, str] | None = None
-    while page := await catalog.behind(collection, limit=_PAGE, after=after):
+    while page := await catalog.collections.behind(collection, limit=_PAGE, after=after):
         after = page[-1].store_id, page[-1].file_id
         found |= {(each.store_id, each.file_id) for each in page}
     return found
@@ -289,7 +289,7 @@ async def _behind(catalog: Catalog, collection: str) -> set[tuple[str, str]]:
 
 async def _members(catalog: Catalog) -> AsyncIterator[Member]:
     after: tuple[str, str] | None = None
-    while page := await catalog.all_members(limit=_PAGE, after=after):
+    while page := await catalog.inventory.members(limit=_PAGE, after=after):
         after = page[-1].store_id, page[-1].file_id
         for each in page:
             yield each

@@ -1,12 +1,12 @@
 """Which stores of a tenant a request means, and where their rows are."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound
 from gateway.knowledge.active import ActiveCollection
-from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import PageQuery, Store
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
@@ -21,7 +21,9 @@ MAX_STORES = 100
 class StoreResolver:
     """The catalog as chats and responses ask it. One for the life of the application."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, active: ActiveCollection) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Callable[[Tenant], TenantCatalog], active: ActiveCollection
+    ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._active = active
@@ -29,7 +31,7 @@ class StoreResolver:
     async def models(self, tenant: Tenant) -> list[str]:
         """`rag` and `rag:<name>` for each store with something in it. With the catalog away: none."""
         try:
-            names = await self._catalog.store_names(tenant.name)
+            names = await self._catalog(tenant).stores.names()
         except CatalogUnavailable:
             return []
         return [*([RAG] if names else []), *(f"{RAG}:{name}" for name in names if name)]
@@ -55,7 +57,7 @@ class StoreResolver:
         return await self._request(tenant, stores, label, None)
 
     async def _named(self, tenant: Tenant, names: Sequence[str], *, param: str, code: str) -> Sequence[Store]:
-        found = await self._catalog.resolve(tenant.name, names)
+        found = await self._catalog(tenant).stores.resolve(names)
         if unknown := sorted(name for name, store in zip(names, found, strict=True) if store is None):
             raise NotFound(
                 f"There is no knowledge store '{unknown[0]}'. Make one with `ragfleet ingest --store NAME PATH`, "
@@ -66,7 +68,7 @@ class StoreResolver:
         return [store for store in found if store is not None]
 
     async def _all(self, tenant: Tenant) -> Sequence[Store]:
-        page = await self._catalog.stores(tenant.name, PageQuery(limit=MAX_STORES))
+        page = await self._catalog(tenant).stores.page(PageQuery(limit=MAX_STORES))
         stores = [store for store in page.items if not _expired(store) and store.counts.completed]
         if not stores:
             raise NotFound(
@@ -106,7 +108,7 @@ class StoreResolver:
                 param="vector_store_ids",
                 code="store_empty",
             )
-        await self._catalog.touch_stores([store.id for store in stores])
+        await self._catalog(tenant).stores.touch([store.id for store in stores])
         return request
 
 

@@ -31,14 +31,13 @@ def reconcile(
     being repaired."""
     from gateway.config import ConfigError
     from gateway.errors import RagfleetError
-    from gateway.knowledge.catalog.schema import SchemaTooNew
 
     try:
         settings = settings_of_the_fleet()
         if settings is None:
             raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
         report, left = asyncio.run(_reconcile(settings, repair=repair))
-    except (RagfleetError, ConfigError, SchemaTooNew) as error:
+    except (RagfleetError, ConfigError) as error:
         raise fail(f"Nothing was compared to its end: {error}") from None
     if as_json:
         sys.stdout.write(json.dumps(_plain(report, left, repaired=repair), indent=1) + "\n")
@@ -51,12 +50,12 @@ def reconcile(
 async def _reconcile(settings: "Settings", *, repair: bool) -> "tuple[Report, Sequence[Difference]]":
     """What differs, and what of it stays so."""
     from gateway.knowledge import reconcile
-    from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+    from gateway.knowledge.catalog.catalog import Catalog, catalog_url
     from gateway.knowledge.index import MilvusIndex
     from gateway.knowledge.objects import object_store
 
     objects = object_store(settings)
-    catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
+    catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
     index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token)
     try:
         report = await reconcile.reconcile(catalog, index, objects)

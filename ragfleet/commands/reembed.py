@@ -16,7 +16,7 @@ from ragfleet.deployment import settings_of_the_fleet
 
 if TYPE_CHECKING:
     from gateway.config import Settings
-    from gateway.knowledge.catalog.sql import SqlCatalog
+    from gateway.knowledge.catalog.catalog import Catalog
     from gateway.knowledge.catalog.types import Collection
 
 _COUNTED = 10_000
@@ -56,7 +56,6 @@ def reembed(
     """Embed everything with another model, beside the index that serves; then switch to it, or back."""
     from gateway.config import ConfigError
     from gateway.errors import RagfleetError
-    from gateway.knowledge.catalog.schema import SchemaTooNew
 
     if step is Step.START and not model:
         raise fail("Name the model: ragfleet reembed start MODEL", Exit.USAGE)
@@ -65,7 +64,7 @@ def reembed(
         if settings is None:
             raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
         found = asyncio.run(_take(step, settings, model, dimension))
-    except (RagfleetError, ConfigError, SchemaTooNew) as error:
+    except (RagfleetError, ConfigError) as error:
         raise fail(str(error)) from None
     if as_json:
         sys.stdout.write(json.dumps([_plain(each) for each in found], indent=1) + "\n")
@@ -75,9 +74,9 @@ def reembed(
 
 async def _take(step: Step, settings: "Settings", model: str, dimension: int | None) -> list[Progress]:
     """Do the step, and look what there is then."""
-    from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+    from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 
-    catalog = SqlCatalog(catalog_url(settings.catalog_url, settings.home))
+    catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
     try:
         if step is Step.START:
             await _start(catalog, settings, model, dimension)
@@ -87,12 +86,12 @@ async def _take(step: Step, settings: "Settings", model: str, dimension: int | N
             await _to(catalog, "previous", "'ragfleet reembed switch' goes to one that is built")
         elif step is Step.DROP:
             await _drop(catalog, settings)
-        collections = await catalog.collections()
+        collections = await catalog.collections.all()
         serving = await _serving(settings)
         return [
             Progress(
                 each,
-                len(await catalog.behind(each.name, limit=_COUNTED)),
+                len(await catalog.collections.behind(each.name, limit=_COUNTED)),
                 None if serving is None else serving.count(each.embedding_model),
             )
             for each in collections
@@ -101,30 +100,30 @@ async def _take(step: Step, settings: "Settings", model: str, dimension: int | N
         await catalog.close()
 
 
-async def _start(catalog: "SqlCatalog", settings: "Settings", model: str, dimension: int | None) -> None:
+async def _start(catalog: "Catalog", settings: "Settings", model: str, dimension: int | None) -> None:
     from gateway.knowledge.index import collection_name
 
     if dimension is None:
         dimension = await _dimension(settings, model)
-    await catalog.add_collection(collection_name(model), embedding_model=model, dimension=dimension)
+    await catalog.collections.add(collection_name(model), embedding_model=model, dimension=dimension)
 
 
-async def _to(catalog: "SqlCatalog", state: str, otherwise: str) -> None:
+async def _to(catalog: "Catalog", state: str, otherwise: str) -> None:
     """Switch to the newest collection in that state."""
-    names = [each.name for each in await catalog.collections() if each.state.value == state]
+    names = [each.name for each in await catalog.collections.all() if each.state.value == state]
     if not names:
         raise fail(f"There is no {state} collection to switch to; {otherwise}.")
-    await catalog.switch(names[-1])
+    await catalog.collections.switch(names[-1])
 
 
-async def _drop(catalog: "SqlCatalog", settings: "Settings") -> None:
+async def _drop(catalog: "Catalog", settings: "Settings") -> None:
     """Remove every collection that is not the active one, from the catalog first: what is not there is written by nobody."""
     from gateway.knowledge.index import MilvusIndex
 
     index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token)
     try:
-        for name in [each.name for each in await catalog.collections() if each.state.value != "active"]:
-            await catalog.drop_collection(name)
+        for name in [each.name for each in await catalog.collections.all() if each.state.value != "active"]:
+            await catalog.collections.drop(name)
             await index.drop(name)
     finally:
         await index.close()

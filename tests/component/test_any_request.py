@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from gateway.tenants.tenant import Tenant
 from tests.support.ingesting import ingestion
 from tests.support.replies import Reply
 from tests.support.running import EMBEDDING, MODEL, Fleet
@@ -62,8 +63,8 @@ async def ids(fleet: Fleet) -> AsyncIterator[Ids]:
     """A store with a file that joined in a batch, and somebody who does the jobs and the removals."""
     await fleet.learn("handbook")
     store = fleet.stores["handbook"]
-    file = await fleet.gateway.catalog.add_file(
-        "default", file_id="file-0", filename="a.md", purpose="assistants", size=4, sha256="0" * 64
+    file = await fleet.gateway.catalog.of(Tenant("default")).files.add(
+        file_id="file-0", filename="a.md", purpose="assistants", size=4, sha256="0" * 64
     )
     await fleet.gateway.objects.put("files/file-0/content", b"text")
     batch = await fleet.post({"file_ids": [file.id]}, path=f"/v1/vector_stores/{store}/file_batches")

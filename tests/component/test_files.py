@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from gateway.errors import CatalogUnavailable
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from tests.support.ingesting import ingestion
 from tests.support.replies import Reply
 from tests.support.running import Fleet
@@ -224,20 +225,19 @@ async def test_content_stays_where_only_the_answer_of_the_database_was_lost(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
     """A database that goes away in the end may have recorded the file, or not."""
-    catalog = fleet.gateway.catalog
-    whole = catalog.transaction
+    whole = TenantCatalog.transaction
 
     @asynccontextmanager
-    async def transaction() -> AsyncIterator[Any]:
+    async def transaction(catalog: TenantCatalog) -> AsyncIterator[TenantCatalog]:
         gone = CatalogUnavailable("The connection is gone.", retry_after_s=1)
-        async with whole() as inner:
+        async with whole(catalog) as inner:
             yield inner
             if not recorded:
                 raise gone
         raise gone
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "transaction", transaction)
+        patch.setattr(TenantCatalog, "transaction", transaction)
         assert (await upload(fleet)).status == 503
     listed = (await _get(fleet, PATH)).json["data"]
     contents = list((tmp_path / "objects").rglob("content"))

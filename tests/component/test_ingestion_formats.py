@@ -15,6 +15,7 @@ from pypdf import PdfWriter
 from gateway.knowledge.catalog.types import FileState
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import FolderStore, content_key, document_key
+from gateway.tenants.tenant import Tenant
 from tests.component.test_ingestion_jobs import Setup
 
 REAL = Path(os.environ.get("RAGFLEET_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "formats"
@@ -73,7 +74,7 @@ WORDS = {"latin-1.csv": "Größe", "utf-16.csv": "Äpfel", "cp932.csv": "髙橋�
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     made = Setup(tmp_path)
-    made.store = (await made.catalog.create_store("acme", name="docs")).id
+    made.store = (await made.catalog.of(Tenant("acme")).stores.create(name="docs")).id
     yield made
     await made.converters.close()
     await made.catalog.close()
@@ -83,8 +84,8 @@ async def ingest(setup: Setup, files: dict[str, bytes]) -> dict[str, str]:
     """What became of each: completed, or the code of its failure; a failure without a message is none."""
     for name, content in files.items():
         await setup.objects.put(content_key(f"file-{name}"), content)
-        await setup.catalog.add_file(
-            "acme", file_id=f"file-{name}", filename=name, purpose="assistants", size=len(content), sha256="0"
+        await setup.catalog.of(Tenant("acme")).files.add(
+            file_id=f"file-{name}", filename=name, purpose="assistants", size=len(content), sha256="0"
         )
     await setup.attach(*files)
     while await setup.jobs.round():
@@ -127,8 +128,8 @@ async def test_a_file_of_500_mb_fails_without_being_read(setup: Setup, tmp_path:
     with place.open("r+b") as file:
         file.truncate(500 << 20)  # a hole: it takes no room on the disk
     setup.jobs._objects = folder
-    await setup.catalog.add_file(
-        "acme", file_id="file-huge", filename="huge.txt", purpose="assistants", size=500 << 20, sha256="0"
+    await setup.catalog.of(Tenant("acme")).files.add(
+        file_id="file-huge", filename="huge.txt", purpose="assistants", size=500 << 20, sha256="0"
     )
     await setup.attach("huge")
     await setup.jobs.round()

@@ -17,12 +17,13 @@ from gateway.ingestion.embedding import LocalEmbedder
 from gateway.ingestion.jobs import Jobs, Refill, Removals
 from gateway.ingestion.service import weights
 from gateway.ingestion.writer import Writer
-from gateway.knowledge.catalog.sql import SqlCatalog
+from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Chunking, CollectionState, FileState, Member, NewMember
 from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import ALIAS, MemoryIndex, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
 from gateway.tenants.directory import Directory
+from gateway.tenants.tenant import Tenant
 
 
 class Setup:
@@ -31,7 +32,7 @@ class Setup:
     def __init__(self, folder: Path, **converting: Any) -> None:
         model = embedding_folder()
         self.now = 1_700_000_000.0
-        self.catalog = SqlCatalog(f"sqlite:///{folder / 'catalog.db'}", clock=lambda: self.now)
+        self.catalog = Catalog(f"sqlite:///{folder / 'catalog.db'}", clock=lambda: self.now)
         self.objects, self.index = MemoryStore(), MemoryIndex()
         self.embedder = LocalEmbedder("model-a")
         limits = {"count": 2, "memory_bytes": 1536 << 20, "deadline_s": 60.0} | converting
@@ -62,15 +63,17 @@ class Setup:
             name, _, ending = key.rpartition("_")
             raw = content.encode() if isinstance(content, str) else content
             await self.objects.put(content_key(f"file-{name}"), raw)
-            await self.catalog.add_file(
-                "acme", file_id=f"file-{name}", filename=f"{name}.{ending}", purpose="assistants", size=len(raw), sha256="0"
+            await self.catalog.of(Tenant("acme")).files.add(
+                file_id=f"file-{name}", filename=f"{name}.{ending}", purpose="assistants", size=len(raw), sha256="0"
             )  # fmt: skip
 
     async def attach(self, *names: str, **changes: Any) -> None:
-        await self.catalog.attach("acme", self.store, [NewMember(file_id=f"file-{name}", **changes) for name in names])
+        await self.catalog.of(Tenant("acme")).members.attach(
+            self.store, [NewMember(file_id=f"file-{name}", **changes) for name in names]
+        )
 
     async def member(self, name: str) -> Member:
-        return await self.catalog.member("acme", self.store, f"file-{name}")
+        return await self.catalog.of(Tenant("acme")).members.get(self.store, f"file-{name}")
 
     def rows(self) -> list[Row]:
         """Those of the active collection, in order."""
@@ -81,7 +84,7 @@ class Setup:
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     made = Setup(tmp_path)
-    made.store = (await made.catalog.create_store("acme", name="docs")).id
+    made.store = (await made.catalog.of(Tenant("acme")).stores.create(name="docs")).id
     yield made
     await made.converters.close()
     await made.catalog.close()
@@ -115,8 +118,8 @@ async def test_bad_files_fail_with_their_codes_and_harm_no_other(setup: Setup) -
         good_txt="fine", noise_bin=bytes(range(256)), empty_md="", broken_pdf=b"%PDF-1.7 nothing", bomb_docx=bomb()
     )
     await setup.attach("good", "noise", "empty", "broken", "bomb", "good")
-    await setup.catalog.add_file(
-        "acme", file_id="file-lost", filename="l.txt", purpose="assistants", size=1, sha256="0"
+    await setup.catalog.of(Tenant("acme")).files.add(
+        file_id="file-lost", filename="l.txt", purpose="assistants", size=1, sha256="0"
     )
     await setup.attach("lost")
     assert await setup.jobs.round() == 6
@@ -150,7 +153,7 @@ async def test_what_takes_too_much_memory_or_time_fails_alone(tmp_path: Path) ->
         folder = tmp_path / words.split()[0]
         folder.mkdir()
         setup = Setup(folder, **limits)
-        setup.store = (await setup.catalog.create_store("acme", name="docs")).id
+        setup.store = (await setup.catalog.of(Tenant("acme")).stores.create(name="docs")).id
         await setup.upload(big_csv=rows)
         await setup.attach("big")
         await setup.jobs.round()
@@ -180,7 +183,7 @@ async def test_new_attributes_are_written_without_embedding_anything(setup: Setu
     await setup.attach("a")
     await setup.jobs.round()
     embedded = setup.embedder.fake.embedded
-    await setup.catalog.set_attributes("acme", setup.store, "file-a", {"draft": True})
+    await setup.catalog.of(Tenant("acme")).members.set_attributes(setup.store, "file-a", {"draft": True})
     assert await setup.jobs.round() == 1
     assert [row.attributes for row in setup.rows()] == [{"draft": True}]
     assert setup.embedder.fake.embedded == embedded
@@ -206,7 +209,7 @@ async def test_a_job_of_a_dead_worker_is_taken_over_and_written_once(setup: Setu
     await setup.upload(a_txt=" ".join(f"word{number}." for number in range(800)))
     await setup.attach("a")
     await setup.collections.active()
-    (job,) = await setup.catalog.claim("dead", limit=1, lease_s=15)
+    (job,) = await setup.catalog.queue.claim("dead", limit=1, lease_s=15)
     assert await setup.jobs.round() == 0  # it may still live
     setup.now += 16
     assert await setup.jobs.round() == 1
@@ -223,7 +226,7 @@ async def test_what_is_deleted_meanwhile_leaves_no_trace(setup: Setup) -> None:
 
     async def slow(model: str, texts: Any) -> Any:
         setup.embedder.embed = embed  # type: ignore[method-assign]
-        await setup.catalog.delete_file("acme", "file-a")
+        await setup.catalog.of(Tenant("acme")).files.delete("file-a")
         await setup.removals.round()  # before the rows are written
         return await embed(model, texts)
 
@@ -231,7 +234,7 @@ async def test_what_is_deleted_meanwhile_leaves_no_trace(setup: Setup) -> None:
     setup.embedder.embed = slow  # type: ignore[method-assign]
     await setup.jobs.round()
     assert [row.file_id for row in setup.rows()] == ["file-b"]
-    await setup.catalog.delete_store("acme", setup.store)
+    await setup.catalog.of(Tenant("acme")).stores.delete(setup.store)
     while await setup.removals.round():
         pass
     assert setup.rows() == []
@@ -269,7 +272,7 @@ async def test_a_new_model_is_embedded_beside_the_old_one_and_the_way_back_is_op
     assert len(setup.rows()) == 2  # the old one serves
     assert await setup.refill.round(["model-a", "model-b"]) == 2
     assert await setup.refill.round(["model-a", "model-b"]) == 0
-    await setup.catalog.switch(new.name)
+    await setup.catalog.collections.switch(new.name)
     assert (await setup.collections.active()).name == setup.index.aliases[ALIAS] == new.name
     await setup.upload(c_txt="later")
     await setup.attach("c")
@@ -277,7 +280,7 @@ async def test_a_new_model_is_embedded_beside_the_old_one_and_the_way_back_is_op
     assert (
         await setup.refill.round(["model-a", "model-b"]) == 1
     )  # the one before follows, so that the way back stays open
-    await setup.catalog.switch(old.name)
+    await setup.catalog.collections.switch(old.name)
     assert (await setup.collections.active()).name == old.name
     assert [row.file_id for row in setup.rows()] == ["file-a", "file-b", "file-c"]
 
@@ -293,8 +296,8 @@ async def test_a_collection_that_was_dropped_can_be_begun_anew(setup: Setup) -> 
             await setup.refill.round(["model-b"])
         await setup.refill.round(["model-b"])
         assert list(setup.index.rows[new.name])
-        assert await setup.catalog.behind(new.name, limit=9) == []
-        await setup.catalog.drop_collection(new.name)
+        assert await setup.catalog.collections.behind(new.name, limit=9) == []
+        await setup.catalog.collections.drop(new.name)
         await setup.index.drop(new.name)
 
 
@@ -309,16 +312,18 @@ async def test_a_tenant_that_comes_later_waits_for_no_backlog_and_weights_are_th
     await setup.attach(*(f"n{number}" for number in range(30)))
     worker = setup.worker("one", group=5, weights=shares)
     await worker.round()
-    store = (await setup.catalog.create_store("late", name="docs")).id
+    store = (await setup.catalog.of(Tenant("late")).stores.create(name="docs")).id
     for number in range(4):
         await setup.objects.put(content_key(f"file-l{number}"), b"words")
-        await setup.catalog.add_file(
-            "late", file_id=f"file-l{number}", filename="l.txt", purpose="assistants", size=5, sha256="0"
+        await setup.catalog.of(Tenant("late")).files.add(
+            file_id=f"file-l{number}", filename="l.txt", purpose="assistants", size=5, sha256="0"
         )
-    await setup.catalog.attach("late", store, [NewMember(file_id=f"file-l{number}") for number in range(4)])
+    await setup.catalog.of(Tenant("late")).members.attach(
+        store, [NewMember(file_id=f"file-l{number}") for number in range(4)]
+    )
     await worker.round()
-    assert (await setup.catalog.store("late", store)).counts.completed == 4
-    assert (await setup.catalog.store("acme", setup.store)).counts.completed == 6
+    assert (await setup.catalog.of(Tenant("late")).stores.get(store)).counts.completed == 4
+    assert (await setup.catalog.of(Tenant("acme")).stores.get(setup.store)).counts.completed == 6
 
 
 async def test_without_an_instance_there_is_no_collection_and_no_claim(setup: Setup) -> None:
@@ -332,15 +337,15 @@ async def test_what_is_cancelled_while_it_is_written_is_no_fault(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:
     await setup.upload(a_txt="words", b_txt="more")
-    batch = await setup.catalog.attach_batch(
-        "acme", setup.store, [NewMember(file_id="file-a"), NewMember(file_id="file-b")]
+    batch = await setup.catalog.of(Tenant("acme")).members.attach_batch(
+        setup.store, [NewMember(file_id="file-a"), NewMember(file_id="file-b")]
     )
     await setup.collections.active()
     upsert = setup.index.upsert
 
     async def cancelled_after(*arguments: Any) -> None:
         await upsert(*arguments)
-        await setup.catalog.cancel_batch("acme", setup.store, batch.id)
+        await setup.catalog.of(Tenant("acme")).members.cancel_batch(setup.store, batch.id)
         await setup.removals.round()  # the rows are gone before they are counted
 
     setup.index.upsert = cancelled_after  # type: ignore[method-assign]
@@ -367,7 +372,7 @@ async def test_a_database_that_goes_away_in_the_middle_fails_no_file(
 
     with monkeypatch.context() as broken:
         for name in (call, "release"):  # it cannot give its jobs back either
-            broken.setattr(setup.catalog, name, away)
+            broken.setattr(setup.catalog.queue, name, away)
         with pytest.raises(CatalogUnavailable):
             await setup.jobs.round()
     assert await setup.jobs.round() == 0  # the leases run on

@@ -14,9 +14,10 @@ from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder
 from gateway.ingestion.process import IngestionProcess
 from gateway.ingestion.service import Work
 from gateway.ingestion.watch import IngestionWatch
-from gateway.knowledge.catalog.sql import SqlCatalog
+from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import NewMember
 from gateway.metrics import Metrics
+from gateway.tenants.tenant import Tenant
 
 
 class World:
@@ -24,15 +25,17 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.now = 1_700_000_000.0
-        self.catalog = SqlCatalog(f"sqlite:///{folder / 'catalog.db'}", clock=lambda: self.now)
+        self.catalog = Catalog(f"sqlite:///{folder / 'catalog.db'}", clock=lambda: self.now)
         self.metrics = Metrics()
         self.watch = IngestionWatch(self.catalog, self.metrics, None, clock=lambda: self.now)
 
     async def queue(self, tenant: str, *names: str) -> str:
-        store = await self.catalog.create_store(tenant, name="docs")
+        store = await self.catalog.of(Tenant(tenant)).stores.create(name="docs")
         for name in names:
-            await self.catalog.add_file(tenant, file_id=name, filename="x", purpose="assistants", size=1, sha256="0")
-        await self.catalog.attach(tenant, store.id, [NewMember(file_id=name) for name in names])
+            await self.catalog.of(Tenant(tenant)).files.add(
+                file_id=name, filename="x", purpose="assistants", size=1, sha256="0"
+            )
+        await self.catalog.of(Tenant(tenant)).members.attach(store.id, [NewMember(file_id=name) for name in names])
         return store.id
 
     def samples(self) -> dict[str, float]:
@@ -67,7 +70,7 @@ async def test_the_queue_is_seen_by_tenant_and_age_and_ends(world: World) -> Non
     assert (seen["files_waiting early"], seen["files_waiting late"]) == (2, 1)
     assert seen["oldest_file_seconds"] == 100
     assert seen["up"] == 0
-    await world.catalog.delete_store("late", late)
+    await world.catalog.of(Tenant("late")).stores.delete(late)
     await world.watch.look()
     assert "files_waiting late" not in world.samples()
 
@@ -75,17 +78,17 @@ async def test_the_queue_is_seen_by_tenant_and_age_and_ends(world: World) -> Non
 async def test_removals_that_stand_still_grow_old_and_those_that_go_on_do_not(world: World) -> None:
     for name in ("f1", "f2"):
         await world.queue("a", name)
-        await world.catalog.delete_file("a", name)
+        await world.catalog.of(Tenant("a")).files.delete(name)
     await world.watch.look()
     world.now += 30
     await world.watch.look()
     assert world.samples()["oldest_removal_seconds"] == 30
-    waiting = await world.catalog.removals(limit=100)
+    waiting = await world.catalog.removals.first(limit=100)
     assert world.samples()["removals_waiting"] == len(waiting)
-    await world.catalog.removed(waiting[:1])
+    await world.catalog.removals.done(waiting[:1])
     await world.watch.look()
     assert world.samples()["oldest_removal_seconds"] == 0
-    await world.catalog.removed(waiting)
+    await world.catalog.removals.done(waiting)
     await world.watch.look()
     assert world.samples()["removals_waiting"] == 0
 
@@ -97,7 +100,7 @@ async def test_while_the_catalog_is_away_what_waited_grows_older(world: World, m
     async def away() -> None:
         raise CatalogUnavailable("away")
 
-    monkeypatch.setattr(world.catalog, "backlog", away)
+    monkeypatch.setattr(world.catalog.queue, "backlog", away)
     with pytest.raises(CatalogUnavailable):
         await world.watch.look()
     world.now += 50
@@ -144,7 +147,7 @@ async def test_a_real_process_reports_until_it_ends(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("RAGFLEET_HOME", str(tmp_path))
     monkeypatch.setenv("RAGFLEET_CONSUL_URL", "http://127.0.0.1:9")  # nobody is there
     process = IngestionProcess(tmp_path / "ingestion.log")
-    watch = IngestionWatch(SqlCatalog(f"sqlite:///{tmp_path / 'catalog.db'}"), Metrics(), process)
+    watch = IngestionWatch(Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), Metrics(), process)
     task = asyncio.create_task(process.run())
     try:
         async with asyncio.timeout(60):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.tenants.tenant import Tenant
 from tests.support.running import TENANT, Fleet
 
 SEARCH = {"type": "file_search", "vector_store_ids": ["handbook"]}
@@ -33,7 +34,7 @@ async def test_ranking_options_of_the_tool_reach_the_retrieval(handbook: Fleet) 
 
 async def test_what_the_store_says_is_below_the_tool_and_above_the_deployment(handbook: Fleet) -> None:
     said = {"ranker": "bm25", "max_num_results": 7, "score_threshold": 0.2, "neighbours": 2}
-    await handbook.gateway.catalog.update_store(TENANT, handbook.stores["handbook"], settings=said)
+    await handbook.gateway.catalog.of(Tenant(TENANT)).stores.update(handbook.stores["handbook"], settings=said)
     await handbook.chat(model="rag:handbook", max_tokens=5)
     wish = asked(handbook)
     assert (wish["ranker"], wish["top_k"], wish["neighbours"]) == ("bm25", 7, 2)

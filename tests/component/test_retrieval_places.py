@@ -23,7 +23,7 @@ STALL = Script(stall_after=0)
 
 async def _searchable(fleet: Fleet, key: str = "") -> str:
     """The path of a search."""
-    await fleet.gateway.catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+    await fleet.gateway.catalog.collections.add(COLLECTION, embedding_model=EMBEDDING, dimension=8)
     made = await fleet.post({"name": "handbook"}, path="/v1/vector_stores", headers=_as(key))
     return f"/v1/vector_stores/{made.json['id']}/search"
 

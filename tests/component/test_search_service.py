@@ -38,10 +38,10 @@ async def search(fleet: Fleet) -> Search:
     """`await search("question", …)` in the store vs_1."""
     fleet.answers.passages = ()
     gateway = fleet.gateway
-    await gateway.catalog.add_collection("chunks_1", embedding_model=EMBEDDING, dimension=4)
+    await gateway.catalog.collections.add("chunks_1", embedding_model=EMBEDDING, dimension=4)
     service = SearchService(
         settings=fleet.settings,
-        active=ActiveCollection(gateway.catalog, time.monotonic, fresh_s=0.0),
+        active=ActiveCollection(gateway.catalog.collections, time.monotonic, fresh_s=0.0),
         dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,
@@ -234,7 +234,7 @@ async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(
     gateway = fleet.gateway
     service = SearchService(
         settings=fleet.settings,
-        active=ActiveCollection(gateway.catalog, time.monotonic),
+        active=ActiveCollection(gateway.catalog.collections, time.monotonic),
         dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.tenants.tenant import Tenant
 from tests.support.ingesting import bring_in
 from tests.support.replies import Reply
 from tests.support.running import COLLECTION, MODEL, Fleet
@@ -34,8 +35,8 @@ async def _store(fleet: Fleet, name: str, tenant: str = "acme") -> str:
     catalog = fleet.gateway.catalog
     file_id = f"file-{name}"
     await fleet.gateway.objects.put(f"files/{file_id}/content", b"Thirty days.")
-    await catalog.add_file(
-        tenant, file_id=file_id, filename="returns.md", purpose="assistants", size=12, sha256="0" * 64
+    await catalog.of(Tenant(tenant)).files.add(
+        file_id=file_id, filename="returns.md", purpose="assistants", size=12, sha256="0" * 64
     )
     made = await _post(fleet, "/v1/vector_stores", {"name": name, "file_ids": [file_id]}, tenant)
     await bring_in(fleet.gateway)

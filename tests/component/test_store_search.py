@@ -13,7 +13,7 @@ STORES = "/v1/vector_stores"
 @pytest.fixture
 async def store(fleet: Fleet) -> str:
     """The id of a store in which one passage is found."""
-    await fleet.gateway.catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+    await fleet.gateway.catalog.collections.add(COLLECTION, embedding_model=EMBEDDING, dimension=8)
     made = (await fleet.post({"name": "handbook"}, path=STORES)).json["id"]
     fleet.answers.passages = [
         {

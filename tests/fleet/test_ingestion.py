@@ -20,10 +20,11 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.types import NewMember
 from gateway.knowledge.index import ALIAS, Owner
 from gateway.knowledge.objects import FolderStore, content_key
+from gateway.tenants.tenant import Tenant
 from ragfleet.paths import PROJECT
 from tests.fleet.real_parts import Command, eventually
 
@@ -110,32 +111,32 @@ def gateway(fleet: Command, ports: int) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-async def catalog(fleet: Command) -> AsyncIterator[SqlCatalog]:
-    made = SqlCatalog(catalog_url("", fleet.home))
+async def catalog(fleet: Command) -> AsyncIterator[Catalog]:
+    made = Catalog(catalog_url("", fleet.home))
     yield made
     await made.close()
 
 
-async def fill(fleet: Command, catalog: SqlCatalog, contents: dict[str, str]) -> str:
+async def fill(fleet: Command, catalog: Catalog, contents: dict[str, str]) -> str:
     """A new store with these files; its id."""
     objects = FolderStore(fleet.home / "objects")
-    store = await catalog.create_store("acme", name="docs")
+    store = await catalog.of(Tenant("acme")).stores.create(name="docs")
     members = []
     for name, content in contents.items():
         file_id = f"file-{hashlib.sha256(f'{store.id}{name}'.encode()).hexdigest()[:24]}"
         await objects.put(content_key(file_id), content.encode())
-        await catalog.add_file(
-            "acme", file_id=file_id, filename=name, purpose="assistants", size=len(content), sha256="0"
+        await catalog.of(Tenant("acme")).files.add(
+            file_id=file_id, filename=name, purpose="assistants", size=len(content), sha256="0"
         )
         members.append(NewMember(file_id=file_id, attributes={"name": name}))
-    await catalog.attach_batch("acme", store.id, members)
+    await catalog.of(Tenant("acme")).members.attach_batch(store.id, members)
     return store.id
 
 
-async def until(catalog: SqlCatalog, store: str, enough: Callable[[Any], bool], within: float) -> None:
+async def until(catalog: Catalog, store: str, enough: Callable[[Any], bool], within: float) -> None:
     """Wait until the store's counts are such."""
     ends = time.monotonic() + within
-    while not enough(counts := (await catalog.store("acme", store)).counts):
+    while not enough(counts := (await catalog.of(Tenant("acme")).stores.get(store)).counts):
         assert time.monotonic() < ends, f"after {within:g} s: {counts}"
         await asyncio.sleep(0.05)
 
@@ -179,7 +180,7 @@ def handbook(number: int) -> dict[str, str]:
 
 
 async def test_a_document_is_found_within_two_seconds_of_its_completion(
-    fleet: Command, gateway: Gateway, catalog: SqlCatalog
+    fleet: Command, gateway: Gateway, catalog: Catalog
 ) -> None:
     gateway.start()
     store = await fill(
@@ -202,7 +203,7 @@ async def test_a_document_is_found_within_two_seconds_of_its_completion(
 
 @pytest.mark.slow
 async def test_what_is_killed_three_times_ends_like_what_was_left_alone(
-    fleet: Command, gateway: Gateway, catalog: SqlCatalog
+    fleet: Command, gateway: Gateway, catalog: Catalog
 ) -> None:
     contents = handbook(DOCUMENTS)
     gateway.start()
@@ -222,7 +223,7 @@ async def test_what_is_killed_three_times_ends_like_what_was_left_alone(
 
 
 async def test_the_ingestion_ends_with_a_gateway_that_is_killed(
-    fleet: Command, gateway: Gateway, catalog: SqlCatalog
+    fleet: Command, gateway: Gateway, catalog: Catalog
 ) -> None:
     gateway.start()
     store = await fill(fleet, catalog, {"x.txt": "some words"})
@@ -233,7 +234,7 @@ async def test_the_ingestion_ends_with_a_gateway_that_is_killed(
 
 
 async def test_of_two_ingestions_one_works_and_the_other_takes_over(
-    fleet: Command, gateway: Gateway, catalog: SqlCatalog, ports: int
+    fleet: Command, gateway: Gateway, catalog: Catalog, ports: int
 ) -> None:
     second = Gateway(fleet, ports)
     second.log = Path(fleet.home, "log", "ingestion-2.log")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway.container import Container
 from gateway.errors import NotFound
-from gateway.knowledge.catalog.catalog import LeaseLost
+from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job
 from gateway.knowledge.objects import content_key
 from tests.support.running import COLLECTION, EMBEDDING
@@ -15,8 +15,8 @@ from tests.support.running import COLLECTION, EMBEDDING
 async def bring_in(gateway: Container) -> int:
     """Every waiting file becomes one chunk, its text; one that is not UTF-8 fails. How many there were."""
     catalog = gateway.catalog
-    await catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
-    jobs = await catalog.claim("by hand", limit=100, lease_s=60)
+    await catalog.collections.add(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+    jobs = await catalog.queue.claim("by hand", limit=100, lease_s=60)
     for job in jobs:
         with suppress(LeaseLost, NotFound):  # deleted meanwhile
             await _one(gateway, job)
@@ -29,20 +29,20 @@ async def _one(gateway: Container, job: Job) -> None:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        await catalog.fail(job, FileError(code="invalid_file", message="It is no text."))
+        await catalog.queue.fail(job, FileError(code="invalid_file", message="It is no text."))
         return
     chunk = ChunkRecord(index=0, text=text, page=0, start=0, end=len(text))
-    await catalog.put_chunks(job, [chunk], usage_bytes=len(content))
-    await catalog.complete(job, COLLECTION)
+    await catalog.queue.put_chunks(job, [chunk], usage_bytes=len(content))
+    await catalog.queue.complete(job, COLLECTION)
 
 
 async def clear_away(gateway: Container) -> None:
     """Do every removal that is there."""
-    removals = await gateway.catalog.removals(limit=1000)
+    removals = await gateway.catalog.removals.first(limit=1000)
     for each in removals:
         if each.store_id is None and each.file_id is not None:
             await gateway.objects.delete_prefix(f"files/{each.file_id}/")
-    await gateway.catalog.removed(removals)
+    await gateway.catalog.removals.done(removals)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from gateway.fleet.view import FleetMember, Instance
 from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
+from gateway.tenants.tenant import Tenant
 from gateway.triton.fake import FakeTriton
 from gateway.triton.fake_answers import Answers, NextId, hashed, saying
 from tests.support.replies import Events, Reply, Stream
@@ -189,19 +190,19 @@ class Fleet:
     async def learn(self, *stores: str) -> None:
         """Knowledge stores come into being, each with one file that was brought in."""
         catalog = self.gateway.catalog
-        await catalog.add_collection(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+        await catalog.collections.add(COLLECTION, embedding_model=EMBEDDING, dimension=8)
         for passage in PASSAGES:  # the files that the fake finds passages of
             document = Document(passage["text"], passage["filename"], "plain")
             await self.gateway.objects.put(document_key(passage["file_id"]), document.to_json())
         for name in stores:
-            made = await catalog.create_store(TENANT, name=name)
-            file = await catalog.add_file(
-                TENANT, file_id=f"file-{name}", filename="returns.md", purpose="assistants", size=1, sha256="0" * 64
+            made = await catalog.of(Tenant(TENANT)).stores.create(name=name)
+            file = await catalog.of(Tenant(TENANT)).files.add(
+                file_id=f"file-{name}", filename="returns.md", purpose="assistants", size=1, sha256="0" * 64
             )
-            await catalog.attach(TENANT, made.id, [NewMember(file_id=file.id)])
-            (job,) = await catalog.claim("a test", limit=1, lease_s=60)
-            await catalog.put_chunks(job, [ChunkRecord(index=0, text="x", page=0, start=0, end=1)], usage_bytes=1)
-            await catalog.complete(job, COLLECTION)
+            await catalog.of(Tenant(TENANT)).members.attach(made.id, [NewMember(file_id=file.id)])
+            (job,) = await catalog.queue.claim("a test", limit=1, lease_s=60)
+            await catalog.queue.put_chunks(job, [ChunkRecord(index=0, text="x", page=0, start=0, end=1)], usage_bytes=1)
+            await catalog.queue.complete(job, COLLECTION)
             self.stores[name] = made.id
 
     def calls(self, model: str = "llm") -> list[Any]:

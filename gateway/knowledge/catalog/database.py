@@ -3,17 +3,22 @@
 import asyncio
 import json
 import logging
+import os
 import re
+import secrets
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from copy import copy
+from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Table, event, exc, make_url, text
+from sqlalchemy import ExceptionContext, Table, event, exc, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway.errors import BadRequest, CatalogUnavailable, RagfleetError
+from gateway.errors import BadRequest, CatalogUnavailable, CatalogUnusable, RagfleetError
 from gateway.knowledge.catalog import schema
 
 log = logging.getLogger("ragfleet.catalog")
@@ -34,13 +39,16 @@ class Database:
 
     SQLite: WAL, so that readers never wait; writers take their turns (BEGIN IMMEDIATE), in this process by a lock.
     PostgreSQL: reads see one snapshot (REPEATABLE READ), writes lock the rows that they decide on.
+    clock: Unix seconds; the ingestion's leases are counted on it.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, timeout_s: float = 5.0) -> None:
+        self.clock = clock
         parsed = make_url(url)
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
         self._lite = parsed.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"json_serializer": _json}
+        # Values are the tenants': no error may carry them into a log.
+        options: dict[str, Any] = {"json_serializer": _json, "hide_parameters": True}
         if not self._lite:
             millis = round(timeout_s * 1000)
             options |= {
@@ -54,6 +62,7 @@ class Database:
                 },
             }
         self._engine = create_async_engine(parsed, **options)
+        event.listen(self._engine.sync_engine, "handle_error", _without_detail)
         if self._lite:
             _tune_sqlite(self._engine, timeout_s)
             self._reading = self._engine
@@ -118,6 +127,15 @@ class Database:
         """An INSERT that knows ON CONFLICT."""
         return sqlite.insert(table) if self._lite else postgresql.insert(table)
 
+    def now(self) -> int:
+        """Whole Unix seconds, as the API gives times."""
+        return int(self.clock())
+
+    async def prepare(self) -> None:
+        """Make the tables where there are none; `read` and `write` do so, too. Raises CatalogUnavailable, CatalogUnusable."""
+        async with self.read():
+            pass
+
     async def close(self) -> None:
         """Close the connections."""
         await self._engine.dispose()
@@ -125,17 +143,43 @@ class Database:
     async def _prepare(self) -> None:
         async with self._preparing:
             if not self._prepared:
+                if self._lite:
+                    await self._prepare_file()
                 async with self._writing.begin() as connection:
+                    if not self._lite:
+                        await _check_encoding(connection)
                     await self.alone(connection)
                     await connection.run_sync(schema.prepare)
                 self._prepared = True
+
+    async def _prepare_file(self) -> None:
+        """SQLite's file, readable by its owner alone, as the WAL beside it will be; and the journal mode, which is the file's."""
+        path = self._engine.url.database
+        if path and path != ":memory:":
+            os.close(os.open(Path(path), os.O_CREAT | os.O_RDWR, 0o600))
+        async with self._engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            until = time.monotonic() + self._timeout_s
+            while True:
+                try:
+                    await driver.execute("PRAGMA journal_mode = WAL")
+                except sqlite3.OperationalError:  # SQLite does not wait for who sets it at the same time
+                    if time.monotonic() > until:
+                        raise
+                    await asyncio.sleep(0.05)
+                else:
+                    return
 
 
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, OSError) as error:
+    except (
+        *(exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError),
+        *(sqlite3.OperationalError, OSError),
+    ) as error:
         log.warning("the catalog's database: %s", error)
         raise CatalogUnavailable(
             "The catalog's database does not answer; try again shortly.", retry_after_s=1
@@ -156,7 +200,7 @@ def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # Python's sqlite3 shall begin nothing by itself
         cursor = connection.cursor()
-        for pragma in (f"busy_timeout = {round(timeout_s * 1000)}", "journal_mode = WAL", "foreign_keys = ON"):
+        for pragma in (f"busy_timeout = {round(timeout_s * 1000)}", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -164,6 +208,27 @@ def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:
     def begun(connection: Any) -> None:
         writes = connection.get_execution_options().get("ragfleet_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _without_detail(context: ExceptionContext) -> None:
+    """PostgreSQL tells the values of a row in the lines behind the first."""
+    for error in (context.original_exception, context.sqlalchemy_exception):
+        if error is not None and error.args:
+            error.args = (str(error.args[0]).partition("\n")[0], *error.args[1:])
+
+
+async def _check_encoding(connection: AsyncConnection) -> None:
+    encoding = await connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise CatalogUnusable(
+            f"The catalog's database has the encoding {encoding}, which cannot hold every text. Make one with "
+            "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and set RAGFLEET_CATALOG_URL to it."
+        )
+
+
+def new_id(prefix: str) -> str:
+    """The prefix and 24 hexadecimal digits that nobody can guess."""
+    return prefix + secrets.token_hex(12)
 
 
 def check_storable(*values: str | None) -> None:

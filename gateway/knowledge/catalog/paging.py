@@ -1,4 +1,4 @@
-"""Cursor lists: one page out of a table, by `created_at` and then id."""
+"""Cursor lists: one page out of a table, by `created_at` and then id; also behind something that was deleted meanwhile."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound
+from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.schema import tombstones
 from gateway.knowledge.catalog.types import PageQuery
 
@@ -44,3 +45,10 @@ async def fetch_page(
     rows = (await connection.execute(query.order_by(*order).limit(page.limit + 1))).all()
     kept = rows[: page.limit]
     return (kept[::-1] if backwards else kept), len(rows) > page.limit
+
+
+async def bury(database: Database, connection: AsyncConnection, where: str, ident: str, created_at: int) -> None:
+    """Remember where in the list `where` something stood that is deleted now."""
+    tombstone = {"id": f"{where}/{ident}", "created_at": created_at, "deleted_at": database.now()}
+    insert = database.insert(tombstones).values(tombstone)
+    await connection.execute(insert.on_conflict_do_update(index_elements=[tombstones.c.id], set_=tombstone))

@@ -22,6 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import JSON
 
+from gateway.errors import CatalogUnusable
+
 VERSION = 2
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
@@ -35,10 +37,6 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes into both, here and below."""
-
-
-class SchemaTooNew(Exception):
-    """The database was made by a later version of this program."""
 
 
 _json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -130,7 +128,7 @@ shares = Table(
     Column("finished", Float(53), nullable=False),
     Column("chunks", Float(53), nullable=False),
 )
-"""How far the ingestion is with each tenant, in virtual time, and how many chunks its files usually have (sql_claims.py)."""
+"""How far the ingestion is with each tenant, in virtual time, and how many chunks its files usually have (fair_queueing.py)."""
 
 chunks = Table(
     "chunks",
@@ -200,16 +198,16 @@ idempotency = Table(
 
 
 def prepare(connection: Connection) -> None:
-    """Make the tables, or bring them to VERSION; the caller holds the database alone. Raises SchemaTooNew."""
+    """Make the tables, or bring them to VERSION; the caller holds the database alone. Raises CatalogUnusable."""
     if not inspect(connection).has_table(versions.name):
         metadata.create_all(connection)
         connection.execute(versions.insert().values(version=VERSION))
         return
     found = connection.execute(versions.select()).scalar_one()
     if found > VERSION:
-        raise SchemaTooNew(
-            f"the catalog has schema version {found}, this program knows {VERSION}: upgrade ragfleet, "
-            "or name another database (RAGFLEET_CATALOG_URL)"
+        raise CatalogUnusable(
+            f"The catalog has schema version {found}, and this program knows {VERSION}: upgrade ragfleet, "
+            "or set RAGFLEET_CATALOG_URL to another database."
         )
     for version in range(found + 1, VERSION + 1):
         for statement in MIGRATIONS[version]:

@@ -15,6 +15,10 @@ Attributes = Mapping[str, AttributeValue]
 Order = Literal["asc", "desc"]
 
 
+UNCHANGED = object()
+"""For `TenantStores.update`: leave the field as it is (None clears it)."""
+
+
 class FileState(StrEnum):
     """Where a file is on its way into a store; OpenAI's words."""
 

@@ -21,7 +21,8 @@ _RACES = 100
 
 
 class FolderStore:
-    """A folder; each key is a file under it. A put is durable: written aside, synced, then renamed.
+    """A folder; each key is a file under it. A put is durable: written aside, synced, then renamed. What is made here is its
+    owner's alone to read.
 
     clock: Unix seconds. Halves that a killed process left are deleted before the first put.
     """
@@ -42,7 +43,7 @@ class FolderStore:
         size = 0
         try:
             with _translated():
-                file = await asyncio.to_thread(_open_partial, partial)
+                file = await asyncio.to_thread(_open_partial, self._root, partial)
             try:
                 async for block in blocks(chunks):
                     with _translated():
@@ -123,9 +124,10 @@ def _is_empty(folder: Path) -> bool:
         return True
 
 
-def _open_partial(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("xb")
+def _open_partial(root: Path, path: Path) -> BinaryIO:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
 
 
 def _sweep(folder: Path, before: float) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.knowledge.catalog.sql import SqlCatalog
+from gateway.knowledge.catalog.catalog import Catalog
 from tests.support.postgres import emptied, postgres_server
 
 
@@ -40,7 +40,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def catalog(url: str, clock: Clock) -> AsyncIterator[SqlCatalog]:
-    made = SqlCatalog(url, clock=clock)
+async def catalog(url: str, clock: Clock) -> AsyncIterator[Catalog]:
+    made = Catalog(url, clock=clock)
     yield made
     await made.close()

@@ -5,221 +5,235 @@ import asyncio
 import pytest
 
 from gateway.errors import BadRequest, Conflict, NotFound
-from gateway.knowledge.catalog.catalog import Catalog, LeaseLost
-from gateway.knowledge.catalog.sql import SqlCatalog
+from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, Counts, FileError, FileState, NewMember, PageQuery, Store
+from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
 
 CHUNKS = [ChunkRecord(index=i, text=f"words {i}\0", page=1, start=i, end=i + 1) for i in range(3)]
 
 
 async def filled(catalog: Catalog, files: int = 1, tenant: str = "a") -> Store:
-    await catalog.add_collection("c1", embedding_model="m", dimension=3)
-    store = await catalog.create_store(tenant, name="books")
+    await catalog.collections.add("c1", embedding_model="m", dimension=3)
+    store = await catalog.of(Tenant(tenant)).stores.create(name="books")
     names = [f"file-{tenant}{i}" for i in range(files)]
     for name in names:
-        await catalog.add_file(tenant, file_id=name, filename="x.md", purpose="assistants", size=1, sha256="0")
-    await catalog.attach(tenant, store.id, [NewMember(file_id=name) for name in names])
+        await catalog.of(Tenant(tenant)).files.add(
+            file_id=name, filename="x.md", purpose="assistants", size=1, sha256="0"
+        )
+    await catalog.of(Tenant(tenant)).members.attach(store.id, [NewMember(file_id=name) for name in names])
     return store
 
 
 async def finish(catalog: Catalog) -> None:
-    for job in await catalog.claim("w", limit=100, lease_s=60):
-        await catalog.put_chunks(job, CHUNKS, usage_bytes=9)
-        await catalog.complete(job, "c1")
+    for job in await catalog.queue.claim("w", limit=100, lease_s=60):
+        await catalog.queue.put_chunks(job, CHUNKS, usage_bytes=9)
+        await catalog.queue.complete(job, "c1")
 
 
-async def test_a_file_on_its_way_in(catalog: SqlCatalog) -> None:
+async def test_a_file_on_its_way_in(catalog: Catalog) -> None:
     store = await filled(catalog)
-    assert (await catalog.store("a", store.id)).counts == Counts(in_progress=1)
-    assert await catalog.store_names("a") == []
+    assert (await catalog.of(Tenant("a")).stores.get(store.id)).counts == Counts(in_progress=1)
+    assert await catalog.of(Tenant("a")).stores.names() == []
     await finish(catalog)
-    seen = await catalog.store("a", store.id)
+    seen = await catalog.of(Tenant("a")).stores.get(store.id)
     assert (seen.counts, seen.usage_bytes) == (Counts(completed=1), 9)
-    assert await catalog.store_names("a") == ["books"]
-    assert [each.text for each in await catalog.chunks("a", store.id, "file-a0")] == [
+    assert await catalog.of(Tenant("a")).stores.names() == ["books"]
+    assert [each.text for each in await catalog.of(Tenant("a")).members.chunks(store.id, "file-a0")] == [
         f"words {i}\ufffd" for i in range(3)
     ]
-    assert await catalog.behind("c1", limit=9) == []
-    assert await catalog.claim("w", limit=9, lease_s=60) == []
+    assert await catalog.collections.behind("c1", limit=9) == []
+    assert await catalog.queue.claim("w", limit=9, lease_s=60) == []
 
 
-async def test_no_two_workers_get_the_same_job(catalog: SqlCatalog) -> None:
+async def test_no_two_workers_get_the_same_job(catalog: Catalog) -> None:
     await filled(catalog, files=20)
-    claims = await asyncio.gather(*(catalog.claim(f"w{i}", limit=3, lease_s=60) for i in range(10)))
+    claims = await asyncio.gather(*(catalog.queue.claim(f"w{i}", limit=3, lease_s=60) for i in range(10)))
     taken = [job.member.file_id for jobs in claims for job in jobs]
     assert len(taken) == len(set(taken))
-    rest = await catalog.claim("last", limit=99, lease_s=60)
+    rest = await catalog.queue.claim("last", limit=99, lease_s=60)
     assert len(taken) + len(rest) == 20
 
 
-async def test_a_lease_that_ran_out_is_taken_over_and_its_first_holder_told(catalog: SqlCatalog, clock: Clock) -> None:
+async def test_a_lease_that_ran_out_is_taken_over_and_its_first_holder_told(catalog: Catalog, clock: Clock) -> None:
     store = await filled(catalog)
-    (old,) = await catalog.claim("w1", limit=1, lease_s=10)
-    assert await catalog.claim("w2", limit=1, lease_s=10) == []
+    (old,) = await catalog.queue.claim("w1", limit=1, lease_s=10)
+    assert await catalog.queue.claim("w2", limit=1, lease_s=10) == []
     clock.now += 11
-    (new,) = await catalog.claim("w2", limit=1, lease_s=10)
+    (new,) = await catalog.queue.claim("w2", limit=1, lease_s=10)
     assert new.attempts == 2
-    assert await catalog.renew([old, new], lease_s=10) == [new]
+    assert await catalog.queue.renew([old, new], lease_s=10) == [new]
     with pytest.raises(LeaseLost):
-        await catalog.put_chunks(old, CHUNKS, usage_bytes=1)
+        await catalog.queue.put_chunks(old, CHUNKS, usage_bytes=1)
     with pytest.raises(LeaseLost):
-        await catalog.complete(old, "c1")
-    await catalog.fail(old, FileError(code="server_error", message="x"))
-    await catalog.complete(new, "c1")
-    assert (await catalog.member("a", store.id, "file-a0")).state is FileState.COMPLETED
+        await catalog.queue.complete(old, "c1")
+    await catalog.queue.fail(old, FileError(code="server_error", message="x"))
+    await catalog.queue.complete(new, "c1")
+    assert (await catalog.of(Tenant("a")).members.get(store.id, "file-a0")).state is FileState.COMPLETED
 
 
-async def test_a_released_job_waits_until_its_time(catalog: SqlCatalog, clock: Clock) -> None:
+async def test_a_released_job_waits_until_its_time(catalog: Catalog, clock: Clock) -> None:
     await filled(catalog)
-    (job,) = await catalog.claim("w", limit=1, lease_s=10)
-    await catalog.release(job, not_before=clock.now + 5)
-    assert await catalog.claim("w", limit=1, lease_s=10) == []
+    (job,) = await catalog.queue.claim("w", limit=1, lease_s=10)
+    await catalog.queue.release(job, not_before=clock.now + 5)
+    assert await catalog.queue.claim("w", limit=1, lease_s=10) == []
     clock.now += 5
-    assert len(await catalog.claim("w", limit=1, lease_s=10)) == 1
+    assert len(await catalog.queue.claim("w", limit=1, lease_s=10)) == 1
 
 
-async def test_new_attributes_outdate_what_was_begun(catalog: SqlCatalog) -> None:
+async def test_new_attributes_outdate_what_was_begun(catalog: Catalog) -> None:
     store = await filled(catalog)
-    (job,) = await catalog.claim("w", limit=1, lease_s=60)
-    changed = await catalog.set_attributes("a", store.id, "file-a0", {"year": 2024.0, "new": True})
+    (job,) = await catalog.queue.claim("w", limit=1, lease_s=60)
+    changed = await catalog.of(Tenant("a")).members.set_attributes(store.id, "file-a0", {"year": 2024.0, "new": True})
     assert changed.generation == 2
     with pytest.raises(LeaseLost):
-        await catalog.complete(job, "c1")
+        await catalog.queue.complete(job, "c1")
     await finish(catalog)
-    again = await catalog.set_attributes("a", store.id, "file-a0", {"year": 2025.0})
+    again = await catalog.of(Tenant("a")).members.set_attributes(store.id, "file-a0", {"year": 2025.0})
     assert (again.state, again.generation) == (FileState.COMPLETED, 3)
-    assert [each.file_id for each in await catalog.behind("c1", limit=9)] == ["file-a0"]
-    assert len(await catalog.claim("w", limit=1, lease_s=60)) == 1
+    assert [each.file_id for each in await catalog.collections.behind("c1", limit=9)] == ["file-a0"]
+    assert len(await catalog.queue.claim("w", limit=1, lease_s=60)) == 1
 
 
-async def test_a_failed_file_leaves_a_removal_and_comes_back_newer(catalog: SqlCatalog) -> None:
+async def test_a_failed_file_leaves_a_removal_and_comes_back_newer(catalog: Catalog) -> None:
     store = await filled(catalog)
-    (job,) = await catalog.claim("w", limit=1, lease_s=60)
-    await catalog.fail(job, FileError(code="invalid_file", message="broken"))
-    member = await catalog.member("a", store.id, "file-a0")
+    (job,) = await catalog.queue.claim("w", limit=1, lease_s=60)
+    await catalog.queue.fail(job, FileError(code="invalid_file", message="broken"))
+    member = await catalog.of(Tenant("a")).members.get(store.id, "file-a0")
     assert (member.state, member.error) == (FileState.FAILED, FileError(code="invalid_file", message="broken"))
-    left = await catalog.removals(limit=9)
+    left = await catalog.removals.first(limit=9)
     assert [(each.store_id, each.file_id, each.generation) for each in left] == [(store.id, "file-a0", 1)]
-    (again,) = await catalog.attach("a", store.id, [NewMember(file_id="file-a0")])
+    (again,) = await catalog.of(Tenant("a")).members.attach(store.id, [NewMember(file_id="file-a0")])
     assert (again.state, again.generation, again.error) == (FileState.IN_PROGRESS, 2, None)
-    assert await catalog.claim("w", limit=1, lease_s=60) == []
-    await catalog.removed(left)
-    assert len(await catalog.claim("w", limit=1, lease_s=60)) == 1
+    assert await catalog.queue.claim("w", limit=1, lease_s=60) == []
+    await catalog.removals.done(left)
+    assert len(await catalog.queue.claim("w", limit=1, lease_s=60)) == 1
 
 
-async def test_what_is_deleted_leaves_a_removal_for_each_trace(catalog: SqlCatalog) -> None:
+async def test_what_is_deleted_leaves_a_removal_for_each_trace(catalog: Catalog) -> None:
     store = await filled(catalog, files=2)
     await finish(catalog)
-    await catalog.detach("a", store.id, "file-a1")
-    (back,) = await catalog.attach("a", store.id, [NewMember(file_id="file-a1")])
+    await catalog.of(Tenant("a")).members.detach(store.id, "file-a1")
+    (back,) = await catalog.of(Tenant("a")).members.attach(store.id, [NewMember(file_id="file-a1")])
     assert back.generation == 2
-    await catalog.delete_file("a", "file-a0")
-    await catalog.delete_store("a", store.id)
-    left = [(each.store_id, each.file_id) for each in await catalog.removals(limit=9)]
+    await catalog.of(Tenant("a")).files.delete("file-a0")
+    await catalog.of(Tenant("a")).stores.delete(store.id)
+    left = [(each.store_id, each.file_id) for each in await catalog.removals.first(limit=9)]
     assert left == [(store.id, "file-a1"), (None, "file-a0"), (store.id, "file-a0"), (store.id, None)]
     with pytest.raises(NotFound):
-        await catalog.file("a", "file-a0")
+        await catalog.of(Tenant("a")).files.get("file-a0")
 
 
-async def test_a_cancelled_batch(catalog: SqlCatalog) -> None:
+async def test_a_cancelled_batch(catalog: Catalog) -> None:
     store = await filled(catalog)
     await finish(catalog)
-    await catalog.add_file("a", file_id="file-b", filename="y", purpose="assistants", size=1, sha256="0")
-    batch = await catalog.attach_batch("a", store.id, [NewMember(file_id="file-a0"), NewMember(file_id="file-b")])
+    await catalog.of(Tenant("a")).files.add(file_id="file-b", filename="y", purpose="assistants", size=1, sha256="0")
+    batch = await catalog.of(Tenant("a")).members.attach_batch(
+        store.id, [NewMember(file_id="file-a0"), NewMember(file_id="file-b")]
+    )
     assert batch.counts == Counts(in_progress=1, completed=1)
-    (job,) = await catalog.claim("w", limit=9, lease_s=60)
-    ended = await catalog.cancel_batch("a", store.id, batch.id)
+    (job,) = await catalog.queue.claim("w", limit=9, lease_s=60)
+    ended = await catalog.of(Tenant("a")).members.cancel_batch(store.id, batch.id)
     assert (ended.cancelled, ended.counts) == (True, Counts(cancelled=1, completed=1))
-    assert await catalog.renew([job], lease_s=60) == []
-    seen = await catalog.members("a", store.id, PageQuery(), batch_id=batch.id, state=FileState.CANCELLED)
+    assert await catalog.queue.renew([job], lease_s=60) == []
+    seen = await catalog.of(Tenant("a")).members.page(
+        store.id, PageQuery(), batch_id=batch.id, state=FileState.CANCELLED
+    )
     assert [each.file_id for each in seen.items] == ["file-b"]
 
 
-async def test_tenants_see_nothing_of_each_other(catalog: SqlCatalog) -> None:
+async def test_tenants_see_nothing_of_each_other(catalog: Catalog) -> None:
     store = await filled(catalog)
     other = await filled(catalog, tenant="b")
     for call in (
-        catalog.file("b", "file-a0"),
-        catalog.delete_file("b", "file-a0"),
-        catalog.store("b", store.id),
-        catalog.update_store("b", store.id, name="mine"),
-        catalog.delete_store("b", store.id),
-        catalog.attach("b", store.id, [NewMember(file_id="file-b0")]),
-        catalog.attach("b", other.id, [NewMember(file_id="file-a0")]),
-        catalog.member("b", store.id, "file-a0"),
-        catalog.members("b", store.id, PageQuery()),
-        catalog.set_attributes("b", store.id, "file-a0", {}),
-        catalog.detach("b", store.id, "file-a0"),
-        catalog.chunks("b", store.id, "file-a0"),
+        catalog.of(Tenant("b")).files.get("file-a0"),
+        catalog.of(Tenant("b")).files.delete("file-a0"),
+        catalog.of(Tenant("b")).stores.get(store.id),
+        catalog.of(Tenant("b")).stores.update(store.id, name="mine"),
+        catalog.of(Tenant("b")).stores.delete(store.id),
+        catalog.of(Tenant("b")).members.attach(store.id, [NewMember(file_id="file-b0")]),
+        catalog.of(Tenant("b")).members.attach(other.id, [NewMember(file_id="file-a0")]),
+        catalog.of(Tenant("b")).members.get(store.id, "file-a0"),
+        catalog.of(Tenant("b")).members.page(store.id, PageQuery()),
+        catalog.of(Tenant("b")).members.set_attributes(store.id, "file-a0", {}),
+        catalog.of(Tenant("b")).members.detach(store.id, "file-a0"),
+        catalog.of(Tenant("b")).members.chunks(store.id, "file-a0"),
     ):
         with pytest.raises(NotFound):
             await call
-    assert await catalog.resolve("b", [store.id, "books", "none"]) == [None, await catalog.store("b", other.id), None]
-    assert [each.id for each in (await catalog.files("b", PageQuery())).items] == ["file-b0"]
+    assert await catalog.of(Tenant("b")).stores.resolve([store.id, "books", "none"]) == [
+        None,
+        await catalog.of(Tenant("b")).stores.get(other.id),
+        None,
+    ]
+    assert [each.id for each in (await catalog.of(Tenant("b")).files.page(PageQuery())).items] == ["file-b0"]
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_lists_page_through_equal_times_even_while_they_are_deleted(catalog: SqlCatalog, order: str) -> None:
+async def test_lists_page_through_equal_times_even_while_they_are_deleted(catalog: Catalog, order: str) -> None:
     await filled(catalog, files=5)
     seen: list[str] = []
-    page = await catalog.files("a", PageQuery(limit=2, order=order))
-    back = await catalog.files("a", PageQuery(limit=1, order=order, before=page.items[1].id))
+    page = await catalog.of(Tenant("a")).files.page(PageQuery(limit=2, order=order))
+    back = await catalog.of(Tenant("a")).files.page(PageQuery(limit=1, order=order, before=page.items[1].id))
     assert (list(back.items), back.has_more) == ([page.items[0]], False)
     while True:
         seen += [each.id for each in page.items]
         for each in page.items:
-            await catalog.delete_file("a", each.id)
+            await catalog.of(Tenant("a")).files.delete(each.id)
         if not page.has_more:
             break
-        page = await catalog.files("a", PageQuery(limit=2, order=order, after=seen[-1]))
+        page = await catalog.of(Tenant("a")).files.page(PageQuery(limit=2, order=order, after=seen[-1]))
     assert seen == sorted((f"file-a{i}" for i in range(5)), reverse=order == "desc")
     with pytest.raises(NotFound):
-        await catalog.files("a", PageQuery(after="file-none"))
+        await catalog.of(Tenant("a")).files.page(PageQuery(after="file-none"))
 
 
-async def test_expiry(catalog: SqlCatalog, clock: Clock) -> None:
-    store = await catalog.create_store("a", name="brief", expires_after_days=1)
-    await catalog.add_file(
-        "a", file_id="file-1", filename="x", purpose="p", size=1, sha256="0", expires_at=int(clock.now) + 10
+async def test_expiry(catalog: Catalog, clock: Clock) -> None:
+    store = await catalog.of(Tenant("a")).stores.create(name="brief", expires_after_days=1)
+    await catalog.of(Tenant("a")).files.add(
+        file_id="file-1", filename="x", purpose="p", size=1, sha256="0", expires_at=int(clock.now) + 10
     )
     clock.now += 86_400
-    assert await catalog.resolve("a", ["brief"]) == [None]
-    assert await catalog.expire() == 1
-    assert (await catalog.store("a", store.id)).name == "brief"
+    assert await catalog.of(Tenant("a")).stores.resolve(["brief"]) == [None]
+    assert await catalog.removals.expire() == 1
+    assert (await catalog.of(Tenant("a")).stores.get(store.id)).name == "brief"
     clock.now += 86_400
-    assert await catalog.expire() == 1
+    assert await catalog.removals.expire() == 1
     with pytest.raises(NotFound):
-        await catalog.store("a", store.id)
+        await catalog.of(Tenant("a")).stores.get(store.id)
 
 
-async def test_another_model_is_switched_to_when_nothing_is_behind(catalog: SqlCatalog) -> None:
+async def test_another_model_is_switched_to_when_nothing_is_behind(catalog: Catalog) -> None:
     await filled(catalog)
     await finish(catalog)
-    await catalog.add_collection("c2", embedding_model="n", dimension=4)
+    await catalog.collections.add("c2", embedding_model="n", dimension=4)
     with pytest.raises(Conflict):
-        await catalog.add_collection("c2", embedding_model="n", dimension=5)
+        await catalog.collections.add("c2", embedding_model="n", dimension=5)
     with pytest.raises(Conflict):
-        await catalog.switch("c2")
-    behind = await catalog.behind("c2", limit=9)
-    await catalog.set_attributes("a", behind[0].store_id, "file-a0", {"x": 1.0})
-    assert await catalog.indexed("c2", behind) == behind
-    assert await catalog.indexed("c2", await catalog.behind("c2", limit=9)) == []
-    await catalog.switch("c2")
-    assert {each.name: each.state.value for each in await catalog.collections()} == {"c1": "previous", "c2": "active"}
-    (job,) = await catalog.claim("w", limit=1, lease_s=60)
+        await catalog.collections.switch("c2")
+    behind = await catalog.collections.behind("c2", limit=9)
+    await catalog.of(Tenant("a")).members.set_attributes(behind[0].store_id, "file-a0", {"x": 1.0})
+    assert await catalog.collections.indexed("c2", behind) == behind
+    assert await catalog.collections.indexed("c2", await catalog.collections.behind("c2", limit=9)) == []
+    await catalog.collections.switch("c2")
+    assert {each.name: each.state.value for each in await catalog.collections.all()} == {
+        "c1": "previous",
+        "c2": "active",
+    }
+    (job,) = await catalog.queue.claim("w", limit=1, lease_s=60)
     with pytest.raises(LeaseLost):
-        await catalog.complete(job, "c1")
+        await catalog.queue.complete(job, "c1")
     with pytest.raises(Conflict):
-        await catalog.drop_collection("c2")
-    await catalog.drop_collection("c1")
+        await catalog.collections.drop("c2")
+    await catalog.collections.drop("c1")
 
 
-async def test_what_cannot_be_stored_is_refused(catalog: SqlCatalog) -> None:
+async def test_what_cannot_be_stored_is_refused(catalog: Catalog) -> None:
     for call in (
-        catalog.create_store("a", name="\0"),
-        catalog.create_store("a", name="x", metadata={"k": "\0"}),
-        catalog.resolve("a", ["\ud800"]),
+        catalog.of(Tenant("a")).stores.create(name="\0"),
+        catalog.of(Tenant("a")).stores.create(name="x", metadata={"k": "\0"}),
+        catalog.of(Tenant("a")).stores.resolve(["\ud800"]),
     ):
         with pytest.raises(BadRequest):
             await call

@@ -6,40 +6,41 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import BadRequest, Conflict
+from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.idempotency import KEEP_S, PATIENCE_S
-from gateway.knowledge.catalog.sql import SqlCatalog
 from gateway.knowledge.catalog.types import PageQuery, StoredReply
+from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
 
 DONE = StoredReply(201, '{"id": "vs_1", "name": "Größe \\u0000"}', {"x-first": "1"})
 
 
 @pytest.fixture
-async def other(url: str, clock: Clock) -> AsyncIterator[SqlCatalog]:
+async def other(url: str, clock: Clock) -> AsyncIterator[Catalog]:
     """Another gateway's."""
-    made = SqlCatalog(url, clock=clock)
+    made = Catalog(url, clock=clock)
     yield made
     await made.close()
 
 
 async def once(
-    catalog: SqlCatalog, *, tenant: str = "a", key: str = "k", request: str = "h", answer: StoredReply = DONE
+    catalog: Catalog, *, tenant: str = "a", key: str = "k", request: str = "h", answer: StoredReply = DONE
 ) -> StoredReply:
     """A request that makes a store."""
-    async with catalog.transaction() as inner:
-        before = await inner.claim_key(tenant, key, request)
+    async with catalog.of(Tenant(tenant)).transaction() as inner:
+        before = await inner.keys.claim(key, request)
         if before is not None:
             return before
-        await inner.create_store(tenant, name="made")
-        await inner.keep_answer(tenant, key, answer)
+        await inner.stores.create(name="made")
+        await inner.keys.keep(key, answer)
         return answer
 
 
-async def stores(catalog: SqlCatalog, tenant: str = "a") -> int:
-    return len((await catalog.stores(tenant, PageQuery())).items)
+async def stores(catalog: Catalog, tenant: str = "a") -> int:
+    return len((await catalog.of(Tenant(tenant)).stores.page(PageQuery())).items)
 
 
-async def test_the_first_answer_is_given_again_for_a_day(catalog: SqlCatalog, clock: Clock) -> None:
+async def test_the_first_answer_is_given_again_for_a_day(catalog: Catalog, clock: Clock) -> None:
     assert await once(catalog) == DONE
     clock.now += KEEP_S - 1
     assert await once(catalog, answer=StoredReply(200, "{}")) == DONE
@@ -49,7 +50,7 @@ async def test_the_first_answer_is_given_again_for_a_day(catalog: SqlCatalog, cl
     assert await stores(catalog) == 2
 
 
-async def test_a_key_belongs_to_one_request_of_one_tenant(catalog: SqlCatalog) -> None:
+async def test_a_key_belongs_to_one_request_of_one_tenant(catalog: Catalog) -> None:
     await once(catalog)
     with pytest.raises(Conflict, match="another request"):
         await once(catalog, request="other")
@@ -57,9 +58,7 @@ async def test_a_key_belongs_to_one_request_of_one_tenant(catalog: SqlCatalog) -
     assert (await stores(catalog), await stores(catalog, "b")) == (1, 1)
 
 
-async def test_one_of_many_at_once_does_the_work_and_all_have_its_answer(
-    catalog: SqlCatalog, other: SqlCatalog
-) -> None:
+async def test_one_of_many_at_once_does_the_work_and_all_have_its_answer(catalog: Catalog, other: Catalog) -> None:
     answers = [StoredReply(200, f'"{number}"') for number in range(8)]
     given = await asyncio.gather(
         *(once((catalog, other)[number % 2], answer=answer) for number, answer in enumerate(answers))
@@ -68,11 +67,11 @@ async def test_one_of_many_at_once_does_the_work_and_all_have_its_answer(
     assert await stores(catalog) == 1
 
 
-async def test_work_that_failed_leaves_neither_itself_nor_the_key(catalog: SqlCatalog) -> None:
+async def test_work_that_failed_leaves_neither_itself_nor_the_key(catalog: Catalog) -> None:
     async def fail() -> None:
-        async with catalog.transaction() as inner:
-            assert await inner.claim_key("a", "k", "h") is None
-            await inner.create_store("a", name="half")
+        async with catalog.of(Tenant("a")).transaction() as inner:
+            assert await inner.keys.claim("k", "h") is None
+            await inner.stores.create(name="half")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -81,36 +80,36 @@ async def test_work_that_failed_leaves_neither_itself_nor_the_key(catalog: SqlCa
     await once(catalog, request="other")
 
 
-async def test_what_takes_long_is_not_waited_for_for_ever(url: str, catalog: SqlCatalog, other: SqlCatalog) -> None:
+async def test_what_takes_long_is_not_waited_for_for_ever(url: str, catalog: Catalog, other: Catalog) -> None:
     if url.startswith("sqlite"):
         pytest.skip("SQLite's writers take turns")
-    async with catalog.transaction() as inner:
-        assert await inner.claim_key("a", "k", "h") is None
+    async with catalog.of(Tenant("a")).transaction() as inner:
+        assert await inner.keys.claim("k", "h") is None
         async with asyncio.timeout(PATIENCE_S + 10):
             with pytest.raises(Conflict, match="in progress") as refused:
                 await once(other)
         assert refused.value.retry_after_s is not None
         await once(other, key="another")
-        await inner.keep_answer("a", "k", DONE)
+        await inner.keys.keep("k", DONE)
     assert await once(other, answer=StoredReply(200, "{}")) == DONE
 
 
-async def test_keys_live_on_in_another_process(catalog: SqlCatalog, other: SqlCatalog) -> None:
+async def test_keys_live_on_in_another_process(catalog: Catalog, other: Catalog) -> None:
     await once(catalog)
     await catalog.close()
     assert await once(other, answer=StoredReply(200, "{}")) == DONE
 
 
-async def test_expiry_forgets_keys(catalog: SqlCatalog, clock: Clock) -> None:
+async def test_expiry_forgets_keys(catalog: Catalog, clock: Clock) -> None:
     await once(catalog)
-    await catalog.expire()
+    await catalog.removals.expire()
     assert await once(catalog, answer=StoredReply(200, "{}")) == DONE
     clock.now += KEEP_S
-    await catalog.expire()
+    await catalog.removals.expire()
     await once(catalog, request="other")
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\0"])
-async def test_an_unusable_key_is_refused(catalog: SqlCatalog, key: str) -> None:
+async def test_an_unusable_key_is_refused(catalog: Catalog, key: str) -> None:
     with pytest.raises(BadRequest):
         await once(catalog, key=key)

@@ -16,11 +16,12 @@ import pytest
 from gateway.config import Settings
 from gateway.ingestion.jobs import Removals
 from gateway.ingestion.writer import Entry, Writer
-from gateway.knowledge.catalog.sql import SqlCatalog, catalog_url
+from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, NewMember
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
 from gateway.knowledge.index import MilvusIndex, Owner
 from gateway.knowledge.objects import ObjectStore, content_key, document_key, object_store
+from gateway.tenants.tenant import Tenant
 
 CHUNKS = [ChunkRecord(index=i, text=f"words {i}", page=1, start=i, end=i + 1) for i in range(3)]
 
@@ -42,7 +43,7 @@ class World:
 
     home: Path
     uri: str
-    catalog: SqlCatalog
+    catalog: Catalog
     index: MilvusIndex
     objects: ObjectStore
     collection: Collection
@@ -52,10 +53,10 @@ class World:
         while await Removals(self.catalog, self.objects, self.index).round():
             pass
         writer = Writer(self.index, LocalEmbedder(), count=lambda text: len(text.split()), window=256)
-        for job in await self.catalog.claim("w", limit=99, lease_s=60):
-            await self.catalog.put_chunks(job, CHUNKS, usage_bytes=9)
+        for job in await self.catalog.queue.claim("w", limit=99, lease_s=60):
+            await self.catalog.queue.put_chunks(job, CHUNKS, usage_bytes=9)
             assert await writer.write(self.collection, [Entry(job.member, CHUNKS, True)])
-            await self.catalog.complete(job, self.collection.name)
+            await self.catalog.queue.complete(job, self.collection.name)
 
     async def command(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Its exit status, and what it printed."""
@@ -74,9 +75,9 @@ class World:
 
 @pytest.fixture
 async def world(milvus_uri: str, tmp_path: Path) -> AsyncIterator[World]:
-    catalog = SqlCatalog(catalog_url("", tmp_path))
+    catalog = Catalog(catalog_url("", tmp_path))
     index = MilvusIndex(milvus_uri)
-    collection = await catalog.add_collection(f"test_{uuid4().hex}", embedding_model="fake", dimension=384)
+    collection = await catalog.collections.add(f"test_{uuid4().hex}", embedding_model="fake", dimension=384)
     yield World(tmp_path, milvus_uri, catalog, index, object_store(Settings(home=tmp_path)), collection)
     await index.drop(collection.name)
     await index.close()
@@ -88,19 +89,23 @@ async def world(milvus_uri: str, tmp_path: Path) -> AsyncIterator[World]:
 async def test_what_differs_is_told_repaired_and_gone(world: World) -> None:
     name = world.collection.name
     await world.index.ensure(name, 384)
-    store = await world.catalog.create_store("a", name="books")
+    store = await world.catalog.of(Tenant("a")).stores.create(name="books")
     for file in ("f1", "f2", "f3"):
         size = await world.objects.put(content_key(file), b"12345")
         await world.objects.put(document_key(file), b"{}")
-        await world.catalog.add_file("a", file_id=file, filename="x.md", purpose="user_data", size=size, sha256="0")
-    await world.catalog.attach("a", store.id, [NewMember(file_id=file) for file in ("f1", "f2", "f3")])
+        await world.catalog.of(Tenant("a")).files.add(
+            file_id=file, filename="x.md", purpose="user_data", size=size, sha256="0"
+        )
+    await world.catalog.of(Tenant("a")).members.attach(
+        store.id, [NewMember(file_id=file) for file in ("f1", "f2", "f3")]
+    )
     await world.ingest()
     status, told = await world.command()
     assert (status, told["agree"], told["members"], told["differences"]) == (0, True, 3, [])
 
     await world.index.delete(name, Owner(tenant="a", store=store.id, file_id="f1"))
-    await world.catalog.detach("a", store.id, "f2")
-    await world.catalog.removed(await world.catalog.removals(limit=9))  # as if it had been done
+    await world.catalog.of(Tenant("a")).members.detach(store.id, "f2")
+    await world.catalog.removals.done(await world.catalog.removals.first(limit=9))  # as if it had been done
     await world.objects.put(content_key("gone"), b"x")
     os.utime(world.home / "objects" / content_key("gone"), (1, 1))
     status, told = await world.command()

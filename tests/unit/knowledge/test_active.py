@@ -13,7 +13,7 @@ def collection(name: str, state: CollectionState) -> Collection:
     return Collection(name=name, embedding_model="m", dimension=4, state=state, created_at=0)
 
 
-class Catalog:
+class Registry:
     """Says `known`, or is away."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Catalog:
         self.away = False
         self.now = 0.0
 
-    async def collections(self) -> Sequence[Collection]:
+    async def all(self) -> Sequence[Collection]:
         if self.away:
             raise CatalogUnavailable("away")
         return self.known
@@ -33,30 +33,30 @@ async def name(active: ActiveCollection) -> str | None:
 
 
 async def test_a_switch_is_seen_when_the_last_look_is_old() -> None:
-    catalog = Catalog()
-    active = ActiveCollection(catalog, lambda: catalog.now, fresh_s=1.0)
+    registry = Registry()
+    active = ActiveCollection(registry, lambda: registry.now, fresh_s=1.0)
     assert await name(active) is None
 
-    catalog.known = [collection("new", CollectionState.BUILDING), collection("old", CollectionState.ACTIVE)]
-    catalog.now = 0.9
+    registry.known = [collection("new", CollectionState.BUILDING), collection("old", CollectionState.ACTIVE)]
+    registry.now = 0.9
     assert await name(active) is None
-    catalog.now = 1.0
+    registry.now = 1.0
     assert await name(active) == "old"
-    catalog.known = [collection("new", CollectionState.ACTIVE), collection("old", CollectionState.PREVIOUS)]
-    catalog.now = 2.0
+    registry.known = [collection("new", CollectionState.ACTIVE), collection("old", CollectionState.PREVIOUS)]
+    registry.now = 2.0
     assert await name(active) == "new"
 
 
 async def test_it_outlives_its_catalog() -> None:
-    catalog = Catalog()
-    catalog.away = True
-    active = ActiveCollection(catalog, lambda: catalog.now)
+    registry = Registry()
+    registry.away = True
+    active = ActiveCollection(registry, lambda: registry.now)
     with pytest.raises(CatalogUnavailable):
         await active.get()
 
-    catalog.away = False
-    catalog.known = [collection("old", CollectionState.ACTIVE)]
+    registry.away = False
+    registry.known = [collection("old", CollectionState.ACTIVE)]
     assert await name(active) == "old"
-    catalog.away = True
-    catalog.now = 1000.0
+    registry.away = True
+    registry.now = 1000.0
     assert await name(active) == "old"

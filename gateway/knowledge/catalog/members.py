@@ -1,4 +1,4 @@
-"""Members of vector stores, and the batches that they joined in, in SQL."""
+"""Members of vector stores, and the batches that they joined in."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.database import check_storable
-from gateway.knowledge.catalog.paging import fetch_page
-from gateway.knowledge.catalog.sql_files import SqlPart, no_file
-from gateway.knowledge.catalog.sql_stores import counts_by, no_store
+from gateway.knowledge.catalog.database import Database, check_storable, new_id
+from gateway.knowledge.catalog.files import no_file
+from gateway.knowledge.catalog.paging import bury, fetch_page
+from gateway.knowledge.catalog.stores import counts_by, no_store
 from gateway.knowledge.catalog.types import (
     Attributes,
     Batch,
@@ -24,45 +24,50 @@ from gateway.knowledge.catalog.types import (
     Page,
     PageQuery,
 )
+from gateway.tenants.tenant import Tenant
 
 _members, _batches, _removals = schema.members, schema.batches, schema.removals
 _ENDED = (FileState.FAILED.value, FileState.CANCELLED.value)
 
 
-class SqlMembers(SqlPart):
-    """See Catalog."""
+class TenantMembers:
+    """Members and batches of one tenant's stores."""
 
-    async def attach(self, tenant: str, store_id: str, members: Sequence[NewMember]) -> Sequence[Member]:
-        """See Catalog."""
-        check_storable(store_id, *(each.file_id for each in members))
-        async with self._db.write() as connection:
-            return await self._join(connection, tenant, store_id, members, None)
+    def __init__(self, database: Database, tenant: Tenant) -> None:
+        self._database = database
+        self._tenant = tenant.name
 
-    async def attach_batch(self, tenant: str, store_id: str, members: Sequence[NewMember]) -> Batch:
-        """See Catalog. Whoever was a member already belongs to this batch from now on."""
+    async def attach(self, store_id: str, members: Sequence[NewMember]) -> Sequence[Member]:
+        """Let files join a store, IN_PROGRESS. A file that is a member already is taken up anew if its attributes or its chunking
+        differ or it had failed or been cancelled, and is otherwise given back as it is. Raises NotFound."""
         check_storable(store_id, *(each.file_id for each in members))
-        batch_id = self._ids("vsfb_")
-        async with self._db.write() as connection:
-            await self._join(connection, tenant, store_id, members, batch_id)
-            values = {"id": batch_id, "store_id": store_id, "tenant": tenant, "created_at": self._now()}
+        async with self._database.write() as connection:
+            return await self._join(connection, store_id, members, None)
+
+    async def attach_batch(self, store_id: str, members: Sequence[NewMember]) -> Batch:
+        """As `attach`, all in one batch. Whoever was a member already belongs to this batch from now on."""
+        check_storable(store_id, *(each.file_id for each in members))
+        batch_id = new_id("vsfb_")
+        async with self._database.write() as connection:
+            await self._join(connection, store_id, members, batch_id)
+            values = {"id": batch_id, "store_id": store_id, "tenant": self._tenant, "created_at": self._database.now()}
             await connection.execute(_batches.insert().values(**values, cancelled=False))
-            return await _batch(connection, tenant, store_id, batch_id)
+            return await self._batch(connection, store_id, batch_id)
 
     async def _join(
         self,
         connection: AsyncConnection,
-        tenant: str,
         store_id: str,
         members: Sequence[NewMember],
         batch_id: str | None,
     ) -> Sequence[Member]:
         # The store's row is locked by the update: who attaches to it takes turns, and it is not deleted meanwhile.
-        own = and_(schema.stores.c.tenant == tenant, schema.stores.c.id == store_id)
-        touched = update(schema.stores).where(own).values(last_active_at=self._now())
+        own = and_(schema.stores.c.tenant == self._tenant, schema.stores.c.id == store_id)
+        touched = update(schema.stores).where(own).values(last_active_at=self._database.now())
         if not (await connection.execute(touched)).rowcount:
             raise no_store(store_id)
         wanted = {each.file_id: each for each in members}
-        names = await self._filenames(connection, tenant, sorted(wanted))
+        names = await self._filenames(connection, sorted(wanted))
         here = and_(_members.c.store_id == store_id, _members.c.file_id.in_(list(wanted)))
         present = {row.file_id: row for row in await lock_members(connection, here)}
         newest = select(_removals.c.file_id, func.max(_removals.c.generation)).where(
@@ -79,16 +84,16 @@ class SqlMembers(SqlPart):
                 "state": FileState.IN_PROGRESS.value,
                 "error_code": None,
                 "error_message": None,
-                **self._queued(),
+                **queued(self._database.clock()),
             }
             if row is None:
                 first: dict[str, Any] = {
                     "store_id": store_id,
                     "file_id": file_id,
-                    "tenant": tenant,
+                    "tenant": self._tenant,
                     "filename": names[file_id],
                 }
-                first |= {"created_at": self._now(), "batch_id": batch_id, "usage_bytes": 0, "chunk_count": 0}
+                first |= {"created_at": self._database.now(), "batch_id": batch_id, "usage_bytes": 0, "chunk_count": 0}
                 # Rows of before may still be there: it must be newer than what is to be removed.
                 first |= {"generation": 1 + (removed.get(file_id) or 0)}
                 fresh.append(first | again)
@@ -108,10 +113,10 @@ class SqlMembers(SqlPart):
         joined = {row.file_id: member_of(row) for row in await connection.execute(select(_members).where(here))}
         return [joined[each.file_id] for each in members]
 
-    async def _filenames(self, connection: AsyncConnection, tenant: str, file_ids: list[str]) -> dict[str, str]:
+    async def _filenames(self, connection: AsyncConnection, file_ids: list[str]) -> dict[str, str]:
         """Raises NotFound. They are not deleted before the transaction ends."""
         files = schema.files.c
-        query = select(files.id, files.filename).where(files.tenant == tenant, files.id.in_(file_ids))
+        query = select(files.id, files.filename).where(files.tenant == self._tenant, files.id.in_(file_ids))
         found = await connection.execute(query.order_by(files.id).with_for_update(read=True, key_share=True))
         names = dict(found.all())
         for file_id in file_ids:
@@ -119,82 +124,78 @@ class SqlMembers(SqlPart):
                 raise no_file(file_id)
         return names
 
-    def _queued(self) -> dict[str, Any]:
-        now = self._clock()
-        return {"pending": True, "queued_at": now, "free_at": now, "owner": None, "attempts": 0}
-
-    async def member(self, tenant: str, store_id: str, file_id: str) -> Member:
-        """See Catalog."""
+    async def get(self, store_id: str, file_id: str) -> Member:
+        """One member. Raises NotFound."""
         check_storable(store_id, file_id)
-        async with self._db.read() as connection:
-            return member_of(await _one(connection, _own(tenant, store_id), file_id))
+        async with self._database.read() as connection:
+            return member_of(await _one(connection, self._own(store_id), file_id))
 
-    async def members(
+    async def page(
         self,
-        tenant: str,
         store_id: str,
         page: PageQuery,
         *,
         state: FileState | None = None,
         batch_id: str | None = None,
     ) -> Page[Member]:
-        """See Catalog."""
+        """One page of a store's members: of one state, of one batch, where they are given. Raises NotFound for the store, the
+        batch, and a cursor that is not in the list."""
         check_storable(store_id, batch_id, page.after, page.before)
         filters: list[ColumnElement[bool]] = []
         if state is not None:
             filters.append(_members.c.state == state.value)
         if batch_id is not None:
             filters.append(_members.c.batch_id == batch_id)
-        async with self._db.read() as connection:
+        async with self._database.read() as connection:
             stores = schema.stores.c
-            if not await connection.scalar(select(1).where(stores.id == store_id, stores.tenant == tenant)):
+            if not await connection.scalar(select(1).where(stores.id == store_id, stores.tenant == self._tenant)):
                 raise no_store(store_id)
             if batch_id is not None:
-                await _batch(connection, tenant, store_id, batch_id)
+                await self._batch(connection, store_id, batch_id)
             rows, more = await fetch_page(
                 connection,
-                _own(tenant, store_id),
+                self._own(store_id),
                 page,
-                where=f"{tenant}/{store_id}",
+                where=f"{self._tenant}/{store_id}",
                 created=_members.c.created_at,
                 ident=_members.c.file_id,
                 filters=filters,
             )
         return Page([member_of(row) for row in rows], more)
 
-    async def set_attributes(self, tenant: str, store_id: str, file_id: str, attributes: Attributes) -> Member:
-        """See Catalog."""
+    async def set_attributes(self, store_id: str, file_id: str, attributes: Attributes) -> Member:
+        """Replace them. The member stays COMPLETED and searchable; the index follows as a job. Raises NotFound."""
         check_storable(store_id, file_id)
-        async with self._db.write() as connection:
-            row = await _one(connection, _own(tenant, store_id).with_for_update(), file_id)
+        async with self._database.write() as connection:
+            row = await _one(connection, self._own(store_id).with_for_update(), file_id)
             if row.attributes == dict(attributes):
                 return member_of(row)
             values: dict[str, Any] = {"attributes": dict(attributes), "generation": row.generation + 1}
             if row.state not in _ENDED:
-                values |= self._queued()
+                values |= queued(self._database.clock())
             changed = update(_members).where(_is(row)).values(values).returning(*_members.c)
             return member_of((await connection.execute(changed)).one())
 
-    async def detach(self, tenant: str, store_id: str, file_id: str) -> None:
-        """See Catalog."""
+    async def detach(self, store_id: str, file_id: str) -> None:
+        """Take a file out of a store, and leave a Removal. Raises NotFound."""
         check_storable(store_id, file_id)
-        async with self._db.write() as connection:
-            row = await _one(connection, _own(tenant, store_id).with_for_update(), file_id)
+        async with self._database.write() as connection:
+            row = await _one(connection, self._own(store_id).with_for_update(), file_id)
             await connection.execute(_removals.insert().values(removal_values(row)))
             await connection.execute(delete(_members).where(_is(row)))
-            await self._bury(connection, f"{tenant}/{store_id}", file_id, row.created_at)
+            await bury(self._database, connection, f"{self._tenant}/{store_id}", file_id, row.created_at)
 
-    async def batch(self, tenant: str, store_id: str, batch_id: str) -> Batch:
-        """See Catalog."""
+    async def batch(self, store_id: str, batch_id: str) -> Batch:
+        """One batch with its counts. Raises NotFound."""
         check_storable(store_id, batch_id)
-        async with self._db.read() as connection:
-            return await _batch(connection, tenant, store_id, batch_id)
+        async with self._database.read() as connection:
+            return await self._batch(connection, store_id, batch_id)
 
-    async def cancel_batch(self, tenant: str, store_id: str, batch_id: str) -> Batch:
-        """See Catalog."""
+    async def cancel_batch(self, store_id: str, batch_id: str) -> Batch:
+        """Members of it that are still IN_PROGRESS become CANCELLED. Raises NotFound."""
         check_storable(store_id, batch_id)
-        async with self._db.write() as connection:
-            await _batch(connection, tenant, store_id, batch_id)
+        async with self._database.write() as connection:
+            await self._batch(connection, store_id, batch_id)
             waiting = and_(
                 _members.c.store_id == store_id,
                 _members.c.batch_id == batch_id,
@@ -205,17 +206,39 @@ class SqlMembers(SqlPart):
             change = update(_members).where(waiting).values(**ended, usage_bytes=0, chunk_count=0)
             await forget_contents(connection, (await connection.execute(change.returning(*_members.c))).all())
             await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
-            return await _batch(connection, tenant, store_id, batch_id)
+            return await self._batch(connection, store_id, batch_id)
 
-    async def chunks(self, tenant: str, store_id: str, file_id: str) -> Sequence[ChunkRecord]:
-        """See Catalog."""
+    async def chunks(self, store_id: str, file_id: str) -> Sequence[ChunkRecord]:
+        """A member's chunks, in their order. Raises NotFound."""
         check_storable(store_id, file_id)
-        table = schema.chunks.c
-        query = select(table["index"], table.text, table.page, table.start, table.end)
-        query = query.where(table.store_id == store_id, table.file_id == file_id).order_by(table["index"])
-        async with self._db.read() as connection:
-            await _one(connection, _own(tenant, store_id), file_id)
-            return [ChunkRecord(**row._mapping) for row in await connection.execute(query)]
+        async with self._database.read() as connection:
+            await _one(connection, self._own(store_id), file_id)
+            return await chunks_of(connection, store_id, file_id)
+
+    def _own(self, store_id: str) -> Select[Any]:
+        return select(_members).where(_members.c.tenant == self._tenant, _members.c.store_id == store_id)
+
+    async def _batch(self, connection: AsyncConnection, store_id: str, batch_id: str) -> Batch:
+        own = and_(_batches.c.tenant == self._tenant, _batches.c.store_id == store_id, _batches.c.id == batch_id)
+        row = (await connection.execute(select(_batches).where(own))).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no batch {batch_id!r} of this vector store.", param="batch_id")
+        of_batch = _members.c.batch_id == batch_id
+        states = select(_members.c.state, func.count()).where(of_batch).group_by(_members.c.state)
+        return Batch(**row._mapping, counts=counts_by((await connection.execute(states)).all()))
+
+
+def queued(now: float) -> dict[str, Any]:
+    """The columns of a member that is a job from now on."""
+    return {"pending": True, "queued_at": now, "free_at": now, "owner": None, "attempts": 0}
+
+
+async def chunks_of(connection: AsyncConnection, store_id: str, file_id: str) -> Sequence[ChunkRecord]:
+    """A member's chunks, in their order."""
+    table = schema.chunks.c
+    query = select(table["index"], table.text, table.page, table.start, table.end)
+    query = query.where(table.store_id == store_id, table.file_id == file_id).order_by(table["index"])
+    return [ChunkRecord(**row._mapping) for row in await connection.execute(query)]
 
 
 async def lock_members(connection: AsyncConnection, scope: ColumnElement[bool]) -> Sequence[Row[Any]]:
@@ -261,10 +284,6 @@ async def forget_contents(connection: AsyncConnection, rows: Sequence[Row[Any]])
         await connection.execute(_removals.insert(), [removal_values(row) for row in rows])
 
 
-def _own(tenant: str, store_id: str) -> Select[Any]:
-    return select(_members).where(_members.c.tenant == tenant, _members.c.store_id == store_id)
-
-
 def _is(row: Row[Any]) -> ColumnElement[bool]:
     return and_(_members.c.store_id == row.store_id, _members.c.file_id == row.file_id)
 
@@ -274,12 +293,3 @@ async def _one(connection: AsyncConnection, scope: Select[Any], file_id: str) ->
     if row is None:
         raise NotFound(f"There is no file {file_id!r} in this vector store.", param="file_id")
     return row
-
-
-async def _batch(connection: AsyncConnection, tenant: str, store_id: str, batch_id: str) -> Batch:
-    own = and_(_batches.c.tenant == tenant, _batches.c.store_id == store_id, _batches.c.id == batch_id)
-    row = (await connection.execute(select(_batches).where(own))).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no batch {batch_id!r} of this vector store.", param="batch_id")
-    states = select(_members.c.state, func.count()).where(_members.c.batch_id == batch_id).group_by(_members.c.state)
-    return Batch(**row._mapping, counts=counts_by((await connection.execute(states)).all()))

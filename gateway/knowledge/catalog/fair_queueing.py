@@ -1,4 +1,4 @@
-"""Whose files the ingestion takes next: claims in SQL, fair between tenants.
+"""Whose files the ingestion takes next: fair between tenants.
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996). A tenant's files lie on a line of virtual time, in the order that they were
 queued; each is as long as it has chunks, divided by the tenant's weight, and the files that begin first are claimed first. So

@@ -1,12 +1,7 @@
-"""The catalog in SQL: SQLite on one machine, PostgreSQL in a fleet."""
+"""The Milvus collections that the catalog knows, and which members have their rows in each."""
 
-import secrets
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from copy import copy
-from pathlib import Path
-from typing import Self
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,53 +9,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.idempotency import SqlKeys
-from gateway.knowledge.catalog.sql_jobs import SqlJobs
-from gateway.knowledge.catalog.sql_members import member_of
+from gateway.knowledge.catalog.members import member_of
 from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member
 
 _collections, _members, _entries = schema.collections, schema.members, schema.entries
 
 
-def new_id(prefix: str) -> str:
-    """The prefix and 24 hexadecimal digits that nobody can guess."""
-    return prefix + secrets.token_hex(12)
+class CollectionRegistry:
+    """Collections of all tenants' rows."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-def catalog_url(setting: str, home: Path) -> str:
-    """The setting, or SQLite in the state folder."""
-    return setting or f"sqlite:///{home.resolve() / 'catalog.db'}"
-
-
-class SqlCatalog(SqlJobs, SqlKeys):
-    """See Catalog. Nothing is opened until the first call, which makes the tables where there are none."""
-
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, ids: Callable[[str], str] = new_id) -> None:
-        super().__init__(Database(url), clock, ids)
-
-    @property
-    def database(self) -> Database:
-        """Where it stands."""
-        return self._db
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Self]:
-        """See Catalog."""
-        async with self._db.write() as connection:
-            joined = copy(self)
-            joined._db = self._db.within(connection)
-            yield joined
-
-    async def collections(self) -> Sequence[Collection]:
-        """See Catalog. In the order that they were made."""
+    async def all(self) -> Sequence[Collection]:
+        """In the order that they were made."""
         query = select(_collections).order_by(_collections.c.created_at, _collections.c.name)
-        async with self._db.read() as connection:
+        async with self._database.read() as connection:
             return [_collection(row._mapping) for row in await connection.execute(query)]
 
-    async def add_collection(self, name: str, *, embedding_model: str, dimension: int) -> Collection:
-        """See Catalog."""
-        async with self._db.write() as connection:
-            await self._db.alone(connection)
+    async def add(self, name: str, *, embedding_model: str, dimension: int) -> Collection:
+        """ACTIVE if it is the first, else BUILDING. Idempotent for equal arguments; raises Conflict for others."""
+        async with self._database.write() as connection:
+            await self._database.alone(connection)
             known = (await connection.execute(select(_collections).where(_collections.c.name == name))).one_or_none()
             if known is not None:
                 if (known.embedding_model, known.dimension) != (embedding_model, dimension):
@@ -74,23 +44,24 @@ class SqlCatalog(SqlJobs, SqlKeys):
                 "embedding_model": embedding_model,
                 "dimension": dimension,
                 "state": (CollectionState.ACTIVE if first else CollectionState.BUILDING).value,
-                "created_at": self._now(),
+                "created_at": self._database.now(),
             }
             await connection.execute(_collections.insert().values(values))
             return _collection(values)
 
     async def behind(self, collection: str, *, limit: int, after: tuple[str, str] | None = None) -> Sequence[Member]:
-        """See Catalog."""
+        """COMPLETED members that are not in `collection` in their present generation, by (store_id, file_id)."""
         query = select(_members).where(_behind(collection)).order_by(_members.c.store_id, _members.c.file_id)
         if after is not None:
             query = query.where(tuple_(_members.c.store_id, _members.c.file_id) > tuple_(*after))
-        async with self._db.read() as connection:
+        async with self._database.read() as connection:
             return [member_of(row) for row in await connection.execute(query.limit(limit))]
 
     async def indexed(self, collection: str, members: Sequence[Member]) -> Sequence[Member]:
-        """See Catalog. Raises NotFound for an unknown collection."""
+        """Record that these generations' rows are in `collection`; those that are no longer so are given back. Raises NotFound
+        for an unknown collection."""
         stale = []
-        async with self._db.write() as connection:
+        async with self._database.write() as connection:
             await _known(connection, collection)
             for each in sorted(members, key=lambda each: (each.store_id, each.file_id)):
                 same = and_(
@@ -103,13 +74,14 @@ class SqlCatalog(SqlJobs, SqlKeys):
                     stale.append(each)
                 else:
                     key = {"collection": collection, "store_id": each.store_id, "file_id": each.file_id}
-                    await self._record(connection, [{**key, "generation": each.generation}])
+                    await record_entries(self._database, connection, [{**key, "generation": each.generation}])
         return stale
 
     async def switch(self, name: str) -> None:
-        """See Catalog. The one that was PREVIOUS stays so until it is dropped."""
-        async with self._db.write() as connection:
-            await self._db.alone(connection)
+        """Make it ACTIVE and the active one PREVIOUS; one that was PREVIOUS stays so until it is dropped. Raises NotFound, and
+        Conflict while members are behind in it."""
+        async with self._database.write() as connection:
+            await self._database.alone(connection)
             # Who completes a member reads its collection's row under a lock: past this line no one does.
             rows = await connection.execute(select(_collections).with_for_update())
             states = {row.name: row.state for row in rows}
@@ -125,17 +97,20 @@ class SqlCatalog(SqlJobs, SqlKeys):
                 update(_collections).where(_collections.c.name == name).values(state=CollectionState.ACTIVE.value)
             )
 
-    async def drop_collection(self, name: str) -> None:
-        """See Catalog. Raises Conflict for the active one."""
-        async with self._db.write() as connection:
-            await self._db.alone(connection)
+    async def drop(self, name: str) -> None:
+        """Forget a collection. Raises NotFound, and Conflict for the active one."""
+        async with self._database.write() as connection:
+            await self._database.alone(connection)
             if await _known(connection, name) == CollectionState.ACTIVE.value:
                 raise Conflict(f"{name!r} is the active collection: switch to another one first.")
             await connection.execute(delete(_collections).where(_collections.c.name == name))
 
-    async def close(self) -> None:
-        """See Catalog."""
-        await self._db.close()
+
+async def record_entries(database: Database, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Which generations are in a collection; rows of `entries`."""
+    insert = database.insert(_entries)
+    newer = {"generation": insert.excluded.generation}
+    await connection.execute(insert.on_conflict_do_update(index_elements=list(_entries.primary_key), set_=newer), rows)
 
 
 def _behind(collection: str) -> ColumnElement[bool]:

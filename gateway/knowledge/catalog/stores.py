@@ -1,4 +1,4 @@
-"""Vector stores in SQL."""
+"""Vector stores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,23 +8,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.catalog import UNCHANGED
-from gateway.knowledge.catalog.database import check_storable
-from gateway.knowledge.catalog.paging import fetch_page
-from gateway.knowledge.catalog.sql_files import SqlPart
-from gateway.knowledge.catalog.types import Counts, FileState, Page, PageQuery, Store
+from gateway.knowledge.catalog.database import Database, check_storable, new_id
+from gateway.knowledge.catalog.paging import bury, fetch_page
+from gateway.knowledge.catalog.types import UNCHANGED, Counts, FileState, Page, PageQuery, Store
+from gateway.tenants.tenant import Tenant
 
 _stores, _members = schema.stores, schema.members
 _TOUCH_S = 60
 DAY_S = 86_400
 
 
-class SqlStores(SqlPart):
-    """See Catalog."""
+class TenantStores:
+    """The vector stores of one tenant."""
 
-    async def create_store(
+    def __init__(self, database: Database, tenant: Tenant) -> None:
+        self._database = database
+        self._tenant = tenant.name
+
+    async def create(
         self,
-        tenant: str,
         *,
         name: str,
         description: str | None = None,
@@ -32,12 +34,12 @@ class SqlStores(SqlPart):
         settings: Mapping[str, object] | None = None,
         expires_after_days: int | None = None,
     ) -> Store:
-        """See Catalog."""
-        check_storable(tenant, name, description)
-        now = self._now()
+        """A new store without members. `settings`: what `Store.settings` holds."""
+        check_storable(name, description)
+        now = self._database.now()
         values = {
-            "id": self._ids("vs_"),
-            "tenant": tenant,
+            "id": new_id("vs_"),
+            "tenant": self._tenant,
             "name": name,
             "description": description,
             "metadata": dict(metadata or {}),
@@ -46,55 +48,59 @@ class SqlStores(SqlPart):
             "last_active_at": now,
             "expires_after_days": expires_after_days,
         }
-        async with self._db.write() as connection:
+        async with self._database.write() as connection:
             await connection.execute(_stores.insert().values(values))
         return Store(**values)  # type: ignore[arg-type]
 
-    async def store(self, tenant: str, store_id: str) -> Store:
-        """See Catalog."""
+    async def get(self, store_id: str) -> Store:
+        """One store with its counts, also an expired one: searching that is the caller's to refuse. Raises NotFound."""
         check_storable(store_id)
-        async with self._db.read() as connection:
-            row = (await connection.execute(_own(tenant).where(_stores.c.id == store_id))).one_or_none()
+        async with self._database.read() as connection:
+            row = (await connection.execute(self._own().where(_stores.c.id == store_id))).one_or_none()
             if row is None:
                 raise no_store(store_id)
             return (await _counted(connection, [row]))[0]
 
-    async def stores(self, tenant: str, page: PageQuery) -> Page[Store]:
-        """See Catalog."""
+    async def page(self, page: PageQuery) -> Page[Store]:
+        """One page of the stores, with their counts. Raises NotFound for a cursor that is not in the list."""
         check_storable(page.after, page.before)
-        async with self._db.read() as connection:
+        async with self._database.read() as connection:
             rows, more = await fetch_page(
                 connection,
-                _own(tenant),
+                self._own(),
                 page,
-                where=f"{tenant}/stores",
+                where=f"{self._tenant}/stores",
                 created=_stores.c.created_at,
                 ident=_stores.c.id,
             )
             return Page(await _counted(connection, rows), more)
 
-    async def resolve(self, tenant: str, names: Sequence[str]) -> Sequence[Store | None]:
-        """See Catalog. An id goes before a name."""
+    async def resolve(self, names: Sequence[str]) -> Sequence[Store | None]:
+        """For each name or id the store it means, or None. An id goes before a name. Names need not be unique: the oldest store
+        that has not expired wins."""
         check_storable(*names)
-        wanted = or_(_stores.c.id.in_(names), and_(_stores.c.name.in_(names), _lives(self._now())))
-        async with self._db.read() as connection:
-            query = _own(tenant).where(wanted).order_by(_stores.c.created_at.desc(), _stores.c.id.desc())
+        wanted = or_(_stores.c.id.in_(names), and_(_stores.c.name.in_(names), _lives(self._database.now())))
+        async with self._database.read() as connection:
+            query = self._own().where(wanted).order_by(_stores.c.created_at.desc(), _stores.c.id.desc())
             found = await _counted(connection, (await connection.execute(query)).all())
-        now = self._now()
+        now = self._database.now()
         meant = {each.name: each for each in found if each.expires_at is None or each.expires_at > now}
         meant |= {each.id: each for each in found}
         return [meant.get(name) for name in names]
 
-    async def store_names(self, tenant: str) -> Sequence[str]:
-        """See Catalog."""
+    async def names(self) -> Sequence[str]:
+        """Names of stores that have not expired and have a completed member, sorted, each once."""
         done = exists().where(_members.c.store_id == _stores.c.id, _members.c.state == FileState.COMPLETED.value)
-        query = select(_stores.c.name).distinct().where(_stores.c.tenant == tenant, _lives(self._now()), done)
-        async with self._db.read() as connection:
+        query = (
+            select(_stores.c.name)
+            .distinct()
+            .where(_stores.c.tenant == self._tenant, _lives(self._database.now()), done)
+        )
+        async with self._database.read() as connection:
             return sorted((await connection.execute(query)).scalars())
 
-    async def update_store(
+    async def update(
         self,
-        tenant: str,
         store_id: str,
         *,
         name: object = UNCHANGED,
@@ -103,7 +109,7 @@ class SqlStores(SqlPart):
         settings: object = UNCHANGED,
         expires_after_days: object = UNCHANGED,
     ) -> Store:
-        """See Catalog. It counts as use: `last_active_at` is now."""
+        """Change what is not UNCHANGED; None clears a field. It counts as use: `last_active_at` is now. Raises NotFound."""
         check_storable(store_id, *(each for each in (name, description) if isinstance(each, str)))
         given = {
             "name": name,
@@ -113,41 +119,49 @@ class SqlStores(SqlPart):
             "expires_after_days": expires_after_days,
         }
         values = {key: value for key, value in given.items() if value is not UNCHANGED}
-        async with self._db.write() as connection:
-            own = and_(_stores.c.tenant == tenant, _stores.c.id == store_id)
-            change = update(_stores).where(own).values(**values, last_active_at=self._now()).returning(*_stores.c)
+        async with self._database.write() as connection:
+            own = and_(_stores.c.tenant == self._tenant, _stores.c.id == store_id)
+            change = (
+                update(_stores).where(own).values(**values, last_active_at=self._database.now()).returning(*_stores.c)
+            )
             row = (await connection.execute(change)).one_or_none()
             if row is None:
                 raise no_store(store_id)
             return (await _counted(connection, [row]))[0]
 
-    async def touch_stores(self, store_ids: Sequence[str]) -> None:
-        """See Catalog."""
-        now = self._now()
-        stale = and_(_stores.c.id.in_(store_ids), _stores.c.last_active_at <= now - _TOUCH_S)
-        async with self._db.read() as connection:
+    async def touch(self, store_ids: Sequence[str]) -> None:
+        """Set `last_active_at` to now (at most once a minute each: searches are frequent, expiry is counted in days)."""
+        now = self._database.now()
+        mine = and_(_stores.c.tenant == self._tenant, _stores.c.id.in_(store_ids))
+        stale = and_(mine, _stores.c.last_active_at <= now - _TOUCH_S)
+        async with self._database.read() as connection:
             behind = (await connection.execute(select(_stores.c.id).where(stale))).scalars().all()
         if behind:
-            async with self._db.write() as connection:
+            async with self._database.write() as connection:
                 free = select(_stores.c.id).where(stale).with_for_update(skip_locked=True)
                 await connection.execute(update(_stores).where(_stores.c.id.in_(free)).values(last_active_at=now))
 
-    async def delete_store(self, tenant: str, store_id: str) -> None:
-        """See Catalog."""
+    async def delete(self, store_id: str) -> None:
+        """Forget the store with its memberships, and leave a Removal; its files stay. Raises NotFound."""
         check_storable(store_id)
-        async with self._db.write() as connection:
-            query = _own(tenant).where(_stores.c.id == store_id).with_for_update()
+        async with self._database.write() as connection:
+            query = self._own().where(_stores.c.id == store_id).with_for_update()
             row = (await connection.execute(query)).one_or_none()
             if row is None:
                 raise no_store(store_id)
-            await self._forget_store(connection, row)
+            await forget_store(self._database, connection, row)
 
-    async def _forget_store(self, connection: AsyncConnection, row: Row[Any]) -> None:
-        mine = select(_members.c.file_id).where(_members.c.store_id == row.id).order_by(_members.c.file_id)
-        await connection.execute(mine.with_for_update())
-        await connection.execute(schema.removals.insert().values(tenant=row.tenant, store_id=row.id))
-        await connection.execute(delete(_stores).where(_stores.c.id == row.id))
-        await self._bury(connection, f"{row.tenant}/stores", row.id, row.created_at)
+    def _own(self) -> Select[Any]:
+        return select(_stores).where(_stores.c.tenant == self._tenant)
+
+
+async def forget_store(database: Database, connection: AsyncConnection, row: Row[Any]) -> None:
+    """Delete a store, whose row is locked, with its memberships; it leaves a Removal."""
+    mine = select(_members.c.file_id).where(_members.c.store_id == row.id).order_by(_members.c.file_id)
+    await connection.execute(mine.with_for_update())
+    await connection.execute(schema.removals.insert().values(tenant=row.tenant, store_id=row.id))
+    await connection.execute(delete(_stores).where(_stores.c.id == row.id))
+    await bury(database, connection, f"{row.tenant}/stores", row.id, row.created_at)
 
 
 def no_store(store_id: str) -> NotFound:
@@ -158,10 +172,6 @@ def no_store(store_id: str) -> NotFound:
 def counts_by(rows: Iterable[tuple[str, int]]) -> Counts:
     """Counts out of (state, number) pairs."""
     return Counts(**dict(rows))
-
-
-def _own(tenant: str) -> Select[Any]:
-    return select(_stores).where(_stores.c.tenant == tenant)
 
 
 def _lives(now: int) -> ColumnElement[bool]:

@@ -1,0 +1,79 @@
+"""What was deleted and is still to leave the index and the object store; and what expires."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.files import forget_file
+from gateway.knowledge.catalog.stores import DAY_S, forget_store
+from gateway.knowledge.catalog.types import File, Removal
+from gateway.tenants.tenant import Tenant
+
+_removals = schema.removals
+_EXPIRE = 200
+"""Things that one call of `expire` deletes at the most, of a kind."""
+_LOOK = 256
+"""Removals that `is_removing` looks through. They are done oldest first, so a queue longer than this says that ours is in it."""
+
+
+class RemovalQueue:
+    """Removals of all tenants. A file, store or member that is deleted leaves one in the same transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def first(self, *, limit: int) -> Sequence[Removal]:
+        """The oldest ones."""
+        query = select(_removals).order_by(_removals.c.id).limit(limit)
+        async with self._database.read() as connection:
+            return [Removal(**row._mapping) for row in await connection.execute(query)]
+
+    async def done(self, removals: Sequence[Removal]) -> None:
+        """Nothing is left of these."""
+        async with self._database.write() as connection:
+            done = select(_removals.c.id).where(_removals.c.id.in_([each.id for each in removals]))
+            done = done.order_by(_removals.c.id).with_for_update()
+            await connection.execute(delete(_removals).where(_removals.c.id.in_(done)))
+
+    async def expire(self) -> int:
+        """Delete files past their `expires_at`, and stores past theirs by a day, with all traces; how many there were. Each is a
+        transaction of its own: what is used meanwhile stays. Old tombstones and idempotency keys are forgotten, too."""
+        now, files, stores = self._database.now(), schema.files, schema.stores
+        old = files.c.expires_at <= now
+        gone = stores.c.last_active_at + (stores.c.expires_after_days + 1) * DAY_S <= now
+        async with self._database.read() as connection:
+            file_ids = (await connection.scalars(select(files.c.id).where(old).limit(_EXPIRE))).all()
+            store_ids = (await connection.scalars(select(stores.c.id).where(gone).limit(_EXPIRE))).all()
+        ended = 0
+        for ident in file_ids:
+            async with self._database.write() as connection:
+                query = select(files).where(files.c.id == ident, old).with_for_update()
+                if (row := (await connection.execute(query)).one_or_none()) is not None:
+                    await forget_file(self._database, connection, File(**row._mapping))
+                    ended += 1
+        for ident in store_ids:
+            async with self._database.write() as connection:
+                query = select(stores).where(stores.c.id == ident, gone).with_for_update()
+                if (row := (await connection.execute(query)).one_or_none()) is not None:
+                    await forget_store(self._database, connection, row)
+                    ended += 1
+        tombstones, keys = schema.tombstones, schema.idempotency
+        async with self._database.write() as connection:
+            await connection.execute(delete(tombstones).where(tombstones.c.deleted_at <= now - DAY_S))
+            await connection.execute(delete(keys).where(keys.c.expires_at <= now))
+        return ended
+
+
+async def is_removing(database: Database, tenant: Tenant, *, store_id: str | None, file_id: str | None) -> bool:
+    """Whether a removal of the tenant's store, file, or file in a store may still wait."""
+    oldest = select(_removals.c.tenant, _removals.c.store_id, _removals.c.file_id).order_by(_removals.c.id).limit(_LOOK)
+    async with database.read() as connection:
+        waiting = (await connection.execute(oldest)).all()
+    return len(waiting) == _LOOK or any(
+        row.tenant == tenant.name
+        and (store_id is None or row.store_id == store_id)
+        and (file_id is None or row.file_id == file_id)
+        for row in waiting
+    )
