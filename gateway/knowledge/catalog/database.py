@@ -58,6 +58,7 @@ class Database:
                 "connect_args": {
                     "connect_timeout": max(2, round(timeout_s)),  # libpq's least
                     "options": f"-c statement_timeout={millis} -c lock_timeout={millis}",
+                    "client_encoding": "utf8",  # else psycopg gives bytes where the database has no encoding
                     "prepare_threshold": None,  # PgBouncer hands each transaction another connection
                 },
             }
@@ -184,8 +185,11 @@ async def _translated() -> AsyncIterator[None]:
         raise CatalogUnavailable(
             "The catalog's database does not answer; try again shortly.", retry_after_s=1
         ) from error
-    except exc.DBAPIError as error:
-        if type(error) is not exc.DatabaseError:  # what SQLite raises for a file that is none of its own
+    except (exc.DBAPIError, sqlite3.DatabaseError) as error:
+        if type(error) not in (
+            exc.DatabaseError,
+            sqlite3.DatabaseError,
+        ):  # what SQLite raises for a file that is none of its own
             raise
         log.error("the catalog's database: %s", error)
         raise CatalogUnavailable("The catalog's database cannot be read.", retry_after_s=60) from error

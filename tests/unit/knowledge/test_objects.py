@@ -64,3 +64,13 @@ async def test_a_volume_that_is_not_mounted_is_away_and_has_lost_nothing(tmp_pat
     assert await objects.read("files/a/content") == b"words"
     with pytest.raises(NotFound):
         await objects.read("files/b/content")
+
+
+async def test_a_folder_that_is_made_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        await FolderStore(tmp_path / "objects").put("files/a/content", b"x")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert (modes["objects"], modes["content"]) == (0o700, 0o600)
