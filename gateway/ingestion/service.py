@@ -27,6 +27,7 @@ from gateway.ingestion.lock import ConsulLock
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder, report
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
+from gateway.knowledge.catalog.queue import IngestionQueue
 from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.objects import ObjectStore
@@ -115,7 +116,7 @@ async def serve(
                 idle_period_s=IDLE_SCRAPE_S,
             ).run,
             "lock": lock.run,
-            "queue": lambda: work.look(catalog, news, LOOK_S if catalog.database.is_sqlite else LOOK_SHARED_S),
+            "queue": lambda: work.look(catalog.queue, news, LOOK_S if catalog.database.is_sqlite else LOOK_SHARED_S),
             **{f"lane {number}": lambda: work.repeat("jobs", jobs.round) for number in range(LANES)},
             "removals": lambda: work.repeat("removals", removals.round),
             "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), every_s=REFILL_EVERY_S),
@@ -146,7 +147,7 @@ class Work:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
         self._waiting: set[asyncio.Event] = set()
 
-    async def look(self, catalog: Catalog, news: asyncio.Event, every_s: float) -> None:
+    async def look(self, queue: IngestionQueue, news: asyncio.Event, every_s: float) -> None:
         """Look at the queue when there is news, and every so often; until cancelled."""
         may = False
         while True:
@@ -155,7 +156,7 @@ class Work:
             before, may = may, self._may_work()
             if may:
                 with contextlib.suppress(CatalogUnavailable):  # the loops find out by themselves, and tell
-                    backlog = await catalog.queue.backlog()
+                    backlog = await queue.backlog()
                     if backlog.waiting or backlog.removals or not before:
                         self._wake()
             # What comes one by one is not looked for one by one; and counting takes a twentieth of the time at the most.
