@@ -23,6 +23,10 @@ from gateway.knowledge.documents import Document
 from gateway.knowledge.structure import Section, Span, sections
 
 SEPARATOR = " › "
+MAX_BYTES = 48_000
+"""Of a chunk's body in UTF-8, without blanks between units: a field of Milvus takes 65,535, and there is the context, too."""
+MAX_CONTEXT_BYTES = 2_000
+"""Of the line of context, which is for names; tokens do not bound it, for any word of more than 100 characters is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class _Unit:
     opens: bool
     lead: str
     nested: bool
+    size: int
+    """Bytes."""
 
 
 def embedding_folder(configured: Path | None = None) -> Path:
@@ -94,8 +100,8 @@ class Chunker:
     """A word of more than 100 characters is one token for WordPiece; this bounds what tokens do not."""
 
     def limited(self, max_tokens: int | None, overlap_tokens: int | None) -> "Chunker":
-        """The same with a client's own limits; None keeps ours. Milvus takes texts of 64 KiB, so no chunk has more than
-        16,000 characters, whatever the limit in tokens."""
+        """The same with a client's own limits; None keeps ours. No chunk has more than 16,000 characters, whatever the limit in
+        tokens."""
         if max_tokens is None:
             return self
         overlap = min(self.overlap_tokens, max_tokens // 2) if overlap_tokens is None else overlap_tokens
@@ -123,13 +129,18 @@ class Chunker:
             opens = True
             for span in block.units:
                 for start, end in self._fitting(text, span):
-                    yield _Unit(start, end, self.count(text[start:end]), opens, block.lead, block.nested)
+                    part = text[start:end]
+                    yield _Unit(start, end, self.count(part), opens, block.lead, block.nested, len(part.encode()))
                     opens = False
 
     def _fitting(self, text: str, span: Span) -> Iterator[Span]:
         """The span, cut in halves at line ends, else spaces, else anywhere, until each part is within the limits."""
         start, end = span
-        if end - start <= 1 or (end - start <= self.max_chars and self.count(text[start:end]) <= self.max_tokens):
+        if end - start <= 1 or (
+            end - start <= self.max_chars
+            and len(text[start:end].encode()) <= MAX_BYTES
+            and self.count(text[start:end]) <= self.max_tokens
+        ):
             yield span
             return
         middle = (start + end) // 2
@@ -173,15 +184,19 @@ class Chunker:
 
     def _fits(self, units: list[_Unit], sums: list[int], first: int, last: int) -> bool:
         tokens, chars = sums[last + 1] - sums[first], units[last].end - units[first].start
-        return tokens <= self.max_tokens and chars <= self.max_chars
+        size = sum(unit.size for unit in units[first : last + 1]) if 4 * chars > MAX_BYTES else 0
+        return tokens <= self.max_tokens and chars <= self.max_chars and size <= MAX_BYTES
 
     def _context(self, path: tuple[str, ...], lead: str) -> str:
         """Headings from the title down, and the table's head, within `context_tokens`; the middle of a long path goes first."""
         names = list(path)
-        while len(names) > 2 and self.count(SEPARATOR.join(names)) > self.context_tokens:
+        while len(names) > 2 and not self._is_short(SEPARATOR.join(names)):
             del names[1]
-        while names and self.count(SEPARATOR.join(names)) > self.context_tokens:
+        while names and not self._is_short(SEPARATOR.join(names)):
             names.pop(0)  # what is nearest says most; a heading that alone is too long is no heading
         context = SEPARATOR.join(names)
         with_lead = f"{context}\n{lead}" if context else lead
-        return with_lead if lead and self.count(with_lead) <= self.context_tokens else context
+        return with_lead if lead and self._is_short(with_lead) else context
+
+    def _is_short(self, context: str) -> bool:
+        return len(context.encode()) <= MAX_CONTEXT_BYTES and self.count(context) <= self.context_tokens

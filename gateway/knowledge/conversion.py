@@ -4,14 +4,16 @@ To be called in a process of its own where the file comes from outside (gateway/
 memory and time they like.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from gateway.knowledge.converters import markup, office, pdf, text
+from gateway.knowledge.converters import delimited, escapes, mail, markup, office, pdf, richtext, spreadsheets, text
+from gateway.knowledge.converters.archives import OLE
+from gateway.knowledge.converters.encodings import is_text
 from gateway.knowledge.documents import Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -26,34 +28,52 @@ Converter = Callable[[str, bytes], Document]
 _CODE = (
     ".bash", ".bat", ".c", ".cc", ".cfg", ".clj", ".conf", ".cpp", ".cs", ".css", ".cu", ".cxx", ".dart", ".diff",
     ".erl", ".ex", ".exs", ".f90", ".fs", ".go", ".gradle", ".groovy", ".h", ".hcl", ".hpp", ".hs", ".ini", ".java",
-    ".jl", ".js", ".json", ".jsonl", ".jsx", ".kt", ".less", ".lisp", ".lua", ".m", ".mk", ".ml", ".nix", ".patch",
+    ".jl", ".js", ".jsx", ".kt", ".less", ".lisp", ".lua", ".m", ".mk", ".ml", ".nix", ".patch",
     ".pbtxt", ".php", ".pl", ".pm", ".proto", ".ps1", ".py", ".pyi", ".r", ".rb", ".rs", ".sass", ".scala", ".scss",
-    ".sh", ".sql", ".swift", ".tcl", ".tex", ".tf", ".toml", ".ts", ".tsx", ".vb", ".vue", ".xml", ".yaml", ".yml",
+    ".sh", ".sql", ".swift", ".tcl", ".tex", ".tf", ".toml", ".ts", ".tsx", ".vb", ".vue", ".yaml", ".yml",
     ".zig", ".zsh",
 )
 # fmt: on
 
-CONVERTERS = MappingProxyType(
+CONVERTERS: Mapping[str, Converter] = MappingProxyType(
     {
         **dict.fromkeys((".md", ".markdown", ".mdx"), text.markdown),
         **dict.fromkeys((".txt", ".text", ".log", ".rst", ".org", ".adoc", ".srt", ".vtt"), text.plain),
-        **dict.fromkeys((".csv", ".tsv"), text.table),
+        **dict.fromkeys((".csv", ".tsv", ".tab", ".psv"), delimited.table),
         **dict.fromkeys(_CODE, text.code),
+        **dict.fromkeys((".json", ".geojson", ".webmanifest"), escapes.json),
+        **dict.fromkeys((".jsonl", ".ndjson"), escapes.json_lines),
+        **dict.fromkeys((".xml", ".xsd", ".xsl"), escapes.xml),
         **dict.fromkeys((".htm", ".html", ".xhtml"), markup.html),
         **dict.fromkeys((".rss", ".atom"), office.feed),
+        **dict.fromkeys((".eml", ".mht", ".mhtml"), lambda name, content: mail.eml(name, content, convert_bytes)),
+        **dict.fromkeys((".xlsx", ".xlsm", ".xltx"), spreadsheets.xlsx),
+        **dict.fromkeys((".ods", ".xlsb"), spreadsheets.calamine),
+        ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
+        ".properties": escapes.properties,
+        ".rtf": richtext.rtf,
         ".pdf": pdf.pdf,
         ".docx": office.docx,
+        ".docm": office.docx,
         ".pptx": office.pptx,
-        ".xlsx": office.xlsx,
-        ".xlsm": office.xlsx,
-        ".xls": office.xls,
+        ".xls": spreadsheets.xls,
         ".epub": office.epub,
         ".ipynb": office.ipynb,
     }
 )
 """By the ending of the name, in lower case."""
 
-_KINDS = "pdf, docx, pptx, xlsx, xls, html, epub, md, csv, ipynb, source code and plain text"
+_MARKS: Mapping[bytes, Converter] = MappingProxyType(
+    {
+        b"%pdf-": pdf.pdf,
+        b"{\\rtf": richtext.rtf,
+        b"<!doctype html": markup.html,
+        b"<html": markup.html,
+    }
+)
+"""How contents begin that are surely of a kind, whatever their names end with."""
+
+_KINDS = "pdf, docx, pptx, xlsx, xls, ods, html, eml, rtf, epub, md, csv, json, ipynb, source code and plain text"
 
 
 def convert(path: Path) -> Document:
@@ -84,13 +104,20 @@ def convert_bytes(name: str, content: bytes) -> Document:
 
 
 def _converter(name: str, content: bytes) -> Converter:
+    """By the ending, unless the content is surely something else: programs write HTML as .xls, and RTF as .doc."""
     known = CONVERTERS.get(PurePath(name).suffix.lower())
-    if known is text.code and any(mark in content[:2048] for mark in (b"<rss", b"<feed")):
+    start = content[:2048].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    marked = next((converter for mark, converter in _MARKS.items() if start.startswith(mark)), None)
+    if marked is not None and known is not text.code:
+        return marked
+    if known is escapes.xml and (b"<rss" in start or b"<feed" in start):
         return office.feed
-    if known is not None:
-        return known
-    if content.startswith(b"%PDF-"):
-        return pdf.pdf
-    if text.is_text(content):  # an ending that nobody knows, or none: what is surely text is read as such
+    if known is spreadsheets.xls and content.startswith(b"PK\x03\x04"):
+        return spreadsheets.xlsx
+    if known is spreadsheets.xls and not content.startswith(OLE) and is_text(content):
+        return delimited.table
+    if known is None and is_text(content):  # an ending that nobody knows, or none: what is surely text is read as such
         return text.plain
-    raise UnsupportedDocument(f"{name}: this kind of file cannot be read; supported are {_KINDS}")
+    if known is None:
+        raise UnsupportedDocument(f"{name}: this kind of file cannot be read; supported are {_KINDS}")
+    return known

@@ -4,10 +4,8 @@ The converted text is what offsets of chunks and citations point into. The same 
 """
 
 import json
-import re
-import unicodedata
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -43,13 +41,49 @@ class OversizedDocument(DocumentError):
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A part of a file that was not read, as its reader would name it ("page 3"), and why."""
+
+    part: str
+    reason: str
+
+
+MAX_SKIPPED = 50
+"""Parts that are named; how many more there are is said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """Converted text. `page_starts[i]` is the offset at which page (or slide) i+1 begins; formats without pages have none."""
+    """Converted text. `page_starts[i]` is the offset at which page (or slide) i+1 begins; formats without pages have none.
+
+    Of its making: the rows of its tables where it is made of tables, the encoding of a text file, places in its bytes that
+    could not be read (`replaced`), and parts that were not.
+    """
 
     text: str
     title: str
     markup: Markup
     page_starts: tuple[int, ...] = ()
+    rows: int | None = None
+    encoding: str | None = None
+    replaced: int = 0
+    skipped: tuple[Skipped, ...] = ()
+
+    def receipt(self) -> dict[str, Any]:
+        """What was read, as the API tells it. Keys that say nothing are left out, but for `characters` and `skipped`."""
+        made: dict[str, Any] = {"characters": len(self.text)}
+        if self.page_starts:
+            made["pages"] = len(self.page_starts)
+        if self.rows is not None:
+            made["rows"] = self.rows
+        if self.encoding is not None:
+            made["encoding"] = self.encoding
+        if self.replaced:
+            made["replaced"] = self.replaced
+        named = [asdict(each) for each in self.skipped[:MAX_SKIPPED]]
+        if more := len(self.skipped) - len(named):
+            named.append({"part": f"{more} more parts", "reason": "for reasons like these"})
+        return {**made, "skipped": named}
 
     def page_at(self, offset: int) -> int:
         """The number of the page (from 1) that holds the character at `offset`; 0 where there are no pages."""
@@ -63,19 +97,15 @@ class Document:
     def from_json(cls, raw: bytes) -> "Document":
         """What `to_json` made."""
         fields: Mapping[str, Any] = json.loads(raw)
-        return cls(**{**fields, "page_starts": tuple(fields["page_starts"])})
+        skipped = tuple(Skipped(**each) for each in fields.get("skipped", ()))
+        return cls(**{**fields, "page_starts": tuple(fields["page_starts"]), "skipped": skipped})
 
     @classmethod
-    def of_pages(cls, pages: list[str], title: str, markup: Markup) -> "Document":
+    def of_pages(cls, pages: list[str], title: str, markup: Markup, skipped: Sequence[Skipped] = ()) -> "Document":
         """Pages with a blank line between them."""
         starts, offset = [], 0
         for page in pages:
             starts.append(offset)
             offset += len(page) + 2
-        return cls("\n\n".join(pages) if any(pages) else "", title, markup, tuple(starts))
-
-
-def clean(text: str) -> str:
-    """All line and page ends become LF; what no database takes (NUL and other controls, lone surrogates) is dropped."""
-    text = re.sub(r"\r\n|[\r\f\v\x85]", "\n", text)
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
+        text = "\n\n".join(pages) if any(pages) else ""
+        return cls(text, title, markup, tuple(starts), skipped=tuple(skipped))

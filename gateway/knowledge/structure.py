@@ -64,9 +64,7 @@ def sections(document: Document) -> Iterator[Section]:
         if document.markup == "code":
             section.blocks = list(_code_blocks(document.text, start, end))
         else:
-            section.blocks = [
-                Block(_sentences(document.text, *span)) for span in _paragraphs(document.text, start, end)
-            ]
+            section.blocks = [_plain_block(document.text, *span) for span in _paragraphs(document.text, start, end)]
         if section.blocks:
             yield section
 
@@ -98,6 +96,14 @@ def _paragraphs(text: str, start: int, end: int) -> Iterator[Span]:
             first = None
     if first is not None:
         yield first, last
+
+
+def _plain_block(text: str, start: int, end: int) -> Block:
+    """A paragraph; a table, where tables were found in what has no markup otherwise (PDF)."""
+    lines = list(_lines(text, start, end))
+    if all(_TABLE_ROW.match(line.text) for line in lines):
+        return Block(_line_units(text, lines), lead=lines[0].text.strip())
+    return Block(_sentences(text, start, end))
 
 
 def _sentences(text: str, start: int, end: int) -> list[Span]:

@@ -1,49 +1,199 @@
-"""HTML as Markdown, without what a page has around its content."""
+"""HTML as Markdown: all that a page says, without scripts, styles and menus.
+
+An extractor that looks for "the" article (trafilatura, readability, or the first <main>) loses the second one, or the product
+beside its reviews; a line too much costs little. So the whole page is read, but for what is made of links.
+"""
 
 import re
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from gateway.knowledge.converters.text import title_of
-from gateway.knowledge.documents import CorruptDocument, Document, clean
+from gateway.knowledge.converters.encodings import decode
+from gateway.knowledge.converters.tables import Region, sparse_table
+from gateway.knowledge.converters.text import document_of, title_of
+from gateway.knowledge.documents import CorruptDocument, Document, Skipped
+from gateway.knowledge.normalization import clean
 
-_BOILERPLATE = ["script", "style", "noscript", "template", "nav", "svg", "iframe"]
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
+_NO_TEXT = ["script", "style", "template", "iframe", "title", "meta", "link", "base"]
+# fmt: off
+_BLOCKS = [
+    "address", "aside", "center", "details", "dialog", "fieldset", "figure", "footer", "form", "header", "hgroup", "legend",
+    "main", "nav", "search", "summary",
+]
+# fmt: on
+_APART = ["button", "label", "optgroup", "option"]
+_EMPHASIS = ["b", "em", "i", "mark", "s", "small", "strong", "u"]  # its marks would part words: **w**arranty
+_MAX_OWN_WORDS = {"header": 3, "footer": 3}
+"""Words beside its links that a menu may have (8 in a <nav>); a footer has the telephone number, too."""
+_MAX_DEPTH = 3000
+"""Python's frames for nested elements, three each; what is deeper is read without its structure."""
 
 
 def html(name: str, content: bytes) -> Document:
     """HTML and XHTML in the encoding that they say, or that they seem to have."""
-    from bs4 import BeautifulSoup
     from bs4.exceptions import ParserRejectedMarkup
-    from markdownify import MarkdownConverter
 
+    decoded = decode(name, content)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # XHTML read as HTML, names that look like files: both are fine here
-            soup = BeautifulSoup(content, "html.parser")
-            for tag in soup(_BOILERPLATE):
-                tag.decompose()
-            root = soup.find("main") or soup.find("article")
-            if root is None:  # a page without structure: its own header and footer are not content
-                for tag in soup(["header", "footer"]):
-                    if tag.find("h1") is None:
-                        tag.decompose()
-                root = soup.body or soup
-            converter = MarkdownConverter(
-                heading_style="ATX",
-                bullets="-",
-                escape_asterisks=False,
-                escape_underscores=False,
-                table_infer_header=True,
-                strip=["img"],
-            )
-            text: str = converter.convert_soup(root)
-            title = soup.title.get_text(" ", strip=True) if soup.title else ""
-    except (ParserRejectedMarkup, RecursionError) as error:
-        raise CorruptDocument(f"{name} is not readable HTML: {type(error).__name__}") from error
+        made = of_html(decoded.text, name)
+    except (ParserRejectedMarkup, ValueError) as error:
+        raise CorruptDocument(f"{name} is not readable HTML: {error}") from error
+    return replace(document_of(decoded, made.text, made.title, "markdown"), rows=made.rows, skipped=made.skipped)
+
+
+def of_html(source: str, name: str) -> Document:
+    """The same of characters. `name` is the title of a page that has none."""
+    from bs4 import BeautifulSoup
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # XHTML read as HTML, names that look like files: both are fine here
+        # Its parser ends <p>, <li> and <td> where nobody wrote so; Python's own nests them, hundreds deep.
+        soup = BeautifulSoup(re.sub(r"^\s*<\?xml[^>]*>", "", source), "lxml")
+    title = clean(soup.title.get_text(" ", strip=True)) if soup.title else ""
+    menus = _drop_menus(soup)
+    _strip(soup)
+    converter = _converter()
+    try:
+        with _deep_recursion():
+            text: str = converter.convert_soup(soup)
+    except RecursionError:
+        text = soup.get_text("\n")
     text = tidy(text)
-    return Document(text, clean(title) or title_of(text, name), "markdown")
+    skipped = (Skipped("menus", f"{menus} of them: links to other pages are no content"),) if menus else ()
+    return Document(text, title or title_of(text, name), "markdown", rows=converter.rows or None, skipped=skipped)
 
 
 def tidy(text: str) -> str:
     """Without blanks at the ends of lines and more than one blank line."""
     text = re.sub(r"[ \t]+\n", "\n", clean(text))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _strip(soup: "BeautifulSoup") -> None:
+    """Take out what is no text, and give what stands apart on the screen a place of its own."""
+    for tag in soup(_NO_TEXT):
+        tag.decompose()
+    for tag in soup("svg"):
+        tag.replace_with(" ".join(part.get_text(" ", strip=True) for part in tag("text")))
+    for tag in soup("img"):
+        tag.replace_with(f" {tag.get('alt') or ''} ")
+    for tag in soup(_EMPHASIS):
+        tag.unwrap()
+    for tag in soup("a"):
+        if str(tag.get("href", "#")).startswith(("#", "javascript:", "data:")):
+            tag.unwrap()
+    for tag in soup(_APART):
+        tag.append(" ")
+    for tag in soup(_BLOCKS):
+        tag.name = "div"
+    _unwrap_layout(soup)
+
+
+def _unwrap_layout(soup: "BeautifulSoup") -> None:
+    for tag in soup("table"):  # one that parts the page, not data
+        if tag.find(["table", "h1", "h2", "h3"]) is not None or tag.get("role") == "presentation":
+            for part in [tag, *_rows(tag), *(cell for row in _rows(tag) for cell in _cells(row))]:
+                part.name = "div"
+
+
+def _drop_menus(soup: "BeautifulSoup") -> int:
+    menus = 0
+    for tag in [*soup(["nav", "header", "footer"]), *soup(True, role="navigation")]:
+        if not tag.decomposed and _is_menu(tag):
+            menus += bool(tag.get_text(strip=True))
+            tag.decompose()
+    return menus
+
+
+def _is_menu(tag: "Tag") -> bool:
+    """Whether it is links and little else. A page's header or footer has to have some, or it is content."""
+    links = tag(["a", "button", "select"])
+    if tag.find(["h1", "table", "article"]) is not None or not (links or tag.name == "nav"):
+        return False
+    linked = sum(len(link.get_text(" ").split()) for link in links)
+    return len(tag.get_text(" ").split()) - linked <= _MAX_OWN_WORDS.get(tag.name, 8)
+
+
+def _rows(table: "Tag") -> list["Tag"]:
+    return [row for row in table("tr") if row.find_parent("table") is table]
+
+
+def _cells(row: "Tag") -> list["Tag"]:
+    return row(["td", "th"], recursive=False)
+
+
+def _converter() -> Any:
+    from markdownify import MarkdownConverter
+
+    class Converter(MarkdownConverter):
+        """A table is made as a whole, when all its cells are known."""
+
+        rows = 0
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self._texts: dict[int, str] = {}
+
+        def convert_td(self, el: "Tag", text: str, parent_tags: Any) -> str:
+            if el.find_parent("table") is None:
+                return f"\n{text}\n"
+            self._texts[id(el)] = text
+            return ""
+
+        convert_th = convert_td
+
+        def convert_tr(self, el: "Tag", text: str, parent_tags: Any) -> str:
+            return f"{text}\n"
+
+        def convert_table(self, el: "Tag", text: str, parent_tags: Any) -> str:
+            made, rows = sparse_table(*_grid([[(c, self._texts.pop(id(c), "")) for c in _cells(r)] for r in _rows(el)]))
+            self.rows += rows
+            return f"\n\n{text.strip()}\n\n{made}\n"  # the text: its caption, and what stands beside its cells
+
+    return Converter(
+        heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False, wrap=False, strip=["img"]
+    )
+
+
+def _grid(rows: list[list[tuple["Tag", str]]]) -> tuple[dict[tuple[int, int], str], list[Region]]:
+    """Where each cell stands, and which places the larger ones take, as a browser lays them out."""
+    cells: dict[tuple[int, int], str] = {}
+    regions: list[Region] = []
+    taken: dict[int, int] = {}  # column → the last row that a cell from above takes there
+    for number, row in enumerate(rows):
+        column = 0
+        for tag, text in row:
+            while taken.get(column, -1) >= number:
+                column += 1
+            high, wide = _span(tag, "rowspan", len(rows)), _span(tag, "colspan", 100)
+            bottom = min(number + (high or len(rows)), len(rows)) - 1
+            cells[number, column] = text
+            if bottom > number or wide > 1:
+                regions.append((number, column, bottom, column + max(wide, 1) - 1))
+            for place in range(column, column + max(wide, 1)):
+                taken[place] = bottom
+            column += max(wide, 1)
+    return cells, regions
+
+
+def _span(tag: "Tag", name: str, limit: int) -> int:
+    """As it is written, where it is a number; 0 is "to the end" for rows."""
+    value = str(tag.get(name, "1")).strip()
+    return min(int(value), limit) if value.isascii() and value.isdigit() else 1
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _MAX_DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

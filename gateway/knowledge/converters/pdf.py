@@ -1,13 +1,28 @@
-"""PDF, page by page."""
+"""PDF, page by page; a page that cannot be read takes no other along.
 
+pypdf gives the text in the order in which it was drawn, which for prose is the order of reading, and for a table is often cell
+by cell. Its layout mode gives lines as they lie on the page, and mixes columns of prose. So both are read, and the second is
+taken where it shows a table (page_tables.py) and has all the characters of the first.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import PurePath
+from typing import Any
 
-from gateway.knowledge.documents import CorruptDocument, Document, DocumentError, EncryptedDocument, clean
+from gateway.knowledge.converters.page_tables import with_tables
+from gateway.knowledge.documents import CorruptDocument, Document, DocumentError, EncryptedDocument, Skipped
+from gateway.knowledge.normalization import clean
+
+_MAX_LAYOUT_PAGES = 500
+"""Pages on which tables are looked for: it takes as long again as reading them."""
+_HYPHENATED = re.compile(r"([^\W\d_]{2,})-\n([^\W\d_A-Z][^\W\d_]+)")
 
 
 def pdf(name: str, content: bytes) -> Document:
-    """The text of each page; a scan has none."""
+    """The text of each page, with notes and filled fields; a scan has none."""
     from pypdf import PdfReader
     from pypdf.errors import DependencyError
 
@@ -15,12 +30,80 @@ def pdf(name: str, content: bytes) -> Document:
         reader = PdfReader(BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):  # an empty password only restricts printing and the like
             raise EncryptedDocument(f"{name} needs a password; save it without one")
-        pages = [clean(page.extract_text()).strip() for page in reader.pages]
         title = clean(str((reader.metadata and reader.metadata.title) or "")).strip()
+        count = len(reader.pages)
+        attached = [
+            Skipped(f"attachment {each.name}", "files within a PDF are not read") for each in reader.attachment_list
+        ]
     except (DocumentError, MemoryError):
         raise
     except DependencyError as error:
         raise EncryptedDocument(f"{name} is encrypted; save it without a password") from error
     except Exception as error:  # pypdf raises KeyError, TypeError and others on damaged files
         raise CorruptDocument(f"{name} is not a readable PDF: {error}") from error
-    return Document.of_pages(pages, title or PurePath(name).stem, "plain")
+    pages: list[str] = []
+    failed: list[Skipped] = []
+    for number in range(count):
+        try:
+            page = reader.pages[number]
+            pages.append(_page(page, layout=number < _MAX_LAYOUT_PAGES))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # pypdf, as above; the other pages are no worse for it
+            pages.append("")
+            failed.append(Skipped(f"page {number + 1}", f"it cannot be read: {str(error)[:200]}"))
+            continue
+        if not pages[-1] and _has_picture(page):
+            failed.append(Skipped(f"page {number + 1}", "it is a picture: run text recognition (OCR) on it"))
+    if not any(pages) and any("cannot be read" in each.reason for each in failed):
+        raise CorruptDocument(f"{name} is not a readable PDF: {failed[0].part}: {failed[0].reason}")
+    words = Counter(re.findall(r"[^\W_]+(?:-[^\W_]+)*", "\n".join(pages)))
+    pages = [_HYPHENATED.sub(lambda match: _joined(match, words), page) for page in pages]
+    if count > _MAX_LAYOUT_PAGES:
+        failed.append(Skipped("rows of tables", f"they are looked for on the first {_MAX_LAYOUT_PAGES} pages"))
+    return Document.of_pages(pages, title or PurePath(name).stem, "plain", [*failed, *attached])
+
+
+def _page(page: Any, *, layout: bool) -> str:
+    text = clean(page.extract_text()).strip()
+    if layout and text:
+        try:
+            lines = clean(page.extract_text(extraction_mode="layout", layout_mode_strip_rotated=False))
+        except Exception:  # noqa: BLE001  # the plain text is there, and what could go wrong is pypdf's
+            lines = ""
+        found = with_tables(lines)
+        if found and _characters(text) <= _characters(found):
+            text = found.strip()
+    return "\n\n".join(filter(None, [text, *_annotations(page)]))
+
+
+def _characters(text: str) -> Counter[str]:
+    return Counter(char for char in text if char.isalnum())
+
+
+def _annotations(page: Any) -> Iterator[str]:
+    """What somebody wrote onto the page: notes, and fields of a form with their names."""
+    for reference in page.get("/Annots") or ():
+        note = reference.get_object()
+        if note.get("/Subtype") != "/Widget":
+            words = clean(str(note.get("/Contents") or "")).strip()
+            if words and note.get("/Subtype") != "/Link":
+                yield words
+            continue
+        field = note.get("/Parent", note).get_object() if "/T" not in note else note
+        value = clean(str(field.get("/V") or "")).strip().removeprefix("/")
+        if value and value != "Off" and field.get("/FT") != "/Sig":
+            yield f"{clean(str(field.get('/TU') or field.get('/T') or ''))}: {value}"
+
+
+def _has_picture(page: Any) -> bool:
+    objects: Any = page
+    for key in ("/Resources", "/XObject"):
+        objects = objects.get(key, {}).get_object() if key in objects else {}
+    return any(each.get_object().get("/Subtype") == "/Image" for each in objects.values())
+
+
+def _joined(match: re.Match[str], words: Counter[str]) -> str:
+    """A word that was parted at the end of a line; with its hyphen where the document writes it so elsewhere."""
+    whole, hyphened = match.group(1) + match.group(2), f"{match.group(1)}-{match.group(2)}"
+    return hyphened if words[hyphened] > words[whole] else whole

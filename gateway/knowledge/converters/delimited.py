@@ -1,0 +1,95 @@
+"""CSV and its kin: rows in are rows out, whatever parts their cells."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from gateway.knowledge.converters.encodings import decode
+from gateway.knowledge.converters.tables import markdown_table
+from gateway.knowledge.documents import Document
+from gateway.knowledge.normalization import clean
+
+_SAMPLE = 1000
+"""Lines that are read to see which dialect a file is in."""
+_MAX_UNCLOSED = 100
+"""Quotes without an end that are looked for, each to the end of the file; after so many, quotes mean nothing any more."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_SEPARATORS = "\t;|,"
+"""Where two part all rows equally well, the first is meant: commas are in numbers and names, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    separator: str
+    escape: str | None = None
+
+
+def table(name: str, content: bytes) -> Document:
+    """A table with a separator of its own choice, as a Markdown table."""
+    decoded = decode(name, content)
+    csv.field_size_limit(max(csv.field_size_limit(), len(decoded.text)))  # the file was measured already
+    lines = _LINE_END.split(decoded.text)
+    said = re.fullmatch(r"\s*sep=(.)\s*", lines[0])  # Excel's own way to name the separator
+    if said:
+        lines = lines[1:]
+    text, rows = markdown_table(_records(lines, _dialect(lines[:_SAMPLE], said.group(1) if said else _SEPARATORS)))
+    return Document(
+        clean(text), PurePath(name).stem, "markdown", rows=rows, encoding=decoded.encoding, replaced=decoded.replaced
+    )
+
+
+def _dialect(sample: Sequence[str], separators: str) -> _Dialect:
+    """The one under which the records agree best on how many cells they have."""
+    escapes = [None, "\\"] if any('\\"' in line for line in sample) else [None]
+    dialects = [_Dialect(separator, escape) for escape in escapes for separator in separators]
+    fits = [_fit(sample, dialect) for dialect in dialects]
+    return dialects[fits.index(max(fits))] if max(fits) > 0 else _Dialect(separators[-1])
+
+
+def _fit(sample: Sequence[str], dialect: _Dialect) -> float:
+    """The share of records with the usual number of cells, if that is more than one; a record with broken quotes is none."""
+    widths = Counter[int]()
+    broken = 0
+    for record, whole in _parsed(sample, dialect):
+        widths[len(record)] += bool(record)
+        broken += not whole
+    (width, count), *_ = widths.most_common(1) or [(0, 0)]
+    return (count - broken) / widths.total() if width > 1 else 0.0
+
+
+def _records(lines: Sequence[str], dialect: _Dialect) -> Iterator[list[str]]:
+    return (record for record, _ in _parsed(lines, dialect))
+
+
+def _parsed(lines: Sequence[str], dialect: _Dialect) -> Iterator[tuple[list[str], bool]]:
+    """Records, and whether their quotes are right. Where they are not, a line is a record, and quotes are characters in it: a
+    stray one must not swallow the rows that follow."""
+    at = unclosed = 0
+
+    def feed() -> Iterator[str]:
+        nonlocal at
+        while at < len(lines):
+            at += 1
+            yield lines[at - 1] + "\n"
+
+    while at < len(lines):
+        begin = at
+        reader = csv.reader(
+            feed(),
+            delimiter=dialect.separator,
+            escapechar=dialect.escape,
+            quoting=csv.QUOTE_MINIMAL if unclosed < _MAX_UNCLOSED else csv.QUOTE_NONE,
+            skipinitialspace=True,
+            strict=True,
+        )
+        try:
+            for record in reader:
+                yield record, True
+                begin = at
+        except csv.Error:
+            unclosed += at == len(lines)
+            at = begin + 1
+            yield lines[begin].split(dialect.separator), False

@@ -1,0 +1,170 @@
+"""Bytes of a text file become characters, in whatever encoding they are; what was in none is counted."""
+
+import codecs
+import re
+from dataclasses import dataclass
+
+from gateway.knowledge.documents import CorruptDocument
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_DECLARED = re.compile(
+    rb"""<\?xml[^>]{1,200}?encoding\s*=\s*["']([\w.:-]{2,40})"""
+    rb"""|<meta[^>]{1,400}?charset\s*=\s*["']?\s*([\w.:-]{2,40})"""
+    rb"""|^#[^\n]{0,60}coding[:=]\s*([\w.-]{2,40})""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SUPERSETS = {
+    # What is called so in the wild is the larger one (the WHATWG's Encoding Standard says so, too).
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "iso2022_jp": "iso2022_jp_ext",
+}
+# fmt: off
+_GUESSED = (
+    "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "iso-8859-1", "iso-8859-2",
+    "iso-8859-5", "iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-15", "koi8-r", "koi8-u", "cp866", "cp437",
+    "cp850", "cp852", "mac-roman", "cp932", "euc-jp", "gb18030", "big5hkscs", "cp949", "euc-kr", "cp874",
+)
+# fmt: on
+"""What is guessed: encodings that files of today and of the last decades are in, of the 80 that chardet knows."""
+_MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|[\u2500-\u259f]")
+"""Words of two scripts, and frames: an encoding that makes these is the wrong one."""
+_TELLING = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f]{1,120}[\x80-\xff]+)*[\x00-\x7f]{0,120}")
+"""What is not ASCII, with a little around it: ASCII alone says nothing, and much of it drowns the rest."""
+_STRETCHES, _STRETCH_BYTES = 16, 4096
+"""How many places of a file, evenly spread, are looked at where the encoding must be guessed, and bytes taken at each."""
+_MANY_ZEROS = 0.2
+"""Share of zero bytes above which a file may be UTF-16; a log that was cut off by a crash has some, too."""
+_COMMON = re.compile(
+    r"[\t\n\r\x20-\x7e\xa0-\u024f\u0370-\u06ff\u3001\u3002\u3040-\u30ff"
+    r"\uff0c\u4e00-\u4eff\u5927-\u5929\uac00-\ud7a3]"
+)
+_MIN_COMMON = 0.05
+_CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
+_MAX_ODD_UNICODE, _MAX_ODD = 0.05, 0.01
+"""The share of controls and unreadable places above which a file is no text; almost any bytes are some one-byte encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A text and its encoding. `replaced`: places that could not be read: U+FFFD in the text, or NULs, which are dropped."""
+
+    text: str
+    encoding: str
+    replaced: int = 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it looks like anything that somebody wrote."""
+        limit = _MAX_ODD_UNICODE if self.encoding.startswith("utf") else _MAX_ODD
+        odd = len(_CONTROLS.findall(self.text)) + self.text.count("\ufffd")
+        return odd <= limit * len(self.text)
+
+
+def decode(name: str, content: bytes) -> Decoded:
+    """A byte order mark decides; then whatever is UTF-8 but for a few bad bytes; then what the file says of itself; then what
+    its bytes look like. Raises CorruptDocument for what is no text."""
+    decoded = _decode(content)
+    if not decoded.is_text:
+        raise CorruptDocument(f"{name} is not text; save it as UTF-8")
+    return decoded
+
+
+def is_text(content: bytes) -> bool:
+    """Whether these bytes are surely text: some form of Unicode."""
+    decoded = _decode(content)
+    return decoded.encoding.startswith("utf") and decoded.is_text and b"\0" not in content[:1] + decoded.text.encode()
+
+
+def _decode(content: bytes) -> Decoded:
+    for mark, encoding in _BOMS:
+        if content.startswith(mark):
+            return _read(content[len(mark) :], encoding)
+    if content.isascii() and b"\x1b$" in content and b"\x1b(" in content:
+        return _read(content, "iso2022_jp_ext")
+    utf8 = _read(content, "utf-8")
+    bad = utf8.text.count("\ufffd") - content.count("\ufffd".encode())
+    good = len(utf8.text) - len(utf8.text.encode("ascii", "ignore")) - utf8.text.count("\ufffd")
+    plain = bad <= good or not bad
+    if plain and utf8.is_text and content.count(0) < _MANY_ZEROS * len(content):
+        return utf8
+    if b"\0" in content and (wide := _without_mark(content)):
+        return wide
+    if plain:
+        return utf8
+    found = [_read(content, encoding) for encoding in (_declared(content), _likely(content)) if encoding]
+    best = min(found, key=lambda decoded: decoded.replaced, default=utf8)
+    return best if best.is_text else _without_mark(content) or best
+
+
+def _read(content: bytes, encoding: str) -> Decoded:
+    genuine = content.count("\ufffd".encode(encoding)) if encoding.startswith("utf") else 0
+    text = content.decode(encoding, "replace")
+    nuls = text.count("\0")
+    return Decoded(text.replace("\0", ""), encoding, max(0, text.count("\ufffd") - genuine) + nuls)
+
+
+def _without_mark(content: bytes) -> Decoded | None:
+    """UTF-32 or UTF-16 that does not say so: it can be read without an error, and then has what is common in writing."""
+    found: list[Decoded] = []
+    for encoding, unit in (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2)):
+        whole = content[: len(content) // unit * unit]
+        try:
+            text = whole.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        common = len(_COMMON.findall(text))
+        if text.count("\0") <= _MAX_ODD * len(text) and common >= 2 and common > _MIN_COMMON * len(text):
+            found.append(_read(content, encoding))
+            if unit == 4:
+                return found[0]
+    return max(found, key=lambda decoded: len(_COMMON.findall(decoded.text)), default=None)
+
+
+def _declared(content: bytes) -> str | None:
+    """The encoding that an XML declaration, a `<meta>` or a `coding:` comment names."""
+    match = _DECLARED.search(content, 0, 2048)
+    label = next(filter(None, match.groups()), b"").decode("ascii", "ignore") if match else ""
+    try:
+        found = codecs.lookup(label).name
+        "".encode(found)  # some codecs are of bytes to bytes
+    except (LookupError, ValueError):
+        return None
+    return None if found.startswith("utf") else _SUPERSETS.get(found, found)
+
+
+def _likely(content: bytes) -> str:
+    """The encoding that makes the most sense of what is not ASCII, in the whole file; of next to nothing western Europe's."""
+    import chardet
+
+    step = max(len(content) // _STRETCHES, _STRETCH_BYTES)
+    sample = bytearray()
+    for start in range(0, len(content), step):
+        taken, end = len(sample), start
+        for match in _TELLING.finditer(content, start, start + step):
+            sample += content[max(end, match.start() - 120) : match.end()][: _STRETCH_BYTES - len(sample) + taken]
+            end = match.end()
+            if len(sample) - taken >= _STRETCH_BYTES:
+                break
+    telling = len(sample.translate(None, bytes(range(0x80))))
+    for guess in chardet.detect_all(bytes(sample), ignore_threshold=True, include_encodings=_GUESSED):
+        if not guess["encoding"] or (telling <= 2 and guess["confidence"] < 0.03):
+            break
+        text = sample.decode(guess["encoding"], "replace")
+        if len(_MIXED.findall(text)) <= 0.1 * telling:
+            found = codecs.lookup(guess["encoding"]).name
+            return _SUPERSETS.get(found, found)
+    return "cp1252"

@@ -1,0 +1,81 @@
+"""JSON, XML and properties as their readers see them: escapes become the characters that they stand for, so that words are words.
+
+It is done token by token: what is not quite valid is read, too, and numbers, the order of keys and repeated ones stay.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePath
+
+from gateway.knowledge.converters.encodings import decode
+from gateway.knowledge.converters.text import document_of
+from gateway.knowledge.documents import Document
+from gateway.knowledge.normalization import clean
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]|[^"{}\[\],]+|"', re.DOTALL)
+_ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
+_UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_SIMPLE = {r"\n": "\n", r"\r": "\n", r"\t": "\t", r"\b": "", r"\f": "\n"}
+_LONG_LINE = 400
+"""Characters of a line, on average, above which a file was not laid out to be read."""
+_WRAP = 200
+"""Characters after which a record of such a file gets another line."""
+
+
+def json(name: str, content: bytes) -> Document:
+    """JSON; a file that is one long line is given lines, one for each record if that is short."""
+    decoded = decode(name, content)
+    text = decoded.text
+    if len(text) > _LONG_LINE * (text.count("\n") + 1):
+        text = "".join(_laid_out(text))
+    return document_of(decoded, clean(_unescaped(text)), PurePath(name).name, "code")
+
+
+def json_lines(name: str, content: bytes) -> Document:
+    """JSON with a record on each line, which stays one."""
+    decoded = decode(name, content)
+    records = [line for line in re.split(r"\r\n|\r|\n", decoded.text) if line.strip()]
+    text = clean("".join(" ".join(_unescaped(record).split()) + "\n" for record in records))
+    made = document_of(decoded, text, PurePath(name).name, "code")
+    return replace(made, rows=len(records))
+
+
+def xml(name: str, content: bytes) -> Document:
+    """XML with its tags."""
+    decoded = decode(name, content)
+    return document_of(decoded, clean(html.unescape(decoded.text)), PurePath(name).name, "code")
+
+
+def properties(name: str, content: bytes) -> Document:
+    """Java's properties."""
+    decoded = decode(name, content)
+    return document_of(decoded, clean(_UNICODE.sub(_characters, decoded.text)), PurePath(name).name, "code")
+
+
+def _laid_out(text: str) -> Iterator[str]:
+    length, last = 0, ""
+    for match in _TOKEN.finditer(text):
+        part = match.group()
+        if part == ",":
+            ends = length > _WRAP or last in ("}", "]")
+            yield ",\n" if ends else ", "
+            length = 0 if ends else length
+        else:
+            yield ": " + part[1:].lstrip() if part[0] == ":" else part
+        length += len(part)
+        last = part
+
+
+def _unescaped(text: str) -> str:
+    return _TOKEN.sub(
+        lambda token: _ESCAPE.sub(_characters, token.group()) if token.group()[0] == '"' else token.group(), text
+    )
+
+
+def _characters(match: re.Match[str]) -> str:
+    escape = match.group()
+    if escape[1] == "u":  # pairs of surrogates are one character
+        return b"".join(bytes.fromhex(unit) for unit in escape.split("\\u")[1:]).decode("utf-16-be", "replace")
+    return _SIMPLE.get(escape, escape[1])

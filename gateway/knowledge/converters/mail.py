@@ -1,0 +1,126 @@
+"""Mail and saved pages (MIME): headers, the text, and what is attached, each by its own converter."""
+
+import email
+import email.policy
+import re
+from collections.abc import Callable
+from email.message import EmailMessage, MIMEPart
+from pathlib import PurePath
+
+from gateway.knowledge.converters.archives import fault
+from gateway.knowledge.converters.encodings import decode
+from gateway.knowledge.converters.markup import of_html, tidy
+from gateway.knowledge.documents import Document, DocumentError, Skipped
+from gateway.knowledge.normalization import clean
+
+Convert = Callable[[str, bytes], Document]
+
+_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+_MAX_DEPTH = 3
+"""Messages within messages that are read."""
+_MAX_ATTACHMENTS = 100
+_FROM_LINE = re.compile(rb"^From [^\n]*\d{4}\r?\n", re.MULTILINE)
+
+
+def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document:
+    """One message. `convert` is what attachments are read with."""
+    try:
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        return _Reading(name, convert, depth).read(message)
+    except (DocumentError, MemoryError):
+        raise
+    except Exception as error:  # the standard library raises what it likes on odd headers
+        raise fault(name, error) from error
+
+
+def mbox(name: str, content: bytes, convert: Convert) -> Document:
+    """A folder of messages."""
+    messages = [part for part in _FROM_LINE.split(content) if part.strip()]
+    made = [eml(name, part, convert) for part in messages]
+    skipped = tuple(each for document in made for each in document.skipped)
+    return Document(tidy("\n\n".join(each.text for each in made)), PurePath(name).stem, "markdown", skipped=skipped)
+
+
+class _Reading:
+    """What is gathered of one message."""
+
+    def __init__(self, name: str, convert: Convert, depth: int) -> None:
+        self._name = name
+        self._convert = convert
+        self._depth = depth
+        self._attached: list[str] = []
+        self._attachments = 0
+        self._skipped: list[Skipped] = []
+
+    def read(self, message: EmailMessage) -> Document:
+        """Headers, body, attachments, in this order."""
+        headers = {key: _header(message, key) for key in _HEADERS}
+        title = headers.pop("Subject") or PurePath(self._name).stem
+        lines = "".join(f"- {key}: {value}\n" for key, value in headers.items() if value)
+        text = "\n\n".join([f"# {title}", lines, self._body(message), *self._attached])
+        return Document(tidy(text), title, "markdown", skipped=tuple(self._skipped))
+
+    def _body(self, part: MIMEPart) -> str:
+        kind, filename = part.get_content_type(), part.get_filename()
+        if kind == "message/rfc822":
+            self._attach(f"{filename or 'message'}.eml", _inner(part))
+            return ""
+        if part.is_multipart():
+            texts = [self._body(each) for each in part.iter_parts()]
+            if kind == "multipart/alternative":  # the last one is the richest, unless it is a stub
+                longest = max((len(text.split()) for text in texts), default=0)
+                return next((text for text in reversed(texts) if len(text.split()) >= longest * 0.8), "")
+            return "\n\n".join(filter(str.strip, texts))
+        payload = part.get_payload(decode=True)
+        content = payload if isinstance(payload, bytes) else b""
+        if kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment":
+            return self._text(part, kind, content)
+        if part.get_content_maintype() in ("image", "audio", "video", "font") or kind == "text/css":
+            self._skipped.append(Skipped(filename or kind, "pictures, sound and styles in a message are not read"))
+        else:
+            self._attach(filename or f"part{PurePath(kind).name and '.' + PurePath(kind).name}", content)
+        return ""
+
+    def _text(self, part: MIMEPart, kind: str, content: bytes) -> str:
+        try:
+            text = content.decode(part.get_content_charset() or "ascii")
+        except (LookupError, UnicodeDecodeError):
+            text = decode(self._name, content).text if content else ""
+        if kind == "text/html":
+            made = of_html(text, self._name)
+            return made.text
+        if part.get_param("format") == "flowed":
+            text = re.sub(r" \r?\n", " ", text)
+        return clean(text)
+
+    def _attach(self, name: str, content: bytes) -> None:
+        self._attachments += 1
+        where = f"attachment {name}"
+        if self._depth >= _MAX_DEPTH or self._attachments > _MAX_ATTACHMENTS:
+            self._skipped.append(Skipped(where, "it is nested too deep, or one of too many"))
+            return
+        try:
+            nested = name.lower().endswith(".eml")
+            made = eml(name, content, self._convert, self._depth + 1) if nested else self._convert(name, content)
+        except DocumentError as error:
+            self._skipped.append(Skipped(where, str(error)))
+            return
+        self._attached.append(f"## Attachment: {name}\n\n{made.text}")
+        self._skipped += [Skipped(f"{where}: {each.part}", each.reason) for each in made.skipped]
+
+
+def _header(message: EmailMessage, key: str) -> str:
+    try:
+        return " ".join(clean(str(message.get(key, ""))).split())
+    except (ValueError, IndexError, AttributeError):  # of what is no header at all
+        return ""
+
+
+def _inner(part: MIMEPart) -> bytes:
+    """The message in a part that is one."""
+    inner = part.get_payload()
+    return (
+        b"".join(each.as_bytes() for each in inner if isinstance(each, EmailMessage))
+        if isinstance(inner, list)
+        else b""
+    )

@@ -1,0 +1,249 @@
+"""Workbooks: a table for each sheet, of the cells that have something in them.
+
+They are read cell by cell, for a workbook's own word on its size is worth nothing: it may name one cell of thousands, or a
+billion of which two are filled.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from io import BytesIO
+from pathlib import PurePath
+from typing import Any
+
+from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.tables import Region, sparse_table
+from gateway.knowledge.documents import Document, DocumentError, Skipped
+from gateway.knowledge.normalization import clean
+
+_CURRENCY = re.compile(r"\[\$([^\-\]\d]{1,5})[-\]]|([€$£¥₹₽₩])")
+_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]$]*\]')
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """Cells by row and column, merged regions, and what else is written on it."""
+
+    title: str
+    cells: dict[tuple[int, int], str] = field(default_factory=dict)
+    merged: list[Region] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    uncalculated: int = 0
+
+    def put(self, row: int, column: int, value: Any, number_format: str = "") -> None:
+        if text := shown(value, number_format):
+            self.cells[row, column] = text
+
+
+def xlsx(name: str, content: bytes) -> Document:
+    """Excel workbooks, with the values that were last calculated. What openpyxl finds fault with (styles, mostly) calamine reads,
+    which knows no formulas and no formats."""
+    checked(name, content)
+    try:
+        return _document(name, _xlsx(content))
+    except DocumentError:
+        return calamine(name, content)
+
+
+def calamine(name: str, content: bytes) -> Document:
+    """Whatever calamine knows: xlsb, ods."""
+    return _document(name, _calamine(content))
+
+
+def xls(name: str, content: bytes) -> Document:
+    """Workbooks of Excel before 2007."""
+    return _document(name, _xls(content))
+
+
+def shown(value: Any, number_format: str = "") -> str:
+    """A value as its cell shows it, near enough: dates as ISO writes them, percentages, currencies, leading zeros."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, int | float):
+        return _number(value, number_format)
+    if isinstance(value, datetime) and value.time() == time():
+        value = value.date()
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _number(value: float, number_format: str) -> str:
+    pattern = _QUOTED.sub("", number_format)
+    if "%" in pattern:
+        return f"{value * 100:.15g}%"
+    if re.fullmatch("0{2,}", pattern) and value == int(value) >= 0:
+        return str(int(value)).zfill(len(pattern))
+    number = str(int(value)) if value == value // 1 and abs(value) < 1e21 else f"{value:.15g}"
+    currency = _CURRENCY.search(number_format)
+    return f"{number} {currency.group(1) or currency.group(2)}" if currency else number
+
+
+def _document(name: str, sheets: Iterable[_Sheet | Skipped]) -> Document:
+    parts, skipped, total = [], [], 0
+    try:
+        for sheet in sheets:
+            if isinstance(sheet, Skipped):
+                skipped.append(sheet)
+                continue
+            table, rows = sparse_table(sheet.cells, sheet.merged)
+            total += rows
+            notes = "".join(f"- {' '.join(note.split())}\n" for note in sheet.notes)
+            if table or notes:
+                parts.append("\n".join(filter(None, [f"## {sheet.title}\n", table, notes])))
+            if sheet.uncalculated:
+                what = "the file does not hold them; save it in a spreadsheet program. The formulas are there instead"
+                skipped.append(Skipped(f"values of {sheet.uncalculated} formulas of sheet {sheet.title}", what))
+    except MemoryError:
+        raise
+    except Exception as error:  # the libraries raise KeyError, AssertionError and others on damaged files
+        raise fault(name, error) from error
+    return Document(clean("\n".join(parts)), PurePath(name).stem, "markdown", rows=total, skipped=tuple(skipped))
+
+
+def _xlsx(content: bytes) -> Iterator[_Sheet | Skipped]:
+    from openpyxl import load_workbook
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # extensions that openpyxl passes over
+        book = load_workbook(BytesIO(content), read_only=True, data_only=True)
+        formats = _formats(book)
+        for sheet in book.worksheets:
+            yield _worksheet(sheet, formats)
+        for chart in book.chartsheets:
+            yield Skipped(f"sheet {chart.title}", "it is a chart")
+        book.close()
+
+
+def _worksheet(sheet: Any, formats: list[str]) -> _Sheet:
+    """openpyxl's own reading of rows goes by the size that the sheet says it has, and fills in all that lies between."""
+    from openpyxl.worksheet._reader import FORMULA_TAG, MERGE_TAG, ROW_TAG, VALUE_TAG, MergeCells, WorkSheetParser
+    from openpyxl.xml.functions import iterparse
+
+    book, made = sheet.parent, _Sheet(sheet.title)
+
+    class Parser(WorkSheetParser):  # type: ignore[misc]  # it has no types
+        def parse_cell(self, element: Any) -> dict[str, Any]:
+            cell: dict[str, Any] = super().parse_cell(element)
+            if element.find(FORMULA_TAG) is not None:
+                formula = self.parse_formula(element)  # a shared one is needed by the cells that follow
+                if element.find(VALUE_TAG) is None and cell["value"] is None:
+                    cell["value"] = getattr(formula, "text", None) or str(formula)
+                    made.uncalculated += 1
+            return cell
+
+    with sheet._get_source() as source:
+        parser = Parser(
+            source,
+            sheet._shared_strings,
+            data_only=True,
+            epoch=book.epoch,
+            date_formats=book._date_formats,
+            timedelta_formats=book._timedelta_formats,
+        )
+        for _, element in iterparse(source):
+            if element.tag == ROW_TAG:
+                for cell in parser.parse_row(element)[1]:
+                    if cell["value"] is not None:
+                        made.put(cell["row"], cell["column"], cell["value"], formats[cell["style_id"]])
+                element.clear()
+            elif element.tag == MERGE_TAG:
+                for each in MergeCells.from_tree(element).mergeCell:
+                    made.merged.append((each.min_row, each.min_col, each.max_row, each.max_col))
+    made.notes = list(_notes(sheet))
+    return made
+
+
+def _notes(sheet: Any) -> Iterator[str]:
+    """Comments, with their cells, and what stands in text boxes."""
+    from openpyxl.comments.comment_sheet import CommentSheet
+    from openpyxl.packaging.relationship import get_dependents, get_rels_path
+    from openpyxl.xml.constants import COMMENTS_NS
+
+    archive = sheet.parent._archive
+    relations = get_rels_path(sheet._worksheet_path)
+    if relations not in archive.namelist():
+        return
+    for relation in get_dependents(archive, relations):
+        if relation.target not in archive.namelist():
+            continue
+        if relation.type == COMMENTS_NS:
+            for place, comment in CommentSheet.from_tree(xml(archive.read(relation.target))).comments:
+                yield f"{place}: {comment.text}"
+        elif relation.type.endswith("/drawing"):
+            for box in xml(archive.read(relation.target)).iter("{*}txBody"):
+                yield " ".join(
+                    part.text or "" for part in box.iter("{http://schemas.openxmlformats.org/drawingml/2006/main}t")
+                )
+
+
+def _formats(book: Any) -> list[str]:
+    """The number format of each style."""
+    from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
+
+    own = book._number_formats
+    made = []
+    for style in book._cell_styles:
+        at = style.numFmtId - BUILTIN_FORMATS_MAX_SIZE
+        made.append(own[at] if 0 <= at < len(own) else BUILTIN_FORMATS.get(style.numFmtId, ""))
+    return made or [""]
+
+
+def _xls(content: bytes) -> Iterator[_Sheet]:
+    import xlrd
+
+    try:
+        book = xlrd.open_workbook(file_contents=content, logfile=BytesIO(), ragged_rows=True, formatting_info=True)
+    except NotImplementedError:  # older still
+        book = xlrd.open_workbook(file_contents=content, logfile=BytesIO(), ragged_rows=True)
+    with book:
+        for sheet in book.sheets():
+            made = _Sheet(sheet.name)
+            for row, line in enumerate(sheet.get_rows()):
+                for column, cell in enumerate(line):
+                    made.put(row, column, *_xls_value(book, cell))
+            made.merged = [(top, left, bottom - 1, right - 1) for top, bottom, left, right in sheet.merged_cells]
+            made.notes = [f"{xlrd.cellname(*place)}: {note.text}" for place, note in sheet.cell_note_map.items()]
+            yield made
+
+
+def _xls_value(book: Any, cell: Any) -> tuple[Any, str]:
+    import xlrd
+
+    value = cell.value
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        try:
+            value = xlrd.xldate_as_datetime(value, book.datemode)
+        except (xlrd.xldate.XLDateError, OverflowError, ValueError):
+            return value, ""
+        return (value.time() if cell.value < 1 else value), ""
+    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+        return bool(value), ""
+    if cell.ctype == xlrd.XL_CELL_ERROR:
+        return xlrd.error_text_from_code.get(value, "#ERROR!"), ""
+    if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
+        return None, ""
+    known = cell.xf_index is not None and cell.xf_index < len(book.xf_list)
+    return value, book.format_map[book.xf_list[cell.xf_index].format_key].format_str if known else ""
+
+
+def _calamine(content: bytes) -> Iterator[_Sheet | Skipped]:
+    from python_calamine import CalamineWorkbook, SheetTypeEnum
+
+    with CalamineWorkbook.from_filelike(BytesIO(content)) as book:
+        for meta in book.sheets_metadata:
+            if meta.typ is not SheetTypeEnum.WorkSheet:
+                yield Skipped(f"sheet {meta.name}", "it has no cells")
+                continue
+            sheet, made = book.get_sheet_by_name(meta.name), _Sheet(meta.name)
+            top, left = sheet.start or (0, 0)
+            for row, line in enumerate(sheet.iter_rows(), top):
+                for column, value in enumerate(line, left):
+                    made.put(row, column, None if value == "" else value)
+            for (first, start), (last, end) in sheet.merged_cell_ranges or ():
+                made.merged.append((first, start, last, end))
+            yield made
