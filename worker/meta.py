@@ -13,7 +13,7 @@ from worker.settings import Settings
 CONTEXT_PARAMETERS = ("max_context", "max_seq_len", "n_ctx", "max_tokens_in_paged_kv_cache")
 """Where the flavours of `llm` state how many tokens prompt and answer may have together; the first that is a number."""
 SLOT_PARAMETERS = ("slots", "max_batch_size", "n_parallel")
-ONE_PROMPT_A_SLOT = frozenset({"llamacpp"})
+ONE_PROMPT_A_SLOT = frozenset({"llamacpp", "torch"})
 """Engines whose prefix cache is what each slot last computed; the others have a pool of blocks."""
 DEFAULT_CONTEXT = 2048
 DEFAULT_EMBEDDING = "all-MiniLM-L6-v2"

@@ -12,7 +12,7 @@ BASE = int(os.environ.get("RAGFLEET_TEST_PORTS", "21200")) + _RANGE * _WORKER
 
 CONSUL = BASE
 """And the two after it."""
-LLM = {"simulated": BASE + 10, "llamacpp": BASE + 20, "llmapi": BASE + 30}
+LLM = {"simulated": BASE + 10, "llamacpp": BASE + 20, "llmapi": BASE + 30, "torch": BASE + 70}
 """HTTP of the Triton of each flavour; gRPC and metrics follow it, as they do below."""
 CRASHING = BASE + 40
 LLMAPI = BASE + 50

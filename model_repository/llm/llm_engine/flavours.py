@@ -13,6 +13,7 @@ from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
 from llm_engine.scheduler import Spec
 from llm_engine.service import Periods
 from llm_engine.simulated import SimulatedEngine
+from llm_engine.torch_engine import TorchEngine, TorchOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,9 @@ class Flavour:
     senders: int = 4
 
 
-KNOWN = frozenset[str]().union(*map(parameters.names, (Flavour, Periods, LlamaOptions, LlmApiOptions, Spec, Faults)))
+KNOWN = frozenset[str]().union(
+    *map(parameters.names, (Flavour, Periods, LlamaOptions, LlmApiOptions, TorchOptions, Spec, Faults))
+)
 """Every setting of either flavour: one RAGFLEET_LLM_PARAMS may serve both."""
 
 
@@ -52,6 +55,13 @@ def open_engine(
         gpu = parameters.build(LlmApiOptions, values)
         engine = LlmApiEngine(gpu, log=log)
         log(f"llm: TensorRT-LLM's LLM API, {gpu.slots} slots, context {gpu.max_context}, {gpu.model_dir}")
+    elif flavour.engine == "torch":
+        torch = parameters.build(TorchOptions, values)
+        engine = on_torch = TorchEngine(torch, log=log)
+        where = f"{on_torch.model.device} in {on_torch.model.dtype}"
+        log(f"llm: torch on {where}, {torch.slots} slots, context {torch.max_context} each, {torch.model_dir}")
     else:
-        raise parameters.BadParameter(f"llm: engine {flavour.engine!r}; there are llamacpp, llmapi and simulated")
+        raise parameters.BadParameter(
+            f"llm: engine {flavour.engine!r}; there are llamacpp, llmapi, simulated and torch"
+        )
     return engine, parameters.build(Periods, values)

@@ -6,17 +6,17 @@ answer has its full length.
 """
 
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from llm_engine.engine import Sink, Stats
 from llm_engine.errors import EngineFailed, QueueFull
 from llm_engine.faults import FaultFile, Faults
 from llm_engine.request import Request
 from llm_engine.scheduler import BatchScheduler, Emission, Spec, Work
+from llm_engine.senders import Senders
 
 STALL_LOOK_S = 0.05
 """How often a stalled engine looks whether it still is."""
@@ -25,22 +25,8 @@ LATE_S = 0.25
 JOIN_S = 2.0
 
 
-@dataclass(slots=True)
-class _Delivery:
-    """One thing to tell a sink, in its turn."""
-
-    sink: Sink
-    emission: Emission | None
-    """None: the end of a cancelled request."""
-    faults: Faults
-
-
 class SimulatedEngine:
-    """One driver thread steps the batcher; a few sender threads take the tokens to the sinks.
-
-    Sending a token through Triton's Python backend is a round trip of some 0.2 ms between two processes, nearly all of
-    it waiting: several senders overlap it, one for each stream so that its tokens keep their order.
-    """
+    """One driver thread steps the batcher; `Senders` take the tokens to the sinks."""
 
     gives_log_probs = False
 
@@ -64,14 +50,9 @@ class SimulatedEngine:
         self._wake = threading.Condition()
         self._closed = threading.Event()
         self._sinks: dict[int, Sink] = {}
-        self._queues: list[queue.SimpleQueue[Sequence[_Delivery]]] = [queue.SimpleQueue() for _ in range(senders)]
-        self._threads = [threading.Thread(target=self._drive, name="simulated-driver", daemon=True)]
-        self._threads += [
-            threading.Thread(target=self._send, args=(box,), name="simulated-sender", daemon=True)
-            for box in self._queues
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._senders = Senders(senders, log)
+        self._thread = threading.Thread(target=self._drive, name="simulated-driver", daemon=True)
+        self._thread.start()
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         """See Engine."""
@@ -96,7 +77,7 @@ class SimulatedEngine:
         """See Engine."""
         with self._wake:
             if self._scheduler.cancel(key):
-                self._box(key).put([_Delivery(self._sinks.pop(key), None, Faults())])
+                self._senders.put(key, self._sinks.pop(key).end)
 
     def stats(self) -> Stats:
         """See Engine."""
@@ -111,13 +92,8 @@ class SimulatedEngine:
             left, self._sinks = self._sinks, {}
         for sink in left.values():
             sink.fail(str(EngineFailed("it is shutting down")))
-        for box in self._queues:
-            box.put([])
-        for thread in self._threads:
-            thread.join(JOIN_S)
-
-    def _box(self, key: int) -> "queue.SimpleQueue[Sequence[_Delivery]]":
-        return self._queues[key % len(self._queues)]
+        self._thread.join(JOIN_S)
+        self._senders.close()
 
     def _drive(self) -> None:
         start = self._clock()
@@ -148,7 +124,6 @@ class SimulatedEngine:
         return due if now - due < LATE_S else now
 
     def _deliver(self, emissions: Sequence[Emission], faults: Faults) -> None:
-        batches: dict[int, list[_Delivery]] = {}
         for emission in emissions:
             key = emission.key
             assert isinstance(key, int)
@@ -158,21 +133,10 @@ class SimulatedEngine:
                 del self._sinks[key]
             if fails:
                 self._scheduler.cancel(key)
-            batches.setdefault(key % len(self._queues), []).append(_Delivery(sink, emission, faults))
-        for index, batch in batches.items():
-            self._queues[index].put(batch)
+            self._senders.put(key, partial(self._tell, sink, emission, faults))
 
-    def _send(self, box: "queue.SimpleQueue[Sequence[_Delivery]]") -> None:
-        while batch := box.get():
-            for delivery in batch:
-                try:
-                    self._tell(delivery)
-                except Exception as error:  # noqa: BLE001 - one broken stream must not end the others'
-                    self._log(f"llm: a token could not be sent: {error!r}")
-
-    def _tell(self, delivery: _Delivery) -> None:
-        sink, emission, faults = delivery.sink, delivery.emission, delivery.faults
-        if emission is None or emission.token is None:
+    def _tell(self, sink: Sink, emission: Emission, faults: Faults) -> None:
+        if emission.token is None:
             sink.end()
             return
         fails = faults.error_at_token and emission.produced == faults.error_at_token

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.contract import triton_server
-from tests.contract.llm.llm_client import CONTEXT, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
+from tests.contract.llm.llm_client import CONTEXT, HELLO, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
 from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonServer
 from tests.support import ports
+from tests.support.tiny_llama import make_llama
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -19,10 +20,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # Several threads of llama.cpp on cores that other tests use too would wait for each other.
     "llamacpp": {"n_threads": 1},
     "llmapi": {},
+    "torch": {"n_threads": 1, "dtype": "float32"},
 }
 
 
-@pytest.fixture(scope="session", params=["simulated", "llamacpp", "llmapi"])
+@pytest.fixture(scope="session", params=["simulated", "llamacpp", "llmapi", "torch"])
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, TritonServer]]:
@@ -35,6 +37,8 @@ def served(
     if flavour == "llmapi":
         repository = with_stand_in(folder / "repository")
         settings["model_dir"] = str(write_model(folder / "model"))
+    elif flavour == "torch":
+        settings["model_dir"] = str(make_llama(folder / "model", prompt=HELLO))
     triton = TritonServer(
         repository,
         http_port=ports.LLM[flavour],
