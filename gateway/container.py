@@ -38,9 +38,8 @@ from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.retrieval.search import SearchService
 from gateway.retrieval.store_resolver import StoreResolver
 from gateway.routing import Placer, policies
-from gateway.serving.chats import ChatService
 from gateway.serving.citation_check import CitationCheck
-from gateway.serving.completion import CompletionService
+from gateway.serving.generation_service import GenerationService
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, get
@@ -96,26 +95,18 @@ class Container:
         self.objects = object_store(settings)
         self.active = ActiveCollection(self.catalog.collections, time.monotonic)
         self.knowledge = StoreResolver(settings, self.catalog.of, self.active)
-        self.chat = ChatService(
+        # Two, so that tokenizing takes no more than its share of a machine, and none of the threads that files are written by.
+        self.tokenizing = ThreadPoolExecutor(2, thread_name_prefix="tokenizing")
+        self.generation = GenerationService(
             settings=settings,
             admission=self.admission,
             models=self.models,
             context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics),
             generator=self.generator,
             table=self.table,
-            knowledge=self.knowledge,
-            passages=CitationCheck(self.objects),
-            metrics=self.metrics,
-        )
-        # Two, so that tokenizing takes no more than its share of a machine, and none of the threads that files are written by.
-        self.tokenizing = ThreadPoolExecutor(2, thread_name_prefix="tokenizing")
-        self.completions = CompletionService(
-            settings=settings,
-            chat=self.chat,
-            models=self.models,
-            generator=self.generator,
-            table=self.table,
             threads=self.tokenizing,
+            stores=self.knowledge,
+            citation_check=CitationCheck(self.objects),
             metrics=self.metrics,
         )
         self.retrieval_places = RetrievalAdmission(settings, self.store, self.metrics)

@@ -1,94 +1,101 @@
 """`POST /v1/chat/completions`: one request and its answer, streamed or whole."""
 
+import time
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway import errors
+from gateway.api.generation_serializers import ragfleet_field, usage_shape
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
-from gateway.api.sse import DONE, ChunkWriter, error_event
+from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
-from gateway.api.uvicorn_writer import uvicorn_writer
-from gateway.serving.chat import Chat
-from gateway.serving.chats import ChatService
+from gateway.serving.generated_answer import GeneratedAnswer
+from gateway.serving.generation_service import GenerationService
 from gateway.tenants.tenant import Tenant
 
 
-class ChatExchange(StreamingRequest):
+class ChatCall(StreamingRequest):
     """One request."""
 
-    def __init__(self, service: ChatService, body: bytes, tenant: Tenant, request_id: str) -> None:
+    def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
         self._service = service
         self._tenant = tenant
-        self._request_id = request_id
-        self._request = parse_chat(body)
+        self._wire = parse_chat(body)
+        self._request = self._wire.generation_request(request_id, route="chat")
+        self._base = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "object": "chat.completion.chunk" if self._wire.stream else "chat.completion",
+            "created": int(time.time()),
+            "model": self._wire.model,
+        }
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
-        self._service.check(self._request)  # a bad request need not wait to hear so
-        with await self._service.admit(self._tenant) as permit:
-            async with self._service.open(self._request, self._tenant, self._request_id, permit) as chat:
-                await (self._stream(out, chat) if self._request.stream else self._whole(out, chat))
+        async with self._service.open(self._request, self._tenant) as answer:
+            await (self._stream(out, answer) if self._wire.stream else self._whole(out, answer))
 
-    async def _stream(self, out: ResponseWriter, chat: Chat) -> None:
-        options = self._request.stream_options
+    async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
+        options, grounding = self._wire.stream_options, answer.grounding
         include_usage = options is not None and bool(options.include_usage)
-        writer = ChunkWriter(
-            completion_id=chat.id, created=chat.created, model=self._request.model, usage_null=include_usage
-        )
-        grounding = chat.grounding
-        first = writer.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
+        chunks = ChunkWriter(self._base, usage_null=include_usage)
+        first = chunks.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
         if grounding is not None:
             # The sources are known before the engine has read the prompt: the client gets them at once.
             await out.events(first)
             first = b""
-        relayed = False
-        while (piece := await chat.next()) is not None:
-            if not piece:
-                continue
-            await out.events(first + writer.text(piece))
-            first = b""
-            if not relayed:
-                # All but the first piece: written where they are read, as long as the client keeps up.
-                relayed = True
-                if (chunks := uvicorn_writer(out.send_chunk)) is not None:
-                    chat.relay(chunks.ready, lambda text: chunks.write(writer.text(text)))
-        assert chat.finish_reason is not None
-        cited = await chat.citations()
-        annotations = [url_citation(each) for each in cited.citations]
-        extra = chat.extra() if grounding is None else {"rag": rag_citations(cited), **chat.extra()}
-        end = [first, writer.finish(chat.finish_reason, annotations, extra)]
+        first = await out.pieces(answer, chunks.text, first)
+        assert answer.finish_reason is not None
+        found = await answer.citations()
+        annotations = [url_citation(each) for each in found.citations]
+        rag = {} if grounding is None else {"rag": rag_citations(found)}
+        end = [first, chunks.finish(answer.finish_reason, annotations, {**rag, **ragfleet_field(answer.attempts)})]
         if include_usage:
-            end.append(writer.usage(chat.usage()))
+            end.append(chunks.usage(usage_shape(answer.usage)))
         await out.end(b"".join([*end, DONE]))
 
-    async def _whole(self, out: ResponseWriter, chat: Chat) -> None:
-        pieces: list[str] = []
-        while (piece := await chat.next()) is not None:
-            pieces.append(piece)
-        cited = await chat.citations()
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
-        if cited.citations:
-            message["annotations"] = [url_citation(each) for each in cited.citations]
-        rag: dict[str, Any] = {}
-        if chat.grounding is not None:
-            rag = {"rag": {**rag_head(chat.grounding), **rag_sources(chat.grounding), **rag_citations(cited)}}
+    async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
+        message: dict[str, Any] = {"role": "assistant", "content": await answer.whole(), "refusal": None}
+        found, grounding = await answer.citations(), answer.grounding
+        if found.citations:
+            message["annotations"] = [url_citation(each) for each in found.citations]
+        rag = {}
+        if grounding is not None:
+            rag = {"rag": {**rag_head(grounding), **rag_sources(grounding), **rag_citations(found)}}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
         await out.json(
             {
-                "id": chat.id,
-                "object": "chat.completion",
-                "created": chat.created,
-                "model": self._request.model,
-                "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": chat.finish_reason}],
-                "usage": chat.usage(),
+                **self._base,
+                "choices": [choice],
+                "usage": usage_shape(answer.usage),
                 **rag,
-                **chat.extra(),
+                **ragfleet_field(answer.attempts),
             }
         )
 
-    def failure(self, error: errors.RagfleetError) -> bytes:
-        """See StreamingRequest."""
-        return error_event(errors.body(error)) + DONE
 
-    def observe(self, status: int, seconds: float) -> None:
-        """See StreamingRequest."""
-        self._service.observe(self._request, self._tenant, status=status, seconds=seconds)
+class ChunkWriter:
+    """Builds the chunks of one answer. base: what is the same in all (id, object, created, model)."""
+
+    def __init__(self, base: Mapping[str, Any], *, usage_null: bool) -> None:
+        self._base = base
+        self._end: dict[str, Any] = {"usage": None} if usage_null else {}
+        self.text = TextEvent(lambda text: self._body({"delta": {"content": text}, "finish_reason": None}, {}))
+        """A chunk with a piece of the answer."""
+
+    def role(self, rag: Mapping[str, Any] | None) -> bytes:
+        """The first chunk: who speaks, and the sources where there are any (extension field `rag`)."""
+        extra = {} if rag is None else {"rag": rag}
+        return sse(self._body({"delta": {"role": "assistant", "content": ""}, "finish_reason": None}, extra))
+
+    def finish(self, reason: str, annotations: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> bytes:
+        """The last chunk with a choice: why the answer ended, and its citations."""
+        delta: dict[str, Any] = {"annotations": annotations} if annotations else {}
+        return sse(self._body({"delta": delta, "finish_reason": reason}, extra))
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The chunk after the last one, for `stream_options.include_usage`: no choices."""
+        return sse({**self._base, "choices": [], "usage": usage})
+
+    def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._base, "choices": [{"index": 0, **choice, "logprobs": None}], **extra, **self._end}

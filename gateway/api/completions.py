@@ -4,14 +4,13 @@ import time
 import uuid
 from typing import Annotated, Any
 
-import orjson
 from pydantic import ConfigDict, Field, model_validator
 
-from gateway import errors
 from gateway.api.generation_schemas import Sampling
+from gateway.api.generation_serializers import ragfleet_field, usage_shape
 from gateway.api.json_body import MAX_VALUES, json_object
 from gateway.api.schemas import StreamOptions
-from gateway.api.sse import DONE, error_event
+from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.api.validation import (
     MANY,
@@ -24,9 +23,10 @@ from gateway.api.validation import (
     refuse_unsupported,
     without_nulls,
 )
-from gateway.metrics import Metrics
-from gateway.serving.chat import Chat
-from gateway.serving.completion import CompletionService
+from gateway.dispatch.attempts import Attempt
+from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
+from gateway.serving.generation_request import GenerationRequest
+from gateway.serving.generation_service import GenerationService
 from gateway.tenants.tenant import Tenant
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -74,37 +74,20 @@ class CompletionRequest(Sampling):
         ids = [each for each in self.prompt if isinstance(each, int)]
         return [ids] if ids else [each for each in self.prompt if not isinstance(each, int)]
 
-    # What serving asks of any request (gateway/serving/request_plan.py); nothing is retrieved here.
-
-    @property
-    def answer_limit(self) -> int | None:
-        """Tokens at the most."""
-        return self.max_tokens
-
-    @property
-    def limit_param(self) -> str:
-        """The name of that limit."""
-        return "max_tokens"
-
-    @property
-    def text_param(self) -> str:
-        """The name of what is read."""
-        return "prompt"
-
-    @property
-    def question(self) -> str:
-        """Nothing to retrieve for."""
-        return ""
-
-    @property
-    def conversation(self) -> list[dict[str, str]]:
-        """No conversation."""
-        return []
-
-    @property
-    def file_search(self) -> None:
-        """No stores."""
-        return
+    def generation_requests(self, request_id: str) -> list[GenerationRequest]:
+        """What is asked for, one for each prompt."""
+        return [
+            GenerationRequest(
+                id=f"{request_id}/{index}" if index else request_id,
+                route="completions",
+                model=self.model,
+                prompt=prompt,
+                text_param="prompt",
+                sampling=self.sampling_parameters,
+                max_tokens=self.max_tokens,
+            )
+            for index, prompt in enumerate(self.prompts)
+        ]
 
 
 def parse_completion(body: bytes) -> CompletionRequest:
@@ -114,84 +97,49 @@ def parse_completion(body: bytes) -> CompletionRequest:
     return read(CompletionRequest, raw)
 
 
-class CompletionExchange(StreamingRequest):
-    """One request with all its prompts."""
+class CompletionCall(StreamingRequest):
+    """One request with all its prompts: an answer for each, one after the other."""
 
-    def __init__(
-        self, service: CompletionService, metrics: Metrics, body: bytes, tenant: Tenant, request_id: str
-    ) -> None:
+    def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
         self._service = service
-        self._metrics = metrics
         self._tenant = tenant
-        self._request_id = request_id
-        self._request = parse_completion(body)
-        self._prompts = self._request.prompts
-        self._known = False
+        self._wire = parse_completion(body)
+        self._requests = self._wire.generation_requests(request_id)
         self._base = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
             "created": int(time.time()),
-            "model": self._request.model,
+            "model": self._wire.model,
         }
-        self._usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        self._attempts: list[dict[str, Any]] = []
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
-        self._service.check(self._request, self._prompts)
-        self._known = True  # only a model that exists may become a metric's label
+        for request in self._requests:
+            self._service.check(request)  # before the first one begins
         choices: list[dict[str, Any]] = []
-        for index, prompt in enumerate(self._prompts):
-            request_id = f"{self._request_id}/{index}" if index else self._request_id
-            with await self._service.admit(self._tenant) as permit:
-                opened = self._service.open(self._request, prompt, self._tenant, request_id, permit)
-                async with opened as completion:
-                    if self._request.stream:
-                        await self._stream(out, completion, index)
-                    else:
-                        text = "".join([piece async for piece in _pieces(completion)])
-                        choices.append(_choice(index, text, completion.finish_reason))
-                    self._count(completion)
-        extra = {"ragfleet": {"attempts": self._attempts}}
-        if not self._request.stream:
-            await out.json({**self._base, "choices": choices, "usage": self._usage, **extra})
+        used: list[TokenUsage] = []
+        attempts: list[Attempt] = []
+        for index, request in enumerate(self._requests):
+            async with self._service.open(request, self._tenant) as answer:
+                if self._wire.stream:
+                    await self._stream(out, answer, index)
+                else:
+                    choices.append(_choice(index, await answer.whole(), answer.finish_reason))
+            used.append(answer.usage)
+            attempts += answer.attempts
+        usage = usage_shape(TokenUsage(sum(u.prompt for u in used), sum(u.completion for u in used)))
+        if not self._wire.stream:
+            await out.json({**self._base, "choices": choices, "usage": usage, **ragfleet_field(attempts)})
             return
-        end = b""
-        if self._request.stream_options is not None and self._request.stream_options.include_usage:
-            end = _event({**self._base, "choices": [], "usage": self._usage})
-        await out.end(end + DONE)
+        options = self._wire.stream_options
+        last = sse({**self._base, "choices": [], "usage": usage}) if options and options.include_usage else b""
+        await out.end(last + DONE)
 
-    async def _stream(self, out: ResponseWriter, completion: Chat, index: int) -> None:
-        async for piece in _pieces(completion):
-            if piece:
-                await out.events(_event({**self._base, "choices": [_choice(index, piece, None)]}))
-        last = [_choice(index, "", completion.finish_reason)]
-        await out.events(_event({**self._base, "choices": last, **completion.extra()}))
-
-    def _count(self, completion: Chat) -> None:
-        for name, count in completion.usage().items():
-            self._usage[name] += count
-        self._attempts += completion.extra()["ragfleet"]["attempts"]
-
-    def failure(self, error: errors.RagfleetError) -> bytes:
-        """See StreamingRequest."""
-        return error_event(errors.body(error)) + DONE
-
-    def observe(self, status: int, seconds: float) -> None:
-        """See StreamingRequest."""
-        model = self._request.model if self._known else "unknown"
-        self._metrics.requests.labels("completions", model, self._tenant.name, str(status)).inc()
-        self._metrics.duration.labels("0").observe(seconds)
-
-
-async def _pieces(completion: Chat) -> Any:
-    while (piece := await completion.next()) is not None:
-        yield piece
+    async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer, index: int) -> None:
+        await out.pieces(answer, TextEvent(lambda text: {**self._base, "choices": [_choice(index, text, None)]}))
+        last = [_choice(index, "", answer.finish_reason)]
+        await out.events(sse({**self._base, "choices": last, **ragfleet_field(answer.attempts)}))
 
 
 def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
-
-
-def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(body) + b"\n\n"

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
+from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 
 
 class FileSearch(BaseModel):
@@ -67,9 +68,19 @@ class Sampling(BaseModel):
     )
 
     @property
-    def stops(self) -> tuple[str, ...]:
-        """Stop strings."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+    def sampling_parameters(self) -> SamplingParameters:
+        """The same without its wire form."""
+        return SamplingParameters(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_tokens=self.min_tokens,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=self.seed,
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+        )
 
 
 MAX_PARTS = 256
@@ -110,6 +121,8 @@ class Asking(Sampling):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     stream: bool = False
     stream_options: Streaming | None = None
+    text_param: ClassVar[str]
+    """The name of what holds the messages."""
     tools: Annotated[list[FileSearch], items(0, 1)] | None = None
 
     @model_validator(mode="after")
@@ -120,7 +133,7 @@ class Asking(Sampling):
 
     @property
     @abstractmethod
-    def said(self) -> Sequence[Said]:
+    def conversation(self) -> Sequence[Said]:
         """The messages, oldest first; not empty."""
 
     @property
@@ -128,20 +141,22 @@ class Asking(Sampling):
     def searches(self) -> bool:
         """Whether a file_search tool is to be used, where there is one."""
 
-    # What serving asks of any request (gateway/serving/request_plan.py)
-
     @property
-    def conversation(self) -> list[dict[str, str]]:
-        """The messages with their content as plain strings."""
-        return [{"role": each.role, "content": each.text} for each in self.said]
+    @abstractmethod
+    def answer_limit(self) -> tuple[int | None, str]:
+        """Answer tokens that the client asked for at the most, and the parameter's name."""
 
-    @property
-    def file_search(self) -> FileSearchParameters | None:
-        """What its tool says of retrieval, where it is to be used."""
-        return self.tools[0].parameters if self.tools and self.searches else None
-
-    @property
-    def question(self) -> str:
-        """The text to retrieve for: the last message of the user, or the last message."""
-        asked = [each.text for each in self.said if each.role == "user"]
-        return asked[-1] if asked else self.said[-1].text
+    def generation_request(self, request_id: str, *, route: str) -> GenerationRequest:
+        """What is asked for, without its wire form. route: as metrics name the path."""
+        max_tokens, param = self.answer_limit
+        return GenerationRequest(
+            id=request_id,
+            route=route,
+            model=self.model,
+            messages=[{"role": each.role, "content": each.text} for each in self.conversation],
+            sampling=self.sampling_parameters,
+            max_tokens=max_tokens,
+            max_tokens_param=param,
+            text_param=self.text_param,
+            file_search=self.tools[0].parameters if self.tools and self.searches else None,
+        )

@@ -1,7 +1,7 @@
 """The wire schema of a Responses request, as OpenAI's clients send it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -111,25 +111,15 @@ class ResponsesRequest(Asking):
         """Whether the client wants to see what was found."""
         return RESULTS in (self.include or ())
 
-    # What serving asks of any request (gateway/serving/request_plan.py)
+    text_param: ClassVar[str] = "input"
 
     @property
-    def answer_limit(self) -> int | None:
-        """Tokens at the most."""
-        return self.max_output_tokens
+    def answer_limit(self) -> tuple[int | None, str]:
+        """See Asking."""
+        return self.max_output_tokens, "max_output_tokens"
 
     @property
-    def limit_param(self) -> str:
-        """The name of that limit."""
-        return "max_output_tokens"
-
-    @property
-    def text_param(self) -> str:
-        """The name of what is read."""
-        return "input"
-
-    @property
-    def said(self) -> Sequence[Said]:
+    def conversation(self) -> Sequence[Said]:
         """See Asking. The instructions are in front."""
         first = [] if self.instructions is None else [Said(role="system", content=self.instructions)]
         return [*first, *self.messages]

@@ -2,61 +2,56 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from gateway import errors
+from gateway.api.generation_serializers import ragfleet_field
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
+from gateway.api.sse import TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
-from gateway.metrics import Metrics
 from gateway.retrieval.context import Grounding
-from gateway.retrieval.store_resolver import RAG, is_rag
-from gateway.serving.chat import Chat
-from gateway.serving.chats import ChatService
 from gateway.serving.citations import AnswerCitations
+from gateway.serving.generated_answer import GeneratedAnswer
+from gateway.serving.generation_service import GenerationService
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
 
 
-class ResponsesExchange(StreamingRequest):
+class ResponsesCall(StreamingRequest):
     """One request."""
 
-    def __init__(self, service: ChatService, metrics: Metrics, body: bytes, tenant: Tenant, request_id: str) -> None:
+    def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
         self._service = service
-        self._metrics = metrics
         self._tenant = tenant
-        self._request_id = request_id
-        self._request = parse_responses(body)
-        self._response = _response(self._request)
+        self._wire = parse_responses(body)
+        self._request = self._wire.generation_request(request_id, route="responses")
+        self._response = _response(self._wire)
         self._events = _Events()
-        self._known = False
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
-        self._service.check(self._request)
-        self._known = True  # only a model that exists may become a metric's label
-        with await self._service.admit(self._tenant) as permit:
-            async with self._service.open(self._request, self._tenant, self._request_id, permit) as chat:
-                if self._request.stream:
-                    await self._stream(out, chat)
-                else:
-                    text = "".join([piece async for piece in _pieces(chat)])
-                    search = [] if chat.grounding is None else [self._search(chat.grounding, _id("fs"))]
-                    cited = await chat.citations()
-                    message = _message(_id("msg"), _ended(chat), text, _annotations(cited))
-                    await out.json(self._finished(chat, [*search, message], cited))
+        async with self._service.open(self._request, self._tenant) as answer:
+            await (self._stream(out, answer) if self._wire.stream else self._whole(out, answer))
 
-    async def _stream(self, out: ResponseWriter, chat: Chat) -> None:
+    async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
+        text, grounding = await answer.whole(), answer.grounding
+        search = [] if grounding is None else [self._search(grounding, _id("fs"))]
+        found = await answer.citations()
+        message = _message(_id("msg"), _ended(answer), text, _annotations(found))
+        await out.json(self._finished(answer, [*search, message], found))
+
+    async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         event = self._events.event
         begin = [event("response.created", response=self._response)]
         begin.append(event("response.in_progress", response=self._response))
         output: list[Json] = []
-        if chat.grounding is not None:
-            output.append(self._search(chat.grounding, _id("fs")))
+        if answer.grounding is not None:
+            output.append(self._search(answer.grounding, _id("fs")))
             begin += self._searched(output[0])
         item_id = _id("msg")
         at: Json = {"output_index": len(output)}
@@ -64,23 +59,19 @@ class ResponsesExchange(StreamingRequest):
         at |= {"content_index": 0, "item_id": item_id}
         begin.append(event("response.content_part.added", **at, part=_text("", [])))
         await out.events(b"".join(begin))
-        pieces: list[str] = []
-        async for piece in _pieces(chat):
-            if piece:
-                pieces.append(piece)
-                await out.events(event("response.output_text.delta", **at, delta=piece, logprobs=[]))
-        text = "".join(pieces)
-        cited = await chat.citations()
-        citations = _annotations(cited)
+        await out.pieces(answer, self._events.deltas("response.output_text.delta", **at, logprobs=[]))
+        text = answer.text
+        found = await answer.citations()
+        citations = _annotations(found)
         end = [
             event("response.output_text.annotation.added", **at, annotation_index=index, annotation=citation)
             for index, citation in enumerate(citations)
         ]
         end.append(event("response.output_text.done", **at, text=text, logprobs=[]))
         end.append(event("response.content_part.done", **at, part=_text(text, citations)))
-        output.append(_message(item_id, _ended(chat), text, citations))
+        output.append(_message(item_id, _ended(answer), text, citations))
         end.append(event("response.output_item.done", output_index=len(output) - 1, item=output[-1]))
-        response = self._finished(chat, output, cited)
+        response = self._finished(answer, output, found)
         end.append(event(f"response.{response['status']}", response=response))
         await out.end(b"".join(end))
 
@@ -97,7 +88,7 @@ class ResponsesExchange(StreamingRequest):
         ]
 
     def _search(self, grounding: Grounding, item_id: str) -> Json:
-        results = [file_search_result(each) for each in grounding.passages] if self._request.results else None
+        results = [file_search_result(each) for each in grounding.passages] if self._wire.results else None
         return {
             "id": item_id,
             "type": "file_search_call",
@@ -106,35 +97,27 @@ class ResponsesExchange(StreamingRequest):
             "results": results,
         }
 
-    def _finished(self, chat: Chat, output: Sequence[Json], cited: AnswerCitations) -> Json:
-        used = chat.usage()
+    def _finished(self, answer: GeneratedAnswer, output: Sequence[Json], found: AnswerCitations) -> Json:
+        used = answer.usage
         usage = {
-            "input_tokens": used["prompt_tokens"],
+            "input_tokens": used.prompt,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": used["completion_tokens"],
+            "output_tokens": used.completion,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": used["total_tokens"],
+            "total_tokens": used.prompt + used.completion,
         }
-        status = _ended(chat)
+        status = _ended(answer)
         details = {"reason": "max_output_tokens"} if status == "incomplete" else None
         ending = {"status": status, "incomplete_details": details, "output": list(output), "usage": usage}
         rag: Json = {}
-        if chat.grounding is not None:  # without the passages: the search's item has them, where they are asked for
-            rag = {"rag": {**rag_head(chat.grounding), **rag_citations(cited)}}
-        return {**self._response, **ending, **rag, **chat.extra()}
+        if answer.grounding is not None:  # without the passages: the search's item has them, where they are asked for
+            rag = {"rag": {**rag_head(answer.grounding), **rag_citations(found)}}
+        return {**self._response, **ending, **rag, **ragfleet_field(answer.attempts)}
 
     def failure(self, error: errors.RagfleetError) -> bytes:
         """See StreamingRequest."""
         found = {"code": "server_error", "message": error.message}
         return self._events.event("response.failed", response={**self._response, "status": "failed", "error": found})
-
-    def observe(self, status: int, seconds: float) -> None:
-        """See StreamingRequest."""
-        rag = self._request.file_search is not None or is_rag(self._request.model)
-        named = RAG if is_rag(self._request.model) else self._request.model
-        model = named if self._known else "unknown"
-        self._metrics.requests.labels("responses", model, self._tenant.name, str(status)).inc()
-        self._metrics.duration.labels("1" if rag else "0").observe(seconds)
 
 
 class _Events:
@@ -145,9 +128,20 @@ class _Events:
 
     def event(self, kind: str, **fields: Any) -> bytes:
         """One event."""
-        body = orjson.dumps({"type": kind, "sequence_number": self._next, **fields})
-        self._next += 1
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), body)
+        return sse({"type": kind, "sequence_number": self._number(), **fields}, name=kind)
+
+    def deltas(self, kind: str, **fields: Any) -> Callable[[str], bytes]:
+        """Events that add a piece of text each."""
+        event = TextEvent(lambda text: {"type": kind, **fields, "delta": text}, name=kind)
+
+        def numbered(piece: str) -> bytes:
+            return b'%b%b,"sequence_number":%d}\n\n' % (event.before, orjson.dumps(piece), self._number())
+
+        return numbered
+
+    def _number(self) -> int:
+        number, self._next = self._next, self._next + 1
+        return number
 
 
 def _response(request: ResponsesRequest) -> Json:
@@ -189,17 +183,12 @@ def _text(text: str, citations: Sequence[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": []}
 
 
-def _annotations(cited: AnswerCitations) -> list[Json]:
-    return [file_citation(each) for each in cited.citations]
+def _annotations(found: AnswerCitations) -> list[Json]:
+    return [file_citation(each) for each in found.citations]
 
 
-def _ended(chat: Chat) -> str:
-    return "incomplete" if chat.finish_reason == "length" else "completed"
-
-
-async def _pieces(chat: Chat) -> Any:
-    while (piece := await chat.next()) is not None:
-        yield piece
+def _ended(answer: GeneratedAnswer) -> str:
+    return "incomplete" if answer.finish_reason == "length" else "completed"
 
 
 def _id(prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,14 +11,14 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway import errors
-from gateway.api.chat import ChatExchange
-from gateway.api.completions import CompletionExchange, CompletionRequest
+from gateway.api.chat import ChatCall
+from gateway.api.completions import CompletionCall, CompletionRequest
 from gateway.api.direct_routes import DirectRoutes
 from gateway.api.embeddings import Embeddings
 from gateway.api.files import Files
 from gateway.api.json_routes import Endpoints
 from gateway.api.response_schemas import ResponsesRequest
-from gateway.api.responses import ResponsesExchange
+from gateway.api.responses import ResponsesCall
 from gateway.api.schemas import ChatRequest
 from gateway.api.store_files import StoreFiles
 from gateway.api.store_search import StoreSearch
@@ -50,24 +51,16 @@ def _openai(app: DirectRoutes, gateway: "Container") -> None:
         stores = await gateway.knowledge.models(tenant)
         return list(dict.fromkeys([*gateway.models.generating, *stores, *gateway.models.embedding]))
 
-    path = "/v1/chat/completions"
-
-    def chat(body: bytes, tenant: Tenant, request_id: str) -> ChatExchange:
-        return ChatExchange(gateway.chat, body, tenant, request_id)
-
-    app.direct("POST", path, StreamingEndpoint(chat, gateway.tenants, gateway.settings.max_body_bytes))
-
-    def completion(body: bytes, tenant: Tenant, request_id: str) -> CompletionExchange:
-        return CompletionExchange(gateway.completions, gateway.metrics, body, tenant, request_id)
-
-    prompts = StreamingEndpoint(completion, gateway.tenants, gateway.settings.max_body_bytes)
-    app.direct("POST", "/v1/completions", prompts)
-
-    def response(body: bytes, tenant: Tenant, request_id: str) -> ResponsesExchange:
-        return ResponsesExchange(gateway.chat, gateway.metrics, body, tenant, request_id)
-
-    items = StreamingEndpoint(response, gateway.tenants, gateway.settings.max_body_bytes)
-    app.direct("POST", "/v1/responses", items)
+    calls: dict[str, type[ChatCall | CompletionCall | ResponsesCall]] = {
+        "/v1/chat/completions": ChatCall,
+        "/v1/completions": CompletionCall,
+        "/v1/responses": ResponsesCall,
+    }
+    for path, call in calls.items():
+        endpoint = StreamingEndpoint(
+            partial(call, gateway.generation), gateway.tenants, gateway.settings.max_body_bytes
+        )
+        app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.
     @app.post("/v1/completions", tags=["OpenAI"], summary="Continue a prompt as it stands", response_model=None)
@@ -79,7 +72,7 @@ def _openai(app: DirectRoutes, gateway: "Container") -> None:
         """OpenAI's responses; a stream of server-sent events with `stream`. Nothing is stored."""
 
     @app.post(
-        path,
+        "/v1/chat/completions",
         tags=["OpenAI"],
         summary="Answer a conversation, with or without the knowledge base",
         response_model=None,

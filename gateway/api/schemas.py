@@ -5,7 +5,7 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -89,24 +89,17 @@ class ChatRequest(Asking):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     tool_choice: Literal["none", "auto"] = "auto"
+    text_param: ClassVar[str] = "messages"
 
     @property
-    def answer_limit(self) -> int | None:
-        """Answer tokens that the client asked for at the most."""
-        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+    def answer_limit(self) -> tuple[int | None, str]:
+        """See Asking."""
+        if self.max_completion_tokens is not None:
+            return self.max_completion_tokens, "max_completion_tokens"
+        return self.max_tokens, "max_tokens"
 
     @property
-    def limit_param(self) -> str:
-        """The name under which the client gave `answer_limit`."""
-        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
-
-    @property
-    def text_param(self) -> str:
-        """The name of what is read."""
-        return "messages"
-
-    @property
-    def said(self) -> Sequence[Message]:
+    def conversation(self) -> Sequence[Message]:
         """See Asking."""
         return self.messages
 

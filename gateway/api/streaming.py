@@ -4,7 +4,6 @@ What a request holds is taken inside `serve` and given back by its context manag
 """
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,9 @@ from starlette.types import Receive, Scope, Send
 from gateway import errors
 from gateway.api.json_body import off_loop
 from gateway.api.middleware import raw_send, read_body
+from gateway.api.sse import error_event
+from gateway.api.uvicorn_writer import uvicorn_writer
+from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
 
@@ -31,8 +33,7 @@ class ResponseWriter:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self.send_chunk = raw_send(scope, send)
-        """The server's own `send`, for body chunks."""
+        self._send_chunk = raw_send(scope, send)
         self.started = False
         """Whether the head of a stream has gone out, after which an error can only be an event."""
         self.complete = False
@@ -45,13 +46,30 @@ class ResponseWriter:
     async def events(self, data: bytes) -> None:
         """Some whole events."""
         await self._begin()
-        await self.send_chunk({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def pieces(self, answer: GeneratedAnswer, event: Callable[[str], bytes], first: bytes = b"") -> bytes:
+        """The text of an answer to its end, each piece as an `event`, all but the first one on the quick way (uvicorn_writer.py).
+
+        first: events to send with the first piece; they come back where there was none.
+        """
+        relayed = False
+        while (piece := await answer.next()) is not None:
+            if not piece:
+                continue
+            await self.events(first + event(piece))
+            first = b""
+            if not relayed:
+                relayed = True
+                if (server := uvicorn_writer(self._send_chunk)) is not None:
+                    answer.relay(server.ready, lambda text: server.write(event(text)))
+        return first
 
     async def end(self, data: bytes) -> None:
         """The last events."""
         await self._begin()
         self.complete = True
-        await self.send_chunk({"type": "http.response.body", "body": data})
+        await self._send_chunk({"type": "http.response.body", "body": data})
 
     async def error(self, error: errors.RagfleetError, event: bytes) -> None:
         """An error response, or `event` in a stream that has begun."""
@@ -74,21 +92,17 @@ class StreamingRequest(ABC):
     async def serve(self, out: ResponseWriter) -> None:
         """Answer. Raises RagfleetError at any point."""
 
-    @abstractmethod
     def failure(self, error: errors.RagfleetError) -> bytes:
         """The end of a stream that had begun: events."""
-
-    @abstractmethod
-    def observe(self, status: int, seconds: float) -> None:
-        """It has ended, whichever way."""
+        return error_event(error)
 
 
 Opener = Callable[[bytes, Tenant, str], StreamingRequest]
-"""Body, tenant, request id → an exchange."""
+"""Body, tenant, request id → a request."""
 
 
 class StreamingEndpoint:
-    """The ASGI application of a path whose requests are exchanges: key, body, exchange.
+    """The ASGI application of a path whose requests hold an engine: key, body, answer.
 
     It is a plain ASGI application because FastAPI's own way to an endpoint (dependencies, exit stacks, a request object)
     costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
@@ -109,27 +123,20 @@ class StreamingEndpoint:
             await _answer(exchange, ResponseWriter(scope, send), receive)
 
 
-async def _answer(exchange: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:
-    started, status = time.monotonic(), 200
+async def _answer(request: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:
     # A task of its own: a token then resumes five frames, not these and the whole stack of middleware above them.
-    work = asyncio.ensure_future(exchange.serve(out))
+    work = asyncio.ensure_future(request.serve(out))
     watcher = asyncio.ensure_future(_watch(receive, out, work.cancel))
     try:
         await work
     except errors.RagfleetError as error:
-        status = errors.face(error).status
-        await out.error(error, exchange.failure(error) if out.started else b"")
+        await out.error(error, request.failure(error) if out.started else b"")
     except asyncio.CancelledError:
         if not (watcher.done() and not watcher.cancelled()):
             work.cancel()
             raise
-        status = 499  # the client closed the request (nginx's number; only for our metrics)
-    except Exception:
-        status = 500
-        raise
     finally:
         watcher.cancel()
-        exchange.observe(status, time.monotonic() - started)
 
 
 async def _watch(receive: Receive, out: ResponseWriter, leave: Callable[[], Any]) -> None:

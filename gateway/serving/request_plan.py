@@ -1,58 +1,33 @@
-"""What a request asks for: which model, from which knowledge, within which limits, sampled how. No I/O."""
+"""A request against what the fleet has: which model answers, within which limits, sampled how. No I/O."""
 
 import random
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, Unavailable
 from gateway.fleet.models import ServedModels
-from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
 from gateway.retrieval.store_resolver import RAG, is_rag
+from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from tokens.table import TokenTable
 
-
-class ChatAsk(Protocol):
-    """What this module reads of a request (gateway/api/schemas.py has the wire form)."""
-
-    model: str
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    min_tokens: int | None
-    repetition_penalty: float | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    seed: int | None
-
-    @property
-    def stops(self) -> tuple[str, ...]: ...
-    @property
-    def answer_limit(self) -> int | None: ...
-    @property
-    def limit_param(self) -> str: ...
-    @property
-    def text_param(self) -> str: ...
-    @property
-    def question(self) -> str: ...
-    @property
-    def conversation(self) -> list[dict[str, str]]: ...
-    @property
-    def file_search(self) -> FileSearchParameters | None: ...
+COMPLETION_TOKENS = 16
+"""Of an answer to a prompt as it stands, where the client gives no limit; OpenAI's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """Which model answers, from which knowledge, within which limits."""
+    """Which model answers, within which limits (tokens)."""
 
     model: str
-    retrieval: RetrievalRequest | None
     max_context: int
-    """Tokens of prompt and answer together."""
+    """Prompt and answer together."""
     max_prompt: int
+    max_tokens: int
+    """The answer, as far as the context has room for it."""
 
 
-class Planner:
+class RequestPlanner:
     """Reads requests against what the fleet has."""
 
     def __init__(self, settings: Settings, models: ServedModels, table: TokenTable) -> None:
@@ -60,76 +35,89 @@ class Planner:
         self._models = models
         self._table = table
 
-    def check(self, ask: ChatAsk) -> None:
-        """The model's name and the limits, which need no look into the catalog, and what is too long by its bytes alone.
+    def check(self, request: GenerationRequest) -> None:
+        """Refuse what no instance could serve, before anything is tokenized. While there is no instance little is known, and the
+        request may wait. Raises NotFound, BadRequest, ContextLengthExceeded.
+        """
+        size, prompt = self._table.vocab_size, request.prompt
+        if prompt and not isinstance(prompt, str) and (wrong := max(prompt)) >= size:
+            raise BadRequest(
+                f"Invalid value for '{request.text_param}': there is no token {wrong}; the model has {size} tokens.",
+                param=request.text_param,
+                code="invalid_value",
+            )
+        if self._models.generating:
+            self.plan(request)
+
+    def plan(self, request: GenerationRequest) -> RequestPlan:
+        """Read the model's name and the limits, and refuse what is too long by its size alone.
 
         Raises NotFound, BadRequest, ContextLengthExceeded, Unavailable.
         """
-        max_context = self._models.generating.get(self._model(ask), 0)
-        limit = max_context - self._room(ask, max_context)
-        # Many templates drop the white space around a message.
-        least = self._table.least_tokens(*(message["content"].strip() for message in ask.conversation))
-        if least > limit:
-            raise ContextLengthExceeded.of(least, limit, param=ask.text_param)
+        model = self._model(request)
+        max_context = self._models.generating[model]
+        limit, param = request.max_tokens, request.max_tokens_param
+        default = self._settings.default_max_tokens if request.prompt is None else COMPLETION_TOKENS
+        usual = default if limit is None else limit
+        # Where no room is asked for a chat's answer, at most a quarter of the context is kept free for it.
+        reserved = min(usual, max_context // 4) if limit is None and request.prompt is None else usual
+        if request.prompt is None and reserved >= max_context:
+            raise BadRequest(
+                f"{param}={limit} leaves no room for a prompt: the model's context is {max_context} tokens.",
+                param=param,
+                code="context_length_exceeded",
+            )
+        if (least := self._least_tokens(request)) > (room := max(0, max_context - reserved)):
+            why = "" if request.prompt is None else f"the model's context of {max_context} tokens, less {param}={usual}"
+            raise ContextLengthExceeded.of(least, room, param=request.text_param, why=why)
+        if (request.sampling.min_tokens or 0) > usual:
+            raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
+        return RequestPlan(model, max_context, room, usual)
 
-    def plan(self, ask: ChatAsk, retrieval: RetrievalRequest | None) -> RequestPlan:
-        """Read the model's name and the limits. Raises NotFound, BadRequest, Unavailable."""
-        model = self._model(ask)
-        max_context = self._models.generating.get(model, 0)
-        return RequestPlan(
-            model=model,
-            retrieval=retrieval,
-            max_context=max_context,
-            max_prompt=max_context - self._room(ask, max_context),
-        )
+    def _least_tokens(self, request: GenerationRequest) -> int:
+        """Tokens that the text has at the least."""
+        prompt = request.prompt
+        if prompt is None:  # many templates drop the white space around a message
+            return self._table.least_tokens(*(message["content"].strip() for message in request.messages))
+        return self._table.least_tokens(prompt) if isinstance(prompt, str) else len(prompt)
 
-    def _model(self, ask: ChatAsk) -> str:
+    def _model(self, request: GenerationRequest) -> str:
         models = self._models.generating
         if not models:
             raise Unavailable("No instance is ready.", retry_after_s=2)
-        if is_rag(ask.model):
-            return next(iter(models))
-        if ask.model in models:
-            return ask.model
+        if request.model in models:
+            return request.model
+        known = list(models)
+        if request.prompt is None:
+            if is_rag(request.model):
+                return known[0]
+            known += [RAG, f"{RAG}:<store>"]
         raise NotFound(
-            f"The model '{ask.model}' does not exist. There are: {', '.join(models)}, {RAG}, {RAG}:<store>.",
+            f"The model '{request.model}' does not exist here. There are: {', '.join(known)}.",
             param="model",
             code="model_not_found",
         )
 
-    def _room(self, ask: ChatAsk, max_context: int) -> int:
-        """Tokens of the context to keep free for the answer."""
-        limit = ask.answer_limit
-        if limit is not None and limit >= max_context:
-            raise BadRequest(
-                f"{ask.limit_param}={limit} leaves no room for a prompt: the model's context is {max_context} tokens.",
-                param=ask.limit_param,
-                code="context_length_exceeded",
-            )
-        if (ask.min_tokens or 0) > (limit or self._settings.default_max_tokens):
-            raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
-        return limit if limit is not None else min(self._settings.default_max_tokens, max_context // 4)
-
-    def sampling(self, ask: ChatAsk, *, rag: bool, end_id: int | None) -> dict[str, Any]:
+    def engine_inputs(self, sampling: SamplingParameters, *, grounded: bool, end_id: int | None) -> dict[str, Any]:
         """OpenAI's parameters as TensorRT-LLM's inputs."""
-        temperature = ask.temperature
+        temperature = sampling.temperature
         if temperature is None:
-            temperature = self._settings.rag_temperature if rag else self._settings.default_temperature
-        sampling: dict[str, Any] = {}
+            temperature = self._settings.rag_temperature if grounded else self._settings.default_temperature
+        inputs: dict[str, Any] = {}
         if end_id is not None:
-            sampling["end_id"] = end_id
+            inputs["end_id"] = end_id
         if temperature == 0:
-            sampling["runtime_top_k"] = 1
+            inputs["runtime_top_k"] = 1
         else:
-            sampling["temperature"] = temperature
-            sampling["runtime_top_k"] = ask.top_k or 0
-            sampling["runtime_top_p"] = 1.0 if ask.top_p is None else ask.top_p
+            inputs["temperature"] = temperature
+            inputs["runtime_top_k"] = sampling.top_k or 0
+            inputs["runtime_top_p"] = 1.0 if sampling.top_p is None else sampling.top_p
             # The engine's default seed is fixed; without one of ours every client would get the same "random" answer.
-            seed = ask.seed if ask.seed is not None else random.getrandbits(63)
-            sampling["seed"] = seed % 2**64
-        if ask.min_tokens:
-            sampling["min_tokens"] = ask.min_tokens
+            seed = sampling.seed if sampling.seed is not None else random.getrandbits(63)
+            inputs["seed"] = seed % 2**64
+        if sampling.min_tokens:
+            inputs["min_tokens"] = sampling.min_tokens
         for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
-            if (value := getattr(ask, name)) is not None:
-                sampling[name] = value
-        return sampling
+            if (value := getattr(sampling, name)) is not None:
+                inputs[name] = value
+        return inputs

@@ -294,7 +294,7 @@ async def test_unforeseen_error_is_a_500_that_tells_no_details(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the password is 1234")
 
-    monkeypatch.setattr(fleet.gateway.chat.planner, "plan", broken)
+    monkeypatch.setattr(fleet.gateway.generation._planner, "plan", broken)
     with caplog.at_level(logging.ERROR):
         reply = await fleet.chat()
     assert reply.status == 500

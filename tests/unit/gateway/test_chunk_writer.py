@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.sse import ChunkWriter, error_event
+from gateway.api.chat import ChunkWriter
+from gateway.api.sse import TextEvent, error_event
+from gateway.errors import BadRequest
 
 words = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def writer(usage_null: bool, model: str = "tiny") -> ChunkWriter:
-    return ChunkWriter(completion_id="chatcmpl-1", created=17, model=model, usage_null=usage_null)
+    base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 17, "model": model}
+    return ChunkWriter(base, usage_null=usage_null)
 
 
 def chunk(choices: list[Any], usage_null: bool, model: str = "tiny", **extra: Any) -> dict[str, Any]:
@@ -31,11 +34,15 @@ def read(event: bytes) -> Any:
 
 @given(words, words, st.booleans())
 def test_text_equals_the_serialised_whole(piece: str, model: str, usage_null: bool) -> None:
-    expected = chunk(
-        [{"index": 0, "delta": {"content": piece}, "logprobs": None, "finish_reason": None}], usage_null, model
-    )
-    event = writer(usage_null, model).text(piece)
-    assert event == b"data: " + orjson.dumps(expected) + b"\n\n"
+    choice = {"index": 0, "delta": {"content": piece}, "logprobs": None, "finish_reason": None}
+    assert read(writer(usage_null, model).text(piece)) == chunk([choice], usage_null, model)
+
+
+@given(words, words)
+def test_text_events_equal_the_serialised_whole(text: str, other: str) -> None:
+    event = TextEvent(lambda piece: {"before": other, "text": piece, "after": [other]}, name="delta")
+    whole = orjson.dumps({"before": other, "text": text, "after": [other]})
+    assert event(text) == b"event: delta\ndata: " + whole + b"\n\n"
 
 
 @pytest.mark.parametrize("usage_null", [False, True])
@@ -55,4 +62,6 @@ def test_usage_chunk_has_no_choices() -> None:
 
 
 def test_error_event() -> None:
-    assert read(error_event({"error": {"message": "no"}})) == {"error": {"message": "no"}}
+    error, done, rest = error_event(BadRequest("no")).split(b"\n\n")
+    assert orjson.loads(error.removeprefix(b"data: "))["error"]["message"] == "no"
+    assert (done, rest) == (b"data: [DONE]", b"")

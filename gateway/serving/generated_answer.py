@@ -1,0 +1,122 @@
+"""One answer in the making: its pieces, its usage, its citations."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.dispatch.attempts import Attempt
+from gateway.dispatch.generation import Generation
+from gateway.retrieval.context import Grounding
+from gateway.serving.citation_finder import CitationFinder
+from gateway.serving.citations import AnswerCitations
+from gateway.serving.output_processor import FinishReason, OutputProcessor
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Real tokens: what the engine read and wrote, once, whatever instances it took."""
+
+    prompt: int
+    completion: int
+
+
+class GeneratedAnswer:
+    """Gives its text by `next()`, or as a whole by `whole()`. It must be closed on every path."""
+
+    def __init__(
+        self,
+        generation: Generation | None,
+        output: OutputProcessor,
+        *,
+        prompt_tokens: int,
+        grounding: Grounding | None = None,
+        citations: CitationFinder | None = None,
+        not_found: str = "",
+        on_first_token: Callable[[], None] = lambda: None,
+    ) -> None:
+        """generation: None where no engine is asked, and the answer is `not_found`."""
+        self._generation = generation
+        self._output = output
+        self._prompt_tokens = prompt_tokens
+        self._citations = citations
+        self._not_found = not_found
+        self._on_first_token: Callable[[], None] | None = on_first_token
+        self._pieces: list[str] = []
+        self.grounding = grounding
+        """What was looked for and found; None for an answer without retrieval."""
+
+    async def next(self) -> str | None:
+        """The next piece of text (may be ''), or None when the answer is complete."""
+        if self._output.ended():
+            return None
+        if self._generation is None:
+            self._output.say_nothing()
+            piece = self._not_found
+        else:
+            ids = await self._generation.next()
+            if self._on_first_token is not None:
+                self._on_first_token()
+                self._on_first_token = None
+            if ids:
+                piece = self._output.push(ids)
+                if self._output.ended():
+                    self._generation.close()  # a stop string: the engine need not go on
+            else:
+                piece = self._output.finish()
+        self._pieces.append(piece)
+        return piece
+
+    def relay(self, ready: Callable[[], bool], write: Callable[[str], None]) -> None:
+        """From the next piece on, call `write` with the pieces as they arrive, while `ready()`; the others come by `next()`.
+
+        No task wakes up for a piece that is written so (docs/transport.md). `next()` must be waited for all the while.
+        """
+        if self._generation is None:
+            return
+        output, keep = self._output, self._pieces.append
+
+        def take(ids: list[int]) -> bool:
+            if not output.plain(ids) or not ready():
+                return False
+            piece = output.push(ids)
+            if piece:
+                keep(piece)
+                write(piece)
+            return True
+
+        self._generation.relay(take)
+
+    async def whole(self) -> str:
+        """All of the text, for which no task wakes up before its end."""
+        self.relay(lambda: True, lambda _: None)
+        while await self.next() is not None:
+            pass
+        return self.text
+
+    def close(self) -> None:
+        """Free the engine. Idempotent."""
+        if self._generation is not None:
+            self._generation.close()
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why it ended; None while it has not."""
+        return self._output.finish_reason
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens so far."""
+        return TokenUsage(self._prompt_tokens if self._generation is not None else 0, self._output.tokens)
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """Which instances worked on it, and why each part ended."""
+        return () if self._generation is None else self._generation.attempts
+
+    async def citations(self) -> AnswerCitations:
+        """What the whole answer cites; after its end. Waits for what runs beside it, and never long."""
+        return AnswerCitations() if self._citations is None else await self._citations.find(self.text)

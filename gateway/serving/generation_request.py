@@ -1,0 +1,62 @@
+"""What any path asks for: a conversation or a prompt as it stands, and which model, sampling, limit and knowledge."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.retrieval.request import FileSearchParameters
+from gateway.retrieval.store_resolver import is_rag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParameters:
+    """How tokens are chosen and when they end. None: as the settings have it, or the engine."""
+
+    temperature: float | None = None
+    """0: always the likeliest."""
+    top_p: float | None = None
+    top_k: int | None = None
+    """0: all."""
+    min_tokens: int | None = None
+    """No end before so many."""
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: Sequence[str] = ()
+    """Strings that end the answer, and are not in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One answer, wanted by a tenant of the gateway."""
+
+    id: str
+    """The request's, as the client sees it."""
+    route: str
+    """The path, as metrics name it."""
+    model: str
+    """As the client called it."""
+    messages: Sequence[Mapping[str, str]] = ()
+    """A conversation (role and content), oldest first."""
+    prompt: str | Sequence[int] | None = None
+    """A prompt as it stands, text or token ids, in place of messages."""
+    text_param: str
+    """What the client calls the messages or the prompt, for messages of errors."""
+    sampling: SamplingParameters = field(default_factory=SamplingParameters)
+    max_tokens: int | None = None
+    """Tokens of the answer at the most; None: the settings' default."""
+    max_tokens_param: str = "max_tokens"
+    """What the client calls that limit, for messages of errors."""
+    file_search: FileSearchParameters | None = None
+    """The stores to answer from, where the client names some."""
+
+    @property
+    def grounded(self) -> bool:
+        """Whether it is to be answered from knowledge."""
+        return self.file_search is not None or is_rag(self.model)
+
+    @property
+    def question(self) -> str:
+        """The text to retrieve for: the last message of the user, or the last message."""
+        asked = [message["content"] for message in self.messages if message["role"] == "user"]
+        return asked[-1] if asked else self.messages[-1]["content"]

@@ -1,0 +1,234 @@
+"""The life of an answer, whatever path it is asked for on: check → admit → deadline → prompt → stream → settle → observe."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from functools import partial
+
+import orjson
+
+from gateway import errors
+from gateway.admission import Admission, Permit
+from gateway.config import Settings
+from gateway.dispatch.generation import Generator
+from gateway.fleet.models import ServedModels
+from gateway.metrics import Metrics
+from gateway.retrieval.admission import place_for
+from gateway.retrieval.context import Context, ContextBuilder
+from gateway.retrieval.rewriting import QueryRewriter
+from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
+from gateway.routing.types import PlacementRequest
+from gateway.serving.citation_check import CitationCheck
+from gateway.serving.citation_finder import CitationFinder
+from gateway.serving.generated_answer import GeneratedAnswer
+from gateway.serving.generation_request import GenerationRequest, SamplingParameters
+from gateway.serving.output_processor import OutputProcessor
+from gateway.serving.request_plan import RequestPlan, RequestPlanner
+from gateway.tenants.tenant import Tenant
+from tokens.table import TokenTable, TooManyTokens
+
+CLIENT_LEFT = 499
+"""nginx's status of a request whose client left; only for metrics."""
+
+
+class GenerationService:
+    """Opens answers. One for the life of the application."""
+
+    REWRITE = SamplingParameters(temperature=0, stop=("\n",))
+    REWRITE_TOKENS = 64
+    """Of a question that the model words anew."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        admission: Admission,
+        models: ServedModels,
+        context: ContextBuilder,
+        generator: Generator,
+        table: TokenTable,
+        threads: Executor,
+        stores: StoreResolver,
+        citation_check: CitationCheck,
+        metrics: Metrics,
+    ) -> None:
+        """threads: to tokenize prompts in."""
+        self._settings = settings
+        self._admission = admission
+        self._models = models
+        self._context = context
+        self._generator = generator
+        self._table = table
+        self._threads = threads
+        self._stores = stores
+        self._citation_check = citation_check
+        self._metrics = metrics
+        self._planner = RequestPlanner(settings, models, table)
+        self._rewriter = QueryRewriter(settings, metrics)
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest, tenant: Tenant) -> AsyncIterator[GeneratedAnswer]:
+        """An answer that is ready to give its first piece. Raises RagfleetError; frees everything when left.
+
+        From its admission to its end it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does
+        not read.
+        """
+        started, status = time.monotonic(), 200
+        deadline_s = self._settings.request_deadline_s
+        try:
+            self.check(request)  # a bad request need not wait to hear so
+            with await self._admit(tenant):
+                try:
+                    async with asyncio.timeout(deadline_s), self._answer(request, tenant, started) as answer:
+                        yield answer
+                except TimeoutError as error:
+                    raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
+        except errors.RagfleetError as error:
+            status = errors.face(error).status
+            raise
+        except asyncio.CancelledError:
+            status = CLIENT_LEFT
+            raise
+        except BaseException:
+            status = 500
+            raise
+        finally:
+            self._observe(request, tenant, status, time.monotonic() - started)
+
+    def check(self, request: GenerationRequest) -> None:
+        """Refuse what no instance could serve; see RequestPlanner."""
+        self._planner.check(request)
+
+    async def _admit(self, tenant: Tenant) -> Permit:
+        permit = await place_for(tenant, self._admission, self._settings.admission_deadline_s, self._metrics)
+        self._metrics.admission_wait.observe(permit.waited_s)
+        return permit
+
+    @asynccontextmanager
+    async def _answer(
+        self, request: GenerationRequest, tenant: Tenant, started: float
+    ) -> AsyncIterator[GeneratedAnswer]:
+        plan, context = await self._prompt(request, tenant)
+        passages = () if context.grounding is None else context.grounding.passages
+        async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
+            rag = "0" if context.grounding is None else "1"
+            answer = self._start(
+                request.id,
+                tenant,
+                plan,
+                context,
+                request.sampling,
+                citations=citations,
+                on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
+            )
+            try:
+                yield answer
+            finally:
+                answer.close()
+                self._settle(answer, tenant)
+
+    async def _prompt(self, request: GenerationRequest, tenant: Tenant) -> tuple[RequestPlan, Context]:
+        """What the engine is to read: the prompt as it stands, or one with what was found for the conversation."""
+        plan = self._planner.plan(request)
+        if request.prompt is not None:
+            ids = await self._encode(request.prompt, plan.max_prompt, param=request.text_param)
+            return plan, Context(input_ids=ids)
+        retrieval = await self._stores.resolve(tenant, request.file_search, request.model)
+        query = request.question
+        if retrieval is not None:
+            reword = partial(self._reword, plan=plan, tenant=tenant, request_id=f"{request.id}/query")
+            query = await self._rewriter.query(request.messages, query, reword)
+        context = await self._context.build(
+            request_id=request.id,
+            messages=orjson.dumps(request.messages),
+            question=query,
+            retrieval=retrieval,
+            max_prompt_tokens=plan.max_prompt,
+        )
+        return plan, context
+
+    async def _encode(self, prompt: str | Sequence[int], limit: int, *, param: str) -> Sequence[int]:
+        """A prompt as token ids; of a text that is too long only so much is read. Raises ContextLengthExceeded."""
+        if not isinstance(prompt, str):
+            return prompt
+        encode = partial(self._table.encode, prompt, limit=limit)
+        try:
+            ids = await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+        except TooManyTokens as error:
+            raise errors.ContextLengthExceeded.of(error.at_least, limit, param=param) from error
+        if len(ids) > limit:
+            raise errors.ContextLengthExceeded.of(len(ids), limit, param=param)
+        return ids
+
+    def _start(
+        self,
+        request_id: str,
+        tenant: Tenant,
+        plan: RequestPlan,
+        context: Context,
+        sampling: SamplingParameters,
+        *,
+        citations: CitationFinder | None = None,
+        on_first_token: Callable[[], None] = lambda: None,
+    ) -> GeneratedAnswer:
+        """Nothing is sent to an engine before the answer's first `next()`."""
+        limit = min(plan.max_tokens, plan.max_context - len(context.input_ids))
+        grounding = context.grounding
+        generation = None
+        # Nothing relevant was found: we say so ourselves, no engine can invent.
+        if grounding is None or grounding.passages or grounding.unavailable:
+            job = PlacementRequest(
+                request_id=request_id,
+                model=plan.model,
+                prompt_ids=context.input_ids,
+                max_tokens=limit,
+                tenant_class=tenant.tenant_class,
+            )
+            end_id = self._table.end_id
+            generation = self._generator.begin(
+                job, self._planner.engine_inputs(sampling, grounded=grounding is not None, end_id=end_id)
+            )
+        return GeneratedAnswer(
+            generation,
+            OutputProcessor(self._table, stops=sampling.stop, max_tokens=limit),
+            prompt_tokens=len(context.input_ids),
+            grounding=grounding,
+            citations=citations,
+            not_found=self._settings.rag_not_found,
+            on_first_token=on_first_token,
+        )
+
+    async def _reword(
+        self, messages: Sequence[Mapping[str, str]], *, plan: RequestPlan, tenant: Tenant, request_id: str
+    ) -> str:
+        """One line of the model that will answer, on the request's permit; "" where it came to no end."""
+        limit = self.REWRITE_TOKENS
+        context = await self._context.build(
+            request_id=request_id,
+            messages=orjson.dumps(messages),
+            question="",
+            retrieval=None,
+            max_prompt_tokens=plan.max_context - limit,
+        )
+        within = RequestPlan(plan.model, plan.max_context, plan.max_context - limit, limit)
+        answer = self._start(request_id, tenant, within, context, self.REWRITE)
+        try:
+            text = await answer.whole()
+        finally:
+            answer.close()
+        return "" if answer.finish_reason == "length" else text  # cut off: it was never about to end
+
+    def _settle(self, answer: GeneratedAnswer, tenant: Tenant) -> None:
+        usage = answer.usage
+        self._metrics.tokens.labels(tenant.name, "prompt").inc(usage.prompt)
+        self._metrics.tokens.labels(tenant.name, "completion").inc(usage.completion)
+
+    def _observe(self, request: GenerationRequest, tenant: Tenant, status: int, seconds: float) -> None:
+        """Count a request that has ended, whichever way."""
+        # The client's word for the model is unbounded; only known ones become labels.
+        known = request.model in self._models.generating
+        model = request.model if known else RAG if is_rag(request.model) else "unknown"
+        self._metrics.requests.labels(request.route, model, tenant.name, str(status)).inc()
+        self._metrics.duration.labels("1" if request.grounded else "0").observe(seconds)
