@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 Progress = Callable[[int, int, str], None]
 """Called with the files that are done, all files to bring in, and what is happening."""
@@ -64,6 +64,22 @@ class Failure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was read of a file that went in, as the API tells it (docs/ingestion.md)."""
+
+    name: str
+    read: Mapping[str, Any]
+
+    @property
+    def lacks(self) -> list[str]:
+        """What is not there, in words; empty where everything is."""
+        lacks = [f"{each['part']}: {each['reason']}" for each in self.read.get("skipped", ())]
+        if replaced := self.read.get("replaced"):
+            lacks.append(f"{replaced} places that are no {self.read.get('encoding', 'text')} were replaced")
+        return lacks
+
+
 @dataclass(slots=True)
 class SyncReport:
     """What a run did, by the files' paths."""
@@ -75,6 +91,11 @@ class SyncReport:
     removed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+
+    def total(self, what: str) -> int:
+        """Of all that was read now: `pages`, `rows` or `characters`."""
+        return sum(receipt.read.get(what, 0) for receipt in self.receipts)
 
     @property
     def files(self) -> int:
@@ -99,6 +120,10 @@ class VectorStore(Protocol):
     def pending(self, batch_id: str) -> int: ...
     def failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:
         """File id → code and message."""
+        ...
+
+    def receipts(self, batch_id: str) -> Mapping[str, Mapping[str, Any]]:
+        """File id → what was read of it."""
         ...
 
     def delete(self, file_id: str) -> None: ...
@@ -195,7 +220,7 @@ def _bring(
     }
     batch_id = store.attach(attributes)
     _wait(store, batch_id, len(batch), tell)
-    failures = store.failures(batch_id)
+    failures, receipts = store.failures(batch_id), store.receipts(batch_id)
     for file_id, (document, _) in sent.items():
         old = held.get(document.key, ())
         if file_id in failures:
@@ -203,6 +228,7 @@ def _bring(
             old = [member for member in old if member.status != "completed"]  # the last good one goes on serving
         else:
             (report.changed if old else report.added).append(document.path)
+            report.receipts.append(Receipt(document.path, receipts.get(file_id, {})))
         for member in old:
             store.delete(member.file_id)
 

@@ -1,6 +1,7 @@
 """A vector store of the gateway, found or made by its name, through OpenAI's own client."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ragfleet.client import PAGE, GatewayError, connect, forget, store_named, told
 from ragfleet.folder_sync import Document, Held
@@ -44,6 +45,10 @@ class GatewayStore:
         """File id → code and message."""
         return told(self._failures, batch_id)
 
+    def receipts(self, batch_id: str) -> Mapping[str, Mapping[str, Any]]:
+        """File id → what was read of it."""
+        return told(self._receipts, batch_id)
+
     def delete(self, file_id: str) -> None:
         """Forget a file, wherever it is."""
         forget(self._client, file_id)
@@ -62,3 +67,8 @@ class GatewayStore:
         failed = batches.list_files(batch_id, vector_store_id=self.id, filter="failed", limit=PAGE)
         reasons = ((member.id, member.last_error) for member in failed)
         return {key: (error.code, error.message) if error else ("server_error", "") for key, error in reasons}
+
+    def _receipts(self, batch_id: str) -> Mapping[str, Mapping[str, Any]]:
+        batches = self._client.vector_stores.file_batches
+        done = batches.list_files(batch_id, vector_store_id=self.id, filter="completed", limit=PAGE)
+        return {member.id: (member.model_extra or {}).get("receipt") or {} for member in done}

@@ -60,6 +60,7 @@ def member_shape(member: Member, auto: Chunking) -> dict[str, Any]:
         "last_error": error,
         "attributes": dict(member.attributes),
         "chunking_strategy": _chunking_shape(member.chunking, auto),
+        "receipt": None if member.receipt is None else dict(member.receipt),
     }
 
 

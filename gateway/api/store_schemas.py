@@ -183,5 +183,4 @@ class SearchRequest(_Wire):
 
 
 def _member(file_id: str, attributes: Attributes | None, strategy: ChunkingStrategy | None) -> NewMember:
-    chunking = Chunking() if strategy is None else strategy.chunking
-    return NewMember(file_id=file_id, attributes=attributes or {}, chunking=chunking)
+    return NewMember(file_id=file_id, attributes=attributes, chunking=None if strategy is None else strategy.chunking)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.knowledge.catalog.types import Chunking, ChunkRecord
 from gateway.knowledge.documents import DocumentError
@@ -25,10 +26,11 @@ class ConverterFailed(DocumentError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """A file's chunks, and its document as JSON."""
+    """A file's chunks, its document as JSON, and what was read (Document.receipt)."""
 
     chunks: list[ChunkRecord]
     document: bytes
+    receipt: dict[str, Any]
 
 
 class Converters:
@@ -62,7 +64,8 @@ class Converters:
                     ChunkRecord(index=index, text=text, page=page, start=start, end=end)
                     for index, text, page, start, end in answer["chunks"]
                 ]
-                return Converted(chunks=chunks, document=await asyncio.to_thread(target.read_bytes))
+                read = await asyncio.to_thread(target.read_bytes)
+                return Converted(chunks=chunks, document=read, receipt=answer["receipt"])
 
     async def close(self) -> None:
         """End the processes."""

@@ -1,7 +1,7 @@
 """`python -m gateway.ingestion.converter`: converts and cuts one file after the other, within limits of memory.
 
-One JSON object a line comes in, one goes out: `{"chunks": […]}` or `{"error": {"code", "message"}}`. The converted document is
-written to the path that the task names. The end of the input ends the process.
+One JSON object a line comes in, one goes out: `{"chunks": […], "receipt": {…}}` or `{"error": {"code", "message"}}`. The
+converted document is written to the path that the task names. The end of the input ends the process.
 """
 
 import json
@@ -43,6 +43,7 @@ def answer(task: dict[str, Any], chunker: Chunker) -> dict[str, Any]:
         return {"error": {"code": "invalid_file", "message": message}}
     return {
         "chunks": [[chunk.index, chunk.indexed, chunk.page, chunk.start, chunk.end] for chunk in chunks],
+        "receipt": document.receipt(),
     }
 
 

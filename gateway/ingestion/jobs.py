@@ -125,7 +125,7 @@ class Jobs:
                 converted = await self._converters.convert(member.filename, content, member.chunking)
             await self._objects.put(document_key(member.file_id), converted.document)
             stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
-            await self._catalog.queue.put_chunks(job, converted.chunks, usage_bytes=stored)
+            await self._catalog.queue.put_chunks(job, converted.chunks, usage_bytes=stored, receipt=converted.receipt)
         except LeaseLost:
             return None
         except DocumentError as error:

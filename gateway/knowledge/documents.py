@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+from gateway.knowledge.normalization import clean
+
 Markup = Literal["markdown", "plain", "code"]
 
 
@@ -80,7 +82,9 @@ class Document:
             made["encoding"] = self.encoding
         if self.replaced:
             made["replaced"] = self.replaced
-        named = [asdict(each) for each in self.skipped[:MAX_SKIPPED]]
+        named = [
+            {"part": clean(each.part)[:200], "reason": clean(each.reason)[:300]} for each in self.skipped[:MAX_SKIPPED]
+        ]
         if more := len(self.skipped) - len(named):
             named.append({"part": f"{more} more parts", "reason": "for reasons like these"})
         return {**made, "skipped": named}

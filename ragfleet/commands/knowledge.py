@@ -97,6 +97,12 @@ def _tell(report: SyncReport) -> None:
         f"Store '{escape(report.store)}': {len(report.added)} added, {len(report.changed)} changed,"
         f" {len(report.removed)} removed, {len(report.unchanged)} unchanged, {len(report.failed)} failed."
     )
+    read = [f"{report.total(what):,} {what}" for what in ("pages", "rows", "characters") if report.total(what)]
+    if read:
+        console.print(f"Read: {', '.join(read)}.")
+    for receipt in report.receipts:
+        for lack in receipt.lacks:
+            console.print(f"[yellow]{escape(receipt.name)}: not all was read. {escape(lack)}[/yellow]")
     for failure in report.failed:
         console.print(f"[red]{escape(failure.name)}: {escape(failure.message)}[/red]")
 

@@ -114,10 +114,22 @@ async def test_file_joins_and_can_be_read_as_it_is_searched(fleet: Fleet, acme: 
     member = await acme.call("GET", f"{path}/{file}")
     assert (member.json["status"], member.json["last_error"], member.json["usage_bytes"]) == ("completed", None, 12)
     assert "openai-poll-after-ms" not in member.headers
+    assert member.json["receipt"] == {"characters": 12, "skipped": []}
     page = await acme.ask("GET", f"{path}/{file}/content")
     assert page["data"] == [{"type": "text", "text": "Thirty days."}]
     counts = (await acme.ask("GET", f"{PATH}/{store}"))["file_counts"]
     assert (counts["completed"], counts["total"]) == (1, 1)
+
+
+async def test_a_file_that_is_added_again_keeps_its_attributes(fleet: Fleet, acme: Client) -> None:
+    store, file = await acme.store(), await acme.upload()
+    path = f"{PATH}/{store}"
+    await acme.ask("POST", f"{path}/files", {"file_id": file, "attributes": {"team": "red"}})
+    for again in ("files", {"file_id": file}), ("file_batches", {"file_ids": [file]}):
+        await acme.ask("POST", f"{path}/{again[0]}", again[1])
+        assert (await acme.ask("GET", f"{path}/files/{file}"))["attributes"] == {"team": "red"}
+    await acme.ask("POST", f"{path}/files", {"file_id": file, "attributes": {}})
+    assert (await acme.ask("GET", f"{path}/files/{file}"))["attributes"] == {}
 
 
 async def test_file_that_cannot_be_read_says_why(fleet: Fleet, acme: Client) -> None:

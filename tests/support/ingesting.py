@@ -32,7 +32,8 @@ async def _one(gateway: Container, job: Job) -> None:
         await catalog.queue.fail(job, FileError(code="invalid_file", message="It is no text."))
         return
     chunk = ChunkRecord(index=0, text=text, page=0, start=0, end=len(text))
-    await catalog.queue.put_chunks(job, [chunk], usage_bytes=len(content))
+    receipt = {"characters": len(text), "skipped": []}
+    await catalog.queue.put_chunks(job, [chunk], usage_bytes=len(content), receipt=receipt)
     await catalog.queue.complete(job, COLLECTION)
 
 

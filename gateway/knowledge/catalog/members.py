@@ -38,8 +38,9 @@ class TenantMembers:
         self._tenant = tenant.name
 
     async def attach(self, store_id: str, members: Sequence[NewMember]) -> Sequence[Member]:
-        """Let files join a store, IN_PROGRESS. A file that is a member already is taken up anew if its attributes or its chunking
-        differ or it had failed or been cancelled, and is otherwise given back as it is. Raises NotFound."""
+        """Let files join a store, IN_PROGRESS. A file that is a member already is taken up anew if attributes or a chunking
+        are given that differ from what it has, or if it had failed or been cancelled; else it is given back as it is. Raises
+        NotFound."""
         check_storable(store_id, *(each.file_id for each in members))
         async with self._database.write() as connection:
             return await self._join(connection, store_id, members, None)
@@ -77,10 +78,14 @@ class TenantMembers:
         fresh = []
         for file_id, new in wanted.items():
             row = present.get(file_id)
+            kept = member_of(row) if row is not None else None
+            attributes = new.attributes if new.attributes is not None else kept.attributes if kept else {}
+            chunking = new.chunking or (kept.chunking if kept else Chunking())
             again = {
-                "attributes": dict(new.attributes),
-                "max_tokens": new.chunking.max_tokens,
-                "overlap_tokens": new.chunking.overlap_tokens,
+                "attributes": dict(attributes),
+                "max_tokens": chunking.max_tokens,
+                "overlap_tokens": chunking.overlap_tokens,
+                "receipt": None,
                 "state": FileState.IN_PROGRESS.value,
                 "error_code": None,
                 "error_message": None,
@@ -203,7 +208,7 @@ class TenantMembers:
             )
             ended = {"state": FileState.CANCELLED.value, "pending": False, "owner": None}
             await lock_members(connection, waiting)
-            change = update(_members).where(waiting).values(**ended, usage_bytes=0, chunk_count=0)
+            change = update(_members).where(waiting).values(**ended, usage_bytes=0, chunk_count=0, receipt=None)
             await forget_contents(connection, (await connection.execute(change.returning(*_members.c))).all())
             await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
             return await self._batch(connection, store_id, batch_id)
@@ -263,6 +268,7 @@ def member_of(row: Row[Any]) -> Member:
         error=None if row.error_code is None else FileError(code=row.error_code, message=row.error_message),
         usage_bytes=row.usage_bytes,
         chunk_count=row.chunk_count,
+        receipt=row.receipt,
         generation=row.generation,
         pending=row.pending,
     )

@@ -62,8 +62,16 @@ class IngestionQueue:
         held = {_claim(job): job for job in map(_job, rows)}
         return [held[_claim(job)] for job in jobs if _claim(job) in held]
 
-    async def put_chunks(self, job: Job, chunks: Sequence[ChunkRecord], *, usage_bytes: int) -> None:
-        """Replace the member's chunks. A character that cannot be stored becomes U+FFFD; places stay right. Raises LeaseLost."""
+    async def put_chunks(
+        self,
+        job: Job,
+        chunks: Sequence[ChunkRecord],
+        *,
+        usage_bytes: int,
+        receipt: Mapping[str, object] | None = None,
+    ) -> None:
+        """Replace the member's chunks, and the receipt of what was read. A character that cannot be stored becomes U+FFFD; places
+        stay right. Raises LeaseLost."""
         member = job.member
         key = {"store_id": member.store_id, "file_id": member.file_id}
         rows = [
@@ -78,7 +86,8 @@ class IngestionQueue:
             for each in chunks
         ]
         async with self._database.write() as connection:
-            counted = update(_members).where(_held(job)).values(chunk_count=len(rows), usage_bytes=usage_bytes)
+            values = {"chunk_count": len(rows), "usage_bytes": usage_bytes, "receipt": receipt}
+            counted = update(_members).where(_held(job)).values(values)
             if not (await connection.execute(counted)).rowcount:
                 raise _lost(job)
             mine = and_(_chunks.c.store_id == member.store_id, _chunks.c.file_id == member.file_id)
@@ -107,7 +116,14 @@ class IngestionQueue:
 
     async def fail(self, job: Job, error: FileError) -> None:
         """The file cannot go in: FAILED. What was written of it leaves a Removal. Nothing happens where the lease is lost."""
-        ended = {"state": FileState.FAILED.value, "pending": False, "owner": None, "usage_bytes": 0, "chunk_count": 0}
+        ended = {
+            "state": FileState.FAILED.value,
+            "pending": False,
+            "owner": None,
+            "usage_bytes": 0,
+            "chunk_count": 0,
+            "receipt": None,
+        }
         why = {"error_code": error.code, "error_message": storable(error.message)}
         async with self._database.write() as connection:
             change = update(_members).where(_held(job)).values(**ended, **why).returning(*_members.c)

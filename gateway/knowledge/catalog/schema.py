@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 2
+VERSION = 3
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -34,6 +34,7 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "CREATE INDEX members_turns ON members (tenant, queued_at, store_id, file_id) WHERE pending",
             "DROP INDEX members_queued",
         ),
+        3: ("ALTER TABLE members ADD COLUMN receipt JSONB",),
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes into both, here and below."""
@@ -102,6 +103,7 @@ members = Table(
     Column("error_message", Text),
     Column("usage_bytes", BigInteger, nullable=False),
     Column("chunk_count", BigInteger, nullable=False),
+    Column("receipt", _json),
     Column("generation", BigInteger, nullable=False),
     # The job, while `pending`: free from `free_at` on, which is the end of the lease while `owner` holds it.
     Column("pending", Boolean, nullable=False),

@@ -115,6 +115,8 @@ class Member:
     error: FileError | None = None
     usage_bytes: int = 0
     chunk_count: int = 0
+    receipt: Mapping[str, object] | None = None
+    """What was read of the file, and what was not (Document.receipt); None before, and of a failed one."""
     generation: int = 1
     """Raised whenever the member must be written to the index anew, so that work begun for an older one is dropped."""
     pending: bool = False
@@ -123,11 +125,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMember:
-    """A file that is to join a store."""
+    """A file that is to join a store. None: as it is already, or no attributes and the deployment's chunking."""
 
     file_id: str
-    attributes: Attributes = field(default_factory=dict)
-    chunking: Chunking = field(default_factory=Chunking)
+    attributes: Attributes | None = None
+    chunking: Chunking | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,16 @@ import pytest
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.queue import LeaseLost
-from gateway.knowledge.catalog.types import ChunkRecord, Counts, FileError, FileState, NewMember, PageQuery, Store
+from gateway.knowledge.catalog.types import (
+    Chunking,
+    ChunkRecord,
+    Counts,
+    FileError,
+    FileState,
+    NewMember,
+    PageQuery,
+    Store,
+)
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
 
@@ -80,6 +89,34 @@ async def test_a_released_job_waits_until_its_time(catalog: Catalog, clock: Cloc
     assert await catalog.queue.claim("w", limit=1, lease_s=10) == []
     clock.now += 5
     assert len(await catalog.queue.claim("w", limit=1, lease_s=10)) == 1
+
+
+async def test_a_file_added_again_keeps_what_is_not_said_anew(catalog: Catalog) -> None:
+    store = await filled(catalog)
+    members = catalog.of(Tenant("a")).members
+    has = NewMember(file_id="file-a0", attributes={"team": "red"}, chunking=Chunking(max_tokens=100, overlap_tokens=0))
+    await members.attach(store.id, [has])
+    await finish(catalog)
+    await members.attach_batch(store.id, [NewMember(file_id="file-a0")])
+    kept = await members.get(store.id, "file-a0")
+    assert (kept.state, kept.attributes, kept.chunking) == (FileState.COMPLETED, {"team": "red"}, has.chunking)
+    await members.attach(store.id, [NewMember(file_id="file-a0", attributes={})])
+    wiped = await members.get(store.id, "file-a0")
+    assert (wiped.attributes, wiped.chunking, wiped.generation) == ({}, has.chunking, kept.generation + 1)
+
+
+async def test_a_receipt_is_of_the_last_reading(catalog: Catalog) -> None:
+    store = await filled(catalog)
+    members = catalog.of(Tenant("a")).members
+    (job,) = await catalog.queue.claim("w", limit=9, lease_s=60)
+    read = {"characters": 7, "pages": 2, "skipped": [{"part": "page 2", "reason": "it is a picture"}]}
+    await catalog.queue.put_chunks(job, CHUNKS, usage_bytes=9, receipt=read)
+    await catalog.queue.complete(job, "c1")
+    assert (await members.get(store.id, "file-a0")).receipt == read
+    await members.set_attributes(store.id, "file-a0", {"year": 2024.0})
+    assert (await members.get(store.id, "file-a0")).receipt == read, "the text is as it was"
+    await members.attach(store.id, [NewMember(file_id="file-a0", attributes={})])
+    assert (await members.get(store.id, "file-a0")).receipt is None
 
 
 async def test_new_attributes_outdate_what_was_begun(catalog: Catalog) -> None:

@@ -172,6 +172,7 @@ async def test_a_database_of_version_1_gets_its_turns(catalog: Catalog, url: str
             "DROP TABLE shares",
             "DROP INDEX members_turns",
             "CREATE INDEX members_queued ON members (queued_at) WHERE pending",
+            "ALTER TABLE members DROP COLUMN receipt",
             "UPDATE schema_version SET version = 1",
         ):
             await connection.execute(text(statement))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ class MemoryStore:
         self.members: dict[str, Held] = {}
         self.contents: dict[str, bytes] = {}
         self.refused: dict[bytes, tuple[str, str]] = {}
+        self.read: dict[bytes, dict[str, Any]] = {}
         self.uploads = 0
         self.stuck = False
 
@@ -42,6 +44,9 @@ class MemoryStore:
     def failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:
         contents = {file_id: self.contents[file_id] for file_id in batch_id.split(",")}
         return {key: self.refused[content] for key, content in contents.items() if content in self.refused}
+
+    def receipts(self, batch_id: str) -> Mapping[str, Mapping[str, Any]]:
+        return {file_id: self.read.get(self.contents[file_id], {}) for file_id in batch_id.split(",")}
 
     def delete(self, file_id: str) -> None:
         del self.members[file_id], self.contents[file_id]
@@ -143,3 +148,16 @@ def test_a_look_sees_changes(folder: Path) -> None:
     assert look([folder]) == before
     (folder / "a.md").write_text("longer")
     assert look([folder]) != before
+
+
+def test_what_was_not_read_is_said(store: MemoryStore, folder: Path) -> None:
+    store.read = {
+        b"a": {"characters": 5, "pages": 2, "skipped": [{"part": "page 2", "reason": "it is a picture"}]},
+        b"b": {"characters": 7, "encoding": "utf-8", "replaced": 3, "skipped": []},
+    }
+    report = sync(store, "s", [folder])
+    assert (report.total("characters"), report.total("pages"), report.total("rows")) == (12, 2, 0)
+    assert {receipt.name: receipt.lacks for receipt in report.receipts} == {
+        "a.md": ["page 2: it is a picture"],
+        "deep/b.md": ["3 places that are no utf-8 were replaced"],
+    }
