@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempts
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
-from gateway.errors import Unavailable
+from gateway.errors import DeadlineExceeded, Unavailable
 from gateway.metrics import Metrics
 from gateway.triton.connection import Pool
-from gateway.triton.errors import InstanceError
+from gateway.triton.errors import Cause, InstanceError
 from gateway.triton.infer import Tensor, infer
 
 T = TypeVar("T")
+
+LARGE = 200_000
+"""Characters. A call with more is slow by itself."""
 
 Read = Callable[[str, Mapping[str, list[Any]]], T]
 """A model's name and its outputs → what they say. Raises InstanceError where they cannot be read."""
@@ -54,8 +57,10 @@ class HedgedCalls:
 
         With `embedding_model` only instances that serve this one are asked.
 
-        Raises RequestRefused where the model refuses the request, Unavailable, Overloaded or GenerationFailed.
+        Raises RequestRefused where the model refuses the request, Unavailable, Overloaded or GenerationFailed; DeadlineExceeded
+        where a large request is not answered in time: that is its own fault, and it would keep the next instance as busy.
         """
+        hedge = self._hedge and _characters(inputs) <= LARGE
         attempts = Attempts(self._limit)
         asked: set[str] = set()
         running: dict[asyncio.Task[T], bool] = {}
@@ -82,7 +87,7 @@ class HedgedCalls:
                 task = asyncio.create_task(attempt())
                 hedged |= bool(running)
                 running[task] = bool(running)
-                wait_s = self._latency.hedge_after_s if self._hedge and number + 1 < self._limit else None
+                wait_s = self._latency.hedge_after_s if hedge and number + 1 < self._limit else None
                 while running:
                     done, _ = await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
@@ -112,9 +117,20 @@ class HedgedCalls:
     ) -> Mapping[str, list[Any]]:
         started = time.monotonic()
         host, port = dispatch.instance.address, dispatch.instance.http_port
-        outputs = await infer(self._pool, host, port, name, inputs, request_id=request_id, deadline_s=self._deadline_s)
+        try:
+            outputs = await infer(
+                self._pool, host, port, name, inputs, request_id=request_id, deadline_s=self._deadline_s
+            )
+        except InstanceError as error:
+            if error.cause is Cause.STALL and (size := _characters(inputs)) > LARGE:
+                raise DeadlineExceeded(f"{size} characters were not read within {self._deadline_s:g} s.") from error
+            raise
         self._latency.record(time.monotonic() - started)
         return outputs
+
+
+def _characters(inputs: Mapping[str, Tensor]) -> int:
+    return sum(len(value) for _, _, data in inputs.values() for value in data if isinstance(value, str))
 
 
 class LatencyQuantile:

@@ -11,7 +11,7 @@ from gateway.errors import BadRequest, ContextLengthExceeded
 from gateway.knowledge.windows import window_of
 
 # A model of BERT's family tells words apart at white space, so that the pieces' tokens are those of the whole.
-_PIECE = re.compile(r".{1,8192}(?!\S)|.{8192}|.+", re.DOTALL)
+_PIECE = re.compile(r".{1,2048}(?!\S)|.{2048}|.+", re.DOTALL)
 
 
 class EmbeddingTokenizer:
