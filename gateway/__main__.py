@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
+from gateway.api.http_protocol import BoundedHttpProtocol, Connections, HttpLimits
 from gateway.app import create_app
 from gateway.config import ConfigError, Settings
 from gateway.container import Container
@@ -15,6 +18,8 @@ from gateway.errors import CatalogUnavailable, CatalogUnusable
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 
 log = logging.getLogger("ragfleet.gateway")
+
+MAX_DESCRIPTORS = 65_536
 
 
 class Server(uvicorn.Server):
@@ -45,6 +50,16 @@ class Server(uvicorn.Server):
         self._draining.add_done_callback(lambda _: uvicorn.Server.handle_exit(self, sig, None))
 
 
+def _descriptors() -> int:
+    """The file descriptors that this process may have, after asking for all that it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MAX_DESCRIPTORS) if hard != resource.RLIM_INFINITY else MAX_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
 def main() -> int:
     """Run the gateway; 2 for a setting that cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -55,16 +70,18 @@ def main() -> int:
     except (ConfigError, CatalogUnusable, OSError, ValueError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
+    limits = HttpLimits.of(settings, _descriptors())
     config = uvicorn.Config(
         create_app(gateway),
         host=settings.gateway_host,
         port=settings.gateway_port,
         loop="uvloop",
-        http="httptools",
+        http=partial(BoundedHttpProtocol, connections=Connections(limits)),  # type: ignore[arg-type]  # a class, to uvicorn
+        ws="none",
         access_log=False,
         log_level="info",
         server_header=False,
-        proxy_headers=False,  # nothing here reads the client's address, and the middleware costs every request
+        proxy_headers=False,  # nothing here reads who is behind a proxy, and the middleware costs every request
         timeout_graceful_shutdown=5,
     )
     Server(config, gateway).run()

@@ -84,6 +84,23 @@ class Settings:
     """Three readings in a row that miss it eject the instance. Lower: a hung one is isolated sooner; a busy one may look hung."""
 
     max_body_bytes: int = 4 * 1024 * 1024
+    """Of one request that is no upload."""
+    max_held_bytes: int = 64 * 1024 * 1024
+    """Of all such requests over 64 KiB together, from their first byte to their answer; those of one tenant may have half of it.
+    Past it: 429. The process needs about four times as much for them."""
+    max_header_bytes: int = 32 * 1024
+    """Of the head of a request, its URL included. Past it: 431."""
+    max_header_fields: int = 100
+    header_deadline_s: float = 10.0
+    """From a connection's begin, or the answer before, to the end of a request's head."""
+    body_min_bytes_s: int = 10_000
+    """Bytes a second that a body comes in with at the least. Raising it frees connections sooner, and shuts slow networks out."""
+    body_grace_s: float = 10.0
+    """For which a client may be slower than that, or silent, in the middle of a body."""
+    max_connections: int = 0
+    """Of this process; 0: four fifths of the file descriptors that it may have. Further ones get a 503."""
+    max_connections_per_address: int = 0
+    """0: half of them all. Behind a load balancer that is one address everybody comes from it: leave it."""
     embedding_max_tokens: int = 8192
     """Of one input of `/v1/embeddings`; OpenAI's limit. Raising it lets longer texts in, which are embedded in windows."""
     embedding_request_tokens: int = 300_000

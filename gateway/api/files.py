@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi.responses import Response, StreamingResponse
 
+from gateway.api.bodies import refuse_encoded
 from gateway.api.deletion import removed
 from gateway.api.idempotency import IdempotentRequests
 from gateway.api.json_routes import Call, Endpoints, Reply
@@ -50,6 +51,7 @@ class Files:
     async def create_file(self, call: Call) -> Reply:
         """The file is in the object store before the catalog knows of it: what is listed can be read."""
         request = call.request
+        refuse_encoded(request.scope)
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._max_file_bytes + 2**18:
             raise PayloadTooLarge(f"The file is over the limit of {self._max_file_bytes} bytes.", param="file")

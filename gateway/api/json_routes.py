@@ -12,8 +12,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from gateway import errors
+from gateway.api.bodies import Bodies, HeldBody
 from gateway.api.json_body import json_object, off_loop
-from gateway.api.middleware import read_body
 from gateway.api.multipart import ClientLeft
 from gateway.metrics import Metrics
 from gateway.tenants.directory import Directory
@@ -31,7 +31,7 @@ class Call:
 
     request: Request
     tenant: Tenant
-    max_body_bytes: int
+    held: HeldBody
 
     @property
     def request_id(self) -> str:
@@ -52,8 +52,8 @@ class Call:
         return value
 
     async def body(self) -> bytes:
-        """The whole body. Raises PayloadTooLarge, ClientLeft."""
-        found = await read_body(self.request.scope, self.request.receive, self.max_body_bytes)
+        """The whole body. Raises what `HeldBody.read` raises, and ClientLeft."""
+        found = await self.held.read(self.request.scope, self.request.receive)
         if found is None:
             raise ClientLeft
         return found
@@ -97,11 +97,11 @@ Handler = Callable[[Call], Awaitable[Reply | Response]]
 class Endpoints:
     """Adds paths to the application."""
 
-    def __init__(self, app: FastAPI, tenants: Directory, metrics: Metrics, *, max_body_bytes: int) -> None:
+    def __init__(self, app: FastAPI, tenants: Directory, metrics: Metrics, bodies: Bodies) -> None:
         self._app = app
         self._tenants = tenants
         self._metrics = metrics
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
 
     def add(
         self,
@@ -141,7 +141,8 @@ class Endpoints:
             tenant = self._tenants.authenticate(request.headers.get("authorization"))
             status = 500
             try:
-                reply = await handler(Call(request, tenant, self._max_body_bytes))
+                with self._bodies.hold(tenant.name) as held:
+                    reply = await handler(Call(request, tenant, held))
                 if isinstance(reply, Reply):
                     reply = Response(orjson.dumps(reply.body), reply.status, reply.headers, "application/json")
                 status = reply.status_code

@@ -1,4 +1,4 @@
-"""Plain ASGI middleware: a request id on every answer, and a bound on every body.
+"""Plain ASGI middleware: a request id on every answer.
 
 Not Starlette's BaseHTTPMiddleware: it copies every chunk of a stream through a queue.
 """
@@ -9,8 +9,6 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from gateway.errors import PayloadTooLarge
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}")
 
@@ -43,30 +41,6 @@ def raw_send(scope: Scope, send: Send) -> Send:
     """The server's `send` beneath the middleware, for body chunks, which no middleware changes."""
     found: Send = scope.get("ragfleet.send", send)
     return found
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """The whole body, or None where the client left. Raises PayloadTooLarge, from the announced length where there is one."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
-            raise _too_large(limit)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is over the limit of {limit} bytes.")
 
 
 def _headers(message: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:

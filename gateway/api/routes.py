@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway import errors
+from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall, CompletionRequest
 from gateway.api.direct_routes import DirectRoutes
@@ -36,13 +37,14 @@ log = logging.getLogger("ragfleet.gateway")
 
 def install(app: DirectRoutes, gateway: "Container") -> None:
     """Add every route and error handler."""
-    _openai(app, gateway)
-    _short(app, gateway)
+    bodies = Bodies(max_bytes=gateway.settings.max_body_bytes, total_bytes=gateway.settings.max_held_bytes)
+    _openai(app, gateway, bodies)
+    _short(app, gateway, bodies)
     _operations(app, gateway)
     _errors(app)
 
 
-def _openai(app: DirectRoutes, gateway: "Container") -> None:
+def _openai(app: DirectRoutes, gateway: "Container", bodies: Bodies) -> None:
     def tenant_of(request: Request) -> Tenant:
         return gateway.tenants.authenticate(request.headers.get("authorization"))
 
@@ -57,9 +59,7 @@ def _openai(app: DirectRoutes, gateway: "Container") -> None:
         "/v1/responses": ResponsesCall,
     }
     for path, call in calls.items():
-        endpoint = StreamingEndpoint(
-            partial(call, gateway.generation), gateway.tenants, gateway.settings.max_body_bytes
-        )
+        endpoint = StreamingEndpoint(partial(call, gateway.generation), gateway.tenants, bodies)
         app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.
@@ -94,9 +94,9 @@ def _openai(app: DirectRoutes, gateway: "Container") -> None:
         return _model(model)
 
 
-def _short(app: FastAPI, gateway: "Container") -> None:
+def _short(app: FastAPI, gateway: "Container", bodies: Bodies) -> None:
     """Paths of requests that hold no engine."""
-    endpoints = Endpoints(app, gateway.tenants, gateway.metrics, max_body_bytes=gateway.settings.max_body_bytes)
+    endpoints = Endpoints(app, gateway.tenants, gateway.metrics, bodies)
     Embeddings(gateway.embeddings).install(endpoints)
     limit = gateway.settings.max_file_bytes
     Files(gateway.catalog.of, gateway.objects, max_file_bytes=limit).install(endpoints)

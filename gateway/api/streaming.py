@@ -6,14 +6,16 @@ What a request holds is taken inside `serve` and given back by its context manag
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.api.bodies import Bodies
 from gateway.api.json_body import off_loop
-from gateway.api.middleware import raw_send, read_body
+from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
 from gateway.serving.generated_answer import GeneratedAnswer
@@ -108,19 +110,21 @@ class StreamingEndpoint:
     costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
     """
 
-    def __init__(self, opener: Opener, tenants: Directory, max_body_bytes: int) -> None:
+    def __init__(self, opener: Opener, tenants: Directory, bodies: Bodies) -> None:
         self._opener = opener
         self._tenants = tenants
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises RagfleetError for what is refused before anything is taken."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
-        body = await read_body(scope, receive, self._max_body_bytes)
-        if body is not None:
-            exchange = await off_loop(len(body), lambda: self._opener(body, tenant, scope["state"]["request_id"]))
-            await _answer(exchange, ResponseWriter(scope, send), receive)
+        with self._bodies.hold(tenant.name) as held:
+            body = await held.read(scope, receive)
+            if body is not None:
+                exchange = await off_loop(len(body), partial(self._opener, body, tenant, scope["state"]["request_id"]))
+                del body  # the request has its own copy of what is in it
+                await _answer(exchange, ResponseWriter(scope, send), receive)
 
 
 async def _answer(request: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:

@@ -19,6 +19,7 @@ import uvicorn
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from uvicorn.server import ServerState
 
+from gateway.api.http_protocol import BoundedHttpProtocol, Connections, HttpLimits
 from gateway.app import create_app
 from gateway.config import Settings
 from gateway.container import Container
@@ -124,6 +125,7 @@ class Fleet:
         self._max_context = max_context
         self._stack = AsyncExitStack()
         self._state = ServerState()
+        self.connections = Connections(HttpLimits.of(settings, 1000))
 
     async def __aenter__(self) -> Self:
         try:
@@ -132,7 +134,7 @@ class Fleet:
             self.members()
             app = create_app(self.gateway)
             await self._stack.enter_async_context(app.router.lifespan_context(app))
-            self.url = await self._stack.enter_async_context(_serve(app, self._state))
+            self.url = await self._stack.enter_async_context(_serve(app, self._state, self.connections))
             self.http = await self._stack.enter_async_context(aiohttp.ClientSession(self.url))
         except BaseException:
             await self._stack.aclose()
@@ -308,12 +310,12 @@ def settings_for(home: Path, tokenizer_dir: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def _serve(app: Any, state: ServerState) -> AsyncIterator[str]:
+async def _serve(app: Any, state: ServerState, connections: Connections) -> AsyncIterator[str]:
     config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
+        lambda: BoundedHttpProtocol(config=config, server_state=state, app_state={}, connections=connections),
         "127.0.0.1",
         0,
     )
