@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ragfleet.evaluation import metrics
 from ragfleet.evaluation.datasets import Dataset, Question
-from ragfleet.evaluation.gateway import Gateway
+
+if TYPE_CHECKING:  # it loads OpenAI's client, which takes a second and most commands do not need
+    from ragfleet.evaluation.gateway import Gateway
+
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, all there is to do, and what is happening."""
@@ -86,7 +89,7 @@ class Evaluation:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: "Gateway",
         dataset: Dataset,
         store: str,
         *,

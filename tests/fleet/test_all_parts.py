@@ -31,7 +31,7 @@ def test_the_gateway_sees_every_instance(fleet: Command) -> None:
     assert seen["ready"]
     assert [entry["state"] for entry in seen["instances"]] == ["ready", "ready"]
     assert all(entry["slots"] == 16 for entry in seen["instances"])
-    assert {part["name"] for part in seen["services"]} == {"consul", "milvus", "gateway", "triton-0", "triton-1"}
+    assert {part["name"] for part in seen["parts"]} == {"consul", "milvus", "gateway", "triton-0", "triton-1"}
 
 
 def test_an_unanswered_question_says_why(fleet: Command) -> None:

@@ -155,7 +155,7 @@ def test_down_leaves_no_process_whatever_was_killed(ragfleet: Command, arguments
     else:
         name = victim.rpartition(" ")[2]
         number = signal.SIGSTOP if victim.startswith("paused") else signal.SIGKILL
-        for process, part in processes.members(ragfleet.paths):
+        for process, part in processes.members(ragfleet.home):
             if part == name:
                 process.send_signal(number)
     assert ragfleet("down").returncode == 0
@@ -165,7 +165,7 @@ def test_down_leaves_no_process_whatever_was_killed(ragfleet: Command, arguments
 
 def test_a_killed_supervisor(ragfleet: Command, arguments: tuple[str, ...]) -> None:
     def kill() -> None:
-        os.kill(int((ragfleet.paths / "run" / "supervisor.pid").read_text()), signal.SIGKILL)
+        os.kill(int((ragfleet.home / "run" / "supervisor.pid").read_text()), signal.SIGKILL)
 
     assert ragfleet(*arguments, "--instances", "1").returncode == 0
     before = ragfleet.instance("triton-0")["pid"]
@@ -181,7 +181,7 @@ def test_a_killed_supervisor(ragfleet: Command, arguments: tuple[str, ...]) -> N
 
 
 def test_a_shell_that_exports_the_home_survives_down(ragfleet: Command) -> None:
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, "RAGFLEET_HOME": str(ragfleet.paths)}) as bystander:
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, "RAGFLEET_HOME": str(ragfleet.home)}) as bystander:
         assert ragfleet("down").returncode == 0
         assert bystander.poll() is None
         bystander.kill()
