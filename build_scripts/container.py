@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 
-class Container(BaseModel):
+class BuildContainer(BaseModel):
     """What a build and a serving host must agree on. Paths are inside the container."""
 
     model_config = ConfigDict(frozen=True)
@@ -25,7 +25,7 @@ class Container(BaseModel):
         return f"nvcr.io/nvidia/tritonserver:{self.release}-trtllm-python-py3"
 
 
-PINNED = Container(
+PINNED = BuildContainer(
     release="26.07",
     tensorrt_llm="1.2.1",
     tensorrt="10.14.1.48",

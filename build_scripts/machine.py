@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from build_scripts.cards import card_from_smi, dotted
-from build_scripts.container import Container
+from build_scripts.container import BuildContainer
 from build_scripts.manifest import BuiltOn
 from build_scripts.spec import EngineSpec
 
@@ -69,7 +69,7 @@ def versions(output: Output = output_of) -> tuple[str, str]:
 
 
 def machine_faults(
-    spec: EngineSpec, found: Sequence[Gpu], built: tuple[str, str], container: Container
+    spec: EngineSpec, found: Sequence[Gpu], built: tuple[str, str], container: BuildContainer
 ) -> Iterator[str]:
     """Why this machine may not build `spec`, a sentence each."""
     if not found:
@@ -91,7 +91,7 @@ def machine_faults(
         )
 
 
-def built_on(found: Sequence[Gpu], versions: tuple[str, str], container: Container, image_digest: str) -> BuiltOn:
+def built_on(found: Sequence[Gpu], versions: tuple[str, str], container: BuildContainer, image_digest: str) -> BuiltOn:
     return BuiltOn(
         gpu=found[0].name,
         sm=found[0].sm,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from build_scripts.container import Container
+from build_scripts.container import BuildContainer
 from build_scripts.spec import EngineSpec
 
 FILE_NAME = "ragfleet-manifest.json"
@@ -130,7 +130,7 @@ def read(engine_dir: Path) -> Manifest | None:
         raise ManifestError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def version_faults(built_on: BuiltOn, container: Container) -> Iterator[str]:
+def version_faults(built_on: BuiltOn, container: BuildContainer) -> Iterator[str]:
     """Where the software that built and the software that will serve differ, a sentence each."""
     pairs = (
         ("TensorRT-LLM", built_on.tensorrt_llm, container.tensorrt_llm),

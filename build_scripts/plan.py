@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-from build_scripts.container import PINNED, Container
+from build_scripts.container import PINNED, BuildContainer
 from build_scripts.spec import EngineSpec
 
 _CONVERTED = frozenset({"none", "int8_wo", "int4_wo", "autoawq", "gptq"})
@@ -27,7 +27,7 @@ class PlanError(ValueError):
     """No plan can be made for this work folder; the message says why."""
 
 
-class Step(BaseModel):
+class BuildStep(BaseModel):
     """One command. `makes` are the files in `folder` that must be there when it has succeeded. `fresh`: the folder is
     emptied first, for the command cannot go on where it stopped."""
 
@@ -53,14 +53,14 @@ class Step(BaseModel):
         return " \\\n    ".join(lines)
 
 
-class Plan(BaseModel):
+class BuildPlan(BaseModel):
     """The steps for one spec under one work folder, and where their results lie."""
 
     model_config = ConfigDict(frozen=True)
 
     spec: str
     image: str
-    steps: tuple[Step, ...]
+    steps: tuple[BuildStep, ...]
     model_dir: str
     checkpoint_dir: str
     engine_dir: str
@@ -106,7 +106,7 @@ def _check(what: str, ref: str, folder: PurePosixPath, inputs: str) -> _Draft:
     return _Draft(name=what, argv=argv, source="this project", folder=folder, fresh=False, inputs=inputs)
 
 
-def _convert(spec: EngineSpec, container: Container, model_dir: PurePosixPath, out: PurePosixPath) -> _Draft:
+def _convert(spec: EngineSpec, container: BuildContainer, model_dir: PurePosixPath, out: PurePosixPath) -> _Draft:
     folder = _EXAMPLE_FOLDER[spec.architecture.family]
     argv = ["python3", f"{container.examples}/models/core/{folder}/convert_checkpoint.py"]
     argv += ["--model_dir", str(model_dir), "--output_dir", str(out), "--dtype", spec.dtype]
@@ -127,7 +127,7 @@ def _convert(spec: EngineSpec, container: Container, model_dir: PurePosixPath, o
     )
 
 
-def _quantize(spec: EngineSpec, container: Container, model_dir: PurePosixPath, out: PurePosixPath) -> _Draft:
+def _quantize(spec: EngineSpec, container: BuildContainer, model_dir: PurePosixPath, out: PurePosixPath) -> _Draft:
     awq = "awq" in spec.quantization
     samples = min(spec.calibration.samples, _AWQ_SAMPLES) if awq else spec.calibration.samples
     argv = ["python3", f"{container.examples}/quantization/quantize.py"]
@@ -182,7 +182,7 @@ def _switch(on: bool) -> str:
     return "enable" if on else "disable"
 
 
-def make_plan(spec: EngineSpec, work: str, ref: str | None = None, container: Container = PINNED) -> Plan:
+def make_plan(spec: EngineSpec, work: str, ref: str | None = None, container: BuildContainer = PINNED) -> BuildPlan:
     """The steps for `spec`. `work` is the folder inside the container that holds models, checkpoints, engines and logs;
     `ref` is how the checks find the spec again (a shipped spec's name, or a path). Raises PlanError."""
     ref = ref or spec.name
@@ -203,12 +203,12 @@ def make_plan(spec: EngineSpec, work: str, ref: str | None = None, container: Co
         _check("check-checkpoint", ref, checkpoint, f"{spec.quant_algo} {spec.kv_quant_algo} {spec.group_size}"),
         _build(spec, checkpoint, engine, timing),
     ]
-    steps: list[Step] = []
+    steps: list[BuildStep] = []
     before = container.image
     for draft in drafts:
         before = hashlib.sha256(json.dumps([before, draft.argv, draft.inputs]).encode()).hexdigest()[:16]
         steps.append(
-            Step(
+            BuildStep(
                 name=draft.name,
                 argv=tuple(draft.argv),
                 source=draft.source,
@@ -218,7 +218,7 @@ def make_plan(spec: EngineSpec, work: str, ref: str | None = None, container: Co
                 fingerprint=before,
             )
         )
-    return Plan(
+    return BuildPlan(
         spec=spec.name,
         image=container.image,
         steps=tuple(steps),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from build_scripts.plan import Step
+from build_scripts.plan import BuildStep
 
 _QUIET_S = 30.0  # where there is no terminal, a sign of life this often
 _LIVE_S = 0.2
@@ -25,10 +25,10 @@ class Console:
         self._started = 0.0
         self._shown = 0.0
 
-    def skipped(self, step: Step, number: int, total: int) -> None:
+    def skipped(self, step: BuildStep, number: int, total: int) -> None:
         self._say(f"[{number}/{total}] {step.name}: done before")
 
-    def started(self, step: Step, number: int, total: int, log: Path) -> None:
+    def started(self, step: BuildStep, number: int, total: int, log: Path) -> None:
         self._head = f"[{number}/{total}] {step.name}"
         self._started = self._shown = self._clock()
         self._say(f"{self._head}: log in {log}")
@@ -45,7 +45,7 @@ class Console:
         else:
             self._say(shown)
 
-    def finished(self, step: Step, seconds: float) -> None:
+    def finished(self, step: BuildStep, seconds: float) -> None:
         del step
         self._say(f"{self._head}: {_clock_text(seconds)}")
 

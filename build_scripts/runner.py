@@ -18,7 +18,7 @@ from typing import Protocol, TextIO
 
 from pydantic import BaseModel, ValidationError
 
-from build_scripts.plan import Plan, Step
+from build_scripts.plan import BuildPlan, BuildStep
 
 _TAIL_LINES = 15
 _GRACE_S = 20.0
@@ -35,10 +35,10 @@ class AlreadyRunning(RuntimeError):
 class Progress(Protocol):
     """Told what happens; called from the thread that runs the plan."""
 
-    def skipped(self, step: Step, number: int, total: int) -> None: ...
-    def started(self, step: Step, number: int, total: int, log: Path) -> None: ...
+    def skipped(self, step: BuildStep, number: int, total: int) -> None: ...
+    def started(self, step: BuildStep, number: int, total: int, log: Path) -> None: ...
     def line(self, text: str) -> None: ...
-    def finished(self, step: Step, seconds: float) -> None: ...
+    def finished(self, step: BuildStep, seconds: float) -> None: ...
 
 
 class Marker(BaseModel):
@@ -49,7 +49,7 @@ class Marker(BaseModel):
     seconds: float
 
 
-def is_done(step: Step, state_dir: Path) -> bool:
+def is_done(step: BuildStep, state_dir: Path) -> bool:
     """Whether this very step was finished before and its files are still there."""
     try:
         marker = Marker.model_validate_json((state_dir / f"{step.name}.json").read_text(encoding="utf-8"))
@@ -59,7 +59,9 @@ def is_done(step: Step, state_dir: Path) -> bool:
     return marker.fingerprint == step.fingerprint and all(path.is_file() and path.stat().st_size for path in files)
 
 
-def run(plan: Plan, progress: Progress, *, env: Mapping[str, str], limit_s: float, now: Callable[[], datetime]) -> None:
+def run(
+    plan: BuildPlan, progress: Progress, *, env: Mapping[str, str], limit_s: float, now: Callable[[], datetime]
+) -> None:
     """Do what is not done yet, in order. `limit_s` is the deadline of each step, `now` the clock, aware of its zone.
 
     Raises StepFailed, AlreadyRunning; KeyboardInterrupt ends the running command first.
@@ -83,7 +85,7 @@ def run(plan: Plan, progress: Progress, *, env: Mapping[str, str], limit_s: floa
 
 
 def _run_step(
-    step: Step, log: Path, progress: Progress, *, env: Mapping[str, str], limit_s: float, started: datetime
+    step: BuildStep, log: Path, progress: Progress, *, env: Mapping[str, str], limit_s: float, started: datetime
 ) -> None:
     folder = Path(step.folder)
     if step.fresh and folder.exists():
@@ -101,12 +103,12 @@ def _run_step(
         raise StepFailed(_failure(step, f"made no {', '.join(missing)} in {folder}", log, tail))
 
 
-def _failure(step: Step, why: str, log: Path, tail: str) -> str:
+def _failure(step: BuildStep, why: str, log: Path, tail: str) -> str:
     return f"{step.name} {why}; all of it is in {log}. Start the same build again to go on from here.\n{tail}"
 
 
 def _run_command(
-    step: Step, log: TextIO, progress: Progress, env: Mapping[str, str], limit_s: float
+    step: BuildStep, log: TextIO, progress: Progress, env: Mapping[str, str], limit_s: float
 ) -> tuple[int | None, str]:
     """Exit code and the end of the output. None: the deadline passed and the command was ended."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from build_scripts.container import PINNED, Container
+from build_scripts.container import PINNED, BuildContainer
 from build_scripts.engine import EngineConfig
 from build_scripts.spec import Serving
 
@@ -19,12 +19,12 @@ from build_scripts.spec import Serving
 _QUEUE_PER_SLOT = 2
 
 
-class ConfigError(ValueError):
+class TemplateError(ValueError):
     """The template lacks a line that must be set, or is no model configuration."""
 
 
 def settings(
-    config: EngineConfig, engine_dir: str, serving: Serving, container: Container = PINNED
+    config: EngineConfig, engine_dir: str, serving: Serving, container: BuildContainer = PINNED
 ) -> tuple[dict[str, int], dict[str, str]]:
     """(numbers of the configuration itself, its parameters), with the limits of the engine."""
     build = config.build_config
@@ -49,18 +49,18 @@ def settings(
 
 
 def render(template: str, numbers: dict[str, int], parameters: dict[str, str]) -> str:
-    """`template` with those values. Raises ConfigError."""
+    """`template` with those values. Raises TemplateError."""
     text = template
     for key, number in numbers.items():
         text = _set(text, key, rf"^[^#\n]*\b{key}: (\d+)", str(number))
     for key, value in parameters.items():
         if any(character in value for character in '"\\\n'):
-            raise ConfigError(f"{key} cannot be {value!r}: quotes, backslashes and line ends are not possible there")
+            raise TemplateError(f"{key} cannot be {value!r}: quotes, backslashes and line ends are not possible there")
         text = _set(text, key, rf'^parameters \{{ key: "{key}" value \{{ string_value: "([^"\n]*)" \}} \}}', value)
     try:
         text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
-        raise ConfigError(f"the result is no model configuration: {error}") from None
+        raise TemplateError(f"the result is no model configuration: {error}") from None
     return text
 
 
@@ -68,7 +68,7 @@ def _set(text: str, key: str, pattern: str, value: str) -> str:
     """`text` with `value` in place of the pattern's one group."""
     found = list(re.finditer(pattern, text, flags=re.MULTILINE))
     if len(found) != 1:
-        raise ConfigError(f"{key} must be on one line of the template and is on {len(found)}")
+        raise TemplateError(f"{key} must be on one line of the template and is on {len(found)}")
     start, end = found[0].span(1)
     return text[:start] + value + text[end:]
 

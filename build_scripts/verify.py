@@ -7,7 +7,7 @@ from pathlib import Path
 
 from build_scripts import manifest as manifests
 from build_scripts.cards import Card, dotted
-from build_scripts.container import PINNED, Container
+from build_scripts.container import PINNED, BuildContainer
 from build_scripts.engine import EngineConfig, read_config
 from build_scripts.manifest import Manifest, ManifestError
 from build_scripts.spec import EngineSpec
@@ -20,7 +20,7 @@ def faults(
     *,
     card: Card | None = None,
     spec: EngineSpec | None = None,
-    container: Container = PINNED,
+    container: BuildContainer = PINNED,
     hashes: bool = True,
     needs_manifest: bool = True,
 ) -> Iterator[str]:
@@ -50,7 +50,7 @@ def faults(
         yield from _against_card(engine_dir, config, manifest, card)
 
 
-def _version(config: EngineConfig, container: Container) -> Iterator[str]:
+def _version(config: EngineConfig, container: BuildContainer) -> Iterator[str]:
     if config.version != container.tensorrt_llm:
         yield (
             f"config.json is of TensorRT-LLM {config.version} and the {container.release} container has "

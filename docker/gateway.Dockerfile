@@ -25,7 +25,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 COPY docker/requirements.py ./
 # The packages alone, in a layer that stays while only our code changes.
-RUN python3 requirements.py pyproject.toml > requirements.txt \
+RUN python3 requirements.py pyproject.toml gateway > requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir \
         -c constraints.txt -r requirements.txt
 

@@ -11,16 +11,19 @@ ARG BASE=nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3
 FROM ${BASE} AS packages
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /build
-COPY docker/triton.requirements.txt ./
+COPY pyproject.toml docker/requirements.py docker/triton.constraints.txt ./
 # The environment sees NVIDIA's packages (torch, transformers, numpy, tensorrt_llm) and may not replace one of them: what the
-# container holds is the constraint.
+# container holds is the constraint; ours count for what it does not hold.
 # hadolint ignore=DL3013
 RUN python3 -m pip list --format=freeze > container.txt \
+    && awk -F== '{name = tolower($1); gsub("_", "-", name)} NR == FNR {held[name]; next} !(name in held)' \
+        container.txt triton.constraints.txt > constraints.txt \
+    && python3 requirements.py pyproject.toml worker > requirements.txt \
     && (python3 -m venv --system-site-packages /opt/venv \
         || { python3 -m pip install --no-cache-dir virtualenv==20.35.4 \
              && python3 -m virtualenv --system-site-packages --no-setuptools /opt/venv; }) \
     && /opt/venv/bin/python -m pip install --no-cache-dir --only-binary :all: \
-        -c container.txt -r triton.requirements.txt \
+        -c container.txt -c constraints.txt -r requirements.txt \
     && /opt/venv/bin/python -m pip uninstall -y pip
 
 # hadolint ignore=DL3006

@@ -65,6 +65,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
+        settings.check_access()
         asyncio.run(_check_catalog(settings))
         gateway = Container(settings)
     except (ConfigError, CatalogUnusable, OSError, ValueError) as error:

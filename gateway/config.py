@@ -4,6 +4,7 @@ Each setting is a variable `RAGFLEET_<NAME>`; the field's docstring gives its un
 `RAGFLEET_<NAME>_FILE` names a file that holds the value instead, as Docker and Kubernetes hand secrets over.
 """
 
+import ipaddress
 import os
 import types
 import typing
@@ -38,11 +39,15 @@ class Settings:
     home: Path = Path("var")
     """The state folder."""
     gateway_host: str = "127.0.0.1"
+    """The address that the gateway listens at; 0.0.0.0 for all."""
     gateway_port: int = 8000
+    """The port that the gateway listens at."""
     consul_url: str = "http://127.0.0.1:8500"
+    """The Consul agent that tells which instances there are."""
     consul_token: str = ""
     """ACL token that may read the service's health (consul/ has the policy); empty where ACLs are off."""
     milvus_uri: str = "http://127.0.0.1:19530"
+    """A Milvus server's or Milvus Lite's address."""
     milvus_token: str = ""
     """`user:password` or a token; empty where Milvus asks for none."""
     milvus_replicas: int = 1
@@ -59,6 +64,7 @@ class Settings:
     s3_access_key: str = ""
     """Empty, with the secret key: the role of the machine or the pod."""
     s3_secret_key: str = ""
+    """Of the access key."""
     s3_ca_file: Path | None = None
     """PEM of a private authority, trusted beside the public ones."""
     ingestion: bool = True
@@ -68,13 +74,15 @@ class Settings:
     convert_deadline_s: float = 120.0
     """For reading one file; past it the file fails."""
     tokenizer_dir: Path = Path("var/models/smollm2")
-    """The folder with the model's tokenizer.json (made by `ragfleet setup`)."""
+    """The folder with the model's tokenizer.json (made by `ragfleet setup`), in the state folder where nothing else is said."""
     embedding_dir: Path | None = None
     """A sentence-transformers folder, for the tokenizer that chunks are measured with. None: the one of the wheel."""
     api_key: str = ""
-    """One key for one tenant called `default`. Empty together with no tenants file: everyone is `default`."""
+    """One key for one tenant called `default`."""
     tenants_file: Path | None = None
     """YAML: `tenants: [{name, keys: [...], weight, priority}]`."""
+    open: bool = False
+    """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
 
     policy: str = "predicted_ttft"
     """Placement policy (gateway/routing)."""
@@ -84,13 +92,14 @@ class Settings:
     """Three readings in a row that miss it eject the instance. Lower: a hung one is isolated sooner; a busy one may look hung."""
 
     max_body_bytes: int = 4 * 1024 * 1024
-    """Of one request that is no upload."""
+    """Of one request but an upload; a longer one is refused with 413. Raising it takes longer prompts, and more memory."""
     max_held_bytes: int = 64 * 1024 * 1024
     """Of all such requests over 64 KiB together, from their first byte to their answer; those of one tenant may have half of it.
     Past it: 429. The process needs about four times as much for them."""
     max_header_bytes: int = 32 * 1024
     """Of the head of a request, its URL included. Past it: 431."""
     max_header_fields: int = 100
+    """Of the head of a request. Past it: 431."""
     header_deadline_s: float = 10.0
     """From a connection's begin, or the answer before, to the end of a request's head."""
     body_min_bytes_s: int = 10_000
@@ -130,12 +139,14 @@ class Settings:
     rag_attribution: float = 0.6
     """Share of its content words that a passage must have for a sentence without a mark to be attributed to it. Over 1: never."""
     rag_not_found: str = "I could not find anything about that in the knowledge base."
+    """The answer where no passage is relevant; the model is not asked then."""
 
     admission_headroom: float = 2.0
     """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""
     admission_queue: int = 512
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
     admission_deadline_s: float = 30.0
+    """For a request's wait for a place; past it 503. Raising it turns refusals into waiting."""
     retrieval_places: int = 4
     """Searches and embeddings of clients, in calls of a model, at a time and instance. Raising it gives them more of the
     instances; the questions of chats then wait longer to be embedded."""
@@ -146,6 +157,7 @@ class Settings:
     """With several streams, tokens are read and sent at most this often (gateway/triton/llm.py, Gathering). Raising it saves
     CPU per token; a token can be late by it."""
     connect_deadline_s: float = 2.0
+    """For a connection to an instance; past it another is tried."""
     context_deadline_s: float = 8.0
     """One attempt at prompt building and retrieval."""
     first_token_deadline_s: float = 60.0
@@ -174,7 +186,25 @@ class Settings:
                 if (raw := _raw(env, name)) != "":
                     values[field.name] = _convert(name, raw, hints[field.name])
                     break
+        if "home" in values:
+            values.setdefault("tokenizer_dir", values["home"] / "models" / "smollm2")
         return cls(**values)
+
+    def check_access(self) -> None:
+        """Raises ConfigError where everybody who reaches this gateway would be let in, and nobody has said so."""
+        if self.api_key or self.tenants_file is not None:
+            if self.open:
+                raise ConfigError("RAGFLEET_OPEN is set, and so is a key. Unset one of them.")
+        elif not self.open:
+            raise ConfigError(
+                "No API key is configured, so everybody would be let in. Set RAGFLEET_API_KEY or RAGFLEET_TENANTS_FILE; a file "
+                "that RAGFLEET_API_KEY_FILE names must not be empty. For a trial on this machine alone, set RAGFLEET_OPEN=1."
+            )
+        elif not _is_loopback(self.gateway_host):
+            raise ConfigError(
+                f"RAGFLEET_OPEN lets everybody in, so it works at a loopback address only, and RAGFLEET_GATEWAY_HOST is "
+                f"{self.gateway_host}. Set it to 127.0.0.1, or set RAGFLEET_API_KEY instead of RAGFLEET_OPEN."
+            )
 
 
 FOREIGN = types.MappingProxyType(
@@ -202,11 +232,18 @@ def variables(field: str) -> tuple[str, ...]:
     return FOREIGN.get(field, (f"RAGFLEET_{field.upper()}",))
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _raw(env: typing.Mapping[str, str], name: str) -> str:
     """The value, or the content of the file that `<name>_FILE` names, without the white space around it."""
     value, file = env.get(name, ""), env.get(f"{name}_FILE", "")
     if value and file:
-        raise ConfigError(f"{name} and {name}_FILE are both set: leave one away")
+        raise ConfigError(f"{name} and {name}_FILE are both set. Unset one of them.")
     if not file:
         return value
     try:

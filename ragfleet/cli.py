@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import typer
 
-from ragfleet.commands import demo, evaluate, fleet, knowledge, machine, reconcile, reembed
+from ragfleet.commands import demo, evaluate, fleet, knowledge, machine, reconcile, reembed, settings
 from ragfleet.console import EPILOG
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "setup": machine.setup,
     "doctor": machine.examine,
+    "settings": settings.show_settings,
     "up": fleet.up,
     "down": fleet.down,
     "status": fleet.show_status,

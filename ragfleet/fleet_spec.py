@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ragfleet.paths import PROJECT
+from ragfleet.paths import data_folder
 
 MAX_INSTANCES = 64
 OPTIONAL_PARTS = ("milvus", "gateway")
@@ -44,7 +44,7 @@ class FleetSpec:
     flavour: str = ""
     port_base: int | None = None
     api_key: str = ""
-    model_repository: str = str(PROJECT / "model_repository")
+    model_repository: str = str(data_folder("model_repository"))
     milvus_uri: str = ""
     """A Milvus that runs elsewhere; empty: Milvus Lite is one of the parts."""
     without: list[str] = field(default_factory=list)

@@ -41,7 +41,7 @@ class StartFailedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ServiceProgress:
     """One part on its way, for a display: its state in a word, and more where there is more to say."""
 
     name: str
@@ -54,7 +54,9 @@ def check(home: Home, wanted: FleetSpec) -> None:
     problems = [str(problem) for problem in preflight.check_server(triton.find())]
     problems += [str(p) for p in preflight.check_repository(Path(wanted.model_repository), wanted.flavour)]
     if consul_binary.find(cache_folder()) is None:
-        problems.append("There is no Consul yet. Run 'make setup'.")
+        problems.append("There is no Consul yet. Run: ragfleet setup")
+    if not os.environ.get("RAGFLEET_TOKENIZER_DIR") and not (home.tokenizer / "tokenizer.json").is_file():
+        problems.append("There is no tokenizer of the model yet. Run: ragfleet setup")
     for port, part in services.ports_of(wanted).items():
         if owner := processes.owner_of(port):
             problems.append(
@@ -92,7 +94,7 @@ def start(home: Home, wanted: FleetSpec) -> int:
 
 def wait(
     home: Home,
-    show: Callable[[list[Step]], None],
+    show: Callable[[list[ServiceProgress]], None],
     *,
     pid: int,
     seconds: float = READY_SECONDS,
@@ -122,7 +124,7 @@ def wait(
         time.sleep(POLL)
 
 
-def steps_of(seen: FleetStatus) -> list[Step]:
+def steps_of(seen: FleetStatus) -> list[ServiceProgress]:
     """One step for each part, instances with their worker's own words."""
     instances = {entry.name: entry for entry in seen.instances}
     steps = []
@@ -130,16 +132,16 @@ def steps_of(seen: FleetStatus) -> list[Step]:
         name = str(part["name"])
         if entry := instances.get(name):
             waiting = part["state"] == "waiting"
-            steps.append(Step(name, "waiting" if waiting else entry.state, "" if waiting else entry.reason))
+            steps.append(ServiceProgress(name, "waiting" if waiting else entry.state, "" if waiting else entry.reason))
         else:
-            steps.append(Step(name, str(part["state"]), str(part["reason"])))
+            steps.append(ServiceProgress(name, str(part["state"]), str(part["reason"])))
     return steps
 
 
-def first_cause(steps: list[Step]) -> Step:
+def first_cause(steps: list[ServiceProgress]) -> ServiceProgress:
     """Of the parts that are not ready, the one to look at first: the gateway waits for all the others."""
     late = [step for step in steps if step.state != "ready"]
-    return min(late, key=lambda step: step.name == "gateway", default=Step("gateway", "not ready"))
+    return min(late, key=lambda step: step.name == "gateway", default=ServiceProgress("gateway", "not ready"))
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:

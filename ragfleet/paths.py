@@ -1,16 +1,29 @@
-"""Where an embedded fleet keeps its state: one folder, `RAGFLEET_HOME`, laid out as docs/contracts.md says."""
+"""Where a fleet's state, its downloads, and what it reads beside its code lie: in a checkout, and where a wheel was installed."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-PROJECT = Path(__file__).resolve().parent.parent
-"""The checkout: the model repository, the Consul configuration and the examples lie beside this package."""
+if TYPE_CHECKING:
+    from platformdirs import PlatformDirs
+
+_PACKAGE = Path(__file__).resolve().parent
+PROJECT = _PACKAGE.parent
+"""The checkout, or the folder in an image that is laid out like it."""
+_BUNDLED = _PACKAGE / "_data"
+"""Only a wheel has it (setup.py)."""
+
+
+def data_folder(name: str) -> Path:
+    """`model_repository`, `consul` or `examples`: the checkout's, or what the wheel brought."""
+    return _BUNDLED / name if _BUNDLED.is_dir() else PROJECT / name
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The paths under one state folder. Nothing is created until `make()`."""
+    """The paths under one state folder, laid out as docs/contracts.md says. Nothing is created until `make()`."""
 
     root: Path
 
@@ -70,10 +83,22 @@ class Home:
 
 
 def home_from_environment() -> Home:
-    """`RAGFLEET_HOME`, or `var/` in the checkout; always absolute."""
-    return Home(Path(os.environ.get("RAGFLEET_HOME") or PROJECT / "var").resolve())
+    """`RAGFLEET_HOME`; without it `var/` in the checkout, or the user's state folder. Always absolute."""
+    return Home(_folder("RAGFLEET_HOME", "var", lambda: _user_folders().user_state_path))
 
 
 def cache_folder() -> Path:
-    """Downloads that outlive `make clean`: `RAGFLEET_CACHE`, or `.cache/` in the checkout."""
-    return Path(os.environ.get("RAGFLEET_CACHE") or PROJECT / ".cache").resolve()
+    """Downloads that outlive `make clean`: `RAGFLEET_CACHE`; without it `.cache/` in the checkout, or the user's cache folder."""
+    return _folder("RAGFLEET_CACHE", ".cache", lambda: _user_folders().user_cache_path)
+
+
+def _folder(variable: str, in_checkout: str, of_user: Callable[[], Path]) -> Path:
+    if named := os.environ.get(variable):
+        return Path(named).resolve()
+    return of_user() if _BUNDLED.is_dir() else PROJECT / in_checkout
+
+
+def _user_folders() -> "PlatformDirs":
+    from platformdirs import PlatformDirs
+
+    return PlatformDirs("ragfleet", appauthor=False)

@@ -16,7 +16,7 @@ class AskError(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class CitedAnswer:
     """What has come so far. `text` grows while `stream` is read."""
 
     text: str = ""
@@ -34,7 +34,14 @@ class Answer:
 
 
 def stream(
-    gateway_url: str, key: str, question: str, *, store: str | None, model: str = "", max_tokens: int, answer: Answer
+    gateway_url: str,
+    key: str,
+    question: str,
+    *,
+    store: str | None,
+    model: str = "",
+    max_tokens: int,
+    answer: CitedAnswer,
 ) -> Iterator[str]:
     """Yields the pieces of the answer, and fills `answer` with everything else.
 
@@ -56,7 +63,7 @@ def stream(
             yield from _read(json.loads(data), answer)
 
 
-def _read(chunk: Mapping[str, Any], answer: Answer) -> Iterator[str]:
+def _read(chunk: Mapping[str, Any], answer: CitedAnswer) -> Iterator[str]:
     if error := chunk.get("error"):
         raise AskError(str(error.get("message", error)))
     answer.model = chunk.get("model") or answer.model

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ragfleet.fleet_spec import FleetSpec
-from ragfleet.paths import PROJECT, Home
+from ragfleet.paths import Home, data_folder
 from ragfleet.processes import HOME_MARK, PART_MARK
 from worker import state
 from worker.state import Phase
@@ -55,7 +55,7 @@ def consul(plan: FleetSpec, home: Home, binary: Path) -> Service:
         "-server",
         "-bootstrap-expect=1",
         "-ui",
-        f"-config-file={PROJECT / 'consul' / 'embedded.hcl'}",
+        f"-config-file={data_folder('consul') / 'embedded.hcl'}",
         f"-data-dir={home.consul_data}",
         f"-http-port={ports.consul}",
         f"-server-port={ports.consul_server}",

@@ -1,12 +1,12 @@
 """`ragfleet status --watch`: the fleet live in the terminal, from the gateway's /fleet and /metrics."""
 
-import re
 import time
 import urllib.request
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -21,7 +21,6 @@ PERIOD = 1.0
 WINDOW = 10
 """Frames over which shares and speeds are taken: over one alone a share of few requests would jump."""
 COLUMNS = ("instance", "state", "queue", "running", "kv", "gpu", "streams", "tok/s", "share", "ejected", "restarts")
-SAMPLE = re.compile(r"^(ragfleet_\w+?)(?:_total)?(?:\{([^}]*)\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,11 @@ class Counters:
 def read_counters(text: str, at: float, tokens: Mapping[str, float]) -> Counters:
     """Reads the gateway's exposition text; `tokens` of each instance are from /fleet."""
     found: dict[str, dict[str, float]] = {}
-    for name, labels, value in SAMPLE.findall(text):
-        key = re.search(r'(?:instance|cause)="([^"]*)"', labels)
-        kept = found.setdefault(name, {})
-        label = key[1] if key else ""
-        kept[label] = kept.get(label, 0.0) + float(value)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            kept = found.setdefault(sample.name.removesuffix("_total"), {})
+            label = sample.labels.get("instance") or sample.labels.get("cause") or ""
+            kept[label] = kept.get(label, 0.0) + sample.value
     one = {name: sum(kept.values()) for name, kept in found.items()}
     return Counters(
         at,

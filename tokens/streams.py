@@ -17,7 +17,7 @@ class _Stream:
     last_used: float
 
 
-class Streams:
+class StreamDetokenizers:
     """Nobody says when a stream ends, so one that was silent for `idle_s` is forgotten, and beyond `capacity` the one that
     was silent the longest. What a forgotten stream loses is at most the beginning of an unfinished character.
     """

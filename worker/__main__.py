@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import os
 import signal
 import sys
-from importlib import metadata
 
 from worker import host
 from worker.agent import Agent
@@ -19,17 +17,12 @@ NOT_RUNNABLE = 3
 log = logging.getLogger("worker")
 
 
-def version() -> str:
-    """The image's tag where this is one (docker/ sets it), else the version of the package."""
-    return os.environ.get("RAGFLEET_VERSION") or metadata.version("ragfleet")
-
-
 async def serve(settings: Settings) -> int:
     """Runs the agent until a signal stops it."""
     if settings.all_gpus:
         return await host.serve(settings, sys.argv[1:], SystemNvml())
     launch = await asyncio.to_thread(prepare, settings)
-    agent = Agent(settings, launch, version=version())
+    agent = Agent(settings, launch)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, agent.stop)
     loop.add_signal_handler(signal.SIGINT, lambda: agent.stop(at_once=True))

@@ -16,7 +16,7 @@ from worker.backoff import Backoff
 from worker.gpu_watch import GpuWatch
 from worker.heartbeat import SILENCE, Pulse, judge
 from worker.launch import Launch
-from worker.load import Load, SteadyWords
+from worker.load import LoadReport, SteadyWords
 from worker.log import event
 from worker.probe import Probe, Unreachable
 from worker.process import TritonProcess, first_error, first_of, remove_shared_memory
@@ -36,10 +36,9 @@ log = logging.getLogger(__name__)
 class Agent:
     """Runs one instance until it is told to stop."""
 
-    def __init__(self, settings: Settings, launch: Launch, *, version: str) -> None:
+    def __init__(self, settings: Settings, launch: Launch) -> None:
         self._settings = settings
         self._launch = launch
-        self._version = version
         self._pulse = Pulse(phase_since=time.monotonic(), answered=time.monotonic())
         self._backoff = Backoff()
         self._triton: TritonProcess | None = None
@@ -230,7 +229,7 @@ class Agent:
                     self._pulse.load, read = await self._load(), asked
             await asyncio.sleep(max(0.05, (BEAT if serves else 0.2) - (time.monotonic() - asked)))
 
-    async def _load(self) -> Load | None:
+    async def _load(self) -> LoadReport | None:
         """The metrics, if they can be had: a Triton without them still serves."""
         try:
             return await self._probe.load()
@@ -256,7 +255,7 @@ class Agent:
             return  # the next beat reports the silence
         try:
             engine = await asyncio.to_thread(meta.engine_limits, llm)
-            overrides = meta.overrides(os.environ.get("RAGFLEET_LLM_PARAMS", ""))
+            overrides = meta.overrides(self._settings.llm_params)
         except ValueError as error:
             log.warning(event("the limits of the engine are told from its configuration only", why=error))
             engine, overrides = {}, {}
@@ -265,8 +264,6 @@ class Agent:
             meta.with_parameters(llm, {**engine, **overrides}),
             embedding,
             self._pulse.load,
-            version=self._version,
-            embedding_folder=os.environ.get("RAGFLEET_EMBEDDING_DIR", ""),
             gpus=self._launch.gpus,
         )
         self._registration.describe(told)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.gpu import Health
-from worker.load import Load, SteadyWords
+from worker.load import LoadReport, SteadyWords
 from worker.state import Phase
 
 Status = Literal["passing", "warning", "critical"]
@@ -33,7 +33,7 @@ class Pulse:
     """When Triton answered last."""
     ready: bool = False
     """What it answered."""
-    load: Load | None = None
+    load: LoadReport | None = None
     gpu: Health = field(default_factory=Health)
     """How the pinned GPUs are; sound and without words where there are none."""
 

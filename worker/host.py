@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import ctypes
 import logging
-import os
 import signal
 import sys
 import time
@@ -49,7 +48,7 @@ def children(
     Raises NotRunnableError where NVML is absent, shows no GPU, or the GPUs cannot be divided so.
     """
     try:
-        shown = gpu.visible(nvml.devices(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        shown = gpu.visible(nvml.devices(), settings.visible_gpus)
         groups = gpu.groups(shown, settings.all_gpus)
     except (NvmlAbsent, UnknownGpu) as error:
         raise NotRunnableError(f"--all-gpus: {error}") from error

@@ -48,7 +48,7 @@ def prepare(settings: Settings, nvml: Nvml | None = None) -> Launch:
     wishes = triton.wishes(settings.model_repository, settings.flavour)
     gpus = find_gpus(settings, nvml, needed=wishes.gpu)
     cores = os.cpu_count() or 1
-    environment = triton.environment(settings, installation, os.environ, cores=cores) | gpu.pin(gpus)
+    environment = triton.environment(settings, installation, settings.environment, cores=cores) | gpu.pin(gpus)
     argv = triton.arguments(
         settings,
         installation,
@@ -70,9 +70,7 @@ def find_gpus(settings: Settings, nvml: Nvml, *, needed: bool) -> tuple[Device, 
     if settings.gpu == "none":
         return ()
     try:
-        found = gpu.choose(
-            gpu.visible(nvml.devices(), os.environ.get("CUDA_VISIBLE_DEVICES")), settings.gpu, needed=needed
-        )
+        found = gpu.choose(gpu.visible(nvml.devices(), settings.visible_gpus), settings.gpu, needed=needed)
     except UnknownGpu as error:
         raise NotRunnableError(str(error)) from error
     except NvmlAbsent as absent:

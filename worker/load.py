@@ -1,17 +1,17 @@
 """An instance's load: read from Triton's metrics, told in words that change only when they mean something new."""
 
 import math
-import re
 from dataclasses import dataclass
 
-SAMPLE = re.compile(r"^(nv_\w+)(?:\{([^}]*)\})? ([-+0-9.eEinfNa]+)$", re.MULTILINE)
-LABEL = re.compile(r'(\w+)="([^"]*)"')
+from prometheus_client.parser import text_string_to_metric_families
+
 REQUESTS = "nv_trt_llm_request_metrics"
 BLOCKS = "nv_trt_llm_kv_cache_block_metrics"
+MEMORY = "nv_gpu_memory_"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadReport:
     """One scrape. Counts are requests or KV blocks; None where Triton does not export the metric."""
 
     waiting: int | None = None
@@ -41,23 +41,22 @@ class Load:
         return not self.waiting and not self.running
 
 
-def parse(text: str) -> Load:
-    """Reads Triton's Prometheus text."""
+def parse(text: str) -> LoadReport:
+    """Reads Triton's Prometheus text. Of some 200 lines a dozen are parsed: the parser takes 5 ms for all."""
+    wanted = "".join(f"{line}\n" for line in text.splitlines() if line.startswith((REQUESTS, BLOCKS, MEMORY)))
     requests: dict[str, int] = {}
     blocks: dict[str, int] = {}
     gpu: dict[str, float] = {}
-    for name, labels, number in SAMPLE.findall(text):
-        value = float(number)
-        if not math.isfinite(value):
+    for sample in (each for family in text_string_to_metric_families(wanted) for each in family.samples):
+        if not math.isfinite(sample.value):
             continue
-        fields = dict(LABEL.findall(labels))
-        if name == REQUESTS:
-            requests[fields.get("request_type", "")] = int(value)
-        elif name == BLOCKS:
-            blocks[fields.get("kv_cache_block_type", "")] = int(value)
-        elif name.startswith("nv_gpu_memory_"):
-            gpu[name] = gpu.get(name, 0.0) + value
-    return Load(
+        if sample.name == REQUESTS:
+            requests[sample.labels.get("request_type", "")] = int(sample.value)
+        elif sample.name == BLOCKS:
+            blocks[sample.labels.get("kv_cache_block_type", "")] = int(sample.value)
+        else:
+            gpu[sample.name] = gpu.get(sample.name, 0.0) + sample.value
+    return LoadReport(
         waiting=requests.get("waiting"),
         running=requests.get("active", requests.get("scheduled")),
         slots=requests.get("max"),
@@ -68,7 +67,7 @@ def parse(text: str) -> Load:
     )
 
 
-def words(load: Load) -> str:
+def words(load: LoadReport) -> str:
     """E.g. `queue 1, running 3/8, kv 12%`; `ready` where Triton exports none of it."""
     parts = []
     if load.waiting is not None:
@@ -82,7 +81,7 @@ def words(load: Load) -> str:
     return ", ".join(parts) or "ready"
 
 
-def level(load: Load) -> tuple[int, ...]:
+def level(load: LoadReport) -> tuple[int, ...]:
     """A coarse rank of each figure; two loads of the same level mean the same to a reader.
 
     The queue counts in powers of two, the slots in quarters (none and all apart), memory in tenths.
@@ -106,7 +105,7 @@ class SteadyWords:
     _words: str = ""
     _since: float = 0.0
 
-    def update(self, load: Load, now: float) -> str:
+    def update(self, load: LoadReport, now: float) -> str:
         """The words to report at `now` (monotonic seconds)."""
         rank = level(load)
         if self._level is None or (rank != self._level and now - self._since >= self.hold):

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker import gpu
 from worker.gpu import Device
-from worker.load import Load
+from worker.load import LoadReport
 from worker.settings import Settings
 
 CONTEXT_PARAMETERS = ("max_context", "max_seq_len", "n_ctx", "max_tokens_in_paged_kv_cache")
@@ -23,10 +23,8 @@ def describe(
     settings: Settings,
     llm: Mapping[str, Any],
     embedding: Mapping[str, Any],
-    load: Load | None,
+    load: LoadReport | None,
     *,
-    version: str,
-    embedding_folder: str = "",
     gpus: Sequence[Device] = (),
 ) -> dict[str, str]:
     """The meta of docs/contracts.md, all strings. `llm` and `embedding` are the models' configs as Triton shows them."""
@@ -42,8 +40,8 @@ def describe(
         "device": "gpu" if gpus or (load and load.gpu_memory_total) else "cpu",
         "slots": str(slots),
         "max_context": str(number(llm, CONTEXT_PARAMETERS) or DEFAULT_CONTEXT),
-        "version": version,
-        "embedding_model": Path(parameter(embedding, "model_dir") or embedding_folder).name or DEFAULT_EMBEDDING,
+        "version": settings.version,
+        "embedding_model": Path(parameter(embedding, "model_dir") or settings.embedding_dir).name or DEFAULT_EMBEDDING,
         **({"cached_prompts": str(slots)} if engine in ONE_PROMPT_A_SLOT else {}),
         **({"loras": settings.loras} if settings.loras else {}),
         **({"tenant_classes": settings.tenant_classes} if settings.tenant_classes else {}),

@@ -56,7 +56,7 @@ def check_server(
         problems.append(
             Problem(
                 f"Triton's Python backend has no stub for Python {interpreter()}",
-                "Use Python 3.11, 3.12 or 3.13: 'make clean setup PYTHON=python3.12'.",
+                "Use Python 3.11, 3.12 or 3.13. In a checkout: make clean setup PYTHON=python3.12",
             )
         )
     if installation.from_wheel and libpython() is None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from worker.load import Load, parse
+from worker.load import LoadReport, parse
 
 DEADLINE = 3.0
 
@@ -45,7 +45,7 @@ class Probe:
         status, _ = await self._get(f"{self._base}/v2/health/ready")
         return status == 200
 
-    async def load(self) -> Load | None:
+    async def load(self) -> LoadReport | None:
         """One scrape of the metrics; None where Triton answers without them."""
         status, body = await self._get(self._metrics)
         return parse(body.decode("utf-8", errors="replace")) if status == 200 else None

@@ -1,10 +1,25 @@
-"""What one worker is told: arguments first, the environment where docs/contracts.md names a variable for it."""
+"""What one worker is told: arguments first, then the environment, which is read here alone."""
 
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
+
+VARIABLES = MappingProxyType(
+    {
+        "home": "RAGFLEET_HOME",
+        "consul_url": "RAGFLEET_CONSUL_URL",
+        "model": "RAGFLEET_MODEL_NAME",
+        "version": "RAGFLEET_VERSION",
+        "llm_params": "RAGFLEET_LLM_PARAMS",
+        "embedding_dir": "RAGFLEET_EMBEDDING_DIR",
+        "visible_gpus": "CUDA_VISIBLE_DEVICES",
+    }
+)
+"""Settings that the environment gives, and by which variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +27,9 @@ class Settings:
     """One worker and its one Triton. Times are seconds."""
 
     name: str
+    """The instance's name, which is also its id in Consul."""
     home: Path
+    """The state folder."""
     model_repository: Path
     http_port: int
     grpc_port: int
@@ -20,6 +37,7 @@ class Settings:
     flavour: str = ""
     """Name of the `configs/<flavour>.pbtxt` that models are loaded with; empty: their own config.pbtxt."""
     consul_url: str = "http://127.0.0.1:8500"
+    """The Consul agent of this host, which the instance is registered with."""
     bind: str = "127.0.0.1"
     advertise: str = "127.0.0.1"
     """The address under which gateways reach this Triton."""
@@ -39,6 +57,16 @@ class Settings:
     hang_timeout: float = 20.0
     start_timeout: float = 300.0
     exit_timeout: float = 10.0
+    version: str = ""
+    """What runs here, for Consul: the image's tag, else the version of the package."""
+    llm_params: str = ""
+    """A JSON object: parameters of `llm` in place of those in its config.pbtxt."""
+    embedding_dir: str = ""
+    """The sentence-transformers folder of the embedding model; empty: the one of the wheel."""
+    visible_gpus: str | None = None
+    """The GPUs that CUDA shows, by index or UUID, with commas; None: all."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Everything that this process was started with: Triton inherits it."""
 
     @property
     def state_file(self) -> Path:
@@ -78,6 +106,11 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         hang_timeout=args.hang_timeout,
         start_timeout=args.start_timeout,
         exit_timeout=args.exit_timeout,
+        version=environment.get(VARIABLES["version"]) or metadata.version("ragfleet"),
+        llm_params=environment.get(VARIABLES["llm_params"], ""),
+        embedding_dir=environment.get(VARIABLES["embedding_dir"], ""),
+        visible_gpus=environment.get(VARIABLES["visible_gpus"]),
+        environment=environment,
     )
 
 
@@ -95,13 +128,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--metrics-port", type=int, default=0, help="0: the HTTP port + 2")
     add("--model-repository", type=Path, default=Path("model_repository"))
     add("--flavour", default="", help="load models with configs/<flavour>.pbtxt where they have one")
-    add("--home", type=Path, default=Path(environment.get("RAGFLEET_HOME") or "var"), help="the state folder")
-    add("--consul-url", default=environment.get("RAGFLEET_CONSUL_URL") or "http://127.0.0.1:8500")
+    add("--home", type=Path, default=Path(environment.get(VARIABLES["home"]) or "var"), help="the state folder")
+    add("--consul-url", default=environment.get(VARIABLES["consul_url"]) or "http://127.0.0.1:8500")
     add("--bind", default="127.0.0.1", help="the address that Triton listens at")
     add("--advertise", default="", help="the address that Consul tells the gateways; empty: the one of --bind")
     add(
         "--model",
-        default=environment.get("RAGFLEET_MODEL_NAME") or "smollm2-135m-instruct",
+        default=environment.get(VARIABLES["model"]) or "smollm2-135m-instruct",
         help="public id of the model",
     )
     add("--loras", default="", help="LoRA adapters that the engine has, with commas")
@@ -130,4 +163,4 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 def from_process(argv: Sequence[str]) -> Settings:
     """The settings of this very process."""
-    return parse(argv, os.environ)
+    return parse(argv, dict(os.environ))

@@ -1,5 +1,8 @@
 """`ragfleet demo`: the whole way once, from nothing running to a cited answer."""
 
+import shutil
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,11 +10,12 @@ from rich.markup import escape
 
 from ragfleet.commands.fleet import bring_up
 from ragfleet.commands.knowledge import bring_in, put
+from ragfleet.commands.machine import prepare_machine
 from ragfleet.console import DEFAULT_STORE, fail, output
 from ragfleet.fleet_spec import FleetSpec
-from ragfleet.paths import PROJECT, home_from_environment
+from ragfleet.paths import data_folder, home_from_environment
 
-DOCUMENTS = PROJECT / "examples" / "handbook" / "documents"
+DOCUMENTS = data_folder("examples") / "handbook" / "documents"
 QUESTION = "What is the factory reset code of the Fernwright 200?"
 SOURCE = "support-reset-fernwright-200.md"
 """The one document that answers it."""
@@ -24,13 +28,16 @@ def demo(
 ) -> None:
     """Start the fleet, ingest the example handbook, ask it a question, and leave the fleet up."""
     home, out = home_from_environment(), output()
+    prepare_machine()
     seen = bring_up(home, FleetSpec(instances=instances, port_base=port_base))
-    out.print(f"\nIngesting {DOCUMENTS.relative_to(PROJECT)} …")
+    out.print(f"\nIngesting {DOCUMENTS} …")
     bring_in(seen, [DOCUMENTS], DEFAULT_STORE)
     out.print(f"\n[bold]{escape(QUESTION)}[/bold]\n")
     answer = put(seen, QUESTION, store=DEFAULT_STORE)
     if not any(source["filename"] == SOURCE for source in answer.sources):
         raise fail(f"The demo went wrong: {SOURCE} is not among the sources. See: ragfleet logs gateway")
+    program = Path(sys.executable).with_name("ragfleet")
+    where = "" if shutil.which("ragfleet") else f"\n(The command is {program}.)"
     out.print(
         f"""
 [bold]The fleet stays up.[/bold]
@@ -43,6 +50,5 @@ Try next
   ragfleet ask --no-rag "What is a greenhouse?"                   the bare model
   ragfleet ingest --store mine PATH                               documents of your own
   ragfleet status                                                 then kill -9 a Triton, and look again
-  make down                                                       stop everything
-(The command is .venv/bin/ragfleet.)"""
+  ragfleet down                                                   stop everything{where}"""
     )

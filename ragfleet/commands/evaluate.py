@@ -20,6 +20,7 @@ from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import Exit, Json, fail, output
 from ragfleet.evaluation.datasets import Dataset, DatasetError, read_dataset, spread
 from ragfleet.evaluation.run import ARMS, CONCURRENCY, DEPTH, AnswerResult, ArmResult, Evaluation, EvaluationError
+from ragfleet.paths import home_from_environment
 from ragfleet.status import FleetStatus
 
 PUBLISHED: Mapping[str, Mapping[str, tuple[float, float, float]]] = {
@@ -154,8 +155,8 @@ def _said(asked: AnswerResult) -> str:
 
 
 def _write(name: str, result: Mapping[str, Any]) -> Path:
-    """`var/bench/eval-<dataset>.json`, where the benchmarks write too, with when and on what it was measured."""
-    path = Path(os.environ.get("RAGFLEET_BENCH_DIR", "var/bench")) / f"eval-{name}.json"
+    """`bench/eval-<dataset>.json` in the state folder, where the benchmarks write too, with when and on what it was measured."""
+    path = Path(os.environ.get("RAGFLEET_BENCH_DIR") or home_from_environment().root / "bench") / f"eval-{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     system = {"python": platform.python_version(), "system": platform.platform()}
     machine = {"cpu_count": os.cpu_count(), **system, "load_average": os.getloadavg()}

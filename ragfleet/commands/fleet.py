@@ -15,7 +15,7 @@ from ragfleet.console import Exit, Json, fail, output
 from ragfleet.display import StepsDisplay, clip
 from ragfleet.fleet_spec import MAX_INSTANCES, OPTIONAL_PARTS, FleetSpec
 from ragfleet.launch import NotStartableError, StartFailedError
-from ragfleet.paths import PROJECT, Home, home_from_environment
+from ragfleet.paths import Home, data_folder, home_from_environment
 from ragfleet.status import FleetStatus
 from ragfleet.watch import follow
 
@@ -44,7 +44,7 @@ def up(
         instances=instances,
         flavour=llm,
         port_base=port_base,
-        model_repository=str((model_repository or PROJECT / "model_repository").resolve()),
+        model_repository=str((model_repository or data_folder("model_repository")).resolve()),
         milvus_uri=milvus_uri,
         without=list(without or ()),
     )

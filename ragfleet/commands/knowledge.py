@@ -19,7 +19,7 @@ from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import DEFAULT_STORE, Exit, Json, Store, fail, output
 from ragfleet.display import clip
 from ragfleet.folder_sync import SyncError, SyncReport, look, sync
-from ragfleet.question import Answer, AskError
+from ragfleet.question import AskError, CitedAnswer
 from ragfleet.status import FleetStatus
 
 WATCH_SECONDS = 1.0
@@ -120,9 +120,11 @@ def ask(
     put(seen, text, store=None if no_rag else store, max_tokens=max_tokens, as_json=as_json)
 
 
-def put(seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 256, as_json: bool = False) -> Answer:
+def put(
+    seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 256, as_json: bool = False
+) -> CitedAnswer:
     """Asks and prints; returns the whole answer."""
-    answer = Answer()
+    answer = CitedAnswer()
     pieces = question.stream(seen.gateway_url, seen.api_key, text, store=store, max_tokens=max_tokens, answer=answer)
     try:
         for piece in pieces:
@@ -144,7 +146,7 @@ def put(seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 25
     return answer
 
 
-def _print_sources(console: Console, answer: Answer) -> None:
+def _print_sources(console: Console, answer: CitedAnswer) -> None:
     if answer.grounded is False:
         console.print("\n[yellow]Nothing in the knowledge base is about that.[/yellow]")
     cited = {citation["n"] for citation in answer.citations}

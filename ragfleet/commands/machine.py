@@ -15,7 +15,12 @@ from ragfleet.prepare import PrepareError, prepare
 
 
 def setup() -> None:
-    """Get Consul, and prepare the model's tokenizer. What is there already is skipped."""
+    """Get Consul, the model and its tokenizer. What is there already is skipped."""
+    prepare_machine()
+
+
+def prepare_machine() -> None:
+    """`setup`, for the commands that need what it gets. Raises typer.Exit where something cannot be had."""
     console = output()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COUNTED = 10_000
 
 
-class Step(StrEnum):
+class ReembedStage(StrEnum):
     """What to do."""
 
     START = "start"
@@ -33,7 +33,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CollectionProgress:
     """One collection, and how far it is."""
 
     collection: "Collection"
@@ -44,7 +44,7 @@ class Progress:
 
 
 def reembed(
-    step: Annotated[Step, typer.Argument(help="start, status, switch, rollback or drop.")],
+    step: Annotated[ReembedStage, typer.Argument(help="start, status, switch, rollback or drop.")],
     model: Annotated[str, typer.Argument(help="For start: the new embedding model, as its instances call it.")] = "",
     *,
     dimension: Annotated[
@@ -57,7 +57,7 @@ def reembed(
     from gateway.config import ConfigError
     from gateway.errors import RagfleetError
 
-    if step is Step.START and not model:
+    if step is ReembedStage.START and not model:
         raise fail("Name the model: ragfleet reembed start MODEL", Exit.USAGE)
     try:
         settings = settings_of_the_fleet()
@@ -72,24 +72,26 @@ def reembed(
         _print(found)
 
 
-async def _take(step: Step, settings: "Settings", model: str, dimension: int | None) -> list[Progress]:
+async def _take(
+    step: ReembedStage, settings: "Settings", model: str, dimension: int | None
+) -> list[CollectionProgress]:
     """Do the step, and look what there is then."""
     from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 
     catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
     try:
-        if step is Step.START:
+        if step is ReembedStage.START:
             await _start(catalog, settings, model, dimension)
-        elif step is Step.SWITCH:
+        elif step is ReembedStage.SWITCH:
             await _to(catalog, "building", "'ragfleet reembed rollback' goes to the previous one")
-        elif step is Step.ROLLBACK:
+        elif step is ReembedStage.ROLLBACK:
             await _to(catalog, "previous", "'ragfleet reembed switch' goes to one that is built")
-        elif step is Step.DROP:
+        elif step is ReembedStage.DROP:
             await _drop(catalog, settings)
         collections = await catalog.collections.all()
         serving = await _serving(settings)
         return [
-            Progress(
+            CollectionProgress(
                 each,
                 len(await catalog.collections.behind(each.name, limit=_COUNTED)),
                 None if serving is None else serving.count(each.embedding_model),
@@ -179,7 +181,7 @@ async def _dimension(settings: "Settings", model: str) -> int:
     return int(vectors.shape[1])
 
 
-def _plain(progress: Progress) -> dict[str, object]:
+def _plain(progress: CollectionProgress) -> dict[str, object]:
     each = progress.collection
     return {
         "name": each.name,
@@ -191,7 +193,7 @@ def _plain(progress: Progress) -> dict[str, object]:
     }
 
 
-def _print(found: Sequence[Progress]) -> None:
+def _print(found: Sequence[CollectionProgress]) -> None:
     console = output()
     if not found:
         console.print("There is no collection yet: nothing was ever brought in.")

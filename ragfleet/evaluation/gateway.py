@@ -8,7 +8,7 @@ from ragfleet.client import PAGE, connect, forget, store_named, told
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class IngestedDocument:
     """A file of the store. `document` and `digest` are empty for files that no evaluation brought in."""
 
     file_id: str
@@ -31,14 +31,14 @@ class Reply:
     invalid: int = 0
 
 
-class Gateway(Protocol):
+class EvaluationGateway(Protocol):
     """Used from several threads at once. All raise GatewayError."""
 
     def store(self, name: str) -> str:
         """The id of the oldest store of this name; it is made where there is none."""
         ...
 
-    def members(self, store_id: str) -> Sequence[Member]: ...
+    def members(self, store_id: str) -> Sequence[IngestedDocument]: ...
     def upload(self, filename: str, content: bytes) -> str:
         """The file's id."""
         ...
@@ -60,7 +60,7 @@ class Gateway(Protocol):
 
 
 class OpenAIGateway:
-    """See Gateway."""
+    """See EvaluationGateway."""
 
     def __init__(self, url: str, key: str) -> None:
         self._client = connect(url, key)
@@ -70,19 +70,19 @@ class OpenAIGateway:
         self._client.close()
 
     def store(self, name: str) -> str:
-        """See Gateway."""
+        """See EvaluationGateway."""
         return told(store_named, self._client, name)
 
-    def members(self, store_id: str) -> Sequence[Member]:
-        """See Gateway."""
+    def members(self, store_id: str) -> Sequence[IngestedDocument]:
+        """See EvaluationGateway."""
         return told(self._members, store_id)
 
     def upload(self, filename: str, content: bytes) -> str:
-        """See Gateway."""
+        """See EvaluationGateway."""
         return told(self._client.files.create, file=(filename, content), purpose="assistants").id
 
     def attach(self, store_id: str, files: Mapping[str, Mapping[str, str]], chunk_tokens: int | None) -> None:
-        """See Gateway."""
+        """See EvaluationGateway."""
         wanted: list[Any] = [{"file_id": file_id, "attributes": dict(has)} for file_id, has in files.items()]
         if chunk_tokens is not None:
             static = {"max_chunk_size_tokens": chunk_tokens, "chunk_overlap_tokens": 0}
@@ -90,22 +90,22 @@ class OpenAIGateway:
         told(self._client.vector_stores.file_batches.create, store_id, files=wanted)
 
     def pending(self, store_id: str) -> int:
-        """See Gateway."""
+        """See EvaluationGateway."""
         return told(self._client.vector_stores.retrieve, store_id).file_counts.in_progress
 
     def delete(self, file_id: str) -> None:
-        """See Gateway. A file that is gone already is fine."""
+        """See EvaluationGateway. A file that is gone already is fine."""
         forget(self._client, file_id)
 
     def search(self, store_id: str, query: str, *, ranker: str, limit: int) -> Sequence[str]:
-        """See Gateway."""
+        """See EvaluationGateway."""
         options: Any = {"ranker": ranker}  # the type names OpenAI's own rankers only
         search = self._client.vector_stores.search
         page = told(search, store_id, query=query, max_num_results=limit, ranking_options=options)
         return [hit.file_id for hit in page.data]
 
     def answer(self, store: str, question: str, *, max_tokens: int) -> Reply:
-        """See Gateway. Greedy."""
+        """See EvaluationGateway. Greedy."""
         return told(self._answer, store, question, max_tokens)
 
     def _answer(self, store: str, question: str, max_tokens: int) -> Reply:
@@ -123,11 +123,13 @@ class OpenAIGateway:
         text = made.choices[0].message.content or ""
         return Reply(text, sources, cited["mark"], cited["support"], len(rag.get("invalid_citations", ())))
 
-    def _members(self, store_id: str) -> Sequence[Member]:
+    def _members(self, store_id: str) -> Sequence[IngestedDocument]:
         found = []
         for file in self._client.vector_stores.files.list(store_id, limit=PAGE):
             has = file.attributes or {}
             error = file.last_error.message if file.last_error else ""
-            member = Member(file.id, str(has.get("doc_id", "")), str(has.get("sha256", "")), file.status, error)
+            member = IngestedDocument(
+                file.id, str(has.get("doc_id", "")), str(has.get("sha256", "")), file.status, error
+            )
             found.append(member)
         return found

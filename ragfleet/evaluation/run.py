@@ -12,7 +12,7 @@ from ragfleet.evaluation import metrics
 from ragfleet.evaluation.datasets import Dataset, Question
 
 if TYPE_CHECKING:  # it loads OpenAI's client, which takes a second and most commands do not need
-    from ragfleet.evaluation.gateway import Gateway
+    from ragfleet.evaluation.gateway import EvaluationGateway
 
 
 Progress = Callable[[int, int, str], None]
@@ -89,7 +89,7 @@ class Evaluation:
 
     def __init__(
         self,
-        gateway: "Gateway",
+        gateway: "EvaluationGateway",
         dataset: Dataset,
         store: str,
         *,

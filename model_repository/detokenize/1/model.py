@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from tokens import Streams, TokenTable
+from tokens import StreamDetokenizers, TokenTable
 
 
 class TritonPythonModel:
@@ -19,7 +19,7 @@ class TritonPythonModel:
                 "detokenize: set RAGFLEET_TOKENIZER_DIR, or the parameter tokenizer_dir, to the tokenizer's folder"
             )
         self.table = TokenTable.load(Path(named))
-        self.streams = Streams(self.table)
+        self.streams = StreamDetokenizers(self.table)
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from build_scripts import cli
 from build_scripts.container import PINNED
 from build_scripts.machine import Gpu
-from build_scripts.plan import Plan
+from build_scripts.plan import BuildPlan
 from build_scripts.spec import spec_names
 from tests.unit.build_scripts.conftest import SPEC, EngineMaker, built_on
 from tests.unit.build_scripts.trial_spec import spec_with
@@ -141,7 +141,7 @@ def test_a_build_is_verified_and_gets_its_manifest(
     monkeypatch.setattr(cli, "gpus", lambda: [Gpu(name=on.gpu, sm=on.sm, driver=on.driver)])
     monkeypatch.setattr(cli, "versions", lambda: (on.tensorrt, on.tensorrt_llm))
 
-    def pretend(plan: Plan, *_: object, **__: object) -> None:
+    def pretend(plan: BuildPlan, *_: object, **__: object) -> None:
         engine = Path(plan.engine_dir)
         engine.parent.mkdir(parents=True)
         make_engine(by=None).rename(engine)

@@ -14,7 +14,7 @@ import pytest
 
 from build_scripts.container import PINNED
 from build_scripts.machine import Gpu, WrongMachine, gpus, machine_faults, versions
-from build_scripts.plan import Plan, Step, make_plan
+from build_scripts.plan import BuildPlan, BuildStep, make_plan
 from build_scripts.progress import Console
 from build_scripts.runner import AlreadyRunning, StepFailed, is_done, run
 from build_scripts.spec import EngineSpec, load
@@ -58,16 +58,16 @@ class Told:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def skipped(self, step: Step, number: int, total: int) -> None:
+    def skipped(self, step: BuildStep, number: int, total: int) -> None:
         self.events.append(f"{number}/{total} {step.name} skipped")
 
-    def started(self, step: Step, number: int, total: int, log: Path) -> None:
+    def started(self, step: BuildStep, number: int, total: int, log: Path) -> None:
         self.events.append(f"{number}/{total} {step.name} in {log.name}")
 
     def line(self, text: str) -> None:
         self.events.append(text)
 
-    def finished(self, step: Step, seconds: float) -> None:
+    def finished(self, step: BuildStep, seconds: float) -> None:
         self.events.append(f"{step.name} finished after {seconds:.0f} s")
 
 
@@ -86,7 +86,7 @@ class Trial:
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
         self.env = {"PATH": f"{programs}:{os.environ['PATH']}", "CALLS": str(self.calls_file)}
 
-    def plan(self, spec: EngineSpec) -> Plan:
+    def plan(self, spec: EngineSpec) -> BuildPlan:
         return make_plan(spec, str(self.work))
 
     def run(self, spec: EngineSpec, limit_s: float = 60, **env: str) -> Told:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from build_scripts.plan import PlanError, Step, make_plan
+from build_scripts.plan import BuildStep, PlanError, make_plan
 from build_scripts.spec import EngineSpec, load, parse, spec_names
 from tests.unit.build_scripts.trial_spec import spec_with
 
@@ -60,7 +60,7 @@ KNOWN_OPTIONS = {
 }  # fmt: skip
 
 
-def tool(step: Step) -> str:
+def tool(step: BuildStep) -> str:
     words = step.argv[1:] if step.argv[0] == "python3" else step.argv
     return "build_scripts" if words[0] == "-m" else Path(words[0]).name
 

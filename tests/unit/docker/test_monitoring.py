@@ -76,8 +76,8 @@ def test_a_legend_names_labels_that_are_left() -> None:
 
 
 def test_prometheus_reads_the_meta_that_workers_write() -> None:
-    settings = parse(["--name=triton-0", "--http-port=8101"], {})
-    meta = describe(settings, {"backend": "python"}, {}, None, version="1.2.3")
+    settings = parse(["--name=triton-0", "--http-port=8101"], {"RAGFLEET_VERSION": "1.2.3"})
+    meta = describe(settings, {"backend": "python"}, {}, None)
     assert meta["version"] == "1.2.3"
     text = (DOCKER / "prometheus" / "prometheus.yml").read_text("utf-8")
     read = set(re.findall(r"__meta_consul_service_metadata_(\w+)", text))

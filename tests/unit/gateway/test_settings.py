@@ -1,5 +1,8 @@
 """The environment as settings."""
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,6 +28,7 @@ def test_each_kind_of_value() -> None:
         }
     )
     assert settings.home == Path("/srv/ragfleet")
+    assert settings.tokenizer_dir == Path("/srv/ragfleet/models/smollm2"), "the state folder is one"
     assert (settings.gateway_port, settings.gather_s, settings.api_key) == (9000, 0.5, "secret")
     assert settings.tenants_file == Path("tenants.yaml")
     assert settings.milvus_uri == "http://milvus:19530"
@@ -45,7 +49,7 @@ def test_value_of_the_wrong_kind_is_named(name: str, value: str) -> None:
 
 
 def test_every_setting_can_be_set() -> None:
-    words = {"ingestion": "off", "rag_unavailable": "answer", "rag_rewrite": "model"}
+    words = {"ingestion": "off", "open": "off", "rag_unavailable": "answer", "rag_rewrite": "model"}
     given = {f.name: words.get(f.name, "7") for f in fields(Settings)}
     env = {variables(name)[0]: value for name, value in given.items()}
     settings = Settings.from_env(env)
@@ -78,3 +82,47 @@ def test_a_secret_that_cannot_be_read_is_named(environment: dict[str, str], mess
 def test_consuls_own_variable_gives_its_token_too() -> None:
     assert Settings.from_env({"CONSUL_HTTP_TOKEN": "a"}).consul_token == "a"
     assert Settings.from_env({"CONSUL_HTTP_TOKEN": "a", "RAGFLEET_CONSUL_TOKEN": "b"}).consul_token == "b"
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "No API key is configured"),
+        ({"RAGFLEET_GATEWAY_HOST": "0.0.0.0"}, "No API key is configured"),
+        ({"RAGFLEET_OPEN": "1", "RAGFLEET_GATEWAY_HOST": "0.0.0.0"}, "works at a loopback address only"),
+        ({"RAGFLEET_OPEN": "1", "RAGFLEET_GATEWAY_HOST": "::"}, "works at a loopback address only"),
+        ({"RAGFLEET_OPEN": "1", "RAGFLEET_GATEWAY_HOST": "gateway.example"}, "works at a loopback address only"),
+        ({"RAGFLEET_OPEN": "1", "RAGFLEET_API_KEY": "k"}, "Unset one of them"),
+        ({"RAGFLEET_OPEN": "1"}, ""),
+        ({"RAGFLEET_OPEN": "1", "RAGFLEET_GATEWAY_HOST": "::1"}, ""),
+        ({"RAGFLEET_OPEN": "1", "RAGFLEET_GATEWAY_HOST": "127.1.2.3"}, ""),
+        ({"RAGFLEET_API_KEY": "k", "RAGFLEET_GATEWAY_HOST": "0.0.0.0"}, ""),
+        ({"RAGFLEET_TENANTS_FILE": "t", "RAGFLEET_GATEWAY_HOST": "0.0.0.0"}, ""),
+    ],
+)
+def test_nobody_is_let_in_by_an_oversight(environment: dict[str, str], says: str) -> None:
+    settings = Settings.from_env(environment)
+    if says:
+        with pytest.raises(ConfigError, match=says):
+            settings.check_access()
+    else:
+        settings.check_access()
+
+
+def test_an_empty_key_file_is_no_key(tmp_path: Path) -> None:
+    """A secret that was mounted empty let everybody in, without a word."""
+    empty = tmp_path / "api_key"
+    empty.write_text("\n")
+    environment = {
+        **os.environ,
+        "RAGFLEET_API_KEY_FILE": str(empty),
+        "RAGFLEET_API_KEY": "",
+        "RAGFLEET_HOME": str(tmp_path),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(
+        "gateway: No API key is configured, so everybody would be let in. Set RAGFLEET_API_KEY"
+    )

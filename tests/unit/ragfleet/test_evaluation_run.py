@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ragfleet.evaluation.datasets import Dataset, Question
-from ragfleet.evaluation.gateway import Member, Reply
+from ragfleet.evaluation.gateway import IngestedDocument, Reply
 from ragfleet.evaluation.run import Evaluation, EvaluationError
 
 DATASET = Dataset(
@@ -28,7 +28,7 @@ class MemoryGateway:
         self._lock = Lock()
         self._numbers = count(1)
         self.contents: dict[str, str] = {}
-        self.held: dict[str, Member] = {}
+        self.held: dict[str, IngestedDocument] = {}
         self.chunk_tokens: list[int | None] = []
         self.order: dict[str, list[str]] = {}
         self.replies: dict[str, tuple[str, list[str]]] = {}
@@ -40,7 +40,7 @@ class MemoryGateway:
     def store(self, name: str) -> str:
         return f"vs_{name}"
 
-    def members(self, store_id: str) -> Sequence[Member]:
+    def members(self, store_id: str) -> Sequence[IngestedDocument]:
         return list(self.held.values())
 
     def upload(self, filename: str, content: bytes) -> str:
@@ -54,7 +54,7 @@ class MemoryGateway:
         for file_id, has in files.items():
             bad = self.contents[file_id] == self.refused
             status, error = ("failed", "no text in it") if bad else ("completed", "")
-            self.held[file_id] = Member(file_id, has["doc_id"], has["sha256"], status, error)
+            self.held[file_id] = IngestedDocument(file_id, has["doc_id"], has["sha256"], status, error)
 
     def pending(self, store_id: str) -> int:
         return self.stuck
@@ -103,7 +103,7 @@ def test_documents_go_in_once(gateway: MemoryGateway) -> None:
 
 def test_what_is_not_the_datasets_any_more_leaves(gateway: MemoryGateway) -> None:
     evaluation(gateway).ingest()
-    gateway.held["file-other"] = Member("file-other", "", "", "completed")  # not an evaluation's: it stays
+    gateway.held["file-other"] = IngestedDocument("file-other", "", "", "completed")  # not an evaluation's: it stays
     changed = Dataset("small", {"d1": "pumps lift oil", "d2": DATASET.documents["d2"]}, DATASET.questions)
     done = evaluation(gateway, changed).ingest()
     assert (done.sent, done.unchanged, done.removed) == (1, 1, 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ragfleet.launch import Step, first_cause, steps_of
+from ragfleet.launch import ServiceProgress, first_cause, steps_of
 from ragfleet.status import UNKNOWN, FleetStatus, InstanceStatus, merge
 from worker.state import InstanceState, Phase
 
@@ -57,6 +57,10 @@ def test_a_display_shows_instances_in_their_workers_words() -> None:
 
 
 def test_the_gateway_is_blamed_last() -> None:
-    steps = [Step("consul", "ready"), Step("gateway", "starting"), Step("triton-0", "starting", "no GPU")]
+    steps = [
+        ServiceProgress("consul", "ready"),
+        ServiceProgress("gateway", "starting"),
+        ServiceProgress("triton-0", "starting", "no GPU"),
+    ]
     assert first_cause(steps).name == "triton-0"
     assert first_cause(steps[:2]).name == "gateway"

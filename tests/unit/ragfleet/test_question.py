@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ragfleet import question
-from ragfleet.question import Answer, AskError
+from ragfleet.question import AskError, CitedAnswer
 
 SOURCE = {"n": 1, "file_id": "f", "filename": "a.md", "index": 0, "text": "t", "score": 0.7, "page": 0}
 
@@ -17,7 +17,9 @@ def chunk(delta: dict[str, Any], **extra: Any) -> dict[str, Any]:
     return {"model": "rag:default", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **extra}
 
 
-def read(monkeypatch: pytest.MonkeyPatch, *chunks: dict[str, Any], store: str | None = "default") -> tuple[str, Answer]:
+def read(
+    monkeypatch: pytest.MonkeyPatch, *chunks: dict[str, Any], store: str | None = "default"
+) -> tuple[str, CitedAnswer]:
     lines = [f"data: {json.dumps(body)}\n\n".encode() for body in chunks] + [b"data: [DONE]\n\n"]
 
     @contextmanager
@@ -26,7 +28,7 @@ def read(monkeypatch: pytest.MonkeyPatch, *chunks: dict[str, Any], store: str | 
         yield lines
 
     monkeypatch.setattr(question, "_open", fake)
-    answer = Answer()
+    answer = CitedAnswer()
     return "".join(question.stream("http://g", "k", "q?", store=store, max_tokens=5, answer=answer)), answer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.unit.tokens.test_tokens import byte_level
-from tokens import Streams, TokenTable
+from tokens import StreamDetokenizers, TokenTable
 
 TABLE = TokenTable(json.loads(byte_level().to_str()))
 
@@ -18,7 +18,7 @@ class Clock:
 
 
 def test_streams_do_not_mix() -> None:
-    streams = Streams(TABLE)
+    streams = StreamDetokenizers(TABLE)
     smile, wave = TABLE.encode("😀"), TABLE.encode("👋")
     texts: dict[str, str] = {"a": "", "b": ""}
     for one, other in zip(smile, wave, strict=True):
@@ -29,7 +29,7 @@ def test_streams_do_not_mix() -> None:
 
 def test_silent_streams_are_forgotten() -> None:
     clock = Clock()
-    streams = Streams(TABLE, idle_s=60, clock=clock)
+    streams = StreamDetokenizers(TABLE, idle_s=60, clock=clock)
     first, *rest = TABLE.encode("😀")
     streams.push("a", [first])
     clock.now = 59
@@ -41,7 +41,7 @@ def test_silent_streams_are_forgotten() -> None:
 
 
 def test_the_longest_silent_makes_room() -> None:
-    streams = Streams(TABLE, capacity=2)
+    streams = StreamDetokenizers(TABLE, capacity=2)
     first, *rest = TABLE.encode("😀")
     for name in ("a", "b", "a", "c"):
         streams.push(name, TABLE.encode("x"))

@@ -10,7 +10,7 @@ from worker.gpu_fake import FakeNvml
 from worker.gpu_watch import GpuWatch
 from worker.heartbeat import Pulse
 from worker.launch import NotRunnableError, find_gpus
-from worker.load import Load, SteadyWords
+from worker.load import LoadReport, SteadyWords
 from worker.settings import parse
 from worker.state import Phase
 
@@ -71,18 +71,17 @@ def test_a_pinned_process_sees_its_gpu_only_and_consul_tells_which() -> None:
     assert gpu.pin([SLICE])["CUDA_VISIBLE_DEVICES"] == "MIG-cccc3333"
     assert gpu.pin([ONE, TWO])["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa1111,GPU-bbbb2222"
     assert gpu.pin([]) == {}
-    told = meta.describe(settings(), {}, {}, None, version="1", gpus=[ONE, TWO])
+    told = meta.describe(settings(), {}, {}, None, gpus=[ONE, TWO])
     assert told["device"] == "gpu"
     assert told["gpu"] == "2 × NVIDIA H100 80GB HBM3"
     assert told["gpu_memory_bytes"] == str(2 * ONE.memory_bytes)
     assert told["sm"] == "9.0"
     assert "mig" not in told
     assert gpu.describe([SLICE])["mig"] == "1g.10gb"
-    assert "gpu" not in meta.describe(settings(), {}, {}, None, version="1")
+    assert "gpu" not in meta.describe(settings(), {}, {}, None)
 
 
 def test_an_absent_nvml_is_a_state_unless_a_gpu_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("worker.launch.NVIDIA_DEVICE", Path("/nowhere"))
     absent = FakeNvml(absent="NVML is absent: no driver")
     assert find_gpus(settings(), absent, needed=False) == ()
@@ -97,8 +96,7 @@ def test_an_absent_nvml_is_a_state_unless_a_gpu_is_wanted(monkeypatch: pytest.Mo
 # --- one worker for each ---------------------------------------------------------------------------------------------
 
 
-def test_each_gpu_gets_a_worker_with_its_own_name_and_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def test_each_gpu_gets_a_worker_with_its_own_name_and_ports() -> None:
     argv = ["--name=host-a", "--http-port=8101", "--flavour=tensorrtllm", "--all-gpus"]
     workers = host.children(parse(argv, {}), argv, FakeNvml(ONE, TWO), program=())
     made = [parse(child.argv, {}) for child in workers]
@@ -122,10 +120,7 @@ def test_each_gpu_gets_a_worker_with_its_own_name_and_ports(monkeypatch: pytest.
         (FakeNvml(SLICE, SLICE), 2, "MIG slices work alone"),
     ],
 )
-def test_gpus_that_cannot_be_shared_out(
-    nvml: FakeNvml, size: int, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def test_gpus_that_cannot_be_shared_out(nvml: FakeNvml, size: int, message: str) -> None:
     with pytest.raises(NotRunnableError, match=message):
         host.children(settings(f"--all-gpus={size}"), [], nvml)
 
@@ -156,7 +151,7 @@ def test_health_in_words(case: str) -> None:
 
 
 def pulse(health: Health, phase: Phase = Phase.READY) -> Pulse:
-    return Pulse(phase=phase, answered=100.0, ready=True, load=Load(0, 1, 8), gpu=health)
+    return Pulse(phase=phase, answered=100.0, ready=True, load=LoadReport(0, 1, 8), gpu=health)
 
 
 @pytest.mark.parametrize(

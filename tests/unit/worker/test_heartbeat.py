@@ -3,10 +3,10 @@
 import pytest
 
 from worker.heartbeat import Pulse, judge, span
-from worker.load import Load, SteadyWords
+from worker.load import LoadReport, SteadyWords
 from worker.state import Phase
 
-READY = Load(0, 1, 8, 10, 100)
+READY = LoadReport(0, 1, 8, 10, 100)
 
 
 def pulse(**changes: object) -> Pulse:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.load import Load, SteadyWords, level, parse, words
+from worker.load import LoadReport, SteadyWords, level, parse, words
 
 METRICS = """\
 # HELP nv_trt_llm_request_metrics TRT LLM request metrics
@@ -24,7 +24,7 @@ nv_cpu_utilization NaN
 
 def test_reads_triton_metrics() -> None:
     load = parse(METRICS)
-    assert load == Load(1, 3, 8, 24, 200, 8e9, 16e9)
+    assert load == LoadReport(1, 3, 8, 24, 200, 8e9, 16e9)
     assert load.kv_fraction == pytest.approx(0.12)
     assert not load.idle
 
@@ -45,17 +45,17 @@ def test_not_a_number_is_no_number() -> None:
 
 def test_words_hold_while_nothing_new_is_meant() -> None:
     steady = SteadyWords(hold=5.0)
-    first = steady.update(Load(0, 3, 8, 24, 200), 0.0)
-    assert steady.update(Load(0, 4, 8, 26, 200), 60.0) == first
+    first = steady.update(LoadReport(0, 3, 8, 24, 200), 0.0)
+    assert steady.update(LoadReport(0, 4, 8, 26, 200), 60.0) == first
 
 
 def test_words_change_with_the_level_but_not_at_every_beat() -> None:
     steady = SteadyWords(hold=5.0)
-    idle = steady.update(Load(0, 0, 8, 0, 200), 0.0)
-    assert steady.update(Load(9, 8, 8, 190, 200), 1.0) == idle
-    assert steady.update(Load(9, 8, 8, 190, 200), 5.0) == "queue 9, running 8/8, kv 95%"
+    idle = steady.update(LoadReport(0, 0, 8, 0, 200), 0.0)
+    assert steady.update(LoadReport(9, 8, 8, 190, 200), 1.0) == idle
+    assert steady.update(LoadReport(9, 8, 8, 190, 200), 5.0) == "queue 9, running 8/8, kv 95%"
 
 
 def test_idle_partly_busy_and_full_are_different_levels() -> None:
-    ranks = [level(Load(0, running, 8))[1] for running in (0, 1, 4, 7, 8)]
+    ranks = [level(LoadReport(0, running, 8))[1] for running in (0, 1, 4, 7, 8)]
     assert ranks == sorted(set(ranks))

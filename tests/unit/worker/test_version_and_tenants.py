@@ -1,26 +1,22 @@
 """What tells one version of an instance from another, and who may use it: the worker's side of a canary."""
 
-import pytest
-
 from gateway.fleet.membership import read_entries
-from worker.__main__ import version
 from worker.meta import describe
 from worker.settings import parse
 
 
 def entry(*arguments: str) -> dict[str, object]:
     """What Consul would say of a worker with these arguments."""
-    settings = parse(["--name=canary", "--http-port=8101", *arguments], {})
-    meta = describe(settings, {"backend": "python"}, {}, None, version="1.2.3-rc1")
+    settings = parse(["--name=canary", "--http-port=8101", *arguments], {"RAGFLEET_VERSION": "1.2.3-rc1"})
+    meta = describe(settings, {"backend": "python"}, {}, None)
     service = {"ID": "canary", "Address": "10.0.0.1", "Port": 8101, "Meta": meta}
     return {"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": service, "Checks": []}
 
 
-def test_the_tag_of_the_image_is_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAGFLEET_VERSION", "1.2.3-rc1")
-    assert version() == "1.2.3-rc1"
-    monkeypatch.delenv("RAGFLEET_VERSION")
-    assert version()[0].isdigit()
+def test_the_tag_of_the_image_is_the_version() -> None:
+    argv = ["--name=canary", "--http-port=8101"]
+    assert parse(argv, {"RAGFLEET_VERSION": "1.2.3-rc1"}).version == "1.2.3-rc1"
+    assert parse(argv, {}).version[0].isdigit()
 
 
 def test_the_gateway_reads_what_the_worker_tells() -> None:
@@ -38,7 +34,7 @@ def test_an_engine_that_keeps_one_prompt_a_slot_says_how_many() -> None:
     def told(engine: str) -> str | None:
         parameters = {"engine": {"string_value": engine}, "slots": {"string_value": "4"}}
         llm = {"backend": "python", "parameters": parameters}
-        return describe(settings, llm, {}, None, version="1").get("cached_prompts")
+        return describe(settings, llm, {}, None).get("cached_prompts")
 
     assert told("llamacpp") == "4"
     assert told("simulated") is None

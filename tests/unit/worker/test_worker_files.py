@@ -2,12 +2,13 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from worker import meta, state
-from worker.load import Load
+from worker.load import LoadReport
 from worker.log import LineFormatter, event
 from worker.process import first_error, remove_shared_memory
 from worker.settings import parse
@@ -50,7 +51,7 @@ def test_meta_comes_from_the_engine() -> None:
         "max_batch_size": 64,
         "parameters": {"engine": {"string_value": "llama.cpp"}, "max_context": {"string_value": "4096"}},
     }
-    told = meta.describe(SETTINGS, llm, {}, Load(slots=8), version="1.0")
+    told = meta.describe(SETTINGS, llm, {}, LoadReport(slots=8))
     assert told["slots"] == "8"
     assert told["max_context"] == "4096"
     assert told["engine"] == "llama.cpp"
@@ -64,13 +65,13 @@ def test_meta_comes_from_the_engine() -> None:
 
 def test_meta_says_which_adapters_it_has_and_for_whom_it_is_kept() -> None:
     kept = parse(["--name=triton-0", "--http-port=8101", "--loras=law,code", "--tenant-classes=gold"], {})
-    told = meta.describe(kept, {}, {}, None, version="1.0")
+    told = meta.describe(kept, {}, {}, None)
     assert (told["loras"], told["tenant_classes"]) == ("law,code", "gold")
 
 
 def test_meta_of_a_tensorrt_engine_on_a_gpu() -> None:
     llm = {"backend": "tensorrtllm", "parameters": {"max_tokens_in_paged_kv_cache": {"string_value": "${max}"}}}
-    told = meta.describe(SETTINGS, llm, {}, Load(slots=64, gpu_memory_used=1.0, gpu_memory_total=2.0), version="1.0")
+    told = meta.describe(SETTINGS, llm, {}, LoadReport(slots=64, gpu_memory_used=1.0, gpu_memory_total=2.0))
     assert (told["engine"], told["device"], told["max_context"]) == ("tensorrt_llm", "gpu", "2048")
 
 
@@ -80,7 +81,7 @@ def test_meta_reads_a_tensorrt_engine_and_what_the_environment_overrides(tmp_pat
     assert meta.engine_limits(llm) == {"max_seq_len": "10240"}
     assert meta.engine_limits({}) == {}
     changed = meta.with_parameters(llm, {**meta.engine_limits(llm), **meta.overrides('{"slots": 3}')})
-    told = meta.describe(SETTINGS, changed, {}, None, version="1.0", embedding_folder="/models/other-embedder/")
+    told = meta.describe(replace(SETTINGS, embedding_dir="/models/other-embedder/"), changed, {}, None)
     assert (told["max_context"], told["slots"], told["embedding_model"]) == ("10240", "3", "other-embedder")
     with pytest.raises(ValueError, match="not a JSON object"):
         meta.overrides("[]")
