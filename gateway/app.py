@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from gateway.api import routes
 from gateway.api.direct_routes import DirectRoutes
-from gateway.api.middleware import RequestId
+from gateway.api.middleware import RequestCounter, RequestId
 from gateway.config import Settings
 from gateway.container import Container
 
@@ -27,7 +27,9 @@ def create_app(settings: Settings | Container) -> FastAPI:
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,  # a redirect names the host that the client named
     )
     routes.install(app, gateway)
+    app.add_middleware(RequestCounter, metrics=gateway.metrics)
     app.add_middleware(RequestId)
     return app

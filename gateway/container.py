@@ -60,6 +60,8 @@ class Container:
         self.settings = settings
         self.metrics = Metrics()
         self.draining = False
+        self.started_at = int(time.time())
+        """Unix seconds."""
         self.tenants = Directory.from_settings(settings.api_key, settings.tenants_file)
         self.table = TokenTable.load(settings.tokenizer_dir)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)

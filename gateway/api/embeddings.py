@@ -3,9 +3,21 @@
 import base64
 from typing import Annotated, Any, Literal
 
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
-from gateway.api.json_routes import Call, Endpoints, Reply
+from gateway.api.dependencies import (
+    ContainerDep,
+    JsonBody,
+    RequestIdDep,
+    TenantDep,
+    current_tenant,
+    while_connected,
+)
+from gateway.api.openapi import documented
+from gateway.api.replies import JsonReply
 from gateway.api.validation import (
     MANY,
     ONE,
@@ -13,13 +25,12 @@ from gateway.api.validation import (
     TOKEN_LISTS,
     TOKENS,
     items,
-    read,
     refuse_unsupported,
     without_nulls,
 )
-from gateway.retrieval.embedding import EmbeddingService, Vector
+from gateway.errors import BadRequest
+from gateway.retrieval.embedding import Vector
 
-HARMLESS: dict[str, tuple[Any, ...]] = {"dimensions": (None,)}
 IGNORED = frozenset({"user"})
 
 MAX_INPUTS = 2048
@@ -43,6 +54,8 @@ class EmbeddingRequest(BaseModel):
         TEXT_OR_TOKENS,
     ]
     encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    """The model's own; others cannot be had."""
 
     @property
     def inputs(self) -> list[str | list[int]]:
@@ -53,37 +66,72 @@ class EmbeddingRequest(BaseModel):
         return [ids] if ids else [each for each in self.input if not isinstance(each, int)]
 
 
-class Embeddings:
-    """The path of embeddings."""
+class EmbeddingObject(TypedDict):
+    """A vector: numbers, or their float32 bytes, little endian, in base64."""
 
-    def __init__(self, service: EmbeddingService) -> None:
-        self._service = service
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
 
-    def install(self, endpoints: Endpoints) -> None:
-        """Add the path."""
-        endpoints.add(
-            "POST", "/v1/embeddings", self.embed, tag="OpenAI", summary="Vectors of texts", schema=EmbeddingRequest
-        )
 
-    async def embed(self, call: Call) -> Reply:
-        """One vector for each input, in their order."""
-        raw = without_nulls(await call.json())
-        refuse_unsupported(raw, HARMLESS, IGNORED)
-        request = read(EmbeddingRequest, raw)
-        made = await call.while_there(
-            self._service.embed(call.tenant, request.model, request.inputs, request_id=call.request_id)
+class EmbeddingUsage(TypedDict):
+    """Tokens of all inputs together."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsBody(TypedDict):
+    """One vector for each input, in their order."""
+
+    object: Literal["list"]
+    data: list[EmbeddingObject]
+    model: str
+    usage: EmbeddingUsage
+
+
+def _supported(raw: dict[str, Any]) -> dict[str, Any]:
+    given = without_nulls(raw)
+    refuse_unsupported(given, {}, IGNORED)
+    return given
+
+
+router = APIRouter(tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+
+
+@router.post(
+    "/v1/embeddings",
+    summary="Vectors of texts",
+    **documented(EmbeddingsBody, 404, 502, 504, body=EmbeddingRequest),
+)
+async def embed(
+    wanted: Annotated[EmbeddingRequest, Depends(JsonBody(EmbeddingRequest, _supported))],
+    *,
+    request: Request,
+    tenant: TenantDep,
+    parts: ContainerDep,
+    request_id: RequestIdDep,
+) -> Response:
+    """One vector for each input, in their order."""
+    embedding = parts.embeddings.embed(tenant, wanted.model, wanted.inputs, request_id=request_id)
+    made = await while_connected(request, embedding)
+    dimensions = made.vectors.shape[1]
+    if wanted.dimensions not in (None, dimensions):
+        raise BadRequest(
+            f"The vectors of '{wanted.model}' have {dimensions} dimensions; leave 'dimensions' out.",
+            param="dimensions",
+            code="unsupported_value",
         )
-        return Reply(
-            {
-                "object": "list",
-                "data": [
-                    {"object": "embedding", "index": index, "embedding": _encoded(vector, request.encoding_format)}
-                    for index, vector in enumerate(made.vectors)
-                ],
-                "model": request.model,
-                "usage": {"prompt_tokens": made.tokens, "total_tokens": made.tokens},
-            }
-        )
+    body: EmbeddingsBody = {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _encoded(vector, wanted.encoding_format)}
+            for index, vector in enumerate(made.vectors)
+        ],
+        "model": wanted.model,
+        "usage": {"prompt_tokens": made.tokens, "total_tokens": made.tokens},
+    }
+    return JsonReply(body)
 
 
 def _encoded(vector: Vector, encoding: str) -> list[float] | str:

@@ -5,133 +5,158 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from gateway.api.bodies import refuse_encoded
 from gateway.api.deletion import removed
-from gateway.api.idempotency import IdempotentRequests
-from gateway.api.json_routes import Call, Endpoints, Reply
+from gateway.api.dependencies import CatalogDep, ContainerDep, FileId, current_tenant
+from gateway.api.idempotency import REPLAYED, IdempotentDep
 from gateway.api.multipart import Form
-from gateway.api.pagination import page_body, page_query
-from gateway.api.serializers import deleted_shape, file_shape
+from gateway.api.openapi import documented
+from gateway.api.pagination import FilePageParameters, ListBody, page_body
+from gateway.api.replies import JsonReply
+from gateway.api.serializers import DeletedObject, FileObject, deleted_shape, file_shape
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.objects import ObjectStore, content_key
-from gateway.tenants.tenant import Tenant
+from gateway.knowledge.objects import content_key
 
 PURPOSES = ("assistants", "user_data")
 """The others of OpenAI's are for jobs that this system does not have."""
 
 _EXPIRY = {"expires_after[anchor]", "expires_after[seconds]"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["file", "purpose"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "With a file name"},
+                        "purpose": {"type": "string", "enum": list(PURPOSES)},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+                    },
+                    "dependentRequired": {
+                        "expires_after[anchor]": ["expires_after[seconds]"],
+                        "expires_after[seconds]": ["expires_after[anchor]"],
+                    },
+                }
+            }
+        },
+    }
+}
+_CONTENT: dict[str, Any] = {
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    "description": "The bytes",
+}
+
+router = APIRouter(prefix="/v1/files", tags=["Files"], dependencies=[Depends(current_tenant)])
 
 
-class Files:
-    """The paths of files."""
+@router.post(
+    "",
+    summary="Upload a file (multipart: file, purpose)",
+    openapi_extra=_FORM,
+    **documented(FileObject, 400, 409, 413, 415),
+)
+async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep, once: IdempotentDep) -> Response:
+    """The file is in the object store before the catalog knows of it: what is listed can be read."""
+    limit, objects = parts.settings.max_file_bytes, parts.objects
+    refuse_encoded(request.scope)
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit + 2**18:
+        raise PayloadTooLarge(f"The file is over the limit of {limit} bytes.", param="file")
+    form = Form(request.headers.get("content-type"), request.receive, max_bytes=limit)
+    filename = _filename(await form.open_file())
+    file_id = f"file-{secrets.token_hex(12)}"
+    content = _Measured(form.chunks(), limit)
+    try:
+        await objects.put(content_key(file_id), content.chunks())
+        fields = await form.finish()
+        purpose, expires_at = _purpose(fields), _expiry(fields, int(time.time()))
 
-    def __init__(
-        self, catalog: Callable[[Tenant], TenantCatalog], objects: ObjectStore, *, max_file_bytes: int
-    ) -> None:
-        self._catalog = catalog
-        self._once = IdempotentRequests(catalog)
-        self._objects = objects
-        self._max_file_bytes = max_file_bytes
+        async def work(inner: TenantCatalog) -> JsonReply:
+            file = await inner.files.add(
+                file_id=file_id,
+                filename=filename,
+                purpose=purpose,
+                size=content.size,
+                sha256=content.sha256,
+                expires_at=expires_at,
+            )
+            return JsonReply(file_shape(file))
 
-    def install(self, endpoints: Endpoints) -> None:
-        """Add the paths."""
-        add, tag = endpoints.add, "Files"
-        add("POST", "/v1/files", self.create_file, tag=tag, summary="Upload a file (multipart: file, purpose)")
-        add("GET", "/v1/files", self.list_files, tag=tag, summary="Files, newest first")
-        add("GET", "/v1/files/{file_id}", self.get_file, tag=tag, summary="One file")
-        add("DELETE", "/v1/files/{file_id}", self.delete_file, tag=tag, summary="Delete a file with every trace of it")
-        add("GET", "/v1/files/{file_id}/content", self.get_content, tag=tag, summary="The file as it was uploaded")
+        # Not the body: its boundary is another one each time.
+        told = {"fields": fields, "filename": filename, "sha256": content.sha256}
+        reply = await once(told, work)
+    except BaseException as error:
+        lost = isinstance(error, CatalogUnavailable | asyncio.CancelledError)
+        if not (lost and await _may_be_known(catalog, file_id)):
+            await objects.delete_prefix(f"files/{file_id}/")
+        raise
+    if REPLAYED in reply.extra:  # it is here already; what came now is nobody's
+        await objects.delete_prefix(f"files/{file_id}/")
+    return reply
 
-    async def create_file(self, call: Call) -> Reply:
-        """The file is in the object store before the catalog knows of it: what is listed can be read."""
-        request = call.request
-        refuse_encoded(request.scope)
-        announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_file_bytes + 2**18:
-            raise PayloadTooLarge(f"The file is over the limit of {self._max_file_bytes} bytes.", param="file")
-        form = Form(request.headers.get("content-type"), request.receive, max_bytes=self._max_file_bytes)
-        filename = _filename(await form.open_file())
-        file_id = f"file-{secrets.token_hex(12)}"
-        content = _Measured(form.chunks(), self._max_file_bytes)
-        try:
-            await self._objects.put(content_key(file_id), content.chunks())
-            fields = await form.finish()
-            purpose, expires_at = _purpose(fields), _expiry(fields, int(time.time()))
 
-            async def work(catalog: TenantCatalog) -> Reply:
-                file = await catalog.files.add(
-                    file_id=file_id,
-                    filename=filename,
-                    purpose=purpose,
-                    size=content.size,
-                    sha256=content.sha256,
-                    expires_at=expires_at,
-                )
-                return Reply(file_shape(file))
+async def _may_be_known(catalog: TenantCatalog, file_id: str) -> bool:
+    """Whether the catalog may have recorded a file though its answer was lost: its content must then stay. What nobody knows
+    after all is found by `ragfleet reconcile`."""
+    try:
+        await catalog.files.get(file_id)
+    except NotFound:
+        return False
+    except CatalogUnavailable:
+        pass
+    return True
 
-            # Not the body: its boundary is another one each time.
-            told = {"fields": fields, "filename": filename, "sha256": content.sha256}
-            reply = await self._once(call, told, work)
-        except BaseException as error:
-            lost = isinstance(error, CatalogUnavailable | asyncio.CancelledError)
-            if not (lost and await self._may_be_known(call.tenant, file_id)):
-                await self._objects.delete_prefix(f"files/{file_id}/")
-            raise
-        if reply.body["id"] != file_id:  # it is here already; what came now is nobody's
-            await self._objects.delete_prefix(f"files/{file_id}/")
-        return reply
 
-    async def _may_be_known(self, tenant: Tenant, file_id: str) -> bool:
-        """Whether the catalog may have recorded a file though its answer was lost: its content must then stay. What nobody knows
-        after all is found by `ragfleet reconcile`."""
-        try:
-            await self._catalog(tenant).files.get(file_id)
-        except NotFound:
-            return False
-        except CatalogUnavailable:
-            pass
-        return True
+@router.get("", summary="Files, newest first", **documented(ListBody[FileObject], 400, 404))
+async def list_files(catalog: CatalogDep, query: Annotated[FilePageParameters, Query()]) -> Response:
+    """Files of the tenant."""
+    return JsonReply(page_body(await catalog.files.page(query.page, purpose=query.purpose), file_shape))
 
-    async def list_files(self, call: Call) -> Reply:
-        """Files of the tenant."""
-        page = page_query(call.query, also=("purpose",), default_limit=10_000, max_limit=10_000)
-        purpose = call.query.get("purpose") or None
-        return Reply(page_body(await self._catalog(call.tenant).files.page(page, purpose=purpose), file_shape))
 
-    async def get_file(self, call: Call) -> Reply:
-        """One file."""
-        return Reply(file_shape(await self._catalog(call.tenant).files.get(call.id("file_id", "file"))))
+@router.get("/{file_id}", summary="One file", **documented(FileObject, 404))
+async def get_file(file_id: FileId, catalog: CatalogDep) -> Response:
+    """One file."""
+    return JsonReply(file_shape(await catalog.files.get(file_id)))
 
-    async def delete_file(self, call: Call) -> Reply:
-        """It leaves every store that it is in."""
-        file_id = call.id("file_id", "file")
-        await self._catalog(call.tenant).files.delete(file_id)
-        await removed(self._catalog(call.tenant), file_id=file_id)
-        return Reply(deleted_shape("file", file_id))
 
-    async def get_content(self, call: Call) -> Response:
-        """The bytes. Whether they are there is asked before the answer begins, while it can still be an error."""
-        file = await self._catalog(call.tenant).files.get(call.id("file_id", "file"))
-        key = content_key(file.id)
-        try:
-            held = await self._objects.size(key)
-        except NotFound:
-            held = -1
-        if held != file.size:
-            raise NotFound(f"The content of {file.id} is lost; upload the file again.", code="content_lost")
-        headers = {
-            "content-length": str(file.size),
-            # Whoever opens it in a browser must not run what somebody uploaded.
-            "content-disposition": "attachment",
-            "x-content-type-options": "nosniff",
-        }
-        return StreamingResponse(self._objects.get(key), headers=headers, media_type="application/octet-stream")
+@router.delete("/{file_id}", summary="Delete a file with every trace of it", **documented(DeletedObject, 404))
+async def delete_file(file_id: FileId, catalog: CatalogDep) -> Response:
+    """It leaves every store that it is in."""
+    await catalog.files.delete(file_id)
+    await removed(catalog, file_id=file_id)
+    return JsonReply(deleted_shape("file", file_id))
+
+
+@router.get("/{file_id}/content", summary="The file as it was uploaded", **documented(_CONTENT, 404))
+async def get_content(file_id: FileId, catalog: CatalogDep, parts: ContainerDep) -> Response:
+    """The bytes. Whether they are there is asked before the answer begins, while it can still be an error."""
+    file = await catalog.files.get(file_id)
+    key = content_key(file.id)
+    try:
+        held = await parts.objects.size(key)
+    except NotFound:
+        held = -1
+    if held != file.size:
+        raise NotFound(f"The content of {file.id} is lost; upload the file again.", code="content_lost")
+    headers = {
+        "content-length": str(file.size),
+        # Whoever opens it in a browser must not run what somebody uploaded.
+        "content-disposition": "attachment",
+        "x-content-type-options": "nosniff",
+    }
+    return StreamingResponse(parts.objects.get(key), headers=headers, media_type="application/octet-stream")
 
 
 class _Measured:

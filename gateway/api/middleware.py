@@ -1,4 +1,4 @@
-"""Plain ASGI middleware: a request id on every answer.
+"""Plain ASGI middleware: a request id on every answer, and a count of the answers.
 
 Not Starlette's BaseHTTPMiddleware: it copies every chunk of a stream through a queue.
 """
@@ -9,6 +9,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.metrics import Metrics
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}")
 
@@ -35,6 +37,33 @@ class RequestId:
         # The token path sends thousands of body messages: they take the server's own `send` (see `raw_send`).
         scope["ragfleet.send"] = send
         await self._app(scope, receive, with_id)
+
+
+class RequestCounter:
+    """Counts the answers of `/v1`, refusals included, by route, tenant and status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def with_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, with_status)
+        finally:
+            route, tenant = scope.get("route"), scope.get("state", {}).get("tenant")
+            names = getattr(route, "name", ""), getattr(tenant, "name", "")
+            self._metrics.requests.labels(names[0], "", names[1], str(status)).inc()
 
 
 def raw_send(scope: Scope, send: Send) -> Send:

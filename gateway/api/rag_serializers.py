@@ -1,6 +1,8 @@
 """Passages and citations as the clients see them: OpenAI's search results and annotations, and the extension field `rag`."""
 
-from typing import Any
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from gateway.retrieval.context import Grounding
 from gateway.retrieval.passage import Passage
@@ -9,21 +11,57 @@ from gateway.serving.citations import AnswerCitations, Citation, CitedBy
 Json = dict[str, Any]
 
 
-def search_result(passage: Passage) -> Json:
-    """Of a vector store's search: OpenAI's, with the place beside it, and the cross-encoder's score where it has one."""
-    place = {"index": passage.index, "page": passage.page or None, "start": passage.start, "end": passage.end}
+class PassageText(TypedDict):
+    """A passage."""
+
+    type: Literal["text"]
+    text: str
+
+
+class PassagePlace(TypedDict):
+    """Where it stands: the number of its chunk, its pages (none where the format has none), characters in the file's text."""
+
+    index: int
+    page: int | None
+    start: int
+    end: int
+    last_page: NotRequired[int]
+
+
+class SearchResult(TypedDict):
+    """A passage that was found; `place` and `rerank_score` (a cross-encoder's) are extensions."""
+
+    file_id: str
+    filename: str
+    score: float
+    attributes: dict[str, str | float | bool]
+    content: list[PassageText]
+    place: PassagePlace
+    rerank_score: NotRequired[float]
+
+
+def search_result(passage: Passage) -> SearchResult:
+    """Of a vector store's search."""
+    place: PassagePlace = {
+        "index": passage.index,
+        "page": passage.page or None,
+        "start": passage.start,
+        "end": passage.end,
+    }
     if passage.last_page:
         place["last_page"] = passage.last_page
     headings, body = passage.headings, passage.body
-    return {
+    result: SearchResult = {
         "file_id": passage.file_id,
         "filename": passage.filename,
         "score": max(0.0, passage.score),
         "attributes": dict(passage.attributes),
         "content": [{"type": "text", "text": f"{headings}\n{body}" if headings else body}],
         "place": place,
-        **({} if passage.rerank_score is None else {"rerank_score": passage.rerank_score}),
     }
+    if passage.rerank_score is not None:
+        result["rerank_score"] = passage.rerank_score
+    return result
 
 
 def file_search_result(passage: Passage) -> Json:

@@ -1,14 +1,107 @@
 """Files, stores and their members as OpenAI's clients read them."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NotRequired
 
-from gateway.knowledge.catalog.types import Batch, Chunking, Counts, File, FileState, Member, Store
+from typing_extensions import TypedDict
+
+from gateway.knowledge.catalog.types import Attributes, Batch, Chunking, Counts, File, FileState, Member, Store
+from gateway.knowledge.chunking import Chunker
+
+State = Literal["in_progress", "completed", "failed", "cancelled"]
 
 
-def file_shape(file: File) -> dict[str, Any]:
+class FileObject(TypedDict):
+    """A file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+    expires_at: NotRequired[int]
+
+
+class FileCounts(TypedDict):
+    """Files by state."""
+
+    in_progress: int
+    completed: int
+    failed: int
+    cancelled: int
+    total: int
+
+
+class ExpiresAfterObject(TypedDict):
+    """Days without use after which a store expires."""
+
+    anchor: Literal["last_active_at"]
+    days: int
+
+
+class VectorStoreObject(TypedDict):
+    """A vector store. `retrieval` is an extension: what differs from the deployment's defaults."""
+
+    id: str
+    object: Literal["vector_store"]
+    created_at: int
+    name: str
+    description: str | None
+    usage_bytes: int
+    file_counts: FileCounts
+    status: Literal["expired", "in_progress", "completed"]
+    expires_after: ExpiresAfterObject | None
+    expires_at: int | None
+    last_active_at: int
+    metadata: dict[str, str]
+    retrieval: NotRequired[dict[str, Any]]
+
+
+class LastError(TypedDict):
+    """Why a file did not go in."""
+
+    code: str
+    message: str
+
+
+class StoreFileObject(TypedDict):
+    """A file in a store. `receipt` is an extension: what was read of it, and what was not."""
+
+    id: str
+    object: Literal["vector_store.file"]
+    created_at: int
+    usage_bytes: int
+    vector_store_id: str
+    status: State
+    last_error: LastError | None
+    attributes: Attributes
+    chunking_strategy: dict[str, Any]
+    receipt: dict[str, Any] | None
+
+
+class BatchObject(TypedDict):
+    """Files that joined a store together."""
+
+    id: str
+    object: Literal["vector_store.files_batch"]
+    created_at: int
+    vector_store_id: str
+    status: State
+    file_counts: FileCounts
+
+
+class DeletedObject(TypedDict):
+    """What is answered to a DELETE."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
+
+
+def file_shape(file: File) -> FileObject:
     """A file. It is `processed` as soon as it is there: what becomes of it in a store is the member's status."""
-    shape: dict[str, Any] = {
+    shape: FileObject = {
         "id": file.id,
         "object": "file",
         "bytes": file.size,
@@ -22,11 +115,11 @@ def file_shape(file: File) -> dict[str, Any]:
     return shape
 
 
-def store_shape(store: Store, now: float) -> dict[str, Any]:
+def store_shape(store: Store, now: float) -> VectorStoreObject:
     """A vector store. `now` is Unix time, for `expired`."""
     expired = store.expires_at is not None and store.expires_at <= now
     busy = store.counts.in_progress > 0
-    shape: dict[str, Any] = {
+    shape: VectorStoreObject = {
         "id": store.id,
         "object": "vector_store",
         "created_at": store.created_at,
@@ -47,9 +140,11 @@ def store_shape(store: Store, now: float) -> dict[str, Any]:
     return shape
 
 
-def member_shape(member: Member, auto: Chunking) -> dict[str, Any]:
-    """A file in a store. `auto` is how files are cut whose chunking was left to us."""
-    error = None if member.error is None else {"code": member.error.code, "message": member.error.message}
+def member_shape(member: Member) -> StoreFileObject:
+    """A file in a store."""
+    error: LastError | None = None
+    if member.error is not None:
+        error = {"code": member.error.code, "message": member.error.message}
     return {
         "id": member.file_id,
         "object": "vector_store.file",
@@ -59,12 +154,12 @@ def member_shape(member: Member, auto: Chunking) -> dict[str, Any]:
         "status": member.state.value,
         "last_error": error,
         "attributes": dict(member.attributes),
-        "chunking_strategy": _chunking_shape(member.chunking, auto),
+        "chunking_strategy": _chunking_shape(member.chunking),
         "receipt": None if member.receipt is None else dict(member.receipt),
     }
 
 
-def batch_shape(batch: Batch) -> dict[str, Any]:
+def batch_shape(batch: Batch) -> BatchObject:
     """A batch; `failed` only where every one of its files is."""
     counts = batch.counts
     if batch.cancelled:
@@ -83,7 +178,7 @@ def batch_shape(batch: Batch) -> dict[str, Any]:
     }
 
 
-def counts_shape(counts: Counts) -> dict[str, int]:
+def counts_shape(counts: Counts) -> FileCounts:
     """Files by state."""
     return {
         "in_progress": counts.in_progress,
@@ -94,14 +189,13 @@ def counts_shape(counts: Counts) -> dict[str, int]:
     }
 
 
-def deleted_shape(kind: str, item_id: str) -> Mapping[str, Any]:
+def deleted_shape(kind: str, item_id: str) -> DeletedObject:
     """What is answered to a DELETE."""
     return {"id": item_id, "object": kind, "deleted": True}
 
 
-def _chunking_shape(chunking: Chunking, auto: Chunking) -> dict[str, Any]:
-    size = chunking.max_tokens if chunking.max_tokens is not None else auto.max_tokens
-    overlap = chunking.overlap_tokens if chunking.overlap_tokens is not None else auto.overlap_tokens
-    if size is None or overlap is None:
-        return {"type": "other"}
+def _chunking_shape(chunking: Chunking) -> dict[str, Any]:
+    usual = Chunker(count=len)  # how files are cut whose chunking was left to us
+    size = usual.max_tokens if chunking.max_tokens is None else chunking.max_tokens
+    overlap = usual.overlap_tokens if chunking.overlap_tokens is None else chunking.overlap_tokens
     return {"type": "static", "static": {"max_chunk_size_tokens": size, "chunk_overlap_tokens": overlap}}

@@ -1,151 +1,176 @@
 """`/v1/vector_stores/{id}/files` and `/file_batches`: files join a store, alone or together, and leave it."""
 
-from collections.abc import Callable
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from typing_extensions import TypedDict
 
 from gateway.api.deletion import removed
-from gateway.api.idempotency import IdempotentRequests
-from gateway.api.json_routes import Call, Endpoints, Reply
-from gateway.api.pagination import choice, page_body, page_query
-from gateway.api.serializers import batch_shape, deleted_shape, member_shape
+from gateway.api.dependencies import BatchId, CatalogDep, FileId, JsonBody, StoreId, current_tenant
+from gateway.api.idempotency import IdempotentDep
+from gateway.api.openapi import documented
+from gateway.api.pagination import ListBody, MemberPageParameters, page_body
+from gateway.api.replies import JsonReply
+from gateway.api.serializers import (
+    BatchObject,
+    DeletedObject,
+    StoreFileObject,
+    batch_shape,
+    deleted_shape,
+    member_shape,
+)
 from gateway.api.store_schemas import NewAttributes, NewBatch, NewFile
-from gateway.api.validation import read, without_nulls
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Batch, Chunking, FileState, Member
-from gateway.tenants.tenant import Tenant
+from gateway.knowledge.catalog.types import Batch, FileState, Member
 
 POLL_AFTER_MS = 250
 """When to ask again for what is in progress: a document is searchable within two seconds, so often."""
 
 
-class StoreFiles:
-    """The paths of files within stores."""
+class TextContent(TypedDict):
+    """A piece of a file's text."""
 
-    def __init__(self, catalog: Callable[[Tenant], TenantCatalog], *, auto: Chunking) -> None:
-        """auto: how files are cut whose chunking is left to us."""
-        self._catalog = catalog
-        self._once = IdempotentRequests(catalog)
-        self._auto = auto
-
-    def install(self, endpoints: Endpoints) -> None:
-        """Add the paths."""
-        add, tag = endpoints.add, "Files in vector stores"
-        path = "/v1/vector_stores/{store_id}/files"
-        one = f"{path}/{{file_id}}"
-        add("POST", path, self.attach_file, tag=tag, summary="Let a file join a store", schema=NewFile)
-        add("GET", path, self.list_store_files, tag=tag, summary="Files of a store, newest first")
-        add("GET", one, self.get_store_file, tag=tag, summary="One file with its status")
-        add("POST", one, self.update_store_file, tag=tag, summary="Replace a file's attributes", schema=NewAttributes)
-        add("DELETE", one, self.detach_file, tag=tag, summary="Take a file out of a store; it stays in /v1/files")
-        add("GET", f"{one}/content", self.get_store_content, tag=tag, summary="The text as it is searched")
-        path = "/v1/vector_stores/{store_id}/file_batches"
-        one = f"{path}/{{batch_id}}"
-        add("POST", path, self.create_batch, tag=tag, summary="Let files join a store together", schema=NewBatch)
-        add("GET", one, self.get_batch, tag=tag, summary="One batch with its counts")
-        add("POST", f"{one}/cancel", self.cancel_batch, tag=tag, summary="Stop what has not come in yet")
-        add("GET", f"{one}/files", self.list_batch_files, tag=tag, summary="Files of a batch")
-
-    async def attach_file(self, call: Call) -> Reply:
-        """It is `in_progress` until it can be found."""
-        raw = without_nulls(await call.json())
-        request, store_id = read(NewFile, raw), _store(call)
-
-        async def work(catalog: TenantCatalog) -> Reply:
-            (member,) = await catalog.members.attach(store_id, [request.member])
-            return self._member(member)
-
-        return await self._once(call, raw, work)
-
-    async def list_store_files(self, call: Call) -> Reply:
-        """Members of a store, of one status where `filter` names it."""
-        return await self._list(call, batch_id=None)
-
-    async def get_store_file(self, call: Call) -> Reply:
-        """With a header that says when to ask again."""
-        return self._member(await self._catalog(call.tenant).members.get(_store(call), _file(call)))
-
-    async def update_store_file(self, call: Call) -> Reply:
-        """The file stays searchable."""
-        raw = await call.json()
-        attributes = read(NewAttributes, raw).attributes or {}
-        store_id, file_id = _store(call), _file(call)
-
-        async def work(catalog: TenantCatalog) -> Reply:
-            return self._member(await catalog.members.set_attributes(store_id, file_id, attributes))
-
-        return await self._once(call, raw, work)
-
-    async def detach_file(self, call: Call) -> Reply:
-        """Of this store only."""
-        store_id, file_id = _store(call), _file(call)
-        await self._catalog(call.tenant).members.detach(store_id, file_id)
-        await removed(self._catalog(call.tenant), store_id=store_id, file_id=file_id)
-        return Reply(deleted_shape("vector_store.file.deleted", file_id))
-
-    async def get_store_content(self, call: Call) -> Reply:
-        """Its chunks, in their order."""
-        chunks = await self._catalog(call.tenant).members.chunks(_store(call), _file(call))
-        return Reply(
-            {
-                "object": "vector_store.file_content.page",
-                "data": [{"type": "text", "text": chunk.text} for chunk in chunks],
-                "has_more": False,
-                "next_page": None,
-            }
-        )
-
-    async def create_batch(self, call: Call) -> Reply:
-        """All of its files exist, or none joins."""
-        raw = without_nulls(await call.json())
-        members, store_id = read(NewBatch, raw).members(), _store(call)
-
-        async def work(catalog: TenantCatalog) -> Reply:
-            return _batch(await catalog.members.attach_batch(store_id, members))
-
-        return await self._once(call, raw, work)
-
-    async def get_batch(self, call: Call) -> Reply:
-        """With a header that says when to ask again."""
-        return _batch(await self._catalog(call.tenant).members.batch(_store(call), _batch_id(call)))
-
-    async def cancel_batch(self, call: Call) -> Reply:
-        """What is in stays in."""
-        store_id, batch_id = _store(call), _batch_id(call)
-
-        async def work(catalog: TenantCatalog) -> Reply:
-            return _batch(await catalog.members.cancel_batch(store_id, batch_id))
-
-        return await self._once(call, {}, work)
-
-    async def list_batch_files(self, call: Call) -> Reply:
-        """Members that joined with this batch."""
-        return await self._list(call, batch_id=_batch_id(call))
-
-    async def _list(self, call: Call, *, batch_id: str | None) -> Reply:
-        page = page_query(call.query, also=("filter",))
-        word = choice(call.query, "filter", [state.value for state in FileState])
-        state = None if word is None else FileState(word)
-        found = await self._catalog(call.tenant).members.page(_store(call), page, state=state, batch_id=batch_id)
-        return Reply(page_body(found, lambda member: member_shape(member, self._auto)))
-
-    def _member(self, member: Member) -> Reply:
-        return Reply(member_shape(member, self._auto), _poll(member.state is FileState.IN_PROGRESS))
+    type: Literal["text"]
+    text: str
 
 
-def _batch(batch: Batch) -> Reply:
-    return Reply(batch_shape(batch), _poll(batch.counts.in_progress > 0))
+class FileContentPage(TypedDict):
+    """A file's text as it is searched."""
+
+    object: Literal["vector_store.file_content.page"]
+    data: list[TextContent]
+    has_more: Literal[False]
+    next_page: None
+
+
+router = APIRouter(
+    prefix="/v1/vector_stores/{store_id}", tags=["Files in vector stores"], dependencies=[Depends(current_tenant)]
+)
+
+
+@router.post("/files", summary="Let a file join a store", **documented(StoreFileObject, 404, 409, body=NewFile))
+async def attach_file(
+    store_id: StoreId, request: Annotated[NewFile, Depends(JsonBody(NewFile))], once: IdempotentDep
+) -> Response:
+    """It is `in_progress` until it can be found."""
+
+    async def work(catalog: TenantCatalog) -> JsonReply:
+        (member,) = await catalog.members.attach(store_id, [request.member])
+        return _member(member)
+
+    return await once(request.model_dump(exclude_unset=True), work)
+
+
+@router.get("/files", summary="Files of a store, newest first", **documented(ListBody[StoreFileObject], 400, 404))
+async def list_store_files(
+    store_id: StoreId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]
+) -> Response:
+    """Members of a store, of one status where `filter` names it."""
+    return JsonReply(page_body(await catalog.members.page(store_id, query.page, state=query.filter), member_shape))
+
+
+@router.get("/files/{file_id}", summary="One file with its status", **documented(StoreFileObject, 404))
+async def get_store_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
+    """With a header that says when to ask again."""
+    return _member(await catalog.members.get(store_id, file_id))
+
+
+@router.post(
+    "/files/{file_id}",
+    summary="Replace a file's attributes",
+    **documented(StoreFileObject, 404, 409, body=NewAttributes),
+)
+async def update_store_file(
+    store_id: StoreId,
+    file_id: FileId,
+    request: Annotated[NewAttributes, Depends(JsonBody(NewAttributes, dict))],
+    once: IdempotentDep,
+) -> Response:
+    """The file stays searchable."""
+
+    async def work(catalog: TenantCatalog) -> JsonReply:
+        return _member(await catalog.members.set_attributes(store_id, file_id, request.attributes or {}))
+
+    return await once(request.model_dump(exclude_unset=True), work)
+
+
+@router.delete(
+    "/files/{file_id}", summary="Take a file out of a store; it stays in /v1/files", **documented(DeletedObject, 404)
+)
+async def detach_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
+    """Of this store only."""
+    await catalog.members.detach(store_id, file_id)
+    await removed(catalog, store_id=store_id, file_id=file_id)
+    return JsonReply(deleted_shape("vector_store.file.deleted", file_id))
+
+
+@router.get("/files/{file_id}/content", summary="The text as it is searched", **documented(FileContentPage, 404))
+async def get_store_content(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
+    """Its chunks, in their order."""
+    chunks = await catalog.members.chunks(store_id, file_id)
+    page: FileContentPage = {
+        "object": "vector_store.file_content.page",
+        "data": [{"type": "text", "text": chunk.text} for chunk in chunks],
+        "has_more": False,
+        "next_page": None,
+    }
+    return JsonReply(page)
+
+
+@router.post(
+    "/file_batches", summary="Let files join a store together", **documented(BatchObject, 404, 409, body=NewBatch)
+)
+async def create_batch(
+    store_id: StoreId, request: Annotated[NewBatch, Depends(JsonBody(NewBatch))], once: IdempotentDep
+) -> Response:
+    """All of its files exist, or none joins."""
+    members = request.members()
+
+    async def work(catalog: TenantCatalog) -> JsonReply:
+        return _batch(await catalog.members.attach_batch(store_id, members))
+
+    return await once(request.model_dump(exclude_unset=True), work)
+
+
+@router.get("/file_batches/{batch_id}", summary="One batch with its counts", **documented(BatchObject, 404))
+async def get_batch(store_id: StoreId, batch_id: BatchId, catalog: CatalogDep) -> Response:
+    """With a header that says when to ask again."""
+    return _batch(await catalog.members.batch(store_id, batch_id))
+
+
+@router.post(
+    "/file_batches/{batch_id}/cancel",
+    summary="Stop what has not come in yet",
+    **documented(BatchObject, 400, 404, 409),
+)
+async def cancel_batch(store_id: StoreId, batch_id: BatchId, once: IdempotentDep) -> Response:
+    """What is in stays in."""
+
+    async def work(catalog: TenantCatalog) -> JsonReply:
+        return _batch(await catalog.members.cancel_batch(store_id, batch_id))
+
+    return await once({}, work)
+
+
+@router.get(
+    "/file_batches/{batch_id}/files", summary="Files of a batch", **documented(ListBody[StoreFileObject], 400, 404)
+)
+async def list_batch_files(
+    store_id: StoreId, batch_id: BatchId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]
+) -> Response:
+    """Members that joined with this batch."""
+    found = await catalog.members.page(store_id, query.page, state=query.filter, batch_id=batch_id)
+    return JsonReply(page_body(found, member_shape))
+
+
+def _member(member: Member) -> JsonReply:
+    return JsonReply(member_shape(member), extra=_poll(member.state is FileState.IN_PROGRESS))
+
+
+def _batch(batch: Batch) -> JsonReply:
+    return JsonReply(batch_shape(batch), extra=_poll(batch.counts.in_progress > 0))
 
 
 def _poll(busy: bool) -> dict[str, str]:
     return {"openai-poll-after-ms": str(POLL_AFTER_MS)} if busy else {}
-
-
-def _store(call: Call) -> str:
-    return call.id("store_id", "vector store")
-
-
-def _file(call: Call) -> str:
-    return call.id("file_id", "file")
-
-
-def _batch_id(call: Call) -> str:
-    return call.id("batch_id", "file batch")

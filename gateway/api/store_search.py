@@ -1,64 +1,82 @@
 """`POST /v1/vector_stores/{id}/search`: passages with their scores, best first, in one page."""
 
 import time
-from collections.abc import Callable
+from typing import Annotated, Literal
 
-from gateway.api.json_routes import Call, Endpoints, Reply
-from gateway.api.rag_serializers import search_result
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from typing_extensions import TypedDict
+
+from gateway.api.dependencies import (
+    CatalogDep,
+    ContainerDep,
+    JsonBody,
+    RequestIdDep,
+    StoreId,
+    TenantDep,
+    current_tenant,
+    while_connected,
+)
+from gateway.api.openapi import documented
+from gateway.api.rag_serializers import SearchResult, search_result
+from gateway.api.replies import JsonReply
 from gateway.api.store_schemas import SearchRequest
-from gateway.api.validation import read, without_nulls
 from gateway.errors import BadRequest
-from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
-from gateway.retrieval.search import SearchService
-from gateway.tenants.tenant import Tenant
 
 
-class StoreSearch:
-    """The path."""
+class SearchResultsPage(TypedDict):
+    """What was found, best first; `search_query` is what was searched for."""
 
-    def __init__(self, catalog: Callable[[Tenant], TenantCatalog], search: SearchService) -> None:
-        self._catalog = catalog
-        self._search = search
+    object: Literal["vector_store.search_results.page"]
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: Literal[False]
+    next_page: None
 
-    def install(self, endpoints: Endpoints) -> None:
-        """Add it."""
-        endpoints.add(
-            "POST",
-            "/v1/vector_stores/{store_id}/search",
-            self.search_store,
-            tag="Vector stores",
-            summary="Passages for a question",
-            schema=SearchRequest,
-        )
 
-    async def search_store(self, call: Call) -> Reply:
-        """It counts as use of the store."""
-        store = await self._catalog(call.tenant).stores.get(call.id("store_id", "vector store"))
-        refuse_expired(store)
-        request = read(SearchRequest, without_nulls(await call.json()))
-        said = {} if request.ranking_options is None else request.ranking_options.said
-        searching = self._search.search(
-            call.tenant,
-            [store],
-            request.queries,
-            filters=request.filters,
-            options=RetrievalOptions.read({**said, "max_num_results": request.max_num_results}),
-            rewrite=request.rewrite_query,
-            request_id=call.request_id,
-        )
-        result = await call.while_there(searching)
-        await self._catalog(call.tenant).stores.touch([store.id])
-        return Reply(
-            {
-                "object": "vector_store.search_results.page",
-                "search_query": list(result.queries),
-                "data": [search_result(passage) for passage in result.passages],
-                "has_more": False,
-                "next_page": None,
-            }
-        )
+router = APIRouter(tags=["Vector stores"], dependencies=[Depends(current_tenant)])
+
+
+@router.post(
+    "/v1/vector_stores/{store_id}/search",
+    summary="Passages for a question",
+    **documented(SearchResultsPage, 404, 502, 504, body=SearchRequest),
+)
+async def search_store(
+    store_id: StoreId,
+    wanted: Annotated[SearchRequest, Depends(JsonBody(SearchRequest))],
+    *,
+    request: Request,
+    tenant: TenantDep,
+    catalog: CatalogDep,
+    parts: ContainerDep,
+    request_id: RequestIdDep,
+) -> Response:
+    """It counts as use of the store."""
+    store = await catalog.stores.get(store_id)
+    refuse_expired(store)
+    said = {} if wanted.ranking_options is None else wanted.ranking_options.said
+    searching = parts.search.search(
+        tenant,
+        [store],
+        wanted.queries,
+        filters=wanted.filters,
+        options=RetrievalOptions.read({**said, "max_num_results": wanted.max_num_results}),
+        rewrite=wanted.rewrite_query,
+        request_id=request_id,
+    )
+    result = await while_connected(request, searching)
+    await catalog.stores.touch([store.id])
+    page: SearchResultsPage = {
+        "object": "vector_store.search_results.page",
+        "search_query": list(result.queries),
+        "data": [search_result(each) for each in result.passages],
+        "has_more": False,
+        "next_page": None,
+    }
+    return JsonReply(page)
 
 
 def refuse_expired(store: Store) -> None:

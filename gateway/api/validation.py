@@ -53,12 +53,16 @@ def explain(error: ValidationError) -> BadRequest:
     # Of a union each arm complains; the one that got furthest is the one that was meant.
     first = max((e for e in every if e["loc"][:1] == every[0]["loc"][:1]), key=lambda e: len(e["loc"]))
     path = [str(p)[:MAX_NAME] for p in first["loc"] if isinstance(p, int) or not _ARM.fullmatch(p)]
-    param = ".".join(path) or None
-    if first["type"] == "extra_forbidden":
+    return complaint(first["type"], ".".join(path) or None, first["msg"])
+
+
+def complaint(kind: str, param: str | None, message: str) -> BadRequest:
+    """About one field. kind, message: Pydantic's."""
+    if kind == "extra_forbidden":
         return BadRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
-    if first["type"] == "missing":
+    if kind == "missing":
         return BadRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    message = first["msg"].removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ")
     if param is None and ":" in message:
         param = message.partition(":")[0]
     return BadRequest(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")

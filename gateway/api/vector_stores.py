@@ -1,102 +1,88 @@
 """`/v1/vector_stores`: making, finding, changing and deleting them."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
 
 from gateway.api.deletion import removed
-from gateway.api.idempotency import IdempotentRequests
-from gateway.api.json_routes import Call, Endpoints, Reply
-from gateway.api.pagination import page_body, page_query
-from gateway.api.serializers import deleted_shape, store_shape
+from gateway.api.dependencies import CatalogDep, JsonBody, StoreId, current_tenant
+from gateway.api.idempotency import IdempotentDep
+from gateway.api.openapi import documented
+from gateway.api.pagination import ListBody, PageParameters, page_body
+from gateway.api.replies import JsonReply
+from gateway.api.serializers import DeletedObject, VectorStoreObject, deleted_shape, store_shape
 from gateway.api.store_schemas import ChangedStore, NewStore
-from gateway.api.validation import read, without_nulls
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import UNCHANGED, Store
-from gateway.tenants.tenant import Tenant
+from gateway.knowledge.catalog.types import Store
+
+router = APIRouter(prefix="/v1/vector_stores", tags=["Vector stores"], dependencies=[Depends(current_tenant)])
 
 
-class VectorStores:
-    """The paths of stores."""
+@router.post("", summary="Make a vector store", **documented(VectorStoreObject, 404, 409, body=NewStore))
+async def create_store(request: Annotated[NewStore, Depends(JsonBody(NewStore))], once: IdempotentDep) -> Response:
+    """With its first files, which begin to come in at once."""
 
-    def __init__(self, catalog: Callable[[Tenant], TenantCatalog]) -> None:
-        self._catalog = catalog
-        self._once = IdempotentRequests(catalog)
-
-    def install(self, endpoints: Endpoints) -> None:
-        """Add the paths."""
-        add, tag, path = endpoints.add, "Vector stores", "/v1/vector_stores"
-        one = f"{path}/{{store_id}}"
-        add("POST", path, self.create_store, tag=tag, summary="Make a vector store", schema=NewStore)
-        add("GET", path, self.list_stores, tag=tag, summary="Vector stores, newest first")
-        add("GET", one, self.get_store, tag=tag, summary="One vector store")
-        add(
-            "POST",
-            one,
-            self.update_store,
-            tag=tag,
-            summary="Change name, metadata, expiry, retrieval",
-            schema=ChangedStore,
+    async def work(catalog: TenantCatalog) -> JsonReply:
+        store = await catalog.stores.create(
+            name=request.name,
+            description=request.description,
+            metadata=request.metadata,
+            settings=None if request.retrieval is None else request.retrieval.said,
+            expires_after_days=None if request.expires_after is None else request.expires_after.days,
         )
-        add("DELETE", one, self.delete_store, tag=tag, summary="Delete a vector store; its files stay")
+        if members := request.members():
+            await catalog.members.attach(store.id, members)
+            store = await catalog.stores.get(store.id)
+        return JsonReply(_shape(store))
 
-    async def create_store(self, call: Call) -> Reply:
-        """With its first files, which begin to come in at once."""
-        raw = without_nulls(await call.json())
-        request = read(NewStore, raw)
-
-        async def work(catalog: TenantCatalog) -> Reply:
-            store = await catalog.stores.create(
-                name=request.name,
-                description=request.description,
-                metadata=request.metadata,
-                settings=None if request.retrieval is None else request.retrieval.said,
-                expires_after_days=None if request.expires_after is None else request.expires_after.days,
-            )
-            if members := request.members():
-                await catalog.members.attach(store.id, members)
-                store = await catalog.stores.get(store.id)
-            return Reply(_shape(store))
-
-        return await self._once(call, raw, work)
-
-    async def list_stores(self, call: Call) -> Reply:
-        """Stores of the tenant."""
-        return Reply(page_body(await self._catalog(call.tenant).stores.page(page_query(call.query)), _shape))
-
-    async def get_store(self, call: Call) -> Reply:
-        """One store."""
-        return Reply(_shape(await self._catalog(call.tenant).stores.get(_id(call))))
-
-    async def update_store(self, call: Call) -> Reply:
-        """What is not named stays."""
-        raw = await call.json()
-        request = read(ChangedStore, raw)
-        changes: dict[str, Any] = {name: getattr(request, name) for name in ("description", "metadata") if name in raw}
-        if "retrieval" in raw:
-            changes["settings"] = None if request.retrieval is None else request.retrieval.said
-        if raw.get("name") is not None:
-            changes["name"] = request.name
-        days = None if request.expires_after is None else request.expires_after.days
-        changes["expires_after_days"] = days if "expires_after" in raw else UNCHANGED
-        store_id = _id(call)
-
-        async def work(catalog: TenantCatalog) -> Reply:
-            return Reply(_shape(await catalog.stores.update(store_id, **changes)))
-
-        return await self._once(call, raw, work)
-
-    async def delete_store(self, call: Call) -> Reply:
-        """Its files stay in `/v1/files`."""
-        store_id = _id(call)
-        await self._catalog(call.tenant).stores.delete(store_id)
-        await removed(self._catalog(call.tenant), store_id=store_id)
-        return Reply(deleted_shape("vector_store.deleted", store_id))
+    return await once(request.model_dump(exclude_unset=True), work)
 
 
-def _id(call: Call) -> str:
-    return call.id("store_id", "vector store")
+@router.get("", summary="Vector stores, newest first", **documented(ListBody[VectorStoreObject], 400, 404))
+async def list_stores(catalog: CatalogDep, query: Annotated[PageParameters, Query()]) -> Response:
+    """Stores of the tenant."""
+    return JsonReply(page_body(await catalog.stores.page(query.page), _shape))
 
 
-def _shape(store: Store) -> dict[str, Any]:
+@router.get("/{store_id}", summary="One vector store", **documented(VectorStoreObject, 404))
+async def get_store(store_id: StoreId, catalog: CatalogDep) -> Response:
+    """One store."""
+    return JsonReply(_shape(await catalog.stores.get(store_id)))
+
+
+@router.post(
+    "/{store_id}",
+    summary="Change name, metadata, expiry, retrieval",
+    **documented(VectorStoreObject, 404, 409, body=ChangedStore),
+)
+async def update_store(
+    store_id: StoreId, request: Annotated[ChangedStore, Depends(JsonBody(ChangedStore, dict))], once: IdempotentDep
+) -> Response:
+    """What is not named stays; a null clears it."""
+    named = request.model_fields_set
+    changes: dict[str, Any] = {name: getattr(request, name) for name in ("description", "metadata") if name in named}
+    if request.name is not None:
+        changes["name"] = request.name
+    if "retrieval" in named:
+        changes["settings"] = None if request.retrieval is None else request.retrieval.said
+    if "expires_after" in named:
+        changes["expires_after_days"] = None if request.expires_after is None else request.expires_after.days
+
+    async def work(catalog: TenantCatalog) -> JsonReply:
+        return JsonReply(_shape(await catalog.stores.update(store_id, **changes)))
+
+    return await once(request.model_dump(exclude_unset=True), work)
+
+
+@router.delete("/{store_id}", summary="Delete a vector store; its files stay", **documented(DeletedObject, 404))
+async def delete_store(store_id: StoreId, catalog: CatalogDep) -> Response:
+    """Its files stay in `/v1/files`."""
+    await catalog.stores.delete(store_id)
+    await removed(catalog, store_id=store_id)
+    return JsonReply(deleted_shape("vector_store.deleted", store_id))
+
+
+def _shape(store: Store) -> VectorStoreObject:
     return store_shape(store, time.time())

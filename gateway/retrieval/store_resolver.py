@@ -1,13 +1,13 @@
 """Which stores of a tenant a request means, and where their rows are."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import PageQuery, Store
+from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
 from gateway.tenants.tenant import Tenant
@@ -28,13 +28,14 @@ class StoreResolver:
         self._catalog = catalog
         self._active = active
 
-    async def models(self, tenant: Tenant) -> list[str]:
-        """`rag` and `rag:<name>` for each store with something in it. With the catalog away: none."""
+    async def models(self, tenant: Tenant) -> Mapping[str, int]:
+        """`rag` and `rag:<name>` for each store with something in it, and since when. With the catalog away: none."""
         try:
             names = await self._catalog(tenant).stores.names()
         except CatalogUnavailable:
-            return []
-        return [*([RAG] if names else []), *(f"{RAG}:{name}" for name in names if name)]
+            return {}
+        named = {f"{RAG}:{name}": created for name, created in names.items() if name}
+        return {**({RAG: min(names.values())} if names else {}), **named}
 
     async def resolve(
         self, tenant: Tenant, file_search: FileSearchParameters | None, model: str
@@ -68,8 +69,7 @@ class StoreResolver:
         return [store for store in found if store is not None]
 
     async def _all(self, tenant: Tenant) -> Sequence[Store]:
-        page = await self._catalog(tenant).stores.page(PageQuery(limit=MAX_STORES))
-        stores = [store for store in page.items if not _expired(store) and store.counts.completed]
+        stores = await self._catalog(tenant).stores.newest(MAX_STORES)
         if not stores:
             raise NotFound(
                 "There is no knowledge store yet. Make one with `ragfleet ingest PATH`, or with /v1/vector_stores.",

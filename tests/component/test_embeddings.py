@@ -109,7 +109,7 @@ async def test_gateway_without_the_tokenizer_says_what_is_missing(start: Any, tm
         ({"input": [2**30]}, 400, "input"),
         ({"input": [["x"]]}, 400, "input"),
         ({"input": {"text": "x"}}, 400, "input"),
-        ({"dimensions": 4}, 400, "dimensions"),
+        ({"dimensions": 0}, 400, "dimensions"),
         ({"encoding_format": "int8"}, 400, "encoding_format"),
         ({"surprise": 1}, 400, "surprise"),
     ],
@@ -124,3 +124,13 @@ async def test_what_is_refused(fleet: Fleet, fields: dict[str, Any], status: int
 async def test_key_is_asked_for(start: Any) -> None:
     fleet = await start(api_key="secret")
     assert (await fleet.post({"model": EMBEDDING, "input": "x"}, path=PATH)).status == 401
+
+
+@pytest.mark.parametrize(("dimensions", "status"), [(3, 400), (8, 200)])
+async def test_dimensions_are_the_models_own(fleet: Fleet, dimensions: int, status: int) -> None:
+    reply = await fleet.post({"model": EMBEDDING, "input": "x", "dimensions": dimensions}, path=PATH)
+    assert reply.status == status
+    if status == 200:
+        assert len(reply.json["data"][0]["embedding"]) == dimensions
+    else:
+        assert (reply.error["param"], reply.error["code"]) == ("dimensions", "unsupported_value")

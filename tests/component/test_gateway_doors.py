@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ async def test_models(fleet: Fleet) -> None:
     body = (await fleet.get("/v1/models")).json
     assert body["object"] == "list"
     assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", EMBEDDING]
-    assert all(m.keys() == {"id", "object", "created", "owned_by"} for m in body["data"])
+    assert all(m.keys() == {"id", "object", "created", "owned_by", "type"} for m in body["data"])
+    assert [m["type"] for m in body["data"]] == ["chat", "chat", "chat", "embedding"]
+    assert all(abs(m["created"] - time.time()) < 600 for m in body["data"])
     assert (await fleet.get("/v1/models/rag:handbook")).json["id"] == "rag:handbook"
     missing = await fleet.get("/v1/models/gpt-9")
     assert (missing.status, missing.error["code"]) == (404, "model_not_found")

@@ -88,16 +88,18 @@ class TenantStores:
         meant |= {each.id: each for each in found}
         return [meant.get(name) for name in names]
 
-    async def names(self) -> Sequence[str]:
-        """Names of stores that have not expired and have a completed member, sorted, each once."""
-        done = exists().where(_members.c.store_id == _stores.c.id, _members.c.state == FileState.COMPLETED.value)
-        query = (
-            select(_stores.c.name)
-            .distinct()
-            .where(_stores.c.tenant == self._tenant, _lives(self._database.now()), done)
-        )
+    async def names(self) -> Mapping[str, int]:
+        """Names of stores that can be searched, sorted, and when the oldest one of each name was made."""
+        query = select(_stores.c.name, func.min(_stores.c.created_at)).where(*self._searchable())
         async with self._database.read() as connection:
-            return sorted((await connection.execute(query)).scalars())
+            rows = (await connection.execute(query.group_by(_stores.c.name))).all()
+        return dict(sorted(map(tuple, rows)))
+
+    async def newest(self, limit: int) -> Sequence[Store]:
+        """The newest stores that can be searched."""
+        query = select(_stores).where(*self._searchable()).order_by(_stores.c.created_at.desc(), _stores.c.id.desc())
+        async with self._database.read() as connection:
+            return await _counted(connection, (await connection.execute(query.limit(limit))).all())
 
     async def update(
         self,
@@ -150,6 +152,11 @@ class TenantStores:
             if row is None:
                 raise no_store(store_id)
             await forget_store(self._database, connection, row)
+
+    def _searchable(self) -> tuple[ColumnElement[bool], ...]:
+        """Stores that have not expired and have a completed member."""
+        done = exists().where(_members.c.store_id == _stores.c.id, _members.c.state == FileState.COMPLETED.value)
+        return _stores.c.tenant == self._tenant, _lives(self._database.now()), done
 
     def _own(self) -> Select[Any]:
         return select(_stores).where(_stores.c.tenant == self._tenant)

@@ -41,14 +41,14 @@ async def finish(catalog: Catalog) -> None:
         await catalog.queue.complete(job, "c1")
 
 
-async def test_a_file_on_its_way_in(catalog: Catalog) -> None:
+async def test_a_file_on_its_way_in(catalog: Catalog, clock: Clock) -> None:
     store = await filled(catalog)
     assert (await catalog.of(Tenant("a")).stores.get(store.id)).counts == Counts(in_progress=1)
-    assert await catalog.of(Tenant("a")).stores.names() == []
+    assert await catalog.of(Tenant("a")).stores.names() == {}
     await finish(catalog)
     seen = await catalog.of(Tenant("a")).stores.get(store.id)
     assert (seen.counts, seen.usage_bytes) == (Counts(completed=1), 9)
-    assert await catalog.of(Tenant("a")).stores.names() == ["books"]
+    assert await catalog.of(Tenant("a")).stores.names() == {"books": int(clock.now)}
     assert [each.text for each in await catalog.of(Tenant("a")).members.chunks(store.id, "file-a0")] == [
         f"words {i}\ufffd" for i in range(3)
     ]

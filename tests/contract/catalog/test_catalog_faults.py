@@ -195,7 +195,7 @@ async def test_a_file_that_is_locked_for_a_moment_is_waited_for(tmp_path: Path) 
         await asyncio.sleep(0.3)
         assert not reading.done()
         other.execute("COMMIT")
-        assert await reading == []
+        assert await reading == {}
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     await catalog.close()
 

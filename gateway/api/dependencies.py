@@ -1,0 +1,112 @@
+"""What handlers of short JSON paths ask for: the tenant, what is the tenant's, a body that is bounded before it is parsed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+
+from gateway.api.bodies import Bodies, HeldBody
+from gateway.api.json_body import json_object, off_loop
+from gateway.api.multipart import ClientLeft
+from gateway.api.validation import read, without_nulls
+from gateway.container import Container
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
+from gateway.tenants.tenant import Tenant
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+ID_PATTERN = r"^[A-Za-z0-9_\-]{1,128}$"
+"""What an id in a path can look like at all; the database need not be asked about anything else."""
+StoreId = Annotated[str, Path(pattern=ID_PATTERN)]
+FileId = Annotated[str, Path(pattern=ID_PATTERN)]
+BatchId = Annotated[str, Path(pattern=ID_PATTERN)]
+
+_bearer = Security(HTTPBearer(auto_error=False, description="The API key"))
+
+
+async def container(request: Request) -> Container:
+    """The gateway's parts."""
+    parts: Container = request.app.state.container
+    return parts
+
+
+ContainerDep = Annotated[Container, Depends(container)]
+
+
+async def current_tenant(request: Request, parts: ContainerDep, _: Annotated[Any, _bearer]) -> Tenant:
+    """Whose key the request has. Raises Unauthenticated."""
+    tenant = parts.tenants.authenticate(request.headers.get("authorization"))
+    request.state.tenant = tenant
+    return tenant
+
+
+TenantDep = Annotated[Tenant, Depends(current_tenant)]
+
+
+async def tenant_catalog(parts: ContainerDep, tenant: TenantDep) -> TenantCatalog:
+    """What the tenant has."""
+    return parts.catalog.of(tenant)
+
+
+CatalogDep = Annotated[TenantCatalog, Depends(tenant_catalog)]
+
+
+async def request_id(request: Request) -> str:
+    """The id of this request, as the client sees it."""
+    found: str = request.state.request_id
+    return found
+
+
+RequestIdDep = Annotated[str, Depends(request_id)]
+
+
+async def held_body(request: Request, tenant: TenantDep) -> AsyncIterator[HeldBody]:
+    """The body, whose bytes count as the tenant's until the request is answered."""
+    bodies: Bodies = request.app.state.bodies
+    with bodies.hold(tenant.name) as held:
+        yield held
+
+
+class JsonBody(Generic[M]):
+    """A dependency: the body as this model, read in a thread where it is large. `{}` stands for no body at all.
+
+    prepare: what is done to the JSON object before it is validated; it may raise BadRequest.
+    """
+
+    def __init__(self, model: type[M], prepare: Callable[[dict[str, Any]], Mapping[str, Any]] = without_nulls) -> None:
+        self._model = model
+        self._prepare = prepare
+
+    async def __call__(self, request: Request, held: Annotated[HeldBody, Depends(held_body)]) -> M:
+        """Raises what `HeldBody.read` raises, BadRequest whose `param` names the field, ClientLeft."""
+        body = await held.read(request.scope, request.receive)
+        if body is None:
+            raise ClientLeft
+        return await off_loop(len(body), lambda: self._parse(body))
+
+    def _parse(self, body: bytes) -> M:
+        return read(self._model, self._prepare(json_object(body) if body.strip() else {}))
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; it is cancelled when the client leaves. The body must have been read. Raises ClientLeft."""
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientLeft
+    finally:
+        for each in (task, watcher):
+            each.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

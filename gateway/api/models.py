@@ -1,0 +1,71 @@
+"""`/v1/models`: the models of the fleet, and `rag:<store>` for each knowledge store."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path
+from fastapi.responses import Response
+from typing_extensions import TypedDict
+
+from gateway.api.dependencies import ContainerDep, TenantDep, current_tenant
+from gateway.api.openapi import documented
+from gateway.api.replies import JsonReply
+from gateway.container import Container
+from gateway.errors import NotFound
+from gateway.tenants.tenant import Tenant
+
+
+class ModelObject(TypedDict):
+    """A model. `type` is an extension: what it can be asked for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    type: Literal["chat", "embedding"]
+
+
+class ModelsBody(TypedDict):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+router = APIRouter(tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+
+
+@router.get(
+    "/v1/models",
+    summary="The models of the fleet, and `rag:<store>` for each knowledge store",
+    **documented(ModelsBody),
+)
+async def models(tenant: TenantDep, parts: ContainerDep) -> Response:
+    """All that the tenant can ask."""
+    body: ModelsBody = {"object": "list", "data": list((await _models(parts, tenant)).values())}
+    return JsonReply(body)
+
+
+@router.get("/v1/models/{model:path}", summary="One model", **documented(ModelObject, 404))
+async def model(model: Annotated[str, Path(max_length=512)], tenant: TenantDep, parts: ContainerDep) -> Response:
+    """One of them."""
+    found = (await _models(parts, tenant)).get(model)
+    if found is None:
+        raise NotFound(f"The model '{model[:512]}' does not exist.", param="model", code="model_not_found")
+    return JsonReply(found)
+
+
+async def _models(parts: Container, tenant: Tenant) -> dict[str, ModelObject]:
+    stores = await parts.knowledge.models(tenant)
+    found: dict[str, ModelObject] = {}
+    for name in parts.models.embedding:
+        found[name] = _model(name, parts.started_at, "embedding")
+    for name, created in stores.items():
+        found[name] = _model(name, created, "chat")
+    for name in parts.models.generating:
+        found[name] = _model(name, parts.started_at, "chat")
+    order = [*parts.models.generating, *stores, *parts.models.embedding]
+    return {name: found[name] for name in order}
+
+
+def _model(name: str, created: int, kind: Literal["chat", "embedding"]) -> ModelObject:
+    return {"id": name, "object": "model", "created": created, "owned_by": "ragfleet", "type": kind}

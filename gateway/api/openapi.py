@@ -1,0 +1,64 @@
+"""What the OpenAPI document says of paths whose bodies FastAPI neither reads nor writes by itself."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+ErrorType = Literal["invalid_request_error", "server_error"]
+
+
+class ErrorDetail(TypedDict):
+    """What went wrong. `param` names the field at fault, `code` is a short machine-readable word."""
+
+    message: str
+    type: ErrorType
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(TypedDict):
+    """The body of every refusal and failure."""
+
+    error: ErrorDetail
+
+
+def documented(reply: Any, *refusals: int, body: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Keyword arguments for a router's method.
+
+    reply: the type of the body of a 200, or OpenAPI's own words for it. refusals: statuses that come besides 401 and 503.
+    body: what the request's looks like; the handler reads it by `JsonBody`, and 400, 413, 415, 429 come with it.
+    """
+    statuses = {401, 503, *refusals, *((400, 413, 415, 429) if body is not None else ())}
+    described: dict[str, Any] = {
+        "response_model": None,
+        "responses": {
+            200: reply if isinstance(reply, dict) else {"model": reply},
+            **{status: {"model": ErrorBody, "description": HTTPStatus(status).phrase} for status in sorted(statuses)},
+            "default": {"model": ErrorBody, "description": "Any other error"},
+        },
+    }
+    if body is not None:
+        described["openapi_extra"] = {"requestBody": json_body(body)}
+    return described
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """A request body."""
+    schema = model.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
+    required = bool(schema.get("required"))
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions in place of the references to them; none of ours refers to itself."""
+    if isinstance(part, list):
+        return [_inlined(each, definitions) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if isinstance(reference := part.get("$ref"), str):
+        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
+    return {name: _inlined(each, definitions) for name, each in part.items()}

@@ -1,0 +1,40 @@
+"""Health, metrics and the state of the fleet. No key is asked for: a load balancer keeps them from clients."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from gateway.api.dependencies import ContainerDep
+from gateway.api.replies import JsonReply
+
+router = APIRouter(tags=["Operations"])
+_READY: dict[int | str, dict[str, Any]] = {503: {"description": "They cannot, and why"}}
+
+
+@router.get("/health/live", summary="This process answers")
+async def live() -> dict[str, str]:
+    """Whatever else is wrong."""
+    return {"status": "live"}
+
+
+@router.get("/health", summary="The same as /health/ready, as vLLM has it", response_model=None, responses=_READY)
+@router.get("/health/ready", summary="Requests can be served", response_model=None, responses=_READY)
+async def ready(parts: ContainerDep) -> Response:
+    """And by which instances."""
+    is_ready, state = parts.readiness()
+    return JsonReply(state, 200 if is_ready else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_model=None)
+async def metrics(parts: ContainerDep) -> Response:
+    """The gateway's, and those of its ingestion process."""
+    parts.refresh_gauges()
+    text = parts.metrics.render() + parts.ingestion_watch.exposition()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/fleet", summary="Every instance with its state, load and reason")
+async def fleet(parts: ContainerDep) -> dict[str, Any]:
+    """For people and for `ragfleet status`."""
+    return parts.describe()
