@@ -12,9 +12,8 @@ from fastapi import Depends, Header, Request
 
 from gateway.api.dependencies import CatalogDep
 from gateway.api.replies import JsonReply
-from gateway.knowledge.catalog.idempotency import MAX_KEY
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import StoredReply
+from gateway.knowledge.catalog.types import MAX_KEY, StoredReply
 
 REPLAYED = "idempotent-replayed"
 """The header of an answer that was given before (Stripe's name)."""

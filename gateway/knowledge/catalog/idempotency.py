@@ -17,14 +17,12 @@ from sqlalchemy import ColumnElement, and_, exc, select, update
 from gateway.errors import BadRequest, Conflict
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
-from gateway.knowledge.catalog.types import StoredReply
+from gateway.knowledge.catalog.types import MAX_KEY, StoredReply
 from gateway.tenants.tenant import Tenant
 
 _keys = schema.idempotency
 KEEP_S = 86_400
 """An answer is given again for a day; then the key is a new one."""
-MAX_KEY = 255
-"""Characters."""
 PATIENCE_S = 1.0
 """How long a claim waits for another one of the same key."""
 _LOCK_NOT_AVAILABLE = "55P03"

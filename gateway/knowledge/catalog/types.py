@@ -213,6 +213,10 @@ class Collection:
     created_at: int
 
 
+MAX_KEY = 255
+"""Characters of an idempotency key."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredReply:
     """What a client was answered: the HTTP status, the body (a JSON text), and headers."""

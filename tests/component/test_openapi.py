@@ -1,0 +1,64 @@
+"""The OpenAPI document tells a client, or a fuzzer, all that it needs; what it says of refusals is counted."""
+
+from typing import Any
+
+from tests.support.running import Fleet
+
+
+async def _operations(fleet: Fleet) -> dict[tuple[str, str], dict[str, Any]]:
+    document = (await fleet.get("/openapi.json")).json
+    return {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith("/v1/")
+    }
+
+
+async def test_every_path_says_whose_it_is_and_how_it_refuses(fleet: Fleet) -> None:
+    operations = await _operations(fleet)
+    assert len(operations) > 20
+    for (method, path), operation in operations.items():
+        assert operation["security"] == [{"HTTPBearer": []}], path
+        assert {"200", "401", "503", "default"} <= operation["responses"].keys(), path
+        assert all("content" in each for each in operation["responses"].values()), path
+        if "{" in path:
+            assert "404" in operation["responses"], path
+        if method == "post" and not path.endswith("/cancel"):
+            assert operation["requestBody"]["content"], path
+
+
+async def test_lists_say_their_bounds(fleet: Fleet) -> None:
+    operation = (await _operations(fleet))["get", "/v1/vector_stores/{store_id}/files"]
+    parameters = {each["name"]: each["schema"] for each in operation["parameters"]}
+    assert parameters.keys() == {"store_id", "limit", "order", "after", "before", "filter"}
+    assert (parameters["limit"]["minimum"], parameters["limit"]["maximum"]) == (1, 100)
+    assert parameters["order"]["enum"] == ["asc", "desc"]
+
+
+async def test_refusals_are_counted(fleet: Fleet) -> None:
+    await fleet.get("/v1/files?limit=0")
+    await fleet.post(b"{", path="/v1/vector_stores")
+    await fleet.get("/v1/vector_stores/none")
+    await fleet.get("/v1/nowhere")
+    metrics = (await fleet.get("/metrics")).raw.decode()
+    for route, tenant, status in (
+        ("list_files", "default", 400),
+        ("create_store", "default", 400),
+        ("get_store", "default", 404),
+        ("", "", 404),
+    ):
+        line = f'ragfleet_requests_total{{model="",route="{route}",status="{status}",tenant="{tenant}"}} 1.0'
+        assert line in metrics
+
+
+async def test_who_has_no_key_is_counted(start: Any) -> None:
+    fleet = await start(api_key="secret")
+    await fleet.get("/v1/files", headers={})
+    metrics = (await fleet.get("/metrics")).raw.decode()
+    assert 'ragfleet_requests_total{model="",route="list_files",status="401",tenant=""} 1.0' in metrics
+
+
+async def test_no_path_is_redirected(fleet: Fleet) -> None:
+    async with fleet.http.get("/metrics/", headers={"host": "elsewhere"}, allow_redirects=False) as response:
+        assert response.status == 404
