@@ -13,7 +13,7 @@ recursive query, and then to the first `limit` files of each of the `limit` tena
 steps in an index for each tenant that waits, and limit² rows, however many files wait behind them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -50,12 +50,18 @@ Key = tuple[str, str]
 
 
 async def choose(
-    database: Database, connection: AsyncConnection, *, now: float, limit: int, weights: Mapping[str, float]
+    database: Database,
+    connection: AsyncConnection,
+    *,
+    now: float,
+    limit: int,
+    weights: Mapping[str, float],
+    without: Collection[str] = (),
 ) -> list[Key]:
     """The members to claim, in the order of their turns, charged to their tenants; the transaction must be one that writes.
-    Others may hold some of them for a moment: lock them before they are changed."""
+    Others may hold some of them for a moment: lock them before they are changed. Tenants of `without` are passed over."""
     await database.alone(connection, _LOCK)
-    rows = (await connection.execute(turns(now, limit, lateral=not database.is_sqlite))).all()
+    rows = (await connection.execute(turns(now, limit, lateral=not database.is_sqlite, without=without))).all()
     lengths = {row.tenant: row.chunks / _weight(weights, row.tenant) for row in rows}
 
     def begins(row: Row[Any]) -> float:
@@ -94,7 +100,7 @@ async def settle(connection: AsyncConnection, tenant: str, chunks: int) -> None:
     )
 
 
-def turns(now: float, limit: int, *, lateral: bool) -> Select[Any]:
+def turns(now: float, limit: int, *, lateral: bool, without: Collection[str] = ()) -> Select[Any]:
     """The first `limit` free members of the `limit` tenants whose turn is nearest: tenant, finished, chunks, present, number
     (from 1 in each tenant), queued_at, store_id, file_id. A member of whose rows some are still to be removed waits for that.
 
@@ -104,6 +110,7 @@ def turns(now: float, limit: int, *, lateral: bool) -> Select[Any]:
     waiting = _waiting()
     some = _first(waiting, now, 1, "file_id").scalar_subquery()
     finished = func.coalesce(_shares.c.finished, 0.0, type_=Float)
+    passed_over = [waiting.c.tenant.not_in(sorted(without))] if without else []
     nearest = (
         select(
             waiting.c.tenant,
@@ -111,7 +118,7 @@ def turns(now: float, limit: int, *, lateral: bool) -> Select[Any]:
             func.coalesce(_shares.c.chunks, 1.0, type_=Float).label("chunks"),
         )
         .select_from(waiting.outerjoin(_shares, _shares.c.tenant == waiting.c.tenant))
-        .where(waiting.c.tenant.is_not(None), some.is_not(None))
+        .where(waiting.c.tenant.is_not(None), some.is_not(None), *passed_over)
         .order_by(finished, waiting.c.tenant)
         .limit(limit)
         .cte("nearest")

@@ -235,7 +235,7 @@ class TenantMembers:
 
 def queued(now: float) -> dict[str, Any]:
     """The columns of a member that is a job from now on."""
-    return {"pending": True, "queued_at": now, "free_at": now, "owner": None, "attempts": 0}
+    return {"pending": True, "queued_at": now, "free_at": now, "owner": None, "attempts": 0, "excused": 0}
 
 
 async def chunks_of(connection: AsyncConnection, store_id: str, file_id: str) -> Sequence[ChunkRecord]:

@@ -1,6 +1,6 @@
 """The ingestion's queue: members that are to be written to the index, claimed under leases, and what comes of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, false, func, or_, select, update
@@ -16,6 +16,7 @@ from gateway.knowledge.catalog.types import (
     FileError,
     FileState,
     Job,
+    Pause,
 )
 
 _members, _removals, _chunks = schema.members, schema.removals, schema.chunks
@@ -32,14 +33,22 @@ class IngestionQueue:
         self._database = database
 
     async def claim(
-        self, owner: str, *, limit: int, lease_s: float, weights: Mapping[str, float] | None = None
+        self,
+        owner: str,
+        *,
+        limit: int,
+        lease_s: float,
+        weights: Mapping[str, float] | None = None,
+        without: Collection[str] = (),
     ) -> Sequence[Job]:
         """Members whose index entry in the active collection is behind, and that nobody holds; attempts are counted. A tenant's
         own come oldest first; tenants that wait take turns, in proportion to their weights by name (1 where none is named), as
-        fair_queueing.py has it. A member of whose rows some are still to be removed waits until they are."""
+        fair_queueing.py has it; those of `without` get none. A member of whose rows some are still to be removed waits until they are."""
         now = self._database.clock()
         async with self._database.write() as connection:
-            keys = await fair_queueing.choose(self._database, connection, now=now, limit=limit, weights=weights or {})
+            keys = await fair_queueing.choose(
+                self._database, connection, now=now, limit=limit, weights=weights or {}, without=without
+            )
             if not keys:
                 return []
             free = select(_members.c.store_id, _members.c.file_id).where(_one_of(keys))
@@ -129,11 +138,32 @@ class IngestionQueue:
             change = update(_members).where(_held(job)).values(**ended, **why).returning(*_members.c)
             await forget_contents(connection, (await connection.execute(change)).all())
 
-    async def release(self, job: Job, *, not_before: float) -> None:
-        """Give the job back to be claimed from `not_before` on (Unix seconds): the fault was not the file's. Nothing happens
-        where the lease is lost."""
+    async def release(self, job: Job, *, not_before: float, excused: bool = True) -> None:
+        """Give the job back to be claimed from `not_before` on (Unix seconds). `excused`: the fault was not the file's, so this
+        attempt does not count against it. Nothing happens where the lease is lost."""
+        values = {"owner": None, "free_at": not_before, "excused": _members.c.excused + int(excused)}
         async with self._database.write() as connection:
-            await connection.execute(update(_members).where(_held(job)).values(owner=None, free_at=not_before))
+            await connection.execute(update(_members).where(_held(job)).values(values))
+
+    async def pause(self, pause: Pause) -> None:
+        """The ingestion waits for this; of what it waits for already `since` stays."""
+        table = schema.pauses
+        insert = self._database.insert(table)
+        insert = insert.values(cause=pause.cause, message=storable(pause.message), since=pause.since)
+        newer = {"message": insert.excluded.message}
+        async with self._database.write() as connection:
+            await connection.execute(insert.on_conflict_do_update(index_elements=[table.c.cause], set_=newer))
+
+    async def resume(self) -> None:
+        """The ingestion waits for nothing any more."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(schema.pauses))
+
+    async def pauses(self) -> Sequence[Pause]:
+        """What the ingestion waits for now, by cause."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(schema.pauses).order_by(schema.pauses.c.cause))
+            return [Pause(**row._mapping) for row in rows]
 
     async def backlog(self) -> Backlog:
         """What waits for the ingestion, counted in the index of what is pending (0.3 s for 300,000 files on a busy SQLite)."""
@@ -173,7 +203,13 @@ def _claim(job: Job) -> tuple[str, str, int, int]:
 
 
 def _job(row: Any) -> Job:
-    return Job(member=member_of(row), owner=row.owner, lease_until=float(row.free_at), attempts=row.attempts)
+    return Job(
+        member=member_of(row),
+        owner=row.owner,
+        lease_until=float(row.free_at),
+        attempts=row.attempts,
+        excused=row.excused,
+    )
 
 
 def _lost(job: Job) -> LeaseLost:

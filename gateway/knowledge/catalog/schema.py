@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 3
+VERSION = 4
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -35,6 +35,11 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "DROP INDEX members_queued",
         ),
         3: ("ALTER TABLE members ADD COLUMN receipt JSONB",),
+        4: (
+            "ALTER TABLE members ADD COLUMN excused BIGINT NOT NULL DEFAULT 0",
+            """CREATE TABLE pauses (cause TEXT NOT NULL PRIMARY KEY, message TEXT NOT NULL,
+            since DOUBLE PRECISION NOT NULL)""",
+        ),
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes into both, here and below."""
@@ -111,6 +116,8 @@ members = Table(
     Column("free_at", Float(53), nullable=False),
     Column("owner", Text),
     Column("attempts", BigInteger, nullable=False),
+    # Of these attempts, those that ended through no fault of the file.
+    Column("excused", BigInteger, nullable=False, server_default=text("0")),
     Index("members_listed", "store_id", "created_at", "file_id"),
     Index("members_counted", "store_id", "state"),
     Index(
@@ -131,6 +138,15 @@ shares = Table(
     Column("chunks", Float(53), nullable=False),
 )
 """How far the ingestion is with each tenant, in virtual time, and how many chunks its files usually have (fair_queueing.py)."""
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("cause", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("since", Float(53), nullable=False),
+)
+"""What the ingestion waits for now."""
 
 chunks = Table(
     "chunks",

@@ -166,6 +166,13 @@ class Job:
     lease_until: float
     attempts: int
     """How often it was claimed, this time included."""
+    excused: int = 0
+    """How many of the earlier attempts ended through no fault of the file: something was away, or the ingestion ended."""
+
+    @property
+    def tries(self) -> int:
+        """The attempts that count against the file, this one included."""
+        return self.attempts - self.excused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +186,18 @@ class Backlog:
     removals: int
     first_removal: int | None
     """The id of the removal that is next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Something that the ingestion needs and that is away; files wait for it and stay IN_PROGRESS."""
+
+    cause: str
+    """`objects`, `embedding`, `index` and the like."""
+    message: str
+    """For operators: it may name addresses."""
+    since: float
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from gateway.knowledge.catalog.types import (
     FileState,
     NewMember,
     PageQuery,
+    Pause,
     Store,
 )
 from gateway.tenants.tenant import Tenant
@@ -117,6 +118,33 @@ async def test_a_receipt_is_of_the_last_reading(catalog: Catalog) -> None:
     assert (await members.get(store.id, "file-a0")).receipt == read, "the text is as it was"
     await members.attach(store.id, [NewMember(file_id="file-a0", attributes={})])
     assert (await members.get(store.id, "file-a0")).receipt is None
+
+
+async def test_only_attempts_that_are_no_excuse_count_against_a_file(catalog: Catalog, clock: Clock) -> None:
+    store, queue = await filled(catalog), catalog.queue
+    for excused, tries in ((True, 1), (False, 1), (True, 2), (True, 2)):
+        (job,) = await queue.claim("w", limit=1, lease_s=10)
+        assert job.tries == tries
+        await queue.release(job, not_before=clock.now, excused=excused)
+    (job,) = await queue.claim("w", limit=1, lease_s=10)
+    assert (job.attempts, job.tries) == (5, 2)
+    clock.now += 11  # nobody ended it: whoever held it may have died of it
+    (job,) = await queue.claim("w", limit=1, lease_s=10)
+    assert job.tries == 3
+    await catalog.of(Tenant("a")).members.set_attributes(store.id, "file-a0", {"new": True})
+    (job,) = await queue.claim("w", limit=1, lease_s=10)
+    assert job.tries == 1
+
+
+async def test_pauses_last_until_what_was_away_is_back(catalog: Catalog) -> None:
+    queue = catalog.queue
+    await queue.pause(Pause(cause="index", message="no answer", since=1.0))
+    await queue.pause(Pause(cause="objects", message="no bucket", since=2.0))
+    await queue.pause(Pause(cause="index", message="refuses the password", since=3.0))
+    first, second = await queue.pauses()
+    assert (first.cause, first.message, first.since, second.cause) == ("index", "refuses the password", 1.0, "objects")
+    await queue.resume()
+    assert await queue.pauses() == []
 
 
 async def test_new_attributes_outdate_what_was_begun(catalog: Catalog) -> None:

@@ -165,11 +165,22 @@ async def test_a_claim_looks_at_few_of_the_many_that_wait(catalog: Catalog) -> N
     assert len(await catalog.queue.claim("w", limit=16, lease_s=60)) == 16
 
 
+async def test_tenants_that_have_enough_are_passed_over(catalog: Catalog) -> None:
+    await queue(catalog, "a", 3)
+    await queue(catalog, "b", 3)
+    jobs = await catalog.queue.claim("w", limit=4, lease_s=60, without={"a", "nobody"})
+    assert [job.member.tenant for job in jobs] == ["b", "b", "b"]
+    assert await catalog.queue.claim("w", limit=4, lease_s=60, without={"a"}) == []
+    assert len(await catalog.queue.claim("w", limit=4, lease_s=60)) == 3
+
+
 async def test_a_database_of_version_1_gets_its_turns(catalog: Catalog, url: str, clock: Clock) -> None:
     await queue(catalog, "a", 2)
     async with catalog.database.write() as connection:
         for statement in (
             "DROP TABLE shares",
+            "DROP TABLE pauses",
+            "ALTER TABLE members DROP COLUMN excused",
             "DROP INDEX members_turns",
             "CREATE INDEX members_queued ON members (queued_at) WHERE pending",
             "ALTER TABLE members DROP COLUMN receipt",
