@@ -227,6 +227,7 @@ class Container:
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
             "retrieval_admission": asdict(self.retrieval_places.admission.stats()),
+            "ingestion": self.ingestion_watch.describe(),
             "instances": describe_members(view, self.detector, self._placements),
         }
 

@@ -59,6 +59,8 @@ class FleetStatus:
     parts: list[dict[str, Any]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """Why it is not ready."""
+    waits: list[str] = field(default_factory=list)
+    """What the ingestion waits for; answers go on."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as docs/contracts.md names them."""
@@ -93,7 +95,8 @@ def gather(home: Home) -> FleetStatus:
     """Reads everything; takes at most a few seconds, also where the gateway hangs."""
     wanted = fleet_spec.read(home.plan_file) or FleetSpec()
     alive = supervisor.running(home) != 0
-    seen, ready, reasons = _ask_gateway(wanted) if alive and "gateway" not in wanted.without else (None, True, [])
+    asked = alive and "gateway" not in wanted.without
+    seen, ready, reasons, waits = _ask_gateway(wanted) if asked else (None, True, [], [])
     instances = _instances(home, wanted, seen) if alive or any(processes.members(home.root)) else []
     not_ready = [f"{entry.name}: {entry.state} {entry.reason}".strip() for entry in instances if entry.state != "ready"]
     return FleetStatus(
@@ -108,6 +111,7 @@ def gather(home: Home) -> FleetStatus:
         instances=instances,
         parts=read_parts(home) if alive else [],
         reasons=not_ready + reasons,
+        waits=waits,
     )
 
 
@@ -156,15 +160,21 @@ def _instances(home: Home, wanted: FleetSpec, seen: Mapping[str, Mapping[str, An
     return found
 
 
-def _ask_gateway(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str]]:
-    """Its instances by name (None where it does not answer), whether it is ready, and why not."""
+def _ask_gateway(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str], list[str]]:
+    """Its instances by name (None where it does not answer), whether it is ready, why not, and what the ingestion waits for."""
     status, health = get_json(f"{wanted.gateway_url}/health/ready", wanted.api_key)
     if status == 0 or not isinstance(health, Mapping):
-        return None, False, ["gateway: does not answer"]
+        return None, False, ["gateway: does not answer"], []
     reasons = [f"gateway: {health['reason']}"] if health.get("reason") else []
     _, fleet = get_json(f"{wanted.gateway_url}/fleet", wanted.api_key)
-    entries = fleet.get("instances", []) if isinstance(fleet, Mapping) else []
-    return {str(entry.get("name")): entry for entry in entries if isinstance(entry, Mapping)}, status == 200, reasons
+    described = fleet if isinstance(fleet, Mapping) else {}
+    entries = (entry for entry in described.get("instances", []) if isinstance(entry, Mapping))
+    ingestion = described.get("ingestion") or {}
+    waits = [
+        f"{ingestion['files_waiting']} files wait: {each['cause']}: {each['message']}"
+        for each in ingestion.get("waits_for", [])
+    ]
+    return {str(entry.get("name")): entry for entry in entries}, status == 200, reasons, waits
 
 
 def get_json(url: str, key: str = "") -> tuple[int, Any]:

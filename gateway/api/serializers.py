@@ -1,10 +1,12 @@
 """Files, stores and their members as OpenAI's clients read them."""
 
+from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from gateway.knowledge.catalog.types import Attributes, Batch, Chunking, Counts, File, FileState, Member, Store
+from gateway.knowledge.catalog.types import Attributes, Batch, Chunking, Counts, File, FileState, Member, Pause, Store
 from gateway.knowledge.chunking import Chunker
 
 State = Literal["in_progress", "completed", "failed", "cancelled"]
@@ -65,8 +67,17 @@ class LastError(TypedDict):
     message: str
 
 
+class WaitingFor(TypedDict):
+    """Why a file does not go in now; it goes in by itself when that is over."""
+
+    reason: str
+    message: str
+    since: int
+
+
 class StoreFileObject(TypedDict):
-    """A file in a store. `receipt` is an extension: what was read of it, and what was not."""
+    """A file in a store. Extensions: `receipt`, what was read of it and what was not; `status_details`, while it waits for a part
+    of the system that is away."""
 
     id: str
     object: Literal["vector_store.file"]
@@ -78,6 +89,7 @@ class StoreFileObject(TypedDict):
     attributes: Attributes
     chunking_strategy: dict[str, Any]
     receipt: dict[str, Any] | None
+    status_details: WaitingFor | None
 
 
 class BatchObject(TypedDict):
@@ -140,8 +152,18 @@ def store_shape(store: Store, now: float) -> VectorStoreObject:
     return shape
 
 
-def member_shape(member: Member) -> StoreFileObject:
-    """A file in a store."""
+_WAITING = MappingProxyType(
+    {
+        "objects": "The object store does not answer.",
+        "embedding": "No instance that embeds is ready.",
+        "index": "The index does not answer, or does not let the ingestion in.",
+        "disk": "The disk is full.",
+    }
+)
+
+
+def member_shape(member: Member, pauses: Sequence[Pause] = ()) -> StoreFileObject:
+    """A file in a store. `pauses`: what the ingestion waits for; what they say beyond the cause is for operators."""
     error: LastError | None = None
     if member.error is not None:
         error = {"code": member.error.code, "message": member.error.message}
@@ -156,6 +178,19 @@ def member_shape(member: Member) -> StoreFileObject:
         "attributes": dict(member.attributes),
         "chunking_strategy": _chunking_shape(member.chunking),
         "receipt": None if member.receipt is None else dict(member.receipt),
+        "status_details": _waiting_for(pauses) if member.state is FileState.IN_PROGRESS else None,
+    }
+
+
+def _waiting_for(pauses: Sequence[Pause]) -> WaitingFor | None:
+    first = min(pauses, key=lambda pause: pause.since, default=None)
+    if first is None:
+        return None
+    why = _WAITING.get(first.cause, "A part of the system is away.")
+    return {
+        "reason": f"{first.cause}_unavailable",
+        "message": f"{why} The file waits and goes in by itself.",
+        "since": int(first.since),
     }
 
 

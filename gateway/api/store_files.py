@@ -1,5 +1,6 @@
 """`/v1/vector_stores/{id}/files` and `/file_batches`: files join a store, alone or together, and leave it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -22,7 +23,7 @@ from gateway.api.serializers import (
 )
 from gateway.api.store_schemas import NewAttributes, NewBatch, NewFile
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Batch, FileState, Member
+from gateway.knowledge.catalog.types import Batch, FileState, Member, Page, Pause
 
 POLL_AFTER_MS = 250
 """When to ask again for what is in progress: a document is searchable within two seconds, so often."""
@@ -67,13 +68,15 @@ async def list_store_files(
     store_id: StoreId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]
 ) -> Response:
     """Members of a store, of one status where `filter` names it."""
-    return JsonReply(page_body(await catalog.members.page(store_id, query.page, state=query.filter), member_shape))
+    found = await catalog.members.page(store_id, query.page, state=query.filter)
+    return await _page(catalog, found)
 
 
 @router.get("/files/{file_id}", summary="One file with its status", **documented(StoreFileObject, 404))
 async def get_store_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
     """With a header that says when to ask again."""
-    return _member(await catalog.members.get(store_id, file_id))
+    member = await catalog.members.get(store_id, file_id)
+    return _member(member, await _pauses(catalog, member))
 
 
 @router.post(
@@ -161,11 +164,22 @@ async def list_batch_files(
 ) -> Response:
     """Members that joined with this batch."""
     found = await catalog.members.page(store_id, query.page, state=query.filter, batch_id=batch_id)
-    return JsonReply(page_body(found, member_shape))
+    return await _page(catalog, found)
 
 
-def _member(member: Member) -> JsonReply:
-    return JsonReply(member_shape(member), extra=_poll(member.state is FileState.IN_PROGRESS))
+async def _page(catalog: TenantCatalog, found: Page[Member]) -> JsonReply:
+    pauses = await _pauses(catalog, *found.items)
+    return JsonReply(page_body(found, lambda member: member_shape(member, pauses)))
+
+
+async def _pauses(catalog: TenantCatalog, *members: Member) -> Sequence[Pause]:
+    """What the ingestion waits for, where some of these wait for the ingestion."""
+    busy = any(member.state is FileState.IN_PROGRESS for member in members)
+    return await catalog.pauses() if busy else ()
+
+
+def _member(member: Member, pauses: Sequence[Pause] = ()) -> JsonReply:
+    return JsonReply(member_shape(member, pauses), extra=_poll(member.state is FileState.IN_PROGRESS))
 
 
 def _batch(batch: Batch) -> JsonReply:

@@ -51,7 +51,10 @@ class Collections:
     async def ready(self, collection: Collection) -> None:
         """It is in Milvus, and loaded; asked once, and again after `forget`."""
         if collection.name not in self._ready:
-            await self._index.ensure(collection.name, collection.dimension)
+            try:
+                await self._index.ensure(collection.name, collection.dimension)
+            except ValueError as error:
+                raise KnowledgeUnavailable(str(error)) from error
             self._ready.add(collection.name)
 
     def forget(self) -> None:

@@ -4,24 +4,36 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.ingestion.converter_slots import ConverterSlots
 from gateway.knowledge.catalog.types import Chunking, ChunkRecord
 from gateway.knowledge.documents import DocumentError
 
+SLICES_S = (5.0, 30.0)
+"""How long a file is read while others wait: the first time, and the second. Raising it makes others wait longer for a file that
+takes long; lowering it begins long files anew more often."""
 _ANSWER_LIMIT = 256 * 1024 * 1024
 """Bytes of one answer: the chunks of the longest text that is taken, with room for overlaps."""
+_PROJECT = Path(__file__).resolve().parents[2]
+_HANDED_ON = ("RAGFLEET_HOME", "RAGFLEET_PART")
+"""By these two `ragfleet down` finds each process of a fleet. Nothing else of the environment is a converter's business."""
 
 
 class ConverterFailed(DocumentError):
     """The converter crashed on the file."""
 
     code = "server_error"
+
+
+class SlowConversion(Exception):
+    """The file had all its slices while others waited; it is to come again, when it may take its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,78 +50,141 @@ class Converters:
 
     memory_bytes: the address space of one; the libraries alone take 0.4 GiB of it. Raising it takes larger files.
     deadline_s: for one file. Past it the process is killed, and the file fails.
+    slices_s: see SLICES_S.
     """
 
-    def __init__(self, embedding_folder: Path, *, count: int, memory_bytes: int, deadline_s: float) -> None:
-        self._argv = [sys.executable, "-m", "gateway.ingestion.converter", str(embedding_folder), str(memory_bytes)]
+    def __init__(
+        self,
+        embedding_folder: Path,
+        *,
+        count: int,
+        memory_bytes: int,
+        deadline_s: float,
+        slices_s: tuple[float, ...] = SLICES_S,
+    ) -> None:
+        self._embedding_folder = embedding_folder.resolve()
+        self._memory_bytes = memory_bytes
         self._deadline_s = deadline_s
-        self._places = asyncio.Semaphore(count)
+        self._slices = len(slices_s)
+        self._slots = ConverterSlots(count, slices_s)
         self._idle: list[asyncio.subprocess.Process] = []
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
-    async def convert(self, name: str, content: AsyncIterator[bytes], chunking: Chunking) -> Converted:
-        """Raises a DocumentError, and whatever reading the content raises."""
-        async with self._places:
-            with tempfile.TemporaryDirectory(prefix="ragfleet-convert-") as folder:
-                source, target = Path(folder, "content"), Path(folder, "document")
-                file = await asyncio.to_thread(source.open, "wb")
-                with file:
-                    async for block in content:
-                        await asyncio.to_thread(file.write, block)
-                limits = {"max_tokens": chunking.max_tokens, "overlap_tokens": chunking.overlap_tokens}
-                task = {"name": name, "content": str(source), "document": str(target), **limits}
-                answer = json.loads(await self._ask(name, json.dumps(task).encode() + b"\n"))
-                if "error" in answer:
-                    raise _failure(answer["error"])
-                chunks = [
-                    ChunkRecord(index=index, text=text, page=page, start=start, end=end)
-                    for index, text, page, start, end in answer["chunks"]
-                ]
-                read = await asyncio.to_thread(target.read_bytes)
-                return Converted(chunks=chunks, document=read, receipt=answer["receipt"])
+    async def convert(
+        self,
+        tenant: str,
+        name: str,
+        content: Callable[[], AsyncIterator[bytes]],
+        chunking: Chunking,
+        *,
+        patient: bool = False,
+    ) -> Converted:
+        """Wait for a converter, among the files of all tenants (ConverterSlots), and convert what `content` gives.
+
+        Raises a DocumentError, SlowConversion unless `patient`, and whatever reading the content raises.
+        """
+        with tempfile.TemporaryDirectory(dir=self._folder()) as folder:
+            source, target = Path(folder, "content"), Path(folder, "document")
+            limits = {"max_tokens": chunking.max_tokens, "overlap_tokens": chunking.overlap_tokens}
+            task = {"name": name, "content": str(source), "document": str(target), "cpu_s": self._deadline_s, **limits}
+            stops = self._slices if patient else 0
+            while True:
+                async with self._slots.take(tenant, stops) as slot:
+                    if not slot.must_end:
+                        try:
+                            async with slot.scope, asyncio.timeout(self._deadline_s):
+                                if not source.exists():
+                                    await _save(content(), source)
+                                answer = json.loads(await self._ask(name, json.dumps(task).encode() + b"\n"))
+                                break
+                        except TimeoutError:
+                            if not slot.must_end:
+                                raise self._too_slow(name) from None
+                stops += slot.used_up
+                if stops == self._slices and slot.used_up:
+                    raise SlowConversion(name)
+            if "error" in answer:
+                raise _failure(answer["error"])
+            chunks = [
+                ChunkRecord(index=index, text=text, page=page, start=start, end=end)
+                for index, text, page, start, end in answer["chunks"]
+            ]
+            read = await asyncio.to_thread(target.read_bytes)
+            return Converted(chunks=chunks, document=read, receipt=answer["receipt"])
 
     async def close(self) -> None:
         """End the processes."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*map(_end, idle))
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _folder(self) -> str:
+        """The one place that converters may write to."""
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="ragfleet-convert-")
+        return self._scratch.name
+
+    def _too_slow(self, name: str) -> DocumentError:
+        return DocumentError(f"{name} could not be read within {self._deadline_s:g} s; split it")
 
     async def _ask(self, name: str, task: bytes) -> bytes:
         process = self._idle.pop() if self._idle else await self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(self._deadline_s):
-                process.stdin.write(task)
-                await process.stdin.drain()
-                line = await process.stdout.readline()
-        except TimeoutError:
-            await _end(process)
-            raise DocumentError(f"{name} could not be read within {self._deadline_s:g} s; split it") from None
+            process.stdin.write(task)
+            await process.stdin.drain()
+            line = await process.stdout.readline()
         except (OSError, ValueError) as error:
             await _end(process)
             raise ConverterFailed(f"{name} could not be read: the converter failed ({error})") from error
-        except asyncio.CancelledError:
-            process.kill()
+        except BaseException:  # it must make room, took too long, or the ingestion ends: the process is at work still
+            await _end(process)
             raise
         if not line.endswith(b"\n"):
             await _end(process)
+            if process.returncode == -signal.SIGXCPU:
+                raise self._too_slow(name)
             raise ConverterFailed(f"{name} could not be read: the converter crashed (status {process.returncode})")
         self._idle.append(process)
         return line
 
     async def _start(self) -> asyncio.subprocess.Process:
+        scratch = self._folder()
         # One thread in each numerical library: their pools would take address space by the core.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
         environment |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+        environment |= {
+            "PYTHONPATH": str(_PROJECT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LANG": "C.UTF-8",
+            "TMPDIR": scratch,
+        }
+        environment |= {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
         return await asyncio.create_subprocess_exec(
-            *self._argv,
+            *(sys.executable, "-P", "-m", "gateway.ingestion.converter"),
+            *(str(self._embedding_folder), scratch, str(self._memory_bytes)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            cwd=scratch,
             env=environment,
             limit=_ANSWER_LIMIT,
         )
 
 
+async def _save(content: AsyncIterator[bytes], target: Path) -> None:
+    """Whole or not at all: what is cut short is not there."""
+    partial = target.with_suffix(".partial")
+    with partial.open("wb") as file:  # not in a thread: a file that is opened for somebody who has left stays open
+        async for block in content:
+            await asyncio.to_thread(file.write, block)
+    partial.rename(target)
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """Also where the caller is being cancelled: nothing of the process is left when this returns."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     await process.wait()

@@ -1,4 +1,4 @@
-"""`python -m gateway.ingestion.converter`: converts and cuts one file after the other, within limits of memory.
+"""`python -m gateway.ingestion.converter`: converts and cuts one file after the other, confined (confinement.py).
 
 One JSON object a line comes in, one goes out: `{"chunks": […], "receipt": {…}}` or `{"error": {"code", "message"}}`. The
 converted document is written to the path that the task names. The end of the input ends the process.
@@ -6,26 +6,45 @@ converted document is written to the path that the task names. The end of the in
 
 import json
 import os
-import resource
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
+import gateway
+from gateway.ingestion import confinement
+from gateway.ingestion.confinement import Limits
 from gateway.knowledge.chunking import Chunker, token_counter
-from gateway.knowledge.conversion import convert_bytes
+from gateway.knowledge.conversion import MAX_CHARS, convert_bytes
 from gateway.knowledge.documents import DocumentError
+
+_SYSTEM = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/dev/null",
+    "/dev/urandom",
+)
+_DOCUMENT_BYTES = 8 * MAX_CHARS
+"""Of a file that is written here: a document as JSON, or a library's temporary one."""
 
 
 def main() -> int:
-    """The loop. Arguments: the embedding model's folder, and the limit of the address space in bytes."""
-    folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+    """The loop. Arguments: the embedding model's folder, the folder to write to, and the limit of the address space in bytes."""
+    folder, scratch = Path(sys.argv[1]), Path(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits = Limits(memory_bytes=int(sys.argv[3]), file_bytes=_DOCUMENT_BYTES)
+    for lack in confinement.confine(limits, readable=[*_libraries(), folder], writable=scratch):
+        print(f"converter: not confined as it should be: {lack}", file=sys.stderr)
     chunker = Chunker(count=token_counter(folder))
     for line in sys.stdin:
-        answers.write(json.dumps(answer(json.loads(line), chunker), ensure_ascii=False) + "\n")
+        task = json.loads(line)
+        confinement.allow_cpu(task["cpu_s"])
+        answers.write(json.dumps(answer(task, chunker), ensure_ascii=False) + "\n")
         answers.flush()
     return 0
 
@@ -45,6 +64,13 @@ def answer(task: dict[str, Any], chunker: Chunker) -> dict[str, Any]:
         "chunks": [[chunk.index, chunk.indexed, chunk.page, chunk.start, chunk.end] for chunk in chunks],
         "receipt": document.receipt(),
     }
+
+
+def _libraries() -> list[Path]:
+    """Where imports find what a converter needs: this interpreter's own folders, its packages and this program."""
+    paths = sysconfig.get_paths()
+    places = [*_SYSTEM, *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))]
+    return [Path(place) for place in (*places, os.path.join(sys.base_prefix, "lib"), *gateway.__path__)]  # noqa: PTH118
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import struct
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import aiohttp
@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember
+from gateway.ingestion.turns import TenantTurns
 from gateway.knowledge.embedder import FakeEmbedder, Vectors, parse_answer
 
 _LENGTH = "Inference-Header-Content-Length"
+
+
+class TextsRefused(Exception):
+    """The embedding model answered, and does not take one of these texts: no instance will."""
 
 
 class ChunkEmbedder(Protocol):
@@ -28,8 +33,11 @@ class ChunkEmbedder(Protocol):
         """Embedding models that some serving instance has, sorted."""
         ...
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), dimension), rows of length 1. Raises KnowledgeUnavailable where no instance can."""
+    async def embed(self, model: str, texts: Sequence[str], *, tenant: str = "") -> Vectors:
+        """float32 (len(texts), dimension), rows of length 1. Raises KnowledgeUnavailable where no instance can, TextsRefused.
+
+        tenant: whose texts they are; tenants that embed at the same time take turns.
+        """
         ...
 
 
@@ -40,7 +48,7 @@ class FleetEmbedder:
     a host that answers somebody it gets small ones, one at a time, with pauses: embedding model and LLM share its cores, and
     the next question may come to this instance. In Triton's queue all of them stand behind questions (priority 2).
 
-    deadline_s: how long one batch is tried, on all instances.
+    deadline_s: how long one batch is tried, on all instances. weights: of tenants (TenantTurns).
     """
 
     BATCH = 8
@@ -51,7 +59,14 @@ class FleetEmbedder:
     CALM_S = 3.0
     SHUN_S = 2.0
 
-    def __init__(self, store: FleetStore, http: aiohttp.ClientSession, *, deadline_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        store: FleetStore,
+        http: aiohttp.ClientSession,
+        *,
+        deadline_s: float = 60.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         self._store = store
         self._http = http
         self._deadline_s = deadline_s
@@ -59,28 +74,29 @@ class FleetEmbedder:
         self._shunned: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         self._freed = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._turns = TenantTurns(weights)
 
     @property
     def busy(self) -> bool:
         """Whether something is being embedded, or waits for a place."""
-        return self._turn.locked() or self._in_flight.total() > 0
+        return self._turns.busy or self._in_flight.total() > 0
 
     def models(self) -> list[str]:
         """See ChunkEmbedder."""
         return sorted({m.instance.embedding_model for m in self._store.view.serving if m.instance.embedding_model})
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
+    async def embed(self, model: str, texts: Sequence[str], *, tenant: str = "") -> Vectors:
         """See ChunkEmbedder. Texts of like length go together: a pass pads its texts to the longest of them.
 
-        Callers take turns, first come, first served: one's last batch is at work when the next one's first is sent. If all shared
+        A tenant's callers come one after the other: one's last batch is at work when the next one's first is sent. If all shared
         the instances alike they would end together, and the instances would have nothing to do while all of them write.
         """
         waiting = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         vectors: dict[int, NDArray[np.float32]] = {}
         try:
-            async with asyncio.TaskGroup() as group, self._turn:
+            async with asyncio.TaskGroup() as group, self._turns.among(tenant):
                 while waiting:
+                    await self._turns.next(tenant, self.BATCH)
                     seat = await self._place(model, time.monotonic() + self._deadline_s)
                     size = self.BUSY_BATCH if self._busy(seat.member) else self.BATCH
                     batch, waiting[-size:] = waiting[-size:], []
@@ -148,6 +164,8 @@ class FleetEmbedder:
         timeout = aiohttp.ClientTimeout(total=max(0.1, timeout_s))
         async with self._http.post(url, data=head + payload, headers=headers, timeout=timeout) as response:
             body = await response.read()
+            if response.status == 400:  # Triton's for what a model calls an invalid argument
+                raise TextsRefused(f"the embedding model refuses a text: {body[:200].decode(errors='replace')}")
             if response.status != 200:
                 raise ValueError(f"HTTP {response.status}: {body[:200].decode(errors='replace')}")
             return parse_answer(body, int(response.headers.get(_LENGTH) or len(body)), len(texts))
@@ -184,19 +202,23 @@ def request(texts: Sequence[str]) -> tuple[bytes, bytes]:
 
 
 class LocalEmbedder:
-    """For tests: the fake embedder behind this interface. `away` makes it fail as a fleet without instances does."""
+    """For tests: the fake embedder behind this interface. `away` makes it fail as a fleet without instances does; texts with
+    `poison` in them are refused."""
 
     def __init__(self, *models: str, dimension: int = 384) -> None:
         self.fake = FakeEmbedder(dimension)
         self.served = list(models) or ["test-model"]
         self.away = False
+        self.poison = ""
 
     def models(self) -> list[str]:
         """See ChunkEmbedder."""
         return [] if self.away else sorted(self.served)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
+    async def embed(self, model: str, texts: Sequence[str], *, tenant: str = "") -> Vectors:
         """See ChunkEmbedder."""
         if self.away or model not in self.served:
             raise KnowledgeUnavailable("no instance is ready")
+        if self.poison and any(self.poison in text for text in texts):
+            raise TextsRefused("a text is poison")
         return self.fake.embed(texts)

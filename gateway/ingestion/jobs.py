@@ -1,19 +1,22 @@
-"""Jobs from their claim to their end: convert, cut, embed, write, complete; or fail, or give back."""
+"""Jobs from their claim to their end: convert, cut, embed, write, complete; or fail, or give back. Each file by itself."""
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 
-from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, NotFound, Unavailable
+from gateway.errors import CatalogUnavailable, NotFound, Unavailable
 from gateway.ingestion.collections import Collections
-from gateway.ingestion.conversion import Converters
-from gateway.ingestion.metrics import IngestionMetrics
-from gateway.ingestion.writer import Entry, Writer, owner_of
+from gateway.ingestion.conversion import Converters, SlowConversion
+from gateway.ingestion.metrics import IngestionMetrics, cause_of
+from gateway.ingestion.strikes import Strikes
+from gateway.ingestion.write_groups import WriteGroups
+from gateway.ingestion.writer import Entry, Writer, key_of, owner_of
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.queue import LeaseLost
-from gateway.knowledge.catalog.types import ChunkRecord, Collection, CollectionState, FileError, FileState, Job
+from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job, Pause
 from gateway.knowledge.conversion import check_size
 from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.index import ChunkIndex
@@ -21,13 +24,18 @@ from gateway.knowledge.objects import ObjectStore, content_key, document_key
 
 log = logging.getLogger("ragfleet.ingestion")
 
+SLOW_S = 60.0
+"""How long a file waits that was stopped twice because others waited for the converter."""
+
 
 class Jobs:
-    """Works on claimed jobs, some at a time.
+    """Works on claimed jobs, each in a task of its own.
 
-    group: jobs that are claimed, embedded and written together: a flush costs the same for one as for many.
+    room: jobs under way. share: of one tenant; a tenant that has so many gets no more until some have ended, so that what
+    holds up its files holds up nobody else's.
     lease_s: after so long another takes over from a process that died.
-    poison: claims after which a job that fails in ways nobody foresaw is given up.
+    poison: tries after which a job is given up that fails in ways nobody foresaw.
+    ended: called when a job has ended: there may be room for another.
     weights: of tenants, by name; 1 for others (IngestionQueue.claim).
     """
 
@@ -41,76 +49,140 @@ class Jobs:
         converters: Converters,
         writer: Writer,
         owner: str,
+        room: int = 96,
+        share: int = 32,
         group: int = 16,
         lease_s: float = 15.0,
         poison: int = 5,
         weights: Mapping[str, float] | None = None,
         metrics: IngestionMetrics | None = None,
         clock: Callable[[], float] = time.time,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._catalog = catalog
         self._objects = objects
         self._index = index
         self._collections = collections
         self._converters = converters
-        self._writer = writer
         self._owner = owner
+        self._room = room
+        self._share = share
         self._group = group
         self._lease_s = lease_s
         self._poison = poison
         self._weights = weights or {}
         self._metrics = metrics or IngestionMetrics()
+        self._groups = WriteGroups(writer, self._metrics, size=group)
         self._clock = clock
+        self._ended = ended
+        self._strikes = Strikes()
+        self._away: Unavailable | None = None
+        self._told = {"": "whatever a process before this one has told"}
+        self._tasks: dict[asyncio.Task[None], Job] = {}
 
-    async def round(self) -> int:
-        """Claim some jobs and bring each to an end; how many there were. Raises Unavailable when something needed is away:
-        the jobs are then free again."""
-        active = await self._collections.active()  # nothing is claimed while Milvus is away
-        jobs = await self._catalog.queue.claim(
-            self._owner, limit=self._group, lease_s=self._lease_s, weights=self._weights
-        )
-        if not jobs:
+    async def begin(self) -> int:
+        """Claim jobs as far as there is room, and start on each; how many. Raises Unavailable when something needed is away, also
+        where a job noticed it since the last call: that job is then free again."""
+        if self._away is not None:
+            away, self._away = self._away, None
+            raise away
+        try:
+            active = await self._collections.active()  # nothing is claimed while Milvus is away
+        except CatalogUnavailable:
+            raise
+        except Unavailable as error:
+            await self._tell(error)
+            raise
+        room = min(self._group, self._room - len(self._tasks))
+        if room <= 0:
             return 0
-        async with self._leases(jobs):
-            self._metrics.jobs.inc(len(jobs))
-            try:
-                await self._work(active, jobs)
-            except CatalogUnavailable:
-                raise  # the leases run out by themselves
-            except Unavailable:
-                self._collections.forget()
-                await self._release(jobs, self._clock() + 1.0)
-                raise
-            except asyncio.CancelledError:
-                await self._release(jobs, self._clock())
-                raise
-            finally:
-                self._metrics.jobs.dec(len(jobs))
+        held = Counter(job.member.tenant for job in self._tasks.values())
+        enough = {tenant for tenant, number in held.items() if number >= self._share}
+        jobs = await self._catalog.queue.claim(
+            self._owner, limit=room, lease_s=self._lease_s, weights=self._weights, without=enough
+        )
+        for job in jobs:
+            self._start(active, job)
+        if self._told and not self._tasks and not (await self._catalog.queue.backlog()).waiting:
+            await self._all_is_well()
         return len(jobs)
 
-    async def _work(self, active: Collection, jobs: Sequence[Job]) -> None:
-        prepared = await asyncio.gather(*map(self._prepare, jobs))
-        ready = [(job, chunks) for job, chunks in zip(jobs, prepared, strict=True) if chunks is not None]
-        entries = [Entry(job.member, chunks, job.attempts > 1 or job.member.generation > 1) for job, chunks in ready]
-        whole = await self._write(active, entries)
-        for (job, _), entry in zip(ready, entries, strict=True):
-            if id(entry) not in whole:
-                await self._repair(active, job)
-                continue
-            try:
-                await self._catalog.queue.complete(job, active.name)
-            except LeaseLost:
-                await self._withdraw(active, job)
-            else:
-                self._metrics.files.labels("completed", "").inc()
-                self._metrics.chunks.inc(len(entry.chunks))
+    async def idle(self) -> None:
+        """Wait until every job that was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
 
-    async def _write(self, active: Collection, entries: Sequence[Entry]) -> set[int]:
-        """Which of the entries, by `id`, are in the index with all their rows."""
-        if not entries:
-            return set()
-        with self._metrics.step("write"):
-            return {id(entry) for entry in await self._writer.write(active, entries)}
+    async def keep_leases(self) -> None:
+        """Renew the leases of what is under way, until cancelled."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            with contextlib.suppress(CatalogUnavailable):
+                await self._catalog.queue.renew(list(self._tasks.values()), lease_s=self._lease_s)
+
+    async def close(self) -> None:
+        """Give back what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._groups.close()
+
+    def _start(self, active: Collection, job: Job) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._tasks[task]
+            self._metrics.jobs.dec()
+            self._ended()
+
+        task = asyncio.create_task(self._run(active, job), name=f"{job.member.store_id}/{job.member.file_id}")
+        self._tasks[task] = job
+        self._metrics.jobs.inc()
+        task.add_done_callback(ended)
+
+    async def _run(self, active: Collection, job: Job) -> None:
+        """Bring the job to an end, whatever happens."""
+        try:
+            try:
+                await self._work(active, job)
+            except CatalogUnavailable:
+                raise
+            except Unavailable as error:
+                await self._interrupted(job, error)
+            except asyncio.CancelledError:
+                with contextlib.suppress(CatalogUnavailable):
+                    await self._catalog.queue.release(job, not_before=self._clock())
+                raise
+            except Exception:
+                log.exception("%s failed", key_of(job.member))
+                await self._unforeseen(job)
+        except CatalogUnavailable as error:  # the lease runs out by itself
+            self._away = error
+
+    async def _work(self, active: Collection, job: Job) -> None:
+        if job.tries > self._poison:  # whoever was at it died of it, again and again
+            await self._give_up(job)
+            return
+        with self._groups.coming(job.member.tenant):
+            chunks = await self._prepare(job)
+        if chunks is None:
+            return
+        tried = job.attempts > 1
+        entry = Entry(job.member, chunks, tried or job.member.generation > 1)
+        written = await self._groups.write(active, entry, alone=tried)
+        if (reason := written.refused.get(key_of(job.member))) is not None:
+            await self._fail(job, "invalid_file", f"{job.member.filename} cannot be indexed: {reason}."[:1000])
+            return
+        self._strikes.answered("embedding", "index")
+        if not any(each is entry for each in written.whole):
+            await self._repair(active, job)
+            return
+        try:
+            await self._catalog.queue.complete(job, active.name)
+        except LeaseLost:
+            await self._withdraw(active, job)
+        else:
+            self._strikes.forget(key_of(job.member))
+            await self._all_is_well()
+            self._metrics.files.labels("completed", "").inc()
+            self._metrics.chunks.inc(len(chunks))
 
     async def _prepare(self, job: Job) -> list[ChunkRecord] | None:
         """The job's chunks, as they are in the catalog now; None where it came to another end."""
@@ -120,36 +192,73 @@ class Jobs:
                 return list(await self._catalog.inventory.chunks(member))
             size = await self._objects.size(content_key(member.file_id))
             check_size(member.filename, size)
-            content = self._objects.get(content_key(member.file_id))
             with self._metrics.step("prepare"):
-                converted = await self._converters.convert(member.filename, content, member.chunking)
+                converted = await self._converters.convert(
+                    member.tenant,
+                    member.filename,
+                    lambda: self._objects.get(content_key(member.file_id)),
+                    member.chunking,
+                    patient=job.tries > 1,
+                )
             await self._objects.put(document_key(member.file_id), converted.document)
+            self._strikes.answered("objects")
             stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
             await self._catalog.queue.put_chunks(job, converted.chunks, usage_bytes=stored, receipt=converted.receipt)
         except LeaseLost:
             return None
+        except SlowConversion:
+            log.info("%s is slow to read: it waits %g s for others", key_of(member), SLOW_S)
+            await self._later(job, SLOW_S)
         except DocumentError as error:
             await self._fail(job, error.code, str(error)[:1000])
         except NotFound:
             await self._fail(job, "server_error", "The file's content is not there.")
-        except Unavailable:
-            raise
-        except Exception:
-            log.exception("%s/%s could not be prepared", member.store_id, member.file_id)
-            await self._unforeseen(job)
         else:
             return converted.chunks
         return None
 
+    async def _interrupted(self, job: Job, error: Unavailable) -> None:
+        """Something was away, which is no fault of the file; unless it is there for others, and fails on this file every time."""
+        part = cause_of(error)
+        strikes = self._strikes.failed(part, key_of(job.member))
+        if strikes >= self._poison:
+            await self._fail(job, "server_error", f"It cannot be brought in, while other files can: {error}"[:1000])
+            return
+        self._collections.forget()
+        if strikes == 0:
+            self._away = error
+            await self._tell(error)
+        await self._catalog.queue.release(job, not_before=self._clock() + min(2.0**strikes, SLOW_S))
+
+    async def _tell(self, error: Unavailable) -> None:
+        """Whoever asks for a file that waits is told why (Pauses)."""
+        cause, message = cause_of(error), str(error)[:1000]
+        if self._told.get(cause) != message:
+            await self._catalog.pauses.add(Pause(cause=cause, message=message, since=self._clock()))
+            self._told[cause] = message
+
+    async def _all_is_well(self) -> None:
+        if self._told:
+            await self._catalog.pauses.clear()
+            self._told.clear()
+
     async def _unforeseen(self, job: Job) -> None:
-        if job.attempts >= self._poison:
-            message = f"It failed {job.attempts} times for a reason that is in the ingestion's log."
-            await self._fail(job, "server_error", message)
+        if job.tries >= self._poison:
+            await self._give_up(job)
         else:
-            self._metrics.files.labels("released", "").inc()
-            await self._catalog.queue.release(job, not_before=self._clock() + 2.0**job.attempts)
+            await self._later(job, min(2.0**job.tries, SLOW_S))
+
+    async def _give_up(self, job: Job) -> None:
+        message = f"It failed {self._poison} times for a reason that is in the ingestion's log."
+        await self._fail(job, "server_error", message)
+
+    async def _later(self, job: Job, pause_s: float) -> None:
+        """The attempt counts against the file."""
+        self._metrics.files.labels("released", "").inc()
+        await self._catalog.queue.release(job, not_before=self._clock() + pause_s, excused=False)
 
     async def _fail(self, job: Job, code: str, message: str) -> None:
+        self._strikes.forget(key_of(job.member))
         await self._catalog.queue.fail(job, FileError(code=code, message=message))
         self._metrics.files.labels("failed", code).inc()
 
@@ -159,7 +268,7 @@ class Jobs:
         if not await self._catalog.queue.renew([job], lease_s=self._lease_s):
             await self._withdraw(active, job)
             return
-        log.warning("%s/%s: the index does not hold what was written", job.member.store_id, job.member.file_id)
+        log.warning("%s: the index does not hold what was written", key_of(job.member))
         await self._index.delete(active.name, owner_of(job.member))
         await self._unforeseen(job)
 
@@ -172,91 +281,3 @@ class Jobs:
         await self._index.delete(active.name, owner_of(member), before=member.generation + 1)
         if now is not None and now.state is FileState.COMPLETED:
             await self._catalog.inventory.rewrite([now])
-
-    async def _release(self, jobs: Sequence[Job], not_before: float) -> None:
-        with contextlib.suppress(CatalogUnavailable):
-            for job in jobs:  # those that have ended are not ours any more: nothing happens to them
-                await self._catalog.queue.release(job, not_before=not_before)
-
-    @contextlib.asynccontextmanager
-    async def _leases(self, jobs: Sequence[Job]) -> AsyncIterator[None]:
-        """Keep the leases up while the block runs."""
-
-        async def keep() -> None:
-            while True:
-                await asyncio.sleep(self._lease_s / 3)
-                with contextlib.suppress(CatalogUnavailable):
-                    await self._catalog.queue.renew(jobs, lease_s=self._lease_s)
-
-        task = asyncio.create_task(keep(), name="leases")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-class Removals:
-    """What was deleted leaves the index and the object store."""
-
-    def __init__(
-        self, catalog: Catalog, objects: ObjectStore, index: ChunkIndex, metrics: IngestionMetrics | None = None
-    ) -> None:
-        self._catalog = catalog
-        self._objects = objects
-        self._index = index
-        self._metrics = metrics or IngestionMetrics()
-
-    async def round(self, limit: int = 64) -> int:
-        """Do some removals; how many. Doing one again is harmless. Raises Unavailable."""
-        from gateway.knowledge.index import Owner
-
-        wanted = await self._catalog.removals.first(limit=limit)
-        if not wanted:
-            return 0
-        collections = await self._catalog.collections.all()
-        for each in wanted:
-            if each.store_id is None:
-                assert each.file_id is not None
-                await self._objects.delete_prefix(f"files/{each.file_id}/")
-                continue
-            owner = Owner(tenant=each.tenant, store=each.store_id, file_id=each.file_id)
-            before = None if each.generation is None else each.generation + 1
-            for collection in collections:
-                await self._index.delete(collection.name, owner, before=before)
-        await self._catalog.removals.done(wanted)
-        self._metrics.removals.inc(len(wanted))
-        return len(wanted)
-
-
-class Refill:
-    """Collections beside the active one are filled from the chunks in SQL, as far as instances serve their model."""
-
-    def __init__(self, catalog: Catalog, collections: Collections, writer: Writer) -> None:
-        self._catalog = catalog
-        self._collections = collections
-        self._writer = writer
-
-    async def round(self, models: Sequence[str], limit: int = 16) -> int:
-        """Bring some members into a collection that lacks them; how many. Raises KnowledgeUnavailable."""
-        try:
-            return await self._fill(models, limit)
-        except KnowledgeUnavailable:
-            self._collections.forget()  # Milvus lost something, or a collection was dropped and begun anew
-            raise
-
-    async def _fill(self, models: Sequence[str], limit: int) -> int:
-        for collection in await self._collections.all():
-            if collection.state is CollectionState.ACTIVE or collection.embedding_model not in models:
-                continue  # of the active one no member is behind: it was completed there, or the switch has seen to it
-            members = await self._catalog.collections.behind(collection.name, limit=limit)
-            if not members:
-                continue
-            await self._collections.ready(collection)
-            entries = [Entry(member, await self._catalog.inventory.chunks(member), True) for member in members]
-            done = await self._writer.write(collection, entries)
-            await self._catalog.collections.indexed(collection.name, [entry.member for entry in done])
-            if not done:
-                raise KnowledgeUnavailable(f"Nothing of what was written to {collection.name} is there.")
-            return len(done)
-        return 0

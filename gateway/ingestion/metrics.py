@@ -97,10 +97,10 @@ class MeasuredEmbedder:
         """See ChunkEmbedder."""
         return self._embedder.models()
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
+    async def embed(self, model: str, texts: Sequence[str], *, tenant: str = "") -> Vectors:
         """See ChunkEmbedder. Raises KnowledgeUnavailable with the code NO_EMBEDDING."""
         try:
-            vectors = await self._embedder.embed(model, texts)
+            vectors = await self._embedder.embed(model, texts, tenant=tenant)
         except KnowledgeUnavailable as error:
             raise KnowledgeUnavailable(error.message, code=NO_EMBEDDING, retry_after_s=error.retry_after_s) from error
         self._metrics.embedded.inc(len(texts))

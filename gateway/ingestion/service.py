@@ -19,12 +19,15 @@ from gateway.errors import CatalogUnavailable, Unavailable
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
+from gateway.ingestion import confinement
 from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
 from gateway.ingestion.embedding import FleetEmbedder
-from gateway.ingestion.jobs import Jobs, Refill, Removals
+from gateway.ingestion.jobs import Jobs
 from gateway.ingestion.lock import ConsulLock
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder, report
+from gateway.ingestion.refill import Refill
+from gateway.ingestion.removals import Removals
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.queue import IngestionQueue
@@ -38,8 +41,8 @@ from gateway.triton.connection import Pool, get
 
 log = logging.getLogger("ragfleet.ingestion")
 
-LANES = 2
-"""Groups of jobs under way: while one is embedded, the other is converted."""
+CONVERTERS = 2
+"""Files that are converted at the same time."""
 LOOK_S = 2.0
 """Between two looks at the queue that nobody asked for. Our gateway tells us of its own changes at once."""
 LOOK_SHARED_S = 0.5
@@ -64,6 +67,8 @@ async def serve(
 
     news: set by whoever knows that there may be work; we set it, too, when we may begin to work.
     """
+    for lack in confinement.missing():
+        log.warning("converters are not confined as they should be: %s", lack)
     metrics = IngestionMetrics()
     owner = f"{socket.gethostname()}/{os.getpid()}"
     folder = embedding_folder(settings.embedding_dir)
@@ -74,17 +79,22 @@ async def serve(
         stack.push_async_callback(index.close)
         converters = Converters(
             folder,
-            count=LANES,
+            count=CONVERTERS,
             memory_bytes=settings.convert_memory_mb << 20,
             deadline_s=settings.convert_deadline_s,
         )
         stack.push_async_callback(converters.close)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         store = FleetStore(time.monotonic)
-        instances = FleetEmbedder(store, http)
+        shares = weights(Directory.from_settings(settings.api_key, settings.tenants_file))
+        instances = FleetEmbedder(store, http, weights=shares)
         embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
         collections = Collections(catalog, index, embedder)
+        lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, changed=news)
+        metrics.lock_held.set_function(lambda: lock.held)
+        metrics.working.set_function(lambda: lock.may_work)
+        work = Work(lambda: lock.may_work, metrics)
         jobs = Jobs(
             catalog=catalog,
             objects=objects,
@@ -93,14 +103,12 @@ async def serve(
             converters=converters,
             writer=writer,
             owner=owner,
-            weights=weights(Directory.from_settings(settings.api_key, settings.tenants_file)),
+            weights=shares,
             metrics=metrics,
+            ended=work.wake,
         )
+        stack.push_async_callback(jobs.close)
         removals, refill = Removals(catalog, objects, index, metrics), Refill(catalog, collections, writer)
-        lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, changed=news)
-        metrics.lock_held.set_function(lambda: lock.held)
-        metrics.working.set_function(lambda: lock.may_work)
-        work = Work(lambda: lock.may_work, metrics)
         pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         stack.callback(pool.close)
         scrape = functools.partial(get, pool)
@@ -117,7 +125,8 @@ async def serve(
             ).run,
             "lock": lock.run,
             "queue": lambda: work.look(catalog.queue, news, LOOK_S if catalog.database.is_sqlite else LOOK_SHARED_S),
-            **{f"lane {number}": lambda: work.repeat("jobs", jobs.round) for number in range(LANES)},
+            "jobs": lambda: work.repeat("jobs", jobs.begin),
+            "leases": jobs.keep_leases,
             "removals": lambda: work.repeat("removals", removals.round),
             "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), every_s=REFILL_EVERY_S),
             "expiry": lambda: work.repeat("expiry", catalog.removals.expire, every_s=EXPIRE_EVERY_S),
@@ -158,12 +167,13 @@ class Work:
                 with contextlib.suppress(CatalogUnavailable):  # the loops find out by themselves, and tell
                     backlog = await queue.backlog()
                     if backlog.waiting or backlog.removals or not before:
-                        self._wake()
+                        self.wake()
             # What comes one by one is not looked for one by one; and counting takes a twentieth of the time at the most.
             await asyncio.sleep(max(PAUSE_S, 20 * (time.monotonic() - started)))
             await _within(news, every_s * self._rng.uniform(0.7, 1.0))
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """There may be work for loops that wait."""
         for event in self._waiting:
             event.set()
 
@@ -190,7 +200,7 @@ class Work:
             if failures:
                 await asyncio.sleep(min(PAUSE_S * 2.0**failures, 10.0) * self._rng.uniform(0.7, 1.0))
             elif done:
-                self._wake()  # what this loop did may be what another waited for
+                self.wake()  # what this loop did may be what another waited for
                 await asyncio.sleep(0)
             else:
                 await _within(woken, None if every_s is None else every_s * self._rng.uniform(0.7, 1.0))

@@ -6,12 +6,14 @@ Every gateway tells of the same queue, also one whose ingestion does not run: a 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from gateway.errors import CatalogUnavailable
 from gateway.ingestion.process import IngestionProcess
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import Backlog
+from gateway.knowledge.catalog.types import Backlog, Pause
 from gateway.metrics import Metrics
 
 log = logging.getLogger("ragfleet.ingestion")
@@ -39,6 +41,7 @@ class IngestionWatch:
         self._period_s = period_s
         self._clock = clock
         self._backlog: Backlog | None = None
+        self._pauses: Sequence[Pause] = ()
         self._removal: tuple[int, float] | None = None
         """The removal that is first in its queue, and since when."""
 
@@ -61,13 +64,20 @@ class IngestionWatch:
 
     async def look(self) -> None:
         """See what waits now. Raises CatalogUnavailable."""
-        backlog = await self._catalog.queue.backlog()
+        backlog, self._pauses = await self._catalog.queue.backlog(), await self._catalog.pauses.all()
         first = backlog.first_removal
         if first is None:
             self._removal = None
         elif self._removal is None or self._removal[0] != first:
             self._removal = first, self._clock()
         self._backlog = backlog
+
+    def describe(self) -> dict[str, Any]:
+        """The ingestion for people and for `ragfleet status`: files that wait, and what for."""
+        return {
+            "files_waiting": 0 if self._backlog is None else sum(self._backlog.waiting.values()),
+            "waits_for": [asdict(pause) for pause in self._pauses],
+        }
 
     def refresh(self) -> None:
         """Set the gauges, at the moment of a scrape."""

@@ -14,7 +14,9 @@ from gateway.errors import CatalogUnavailable, KnowledgeUnavailable
 from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
 from gateway.ingestion.embedding import LocalEmbedder
-from gateway.ingestion.jobs import Jobs, Refill, Removals
+from gateway.ingestion.jobs import Jobs
+from gateway.ingestion.refill import Refill
+from gateway.ingestion.removals import Removals
 from gateway.ingestion.service import weights
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.catalog import Catalog
@@ -24,6 +26,22 @@ from gateway.knowledge.index import ALIAS, MemoryIndex, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
+
+
+class Rounds(Jobs):
+    """Jobs that are begun and ended in one call."""
+
+    async def round(self) -> int:
+        """Claim some and bring each to its end; how many there were. Raises Unavailable as `begin` does."""
+        try:
+            begun = await self.begin()
+            await self.idle()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        if self._away is not None:
+            await self.begin()
+        return begun
 
 
 class Setup:
@@ -44,8 +62,8 @@ class Setup:
         self.refill = Refill(self.catalog, self.collections, self.writer)
         self.store = ""
 
-    def worker(self, owner: str, **options: Any) -> Jobs:
-        return Jobs(
+    def worker(self, owner: str, **options: Any) -> Rounds:
+        return Rounds(
             catalog=self.catalog,
             objects=self.objects,
             index=self.index,
@@ -224,7 +242,7 @@ async def test_what_is_deleted_meanwhile_leaves_no_trace(setup: Setup) -> None:
     await setup.attach("a", "b")
     embed = setup.embedder.embed
 
-    async def slow(model: str, texts: Any) -> Any:
+    async def slow(model: str, texts: Any, *, tenant: str) -> Any:
         setup.embedder.embed = embed  # type: ignore[method-assign]
         await setup.catalog.of(Tenant("acme")).files.delete("file-a")
         await setup.removals.round()  # before the rows are written
@@ -247,7 +265,7 @@ async def test_the_ingestion_that_ends_gives_its_jobs_back(setup: Setup) -> None
     await setup.collections.active()
     reached = asyncio.Event()
 
-    async def never(model: str, texts: Any) -> Any:
+    async def never(model: str, texts: Any, *, tenant: str) -> Any:
         reached.set()
         await asyncio.Event().wait()
 
@@ -381,3 +399,116 @@ async def test_a_database_that_goes_away_in_the_middle_fails_no_file(
     assert [row.file_id for row in setup.rows()] == ["file-a", "file-b"]
     states = {name: (await setup.member(name)).state.value for name in ("a", "b", "bad")}
     assert states == {"a": "completed", "b": "completed", "bad": "failed"}
+
+
+async def test_a_chunk_that_the_index_refuses_fails_its_file_and_no_neighbour(setup: Setup) -> None:
+    setup.index.poison = "poison"
+    await setup.upload(bad_txt="poison", **{f"n{number}_txt": f"words {number}" for number in range(7)})
+    await setup.attach("n0", "n1", "bad", *(f"n{number}" for number in range(2, 7)))
+    assert await setup.jobs.round() == 8
+    error = (await setup.member("bad")).error
+    assert error is not None
+    assert (error.code, "bad.txt cannot be indexed" in error.message) == ("invalid_file", True)
+    assert {row.file_id for row in setup.rows()} == {f"file-n{number}" for number in range(7)}
+    assert setup.index.flushes < 8, "neighbours are still written together"
+
+
+async def test_a_text_that_the_embedding_model_refuses_fails_its_file_alone(setup: Setup) -> None:
+    setup.embedder.poison = "word1499"
+    await setup.upload(bad_txt=" ".join(f"word{number}." for number in range(1500)), a_txt="words", b_txt="more")
+    await setup.attach("a", "bad", "b")
+    await setup.jobs.round()
+    assert {name: (await setup.member(name)).state.value for name in ("a", "bad", "b")} == {
+        "a": "completed", "bad": "failed", "b": "completed",
+    }  # fmt: skip
+    while await setup.removals.round():
+        pass
+    assert {row.file_id for row in setup.rows()} == {"file-a", "file-b"}
+
+
+async def test_a_chunk_of_too_many_bytes_is_never_embedded(setup: Setup) -> None:
+    await setup.upload(a_txt="words")
+    await setup.attach("a", attributes={"note": "é" * 40_000})
+    await setup.jobs.round()
+    error = (await setup.member("a")).error
+    assert error is not None
+    assert "attributes" in error.message
+    assert setup.embedder.fake.embedded == 1  # the dimension was asked for
+
+
+async def test_a_part_that_fails_on_one_file_only_is_not_away(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    upsert = setup.index.upsert
+
+    async def breaks(collection: str, rows: Any, vectors: Any) -> None:
+        if any("cursed" in row.text for row in rows):
+            raise KnowledgeUnavailable("Milvus: connection reset")
+        await upsert(collection, rows, vectors)
+
+    monkeypatch.setattr(setup.index, "upsert", breaks)
+    await setup.upload(bad_txt="cursed")
+    await setup.attach("bad")
+    for number in range(20):
+        name = f"n{number}"
+        await setup.upload(**{f"{name}_txt": "words"})
+        await setup.attach(name)
+        with suppress(KnowledgeUnavailable):
+            await setup.jobs.round()
+        setup.now += 61
+    error = (await setup.member("bad")).error
+    assert error is not None
+    assert (error.code, "connection reset" in error.message) == ("server_error", True)
+    assert len(setup.rows()) == 20
+
+
+async def test_while_a_part_is_away_it_is_said_which_and_no_file_fails_however_long_it_lasts(setup: Setup) -> None:
+    await setup.upload(a_txt="words", b_txt="more")
+    await setup.collections.active()
+    await setup.attach("a", "b")
+    setup.index.away = True
+    for _ in range(20):
+        with pytest.raises(KnowledgeUnavailable):
+            await setup.jobs.round()
+        setup.now += 61
+    member = await setup.member("a")
+    assert (member.state, member.error) == (FileState.IN_PROGRESS, None)
+    assert [(pause.cause, pause.message) for pause in await setup.catalog.pauses.all()] == [("index", "Milvus is away")]
+    setup.index.away = False
+    assert await setup.jobs.round() == 2
+    assert await setup.catalog.pauses.all() == []
+
+
+async def test_a_file_that_kills_the_ingestion_again_and_again_is_given_up(setup: Setup) -> None:
+    await setup.upload(a_txt="words", b_txt="more")
+    await setup.collections.active()
+    await setup.attach("a")
+    for number in range(5):  # each time the process dies with it, and the lease runs out
+        assert len(await setup.catalog.queue.claim(f"dead {number}", limit=1, lease_s=15)) == 1
+        setup.now += 16
+    await setup.attach("b")
+    await setup.jobs.round()
+    error = (await setup.member("a")).error
+    assert error is not None
+    assert (error.code, "5 times" in error.message) == ("server_error", True)
+    assert [row.file_id for row in setup.rows()] == ["file-b"]
+
+
+async def test_a_file_that_waits_for_its_converter_holds_up_no_other(setup: Setup) -> None:
+    release = asyncio.Event()
+    convert = setup.converters.convert
+
+    async def slow(tenant: str, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "slow.txt":
+            await release.wait()
+        return await convert(tenant, name, *arguments, **options)
+
+    setup.converters.convert = slow  # type: ignore[method-assign]
+    await setup.upload(slow_txt="words", a_txt="more")
+    await setup.attach("slow", "a")
+    await setup.jobs.begin()
+    async with asyncio.timeout(60):
+        while (await setup.member("a")).state is not FileState.COMPLETED:
+            await asyncio.sleep(0.01)
+    assert (await setup.member("slow")).state is FileState.IN_PROGRESS
+    release.set()
+    await setup.jobs.idle()
+    assert (await setup.member("slow")).state is FileState.COMPLETED

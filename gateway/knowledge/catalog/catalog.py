@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.knowledge.catalog.collections import CollectionRegistry
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.inventory import Inventory
+from gateway.knowledge.catalog.pauses import Pauses
 from gateway.knowledge.catalog.queue import IngestionQueue
 from gateway.knowledge.catalog.removals import RemovalQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
@@ -30,6 +31,7 @@ class Catalog:
         """url: `sqlite:///path` or `postgresql://user@host/name`. clock: Unix seconds."""
         self.database = Database(url, clock=clock)
         self.queue = IngestionQueue(self.database)
+        self.pauses = Pauses(self.database)
         self.removals = RemovalQueue(self.database)
         self.collections = CollectionRegistry(self.database)
         self.inventory = Inventory(self.database)

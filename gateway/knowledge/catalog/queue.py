@@ -16,7 +16,6 @@ from gateway.knowledge.catalog.types import (
     FileError,
     FileState,
     Job,
-    Pause,
 )
 
 _members, _removals, _chunks = schema.members, schema.removals, schema.chunks
@@ -43,7 +42,7 @@ class IngestionQueue:
     ) -> Sequence[Job]:
         """Members whose index entry in the active collection is behind, and that nobody holds; attempts are counted. A tenant's
         own come oldest first; tenants that wait take turns, in proportion to their weights by name (1 where none is named), as
-        fair_queueing.py has it; those of `without` get none. A member of whose rows some are still to be removed waits until they are."""
+        fair_queueing.py has it; those of `without` get none. A member waits while some of its rows are still to be removed."""
         now = self._database.clock()
         async with self._database.write() as connection:
             keys = await fair_queueing.choose(
@@ -144,26 +143,6 @@ class IngestionQueue:
         values = {"owner": None, "free_at": not_before, "excused": _members.c.excused + int(excused)}
         async with self._database.write() as connection:
             await connection.execute(update(_members).where(_held(job)).values(values))
-
-    async def pause(self, pause: Pause) -> None:
-        """The ingestion waits for this; of what it waits for already `since` stays."""
-        table = schema.pauses
-        insert = self._database.insert(table)
-        insert = insert.values(cause=pause.cause, message=storable(pause.message), since=pause.since)
-        newer = {"message": insert.excluded.message}
-        async with self._database.write() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=[table.c.cause], set_=newer))
-
-    async def resume(self) -> None:
-        """The ingestion waits for nothing any more."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(schema.pauses))
-
-    async def pauses(self) -> Sequence[Pause]:
-        """What the ingestion waits for now, by cause."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(schema.pauses).order_by(schema.pauses.c.cause))
-            return [Pause(**row._mapping) for row in rows]
 
     async def backlog(self) -> Backlog:
         """What waits for the ingestion, counted in the index of what is pending (0.3 s for 300,000 files on a busy SQLite)."""

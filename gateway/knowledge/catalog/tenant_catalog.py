@@ -1,14 +1,16 @@
 """What one tenant has in the catalog: the only way to it for whoever serves a client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
 from gateway.knowledge.catalog.idempotency import IdempotencyKeys
 from gateway.knowledge.catalog.members import TenantMembers
+from gateway.knowledge.catalog.pauses import Pauses
 from gateway.knowledge.catalog.removals import is_removing
 from gateway.knowledge.catalog.stores import TenantStores
+from gateway.knowledge.catalog.types import Pause
 from gateway.tenants.tenant import Tenant
 
 
@@ -35,3 +37,7 @@ class TenantCatalog:
     async def is_removing(self, *, store_id: str | None = None, file_id: str | None = None) -> bool:
         """Whether the index or the object store still has something of a deleted store, file, or file in a store."""
         return await is_removing(self._database, self._tenant, store_id=store_id, file_id=file_id)
+
+    async def pauses(self) -> Sequence[Pause]:
+        """What files that are in progress wait for, whose they may be."""
+        return await Pauses(self._database).all()

@@ -3,7 +3,7 @@
 `chunks.py` says what one is; `milvus.py` and `memory.py` (for tests) are two; `schema.py` is a collection's schema in Milvus.
 """
 
-from gateway.knowledge.index.chunks import ChunkIndex, Owner, Row, Vectors
+from gateway.knowledge.index.chunks import ChunkIndex, Owner, Row, RowsRefused, Vectors
 from gateway.knowledge.index.memory import MemoryIndex
 from gateway.knowledge.index.milvus import MilvusIndex
 from gateway.knowledge.index.schema import ALIAS, collection_name
@@ -15,6 +15,7 @@ __all__ = [
     "MilvusIndex",
     "Owner",
     "Row",
+    "RowsRefused",
     "Vectors",
     "collection_name",
 ]

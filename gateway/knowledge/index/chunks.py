@@ -5,6 +5,7 @@ generation's rows take the place of those with the same index; what is then left
 searchable while it is replaced, and writing a member twice is writing it once.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +16,15 @@ from numpy.typing import NDArray
 from gateway.knowledge.filters import quote
 
 Vectors = NDArray[np.float32]
+
+TEXT_BYTES = 65_535
+"""Of a row's text in UTF-8, the most that Milvus takes. A Milvus server counts bytes, Milvus Lite characters."""
+FILENAME_BYTES = 4096
+ATTRIBUTES_BYTES = 65_536
+
+
+class RowsRefused(Exception):
+    """The index answered, and does not take these rows: it will not take them later either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,17 @@ class Row:
         """The primary key: `<store>/<file>/<index>`."""
         return f"{self.store}/{self.file_id}/{self.index}"
 
+    def check(self) -> None:
+        """Raises RowsRefused for what no index takes; cheaper than to embed it first."""
+        sizes = (
+            ("text", self.text, TEXT_BYTES),
+            ("file name", self.filename, FILENAME_BYTES),
+            ("attributes", json.dumps(dict(self.attributes), ensure_ascii=False), ATTRIBUTES_BYTES),
+        )
+        for name, value, limit in sizes:
+            if 4 * len(value) > limit and (size := len(value.encode(errors="replace"))) > limit:
+                raise RowsRefused(f"the {name} of its chunk {self.index} has {size:,} bytes, {limit:,} are the most")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
@@ -57,14 +78,15 @@ class Owner:
 
 
 class ChunkIndex(Protocol):
-    """Collections of chunks. One writer at a time; every method raises KnowledgeUnavailable when Milvus is away."""
+    """Collections of chunks. One writer at a time; every method raises KnowledgeUnavailable when Milvus is away or refuses us."""
 
     async def ensure(self, collection: str, dimension: int) -> None:
         """Make the collection if it is not there, and load it. Raises ValueError where it holds vectors of another dimension."""
         ...
 
     async def upsert(self, collection: str, rows: Sequence[Row], vectors: Vectors) -> None:
-        """Write rows with their vectors (float32 (len(rows), dimension)), in place of those with the same ids."""
+        """Write rows with their vectors (float32 (len(rows), dimension)), in place of those with the same ids. Raises RowsRefused
+        where the fault is in one of them; some of the others may then be written."""
         ...
 
     async def delete(self, collection: str, owner: Owner, *, before: int | None = None) -> None:

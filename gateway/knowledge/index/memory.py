@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.knowledge.index.chunks import Owner, Row, Vectors
+from gateway.knowledge.index.chunks import Owner, Row, RowsRefused, Vectors
 
 
 class MemoryIndex:
-    """Keeps what a ChunkIndex is given. `away` makes every call fail as an unreachable Milvus does; `flushes` counts them."""
+    """Keeps what a ChunkIndex is given. `away` makes every call fail as an unreachable Milvus does; `flushes` counts them.
+
+    poison: rows with this text are refused, though nothing about them looks wrong.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, tuple[Row, NDArray[np.float32]]]] = {}
@@ -19,6 +22,7 @@ class MemoryIndex:
         self.aliases: dict[str, str] = {}
         self.away = False
         self.flushes = 0
+        self.poison = ""
 
     async def ensure(self, collection: str, dimension: int) -> None:
         """See ChunkIndex."""
@@ -33,6 +37,10 @@ class MemoryIndex:
         self._answer()
         if collection not in self.rows:
             raise KnowledgeUnavailable(f"there is no collection {collection}")
+        for row in rows:
+            row.check()
+            if self.poison and self.poison in row.text:
+                raise RowsRefused(f"row {row.index} is poison")
         self.rows[collection] |= {row.id: (row, vector) for row, vector in zip(rows, vectors, strict=True)}
 
     async def delete(self, collection: str, owner: Owner, *, before: int | None = None) -> None:

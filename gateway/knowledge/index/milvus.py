@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import MappingProxyType
@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
-from pymilvus.exceptions import MilvusException
+from pymilvus.exceptions import DataNotMatchException, MilvusException, ParamError
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.knowledge.index.chunks import Owner, Row, Vectors
+from gateway.knowledge.index.chunks import Owner, Row, RowsRefused, Vectors
 from gateway.knowledge.index.schema import collection_schema
 
 log = logging.getLogger("ragfleet.knowledge")
@@ -24,6 +24,8 @@ log = logging.getLogger("ragfleet.knowledge")
 T = TypeVar("T")
 
 _BATCH = 500
+_BATCH_BYTES = 8 << 20
+"""Of texts in one message; a message has 64 MiB at the most."""
 _CHANNEL = MappingProxyType(
     {
         # pymilvus pings an idle connection every 10 s. Servers of gRPC's own defaults (Milvus Lite) allow it every 5 min, and end
@@ -77,8 +79,8 @@ class MilvusIndex:
 
     async def upsert(self, collection: str, rows: Sequence[Row], vectors: Vectors) -> None:
         """See ChunkIndex."""
-        for at in range(0, len(rows), _BATCH):
-            await self._run(self._upsert, collection, rows[at : at + _BATCH], vectors[at : at + _BATCH])
+        for first, last in _batches(rows):
+            await self._run(self._upsert, collection, rows[first:last], vectors[first:last])
 
     async def delete(self, collection: str, owner: Owner, *, before: int | None = None) -> None:
         """See ChunkIndex."""
@@ -173,7 +175,12 @@ class MilvusIndex:
     def _upsert(self, collection: str, rows: Sequence[Row], vectors: Vectors) -> None:
         self._ready(collection)
         data = [{**asdict(row), "id": row.id, "dense": vector} for row, vector in zip(rows, vectors, strict=True)]
-        self._milvus.upsert(collection, data, timeout=self._timeout_s)
+        try:
+            self._milvus.upsert(collection, data, timeout=self._timeout_s)
+        except MilvusException as error:
+            if _is_refusal(error):
+                raise RowsRefused(error.message or str(error)) from error
+            raise
 
     def _delete(self, collection: str, expression: str) -> None:
         if self._ready(collection):
@@ -219,3 +226,25 @@ class MilvusIndex:
             timeout=self._timeout_s,
             consistency_level="Strong",
         )
+
+
+def _is_refusal(error: MilvusException) -> bool:
+    """Whether the rows are at fault, for an error of an upsert. What is not plainly so may pass, and counts as an absence: a
+    connection, a time-out, a leader that is being chosen, a quota, a password."""
+    # 1100…1199 are Milvus's invalid parameters (merr.ErrParameterInvalid and its kin), 6 is Milvus Lite's one code for them;
+    # pymilvus looks at types and lengths by itself.
+    invalid = 1100 <= error.code < 1200 or error.code == 6
+    return bool(error.is_input_error or invalid or isinstance(error, DataNotMatchException | ParamError))
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+    """First and behind the last row of each message."""
+    first = size = 0
+    for number, row in enumerate(rows):
+        length = len(row.text.encode(errors="replace"))
+        if number - first == _BATCH or (size + length > _BATCH_BYTES and number > first):
+            yield first, number
+            first, size = number, 0
+        size += length
+    if first < len(rows):
+        yield first, len(rows)

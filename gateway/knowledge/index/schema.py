@@ -12,6 +12,8 @@ from typing import Any
 
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
+from gateway.knowledge.index.chunks import FILENAME_BYTES, TEXT_BYTES
+
 ALIAS = "ragfleet_chunks"
 """What stands for the active collection, for clients of Triton that know nothing of the catalog."""
 
@@ -47,9 +49,9 @@ def collection_schema(dimension: int) -> tuple[Any, Any]:
     schema.add_field("tenant", DataType.VARCHAR, is_partition_key=True, max_length=256)
     schema.add_field("store", DataType.VARCHAR, max_length=64)
     schema.add_field("file_id", DataType.VARCHAR, max_length=64)
-    schema.add_field("filename", DataType.VARCHAR, max_length=4096)
+    schema.add_field("filename", DataType.VARCHAR, max_length=FILENAME_BYTES)
     schema.add_field("index", DataType.INT64)
-    schema.add_field("text", DataType.VARCHAR, max_length=65535, enable_analyzer=True, analyzer_params=ANALYZER)
+    schema.add_field("text", DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=True, analyzer_params=ANALYZER)
     schema.add_field("page", DataType.INT64)
     schema.add_field("start", DataType.INT64)
     schema.add_field("end", DataType.INT64)

@@ -137,14 +137,14 @@ async def test_only_attempts_that_are_no_excuse_count_against_a_file(catalog: Ca
 
 
 async def test_pauses_last_until_what_was_away_is_back(catalog: Catalog) -> None:
-    queue = catalog.queue
-    await queue.pause(Pause(cause="index", message="no answer", since=1.0))
-    await queue.pause(Pause(cause="objects", message="no bucket", since=2.0))
-    await queue.pause(Pause(cause="index", message="refuses the password", since=3.0))
-    first, second = await queue.pauses()
+    pauses = catalog.pauses
+    await pauses.add(Pause(cause="index", message="no answer", since=1.0))
+    await pauses.add(Pause(cause="objects", message="no bucket", since=2.0))
+    await pauses.add(Pause(cause="index", message="refuses the password", since=3.0))
+    first, second = await catalog.of(Tenant("a")).pauses()
     assert (first.cause, first.message, first.since, second.cause) == ("index", "refuses the password", 1.0, "objects")
-    await queue.resume()
-    assert await queue.pauses() == []
+    await pauses.clear()
+    assert await pauses.all() == []
 
 
 async def test_new_attributes_outdate_what_was_begun(catalog: Catalog) -> None:

@@ -98,7 +98,7 @@ async def _filled(milvus_uri: str) -> Filled:
         for name, document in documents.items()
     ]
     writer = Writer(index, embedder, count=count, window=254)
-    assert await writer.write(made, entries) == entries
+    assert (await writer.write(made, entries)).whole == entries
     await index.close()
     return Filled(embedder, collection, documents, sum(len(entry.chunks) for entry in entries))
 

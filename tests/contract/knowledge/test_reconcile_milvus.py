@@ -55,7 +55,7 @@ class World:
         writer = Writer(self.index, LocalEmbedder(), count=lambda text: len(text.split()), window=256)
         for job in await self.catalog.queue.claim("w", limit=99, lease_s=60):
             await self.catalog.queue.put_chunks(job, CHUNKS, usage_bytes=9)
-            assert await writer.write(self.collection, [Entry(job.member, CHUNKS, True)])
+            assert (await writer.write(self.collection, [Entry(job.member, CHUNKS, True)])).whole
             await self.catalog.queue.complete(job, self.collection.name)
 
     async def command(self, *arguments: str) -> tuple[int, dict[str, Any]]:
