@@ -13,7 +13,7 @@ import pytest
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance, LoadSample
-from gateway.ingestion.embedding import FleetEmbedder
+from gateway.ingestion.embedding import FleetEmbedder, TextsRefused
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
 from tests.contract.knowledge.conftest import TritonSocket
 
@@ -132,3 +132,16 @@ async def test_a_failure_of_all_leaves_every_place_free(
     embedder._deadline_s = 5
     np.testing.assert_array_equal(await embedder.embed("mini", TEXTS), FakeEmbedder().embed(TEXTS))
     assert not +embedder._in_flight
+
+
+async def test_a_text_that_the_model_refuses_is_not_tried_elsewhere(
+    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+) -> None:
+    store.set_members(members(tritons))
+    for triton in tritons:
+        triton.fail = 400
+    with pytest.raises(TextsRefused, match="refuses a text"):
+        await embedder.embed("mini", TEXTS[:1])
+    for triton in tritons:
+        triton.fail = 0
+    assert len(await embedder.embed("mini", TEXTS)) == len(TEXTS)

@@ -42,7 +42,7 @@ class Local:
     def models(self) -> list[str]:
         return ["all-MiniLM-L6-v2"]
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
+    async def embed(self, model: str, texts: Sequence[str], *, tenant: str = "") -> Vectors:
         return np.asarray(
             self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), np.float32
         )

@@ -12,7 +12,7 @@ from pymilvus import MilvusClient
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.embedder import FakeEmbedder
-from gateway.knowledge.index import ChunkIndex, MemoryIndex, MilvusIndex, Owner, Row, collection_name
+from gateway.knowledge.index import ChunkIndex, MemoryIndex, MilvusIndex, Owner, Row, RowsRefused, collection_name
 
 pytestmark = pytest.mark.fleet
 
@@ -268,3 +268,22 @@ async def test_milvus_away_is_unavailable_in_time() -> None:
         await index.count("any", owner())
     await index.close()
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("wrong", [{"text": "x" * 70_000}, {"filename": "n" * 5000}])
+async def test_a_row_that_is_refused_is_no_absence_and_others_go_in(
+    index: ChunkIndex, collection: str, wrong: dict[str, str]
+) -> None:
+    await index.ensure(collection, 384)
+    (bad,) = rows("f1", "bad")
+    with pytest.raises(RowsRefused):
+        await put(index, collection, *rows("f2", "good"), replace(bad, **wrong))  # type: ignore[arg-type]  # two strings
+    await put(index, collection, *rows("f2", "good"))
+    assert await index.count(collection, owner("f2")) == 1
+
+
+async def test_a_milvus_that_is_away_is_no_refusal() -> None:
+    index = MilvusIndex("http://127.0.0.1:1", timeout_s=1)
+    with pytest.raises(KnowledgeUnavailable):
+        await index.upsert("any", rows("f1", "words"), FakeEmbedder().embed(["words"]))
+    await index.close()

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.config import Settings
-from gateway.ingestion.jobs import Removals
+from gateway.ingestion.removals import Removals
 from gateway.ingestion.writer import Entry, Writer
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, NewMember
@@ -32,7 +32,7 @@ class LocalEmbedder:
     def models(self) -> list[str]:
         return ["fake"]
 
-    async def embed(self, model: str, texts: list[str]) -> Vectors:
+    async def embed(self, model: str, texts: list[str], *, tenant: str = "") -> Vectors:
         assert model == "fake"
         return FakeEmbedder().embed(texts)
 
