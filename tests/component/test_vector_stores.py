@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.knowledge.catalog.types import Pause
 from tests.support.ingesting import bring_in, ingestion
 from tests.support.replies import Reply
 from tests.support.running import Fleet
@@ -337,3 +338,17 @@ async def test_database_that_is_away_is_a_503(start: Any, tmp_path: Path) -> Non
     assert (reply.status, reply.error["code"]) == (503, "catalog_unavailable")
     assert int(reply.headers["retry-after"]) >= 1
     assert (await fleet.chat()).status == 200, "the bare model needs no catalog"
+
+
+async def test_a_file_that_waits_for_a_part_of_the_system_says_for_which(acme: Client) -> None:
+    store, file = await acme.store(), await acme.upload()
+    path = f"{PATH}/{store}/files"
+    assert (await acme.ask("POST", path, {"file_id": file}))["status_details"] is None
+    pauses = acme.fleet.gateway.catalog.pauses
+    await pauses.add(Pause(cause="index", message="Milvus at http://10.0.0.7:19530: password", since=17.5))
+    for found in (await acme.ask("GET", f"{path}/{file}"), (await acme.ask("GET", path))["data"][0]):
+        assert (found["status"], found["last_error"]) == ("in_progress", None)
+        assert (found["status_details"]["reason"], found["status_details"]["since"]) == ("index_unavailable", 17)
+        assert "10.0.0.7" not in json.dumps(found), "addresses are for operators"
+    await pauses.clear()
+    assert (await acme.ask("GET", f"{path}/{file}"))["status_details"] is None
