@@ -10,6 +10,8 @@ STAMP := .venv/.installed
 PIP_FLAGS := --disable-pip-version-check --progress-bar off
 # One line for each package instead of five; errors come on standard error and are not touched.
 PIP_PROGRESS := | sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' -e '/^Installing collected/s/ packages.*/ packages …/p'
+# Where the models of Triton keep their packages.
+MODEL_PACKAGES := $(subst $() ,:,$(addprefix model_repository/,embedding llm prompt rerank retrieval))
 BEGUN := $(shell date +%s)
 # numpy < 2 (which Triton's Python backend needs) has no wheel for 3.13, so that one comes last.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
@@ -53,7 +55,7 @@ check: $(STAMP) ## Formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=.:$(MODEL_PACKAGES) $(BIN)/lint-imports
 
 format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
