@@ -38,11 +38,11 @@ class FileSearch(BaseModel):
     @property
     def parameters(self) -> FileSearchParameters:
         """What it says of retrieval."""
-        said = {} if self.ranking_options is None else self.ranking_options.said
+        given = {} if self.ranking_options is None else self.ranking_options.given
         return FileSearchParameters(
             stores=self.vector_store_ids,
             filters=self.filters,
-            options=RetrievalOptions.read({**said, "max_num_results": self.max_num_results}),
+            options=RetrievalOptions.read({**given, "max_num_results": self.max_num_results}),
         )
 
 
@@ -87,18 +87,18 @@ MAX_PARTS = 256
 """Of the content of one message."""
 
 
-class Part(BaseModel):
+class ContentPart(BaseModel):
     """A piece of a message's content."""
 
     type: str
     text: str
 
 
-class Said(BaseModel):
+class BaseMessage(BaseModel):
     """A message."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Sequence[Part]
+    content: str | Sequence[ContentPart]
 
     @property
     def text(self) -> str:
@@ -113,7 +113,7 @@ class Streaming(BaseModel):
     include_obfuscation: Literal[False] | None = None
 
 
-class Asking(Sampling):
+class ConversationRequest(Sampling):
     """A conversation that wants an answer, perhaps from knowledge."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -133,7 +133,7 @@ class Asking(Sampling):
 
     @property
     @abstractmethod
-    def conversation(self) -> Sequence[Said]:
+    def conversation(self) -> Sequence[BaseMessage]:
         """The messages, oldest first; not empty."""
 
     @property

@@ -36,7 +36,7 @@ class RankingOptions(BaseModel):
     """Extension: whether a cross-encoder orders what was found, where the deployment has one."""
 
     @property
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """What is set, as JSON: for RetrievalOptions, and for the catalog."""
         return self.model_dump(exclude_none=True)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from gateway.api.generation_schemas import MAX_PARTS, Asking, Part, Said
+from gateway.api.generation_schemas import MAX_PARTS, BaseMessage, ContentPart, ConversationRequest
 from gateway.api.json_body import json_object
 from gateway.api.validation import (
     MANY,
@@ -37,20 +37,20 @@ IGNORED = frozenset(
 RESULTS = "file_search_call.results"
 
 
-class TextPart(Part):
+class InputTextPart(ContentPart):
     """A piece of text of a message; one of our own answers comes back with its annotations."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["input_text", "output_text"]
 
 
-class InputMessage(Said):
+class InputMessage(BaseMessage):
     """A message; one of our own answers comes back with its id and status."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["message"] = "message"
     content: Annotated[
-        Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
+        Annotated[str, ONE] | Annotated[list[InputTextPart], items(0, MAX_PARTS), MANY],
         ONE_OR_MANY,
     ]
 
@@ -78,7 +78,7 @@ class ToolChoice(BaseModel):
     type: Literal["file_search"]
 
 
-class ResponsesRequest(Asking):
+class ResponsesRequest(ConversationRequest):
     """`POST /v1/responses`."""
 
     input: Annotated[
@@ -115,18 +115,18 @@ class ResponsesRequest(Asking):
 
     @property
     def answer_limit(self) -> tuple[int | None, str]:
-        """See Asking."""
+        """See ConversationRequest."""
         return self.max_output_tokens, "max_output_tokens"
 
     @property
-    def conversation(self) -> Sequence[Said]:
-        """See Asking. The instructions are in front."""
-        first = [] if self.instructions is None else [Said(role="system", content=self.instructions)]
+    def conversation(self) -> Sequence[BaseMessage]:
+        """See ConversationRequest. The instructions are in front."""
+        first = [] if self.instructions is None else [BaseMessage(role="system", content=self.instructions)]
         return [*first, *self.messages]
 
     @property
     def searches(self) -> bool:
-        """See Asking."""
+        """See ConversationRequest."""
         return self.tool_choice != "none"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from gateway.api.generation_schemas import MAX_PARTS, Asking, Part, Said, Streaming
+from gateway.api.generation_schemas import MAX_PARTS, BaseMessage, ContentPart, ConversationRequest, Streaming
 from gateway.api.json_body import json_object
 from gateway.api.validation import (
     MANY,
@@ -55,14 +55,14 @@ IGNORED = frozenset(
 )
 
 
-class TextPart(Part):
+class TextPart(ContentPart):
     """A piece of text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["text"]
 
 
-class Message(Said):
+class Message(BaseMessage):
     """One message of the conversation."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -81,7 +81,7 @@ class StreamOptions(Streaming):
     include_usage: bool | None = False
 
 
-class ChatRequest(Asking):
+class ChatRequest(ConversationRequest):
     """`POST /v1/chat/completions`."""
 
     messages: Annotated[list[Message], items(1, 1000)]
@@ -93,19 +93,19 @@ class ChatRequest(Asking):
 
     @property
     def answer_limit(self) -> tuple[int | None, str]:
-        """See Asking."""
+        """See ConversationRequest."""
         if self.max_completion_tokens is not None:
             return self.max_completion_tokens, "max_completion_tokens"
         return self.max_tokens, "max_tokens"
 
     @property
     def conversation(self) -> Sequence[Message]:
-        """See Asking."""
+        """See ConversationRequest."""
         return self.messages
 
     @property
     def searches(self) -> bool:
-        """See Asking."""
+        """See ConversationRequest."""
         return self.tool_choice != "none"
 
 

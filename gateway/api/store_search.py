@@ -57,13 +57,13 @@ async def search_store(
     """It counts as use of the store."""
     store = await catalog.stores.get(store_id)
     refuse_expired(store)
-    said = {} if wanted.ranking_options is None else wanted.ranking_options.said
+    given = {} if wanted.ranking_options is None else wanted.ranking_options.given
     searching = parts.search.search(
         tenant,
         [store],
         wanted.queries,
         filters=wanted.filters,
-        options=RetrievalOptions.read({**said, "max_num_results": wanted.max_num_results}),
+        options=RetrievalOptions.read({**given, "max_num_results": wanted.max_num_results}),
         rewrite=wanted.rewrite_query,
         request_id=request_id,
     )

@@ -29,7 +29,7 @@ async def create_store(request: Annotated[NewStore, Depends(JsonBody(NewStore))]
             name=request.name,
             description=request.description,
             metadata=request.metadata,
-            settings=None if request.retrieval is None else request.retrieval.said,
+            settings=None if request.retrieval is None else request.retrieval.given,
             expires_after_days=None if request.expires_after is None else request.expires_after.days,
         )
         if members := request.members():
@@ -66,7 +66,7 @@ async def update_store(
     if request.name is not None:
         changes["name"] = request.name
     if "retrieval" in named:
-        changes["settings"] = None if request.retrieval is None else request.retrieval.said
+        changes["settings"] = None if request.retrieval is None else request.retrieval.given
     if "expires_after" in named:
         changes["expires_after_days"] = None if request.expires_after is None else request.expires_after.days
 

@@ -79,8 +79,8 @@ class Attempts:
 
     def story(self) -> str:
         """All attempts in words."""
-        told = ", ".join(f"{a.instance} ({a.tokens} tokens, {a.cause})" for a in self.trail)
-        return f"Attempts: {told}."
+        parts = ", ".join(f"{a.instance} ({a.tokens} tokens, {a.cause})" for a in self.trail)
+        return f"Attempts: {parts}."
 
     def _record(self, dispatch: Dispatch, cause: str, tokens: int) -> None:
         self.trail.append(Attempt(dispatch.instance.name, tokens, str(cause), dispatch.reason))

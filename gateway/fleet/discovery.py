@@ -17,7 +17,7 @@ import time
 import aiohttp
 import orjson
 
-from gateway.fleet.membership import OutageGrace, Said, read_entries
+from gateway.fleet.membership import OutageGrace, ReportedMember, read_entries
 from gateway.fleet.store import Clock, FleetStore
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ConsulDiscovery:
         self._required = required_checks
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
-        self._afterglow = OutageGrace(hold_s)
+        self._grace = OutageGrace(hold_s)
         self._index = 0
 
     async def run(self) -> None:
@@ -90,20 +90,20 @@ class ConsulDiscovery:
     async def _follow(self, session: aiohttp.ClientSession) -> float:
         """One query and what follows from it; the seconds to pause before the next."""
         wait_s = self._wait_s
-        if (until := self._afterglow.until) is not None:
+        if (until := self._grace.until) is not None:
             wait_s = min(wait_s, max(until - self._clock(), 0.0))
         index, body = await self._query(session, wait_s)
         now = self._clock()
-        said = self._read(body)
+        reported = self._read(body)
         if index < self._index:
             log.warning("Consul's index went back from %d to %d: reading from the start", self._index, index)
-            self._afterglow.interrupted(self._store.view.members)
+            self._grace.interrupted(self._store.view.members)
             self._index = 0
         else:
             self._index = index
-        self._afterglow.resumed(now)
+        self._grace.resumed(now)
         before = self._store.view.version
-        self._store.set_members(self._afterglow.apply(said, now).values(), source_alive=True)
+        self._store.set_members(self._grace.apply(reported, now).values(), source_alive=True)
         if self._store.view.version != before:
             return 0.0
         return max(self._quiet_s * self._rng.uniform(0.5, 1.0), 20 * (self._clock() - now))
@@ -122,7 +122,7 @@ class ConsulDiscovery:
         except (KeyError, ValueError) as error:
             raise ConsulLost(f"not an answer of Consul: {error!r}") from error
 
-    def _read(self, body: bytes) -> dict[str, Said]:
+    def _read(self, body: bytes) -> dict[str, ReportedMember]:
         try:
             return read_entries(orjson.loads(body), self._required)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -133,7 +133,7 @@ class ConsulDiscovery:
         if failures == 1:
             words = str(error) or "no answer in time"
             log.warning("Consul lost at %s: %s; the last view serves on", self._url, words)
-            self._afterglow.interrupted(self._store.view.members)
+            self._grace.interrupted(self._store.view.members)
         self._store.set_source_alive(False)
 
     def _pause(self, failures: int) -> float:

@@ -19,7 +19,7 @@ Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ReportedMember:
     """What Consul says of one instance."""
 
     member: FleetMember
@@ -28,7 +28,9 @@ class Said:
     was not run since Consul started, and a TTL can have run out because the worker could not reach Consul."""
 
 
-def read_entries(entries: Iterable[Entry], required: tuple[str, ...] = ("ready", "worker")) -> dict[str, Said]:
+def read_entries(
+    entries: Iterable[Entry], required: tuple[str, ...] = ("ready", "worker")
+) -> dict[str, ReportedMember]:
     """What is said, by name and in the order of the names.
 
     `required` are the checks `service:<id>:<which>` that must exist (docs/contracts.md): an instance is healthy when they
@@ -45,7 +47,7 @@ def read_entries(entries: Iterable[Entry], required: tuple[str, ...] = ("ready",
     return dict(sorted(members.items()))
 
 
-def _read(name: str, entry: Entry, required: tuple[str, ...]) -> Said:
+def _read(name: str, entry: Entry, required: tuple[str, ...]) -> ReportedMember:
     instance, faults = _instance(name, entry)
     notes: list[str] = []
     draining = tested = False
@@ -65,7 +67,9 @@ def _read(name: str, entry: Entry, required: tuple[str, ...]) -> Said:
         f"check {which!r} is not registered" for which in required if f"service:{service_id}:{which}" not in seen
     ]
     reason = "; ".join(notes + faults)[:_REASON_CHARS]
-    return Said(FleetMember(instance, healthy=not faults and not draining, draining=draining, reason=reason), tested)
+    return ReportedMember(
+        FleetMember(instance, healthy=not faults and not draining, draining=draining, reason=reason), tested
+    )
 
 
 def _instance(name: str, entry: Entry) -> tuple[Instance, list[str]]:
@@ -139,13 +143,13 @@ class OutageGrace:
         if self._until == math.inf:
             self._until = now + self._hold_s
 
-    def apply(self, said: Mapping[str, Said], now: float) -> dict[str, FleetMember]:
+    def apply(self, reported: Mapping[str, ReportedMember], now: float) -> dict[str, FleetMember]:
         """The members to publish for what Consul says at `now`."""
         if now >= self._until:
             self._believed = {}
-        members = {name: each.member for name, each in said.items()}
+        members = {name: each.member for name, each in reported.items()}
         for name, before in list(self._believed.items()):
-            each = said.get(name)
+            each = reported.get(name)
             if each is not None and _counts(each, before):
                 del self._believed[name]
             else:
@@ -154,7 +158,7 @@ class OutageGrace:
         return dict(sorted(members.items()))
 
 
-def _counts(said: Said, before: FleetMember) -> bool:
+def _counts(reported: ReportedMember, before: FleetMember) -> bool:
     """Whether Consul knows enough to be taken at its word; of another instance under the same name it always does."""
-    member = said.member
-    return member.healthy or member.draining or said.tested or member.instance != before.instance
+    member = reported.member
+    return member.healthy or member.draining or reported.tested or member.instance != before.instance

@@ -26,13 +26,13 @@ async def run(settings: Settings, *, child: bool, report_to: socket.socket | Non
         loop.add_signal_handler(number, stop.set)
     if child:
 
-        def heard() -> None:
+        def parent_spoke() -> None:
             if not os.read(0, 1024):  # whoever started us has gone, however it ended
                 loop.remove_reader(0)
                 stop.set()
             news.set()
 
-        loop.add_reader(0, heard)
+        loop.add_reader(0, parent_spoke)
     await serve(settings, object_store(settings), stop, news, report_to=report_to)
 
 

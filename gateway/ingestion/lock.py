@@ -99,8 +99,8 @@ class ConsulLock:
             if response.status != 200:
                 raise ValueError(f"HTTP {response.status}: {raw[:200].decode(errors='replace')}")
         found = orjson.loads(raw)
-        said: dict[str, str] | None = found[0] if isinstance(found, list) and found else found
-        return said
+        first: dict[str, str] | None = found[0] if isinstance(found, list) and found else found
+        return first
 
     def _set(self, held: bool, *, away: bool) -> None:
         if (held, away) != (self.held, self._away):

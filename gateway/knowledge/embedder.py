@@ -8,20 +8,11 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
-
-
-class Embedder(Protocol):
-    """Whatever turns texts into vectors."""
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), dimension), each row of length 1. Raises KnowledgeUnavailable."""
-        ...
 
 
 def parse_answer(body: bytes, head_length: int, count: int) -> Vectors:
@@ -46,7 +37,7 @@ class FakeEmbedder:
         self.embedded = 0
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See Embedder."""
+        """float32 (len(texts), dimension), each row of length 1."""
         self.embedded += len(texts)
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for row, text in zip(vectors, texts, strict=True):

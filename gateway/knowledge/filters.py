@@ -41,16 +41,6 @@ def quote(value: str) -> str:
     return f'"{value.translate(_ESCAPES)}"'
 
 
-def store_filter(store: str) -> str:
-    """The rows of one knowledge store."""
-    return f"store == {quote(store)}"
-
-
-def file_filter(store: str, file_id: str) -> str:
-    """The rows of one file of a store."""
-    return f"{store_filter(store)} and file_id == {quote(file_id)}"
-
-
 def search_filter(tenant: str, stores: Sequence[str], filters: Mapping[str, Any] | None = None) -> str:
     """The rows of these stores of a tenant that also pass a client's filter. Raises BadRequest, ValueError without a store."""
     if not stores:

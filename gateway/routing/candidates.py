@@ -33,25 +33,25 @@ class InstancePool:
         self.accounts: list[InstanceLoad] = []
         self.by_name: dict[str, InstanceLoad] = {}
         self.order = BucketQueue(grain)
-        self.homes = ConsistentHash()
+        self.ring = ConsistentHash()
 
     def add(self, account: InstanceLoad) -> None:
         """An instance begins to serve."""
         self.accounts.append(account)
         self.by_name[account.name] = account
-        self.homes.add(account.name)
+        self.ring.add(account.name)
 
     def remove(self, account: InstanceLoad) -> None:
         """An instance stops serving."""
         self.accounts.remove(account)
         del self.by_name[account.name]
-        self.homes.remove(account.name)
+        self.ring.remove(account.name)
 
 
 class Candidates:
     """The eligible accounts for one job. Cheap to make; a policy calls only what it needs."""
 
-    __slots__ = ("_exclude", "_expected", "_home", "_index", "_pool", "answer_tokens", "job", "keys", "norms", "now")
+    __slots__ = ("_exclude", "_expected", "_home", "_index", "_pool", "answer_tokens", "averages", "job", "keys", "now")
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Candidates:
         *,
         exclude: Collection[str],
         now: float,
-        norms: FleetAverages,
+        averages: FleetAverages,
         index: PrefixIndex,
         keys: Sequence[int],
     ) -> None:
@@ -69,13 +69,13 @@ class Candidates:
         self._index = index
         self.job = job
         self.now = now
-        self.norms = norms
+        self.averages = averages
         self.keys = keys
-        self.answer_tokens = norms.expected_answer(job.max_tokens)
+        self.answer_tokens = averages.expected_answer(job.max_tokens)
         """Tokens that the answer is expected to have."""
-        others = norms.others_share.value
-        self._home = pool.homes.home(keys) if keys and others > ALONE else None
-        self._expected = EXPECTED * others * pool.homes.repeated(others) if self._home else 0.0
+        others = averages.others_share.value
+        self._home = pool.ring.home(keys) if keys and others > ALONE else None
+        self._expected = EXPECTED * others * pool.ring.repeated(others) if self._home else 0.0
 
     def everyone(self) -> list[InstanceLoad]:
         """Every eligible account: linear in the pool."""

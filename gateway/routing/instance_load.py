@@ -23,12 +23,12 @@ RECENT = 4096
 class InstanceLoad:
     """The page of one instance in the ledger. Policies read it; the placer and its tickets write it."""
 
-    def __init__(self, instance: Instance, norms: FleetAverages) -> None:
-        self.norms = norms
+    def __init__(self, instance: Instance, averages: FleetAverages) -> None:
+        self.averages = averages
         self.instance = instance
         self.name = instance.name
         self.slots = max(instance.slots, 1)
-        self.speed = Speed(norms.speed(instance))
+        self.speed = Speed(averages.speed(instance))
         self.load: LoadSample | None = None
         self.knows_queue = False
         """Whether the last sample says how many requests are in the instance."""
@@ -84,7 +84,7 @@ class InstanceLoad:
                 token_s,
                 self.speed.step_s,
                 self.ours + self.others(now),
-                self.queued_tokens + self.others_waiting(now) * self.norms.prompt_tokens.value,
+                self.queued_tokens + self.others_waiting(now) * self.averages.prompt_tokens.value,
                 self.kv_capacity_tokens * (1.0 - self.kv_fraction(now)),
             )
         return snapshot
@@ -99,12 +99,12 @@ class InstanceLoad:
         load = self.load
         if load is None:
             return 0.0
-        norms = self.norms
-        echo = norms.echo
+        averages = self.averages
+        echo = averages.echo
         if echo == 0.0 and self._others_at_sample == 0.0:
             return 0.0
-        mean = norms.others_mean
-        fade = exp(min(load.at - now, 0.0) / norms.stay)
+        mean = averages.others_mean
+        fade = exp(min(load.at - now, 0.0) / averages.stay)
         return mean + (self._others_at_sample - mean) * fade + echo * len(self._dispatched)
 
     def others_waiting(self, now: float) -> float:
@@ -114,8 +114,8 @@ class InstanceLoad:
             return 0.0
         waiting = self._others_waiting_at_sample
         if waiting:
-            waiting *= exp(min(load.at - now, 0.0) / self.norms.stay)
-        echo = self.norms.echo
+            waiting *= exp(min(load.at - now, 0.0) / self.averages.stay)
+        echo = self.averages.echo
         return waiting + echo * min(len(self._dispatched), self.queued) if echo else waiting
 
     def requests(self, now: float) -> float:
@@ -128,7 +128,7 @@ class InstanceLoad:
         if load is None or load.kv_used_blocks is None or not load.kv_max_blocks:
             return 0.0
         block = load.kv_block_tokens or 1
-        rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(min(load.at - now, 0.0) / self.norms.stay)
+        rest = (load.kv_used_blocks - self._kv_at_sample / block) * exp(min(load.at - now, 0.0) / self.averages.stay)
         return min(max((rest + self.kv_tokens / block) / load.kv_max_blocks, 0.0), 1.0)
 
     def prefill(self, now: float) -> tuple[float, float]:
@@ -179,7 +179,7 @@ class InstanceLoad:
         self._snapshot = None
         prefill = self.speed.prefill
         prefill.fade(exp(min(self._measured_at - now, 0.0) / DOUBT_S))
-        prefill.learn(compute_tokens, spent, slower=self.norms.undisturbed)
+        prefill.learn(compute_tokens, spent, slower=self.averages.undisturbed)
         self._measured_at = now
 
     def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:
@@ -225,23 +225,23 @@ class InstanceLoad:
         self._others_waiting_at_sample = float(max((load.waiting or 0) - max(self.queued - new, 0), 0))
         self._kv_at_sample = self.kv_tokens
         if self.load is None:
-            self.norms.sampled_instances += 1
+            self.averages.sampled_instances += 1
         self._read(load)
         if self.kv_capacity_tokens:
             self.limit = min(float(self.instance.max_context), self.kv_capacity_tokens)
-        norms = self.norms
+        averages = self.averages
         old_total, old_ours = self._counted
         counted = (max(total, ours_then), ours_then) if total is not None else (0, 0)
-        norms.count_sample(counted[0] - old_total, counted[1] - old_ours)
+        averages.count_sample(counted[0] - old_total, counted[1] - old_ours)
         self._counted = counted
 
     def forget_sample(self) -> None:
         """The instance left, or its metrics did: what it last said no longer counts."""
-        norms = self.norms
+        averages = self.averages
         if self.load is not None:
-            norms.sampled_instances -= 1
-        norms.sampled_total -= self._counted[0]
-        norms.sampled_ours -= self._counted[1]
+            averages.sampled_instances -= 1
+        averages.sampled_total -= self._counted[0]
+        averages.sampled_ours -= self._counted[1]
         self._counted = (0, 0)
         self._others_at_sample = self._others_waiting_at_sample = 0.0
         self._dispatched.clear()

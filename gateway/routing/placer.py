@@ -24,7 +24,7 @@ class Placer:
         self, policy: Policy, clock: Callable[[], float], rng: Random, *, index: PrefixIndex | None = None
     ) -> None:
         self.policy = policy
-        self.norms = FleetAverages()
+        self.averages = FleetAverages()
         self.index = index if index is not None else PrefixIndex()
         self._clock = clock
         self._rng = rng
@@ -58,7 +58,7 @@ class Placer:
         if member is None:
             return
         if account is None:
-            account = self._accounts[name] = InstanceLoad(member.instance, self.norms)
+            account = self._accounts[name] = InstanceLoad(member.instance, self.averages)
         if not member.healthy:
             self.index.forget(name)  # whoever comes back under this name most likely comes back with an empty cache
         if not member.healthy or member.draining:
@@ -148,7 +148,9 @@ class Placer:
     def _candidates(
         self, pool: InstancePool, job: PlacementRequest, exclude: Collection[str], keys: Sequence[int]
     ) -> Candidates:
-        return Candidates(pool, job, exclude=exclude, now=self._clock(), norms=self.norms, index=self.index, keys=keys)
+        return Candidates(
+            pool, job, exclude=exclude, now=self._clock(), averages=self.averages, index=self.index, keys=keys
+        )
 
     def in_flight(self, name: str) -> int:
         """Our generations in an instance now; 0 for one that we do not know."""
@@ -165,9 +167,9 @@ class Placer:
         queued = ticket.answered_at is None
         account.released(now, ticket.dispatched_at, ticket.compute_tokens, ticket.kv_tokens, queued)
         if outcome is TicketOutcome.OK:
-            self.norms.learn_answer(ticket.job.max_tokens, ticket.produced)
-            self.norms.stay_s.learn(now - ticket.dispatched_at)
-            self.norms.prompt_tokens.learn(ticket.compute_tokens)
+            self.averages.learn_answer(ticket.job.max_tokens, ticket.produced)
+            self.averages.stay_s.learn(now - ticket.dispatched_at)
+            self.averages.prompt_tokens.learn(ticket.compute_tokens)
             if produced and account.serving:
                 whole = [*ticket.job.prompt_ids, *produced]
                 self.index.record(account.name, self.index.keys(whole, salt=ticket.job.lora))

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import orjson
 
-from gateway.triton.fake_answers import Answers, Call, Script
+from gateway.triton.fake_answers import Answers, ModelCall, Script
 from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
 
 _INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding", "search"))
@@ -28,7 +28,7 @@ class FakeTriton:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self.calls: list[Call] = []
+        self.calls: list[ModelCall] = []
         self.always: dict[str, Script] = {}
         self.ready = True
         self.slots = 4
@@ -77,7 +77,7 @@ class FakeTriton:
         self._server = await asyncio.start_server(self._connected, self.host, self.port, limit=2**24)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def made(self, model: str = "llm") -> list[Call]:
+    def made(self, model: str = "llm") -> list[ModelCall]:
         """The calls of one model."""
         return [call for call in self.calls if call.model == model]
 
@@ -128,11 +128,11 @@ class FakeTriton:
         body: bytes,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        serve: "Callable[[Call, asyncio.StreamWriter], Any]",
+        serve: "Callable[[ModelCall, asyncio.StreamWriter], Any]",
     ) -> None:
         scripts = self.answers.scripts.get(model)
         script = scripts.popleft() if scripts else self.always.get(model, Script())
-        call = Call(model, orjson.loads(body), script)
+        call = ModelCall(model, orjson.loads(body), script)
         self.calls.append(call)
         self.answers.calls.append(call)
         self._tell()
@@ -151,7 +151,7 @@ class FakeTriton:
         if call.end in ("gone", "broken"):
             raise EOFError
 
-    async def _generate(self, call: Call, writer: asyncio.StreamWriter) -> None:
+    async def _generate(self, call: ModelCall, writer: asyncio.StreamWriter) -> None:
         script, request = call.script, call.body
         if script.status != 200:
             await self._refuse(call, writer)
@@ -187,7 +187,7 @@ class FakeTriton:
         call.end = "finished"
         await flush(len(ids) - len(request["input_ids"]), end=True)
 
-    async def _infer(self, call: Call, writer: asyncio.StreamWriter) -> None:
+    async def _infer(self, call: ModelCall, writer: asyncio.StreamWriter) -> None:
         script = call.script
         if script.reset_after is not None:
             self._reset(call, writer)
@@ -204,7 +204,7 @@ class FakeTriton:
         call.end = "finished"
         await reply(writer, status, body)
 
-    async def _refuse(self, call: Call, writer: asyncio.StreamWriter) -> None:
+    async def _refuse(self, call: ModelCall, writer: asyncio.StreamWriter) -> None:
         call.end = "refused"
         error = {"error": call.script.error}
         if call.model == "llm":  # an event, whatever the status
@@ -219,7 +219,7 @@ class FakeTriton:
         lines = [f'{name}{{model="llm",request_type="{kind}",version="1"}} {n}' for kind, n in counts.items()]
         return "\n".join([f"# TYPE {name} gauge", *lines, ""])
 
-    def _reset(self, call: Call, writer: asyncio.StreamWriter) -> None:
+    def _reset(self, call: ModelCall, writer: asyncio.StreamWriter) -> None:
         call.end = "broken"
         self._break(writer)
         raise ConnectionResetError

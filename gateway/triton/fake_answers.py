@@ -41,8 +41,8 @@ def saying(words: Sequence[int], *, after: int) -> NextId:
     """The ids of `words` and then the end; `after` is the id that ends every prompt and is not one of them."""
 
     def next_id(ids: Sequence[int]) -> int | None:
-        said = list(reversed(ids)).index(after)
-        return words[said] if said < len(words) else None
+        spoken = list(reversed(ids)).index(after)
+        return words[spoken] if spoken < len(words) else None
 
     return next_id
 
@@ -71,7 +71,7 @@ class Script:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class ModelCall:
     """One request that came."""
 
     model: str
@@ -97,19 +97,19 @@ class Answers:
     scripts: dict[str, deque[Script]] = field(default_factory=dict)
     """Scripts by model, for whichever fake is asked next."""
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ModelCall] = field(default_factory=list)
     """Every call that came to any of the fakes."""
 
     def script(self, model: str, *scripts: Script) -> None:
         """The next calls of a model, on whatever fake, go like this, one after the other."""
         self.scripts.setdefault(model, deque()).extend(scripts)
 
-    def infer(self, call: Call) -> tuple[int, dict[str, Any]]:
+    def infer(self, call: ModelCall) -> tuple[int, dict[str, Any]]:
         """What a model other than `llm` answers: HTTP status and body."""
         answer = {"embedding": self._embedding, "search": self._search}.get(call.model, self._prompt)
         return answer(call)
 
-    def _prompt(self, call: Call) -> tuple[int, dict[str, Any]]:
+    def _prompt(self, call: ModelCall) -> tuple[int, dict[str, Any]]:
         inputs = {}
         for tensor in call.body["inputs"]:
             if tensor["shape"] != [1, 1]:
@@ -130,13 +130,13 @@ class Answers:
         ]
         return 200, {"id": call.body["id"], "model_name": call.model, "model_version": "1", "outputs": outputs}
 
-    def _search(self, call: Call) -> tuple[int, dict[str, Any]]:
+    def _search(self, call: ModelCall) -> tuple[int, dict[str, Any]]:
         inputs = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
         found = [p for p in self.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
         output = {"name": "passages", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(found).decode()]}
         return 200, {"id": call.body["id"], "model_name": "search", "model_version": "1", "outputs": [output]}
 
-    def _embedding(self, call: Call) -> tuple[int, dict[str, Any]]:
+    def _embedding(self, call: ModelCall) -> tuple[int, dict[str, Any]]:
         (tensor,) = call.body["inputs"]
         count, width = tensor["shape"]
         if (tensor["name"], width) != ("text", 1) or not 1 <= count <= 64:

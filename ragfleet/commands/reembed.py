@@ -143,10 +143,10 @@ async def _serving(settings: "Settings") -> list[str] | None:
         timeout = aiohttp.ClientTimeout(total=5)
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, headers=headers) as answer:
             answer.raise_for_status()
-            said = read_entries(await answer.json())
+            reported = read_entries(await answer.json())
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
         return None
-    return [each.member.instance.embedding_model for each in said.values() if each.member.healthy]
+    return [each.member.instance.embedding_model for each in reported.values() if each.member.healthy]
 
 
 async def _dimension(settings: "Settings", model: str) -> int:

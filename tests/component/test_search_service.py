@@ -13,7 +13,7 @@ from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.search import SearchResult, SearchService
 from gateway.tenants.tenant import Tenant
-from gateway.triton.fake_answers import Call, Script
+from gateway.triton.fake_answers import ModelCall, Script
 from tests.support.running import EMBEDDING, Fleet
 
 TENANT = Tenant("acme")
@@ -57,7 +57,7 @@ async def search(fleet: Fleet) -> Search:
     return run
 
 
-def inputs(call: Call) -> dict[str, Any]:
+def inputs(call: ModelCall) -> dict[str, Any]:
     return {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
-from gateway.knowledge.catalog.paging import bury, fetch_page
+from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.types import File, Page, PageQuery
 from gateway.tenants.tenant import Tenant
 
@@ -98,10 +98,10 @@ async def forget_file(database: Database, connection: AsyncConnection, file: Fil
     mine = joined.where(_members.c.file_id == file.id).order_by(_members.c.store_id).with_for_update()
     for row in (await connection.execute(mine)).all():
         left.append({**left[0], "store_id": row.store_id, "generation": row.generation})
-        await bury(database, connection, f"{file.tenant}/{row.store_id}", file.id, row.created_at)
+        await record_tombstone(database, connection, f"{file.tenant}/{row.store_id}", file.id, row.created_at)
     await connection.execute(schema.removals.insert(), left)
     await connection.execute(delete(_files).where(_files.c.id == file.id))
-    await bury(database, connection, f"{file.tenant}/files", file.id, file.created_at)
+    await record_tombstone(database, connection, f"{file.tenant}/files", file.id, file.created_at)
 
 
 def no_file(file_id: str) -> NotFound:

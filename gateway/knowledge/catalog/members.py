@@ -10,7 +10,7 @@ from gateway.errors import NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
 from gateway.knowledge.catalog.files import no_file
-from gateway.knowledge.catalog.paging import bury, fetch_page
+from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.stores import counts_by, no_store
 from gateway.knowledge.catalog.types import (
     Attributes,
@@ -188,7 +188,7 @@ class TenantMembers:
             row = await _one(connection, self._own(store_id).with_for_update(), file_id)
             await connection.execute(_removals.insert().values(removal_values(row)))
             await connection.execute(delete(_members).where(_is(row)))
-            await bury(self._database, connection, f"{self._tenant}/{store_id}", file_id, row.created_at)
+            await record_tombstone(self._database, connection, f"{self._tenant}/{store_id}", file_id, row.created_at)
 
     async def batch(self, store_id: str, batch_id: str) -> Batch:
         """One batch with its counts. Raises NotFound."""

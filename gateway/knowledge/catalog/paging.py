@@ -47,7 +47,9 @@ async def fetch_page(
     return (kept[::-1] if backwards else kept), len(rows) > page.limit
 
 
-async def bury(database: Database, connection: AsyncConnection, where: str, ident: str, created_at: int) -> None:
+async def record_tombstone(
+    database: Database, connection: AsyncConnection, where: str, ident: str, created_at: int
+) -> None:
     """Remember where in the list `where` something stood that is deleted now."""
     tombstone = {"id": f"{where}/{ident}", "created_at": created_at, "deleted_at": database.now()}
     insert = database.insert(tombstones).values(tombstone)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
-from gateway.knowledge.catalog.paging import bury, fetch_page
+from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.types import UNCHANGED, Counts, FileState, Page, PageQuery, Store
 from gateway.tenants.tenant import Tenant
 
@@ -168,7 +168,7 @@ async def forget_store(database: Database, connection: AsyncConnection, row: Row
     await connection.execute(mine.with_for_update())
     await connection.execute(schema.removals.insert().values(tenant=row.tenant, store_id=row.id))
     await connection.execute(delete(_stores).where(_stores.c.id == row.id))
-    await bury(database, connection, f"{row.tenant}/stores", row.id, row.created_at)
+    await record_tombstone(database, connection, f"{row.tenant}/stores", row.id, row.created_at)
 
 
 def no_store(store_id: str) -> NotFound:

@@ -42,7 +42,7 @@ class PredictedTtft:
 
     def standing(self, account: InstanceLoad, now: float) -> float:
         """Seconds that a wholly cached, usual request would wait."""
-        snapshot, answer = account.snapshot(now), account.norms.answer_tokens.value
+        snapshot, answer = account.snapshot(now), account.averages.answer_tokens.value
         ahead, requests = snapshot.ahead, snapshot.requests
         if not account.knows_queue:
             ahead, requests = account.queued_tokens, account.ours
@@ -63,7 +63,7 @@ class PredictedTtft:
         cached = candidates.cached_tokens(accounts)
         best = max(cached)
         work = WORK * (
-            1.0 + candidates.norms.others_share.value
+            1.0 + candidates.averages.others_share.value
         )  # others' queues are guesses: a prefix moves for more than that
         seconds: list[float] = []
         costs: list[float] = []

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.knowledge.embedder import Embedder, FakeEmbedder
+from gateway.knowledge.embedder import FakeEmbedder
 
 
 def free_port() -> int:
@@ -57,7 +57,7 @@ def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class TritonSocket:
     """Answers `/v2/models/embedding/infer` as Triton does. `fail` makes it answer with that status; `stall` holds its answers."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: FakeEmbedder) -> None:
         self.batches: list[int] = []
         self.fail = 0
         self.stall = threading.Event()

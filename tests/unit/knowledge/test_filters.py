@@ -11,10 +11,8 @@ from gateway.knowledge.filters import (
     MAX_DEPTH,
     MAX_VALUES,
     compile_filter,
-    file_filter,
     quote,
     search_filter,
-    store_filter,
 )
 
 # Everything but control characters and lone surrogates, with what could break out of a literal far more often than chance has it.
@@ -28,18 +26,9 @@ VALUES = st.lists(
 @settings(deadline=None)  # the machine may be busy
 def test_milvus_reads_back_exactly_the_value(value: str) -> None:
     parser = pytest.importorskip("milvus_lite.search.filter.parser", reason="milvus-lite is not installed")
-    comparison = parser.parse_expr(store_filter(value))
+    comparison = parser.parse_expr(f"store == {quote(value)}")
     assert type(comparison).__name__ == "CmpOp"
     assert (comparison.op, comparison.left.name, comparison.right.value) == ("==", "store", value)
-
-
-@given(VALUES, VALUES)
-@settings(deadline=None)  # the machine may be busy
-def test_a_file_filter_is_two_comparisons_and_nothing_else(store: str, file_id: str) -> None:
-    parser = pytest.importorskip("milvus_lite.search.filter.parser", reason="milvus-lite is not installed")
-    both = parser.parse_expr(file_filter(store, file_id))
-    assert type(both).__name__ == "And"
-    assert [(side.left.name, side.right.value) for side in both.operands] == [("store", store), ("file_id", file_id)]
 
 
 @given(VALUES)
