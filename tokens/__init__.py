@@ -1,4 +1,4 @@
-"""Token ids ↔ text, exactly: what the gateway, the prompt model and the detokenize model share."""
+"""Token ids ↔ text, exactly; and (`tokens.words`) the words of a text: what the gateway and the models share."""
 
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.streams import StreamDetokenizers

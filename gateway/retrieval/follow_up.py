@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from gateway.retrieval.stopwords import content_words
+from tokens.words import content_words, is_acronym
 
 # Words that stand for something said before. "there" and "that" are also said without it: they count at the beginning alone.
 _POINTERS = re.compile(
@@ -24,12 +24,14 @@ wrongly taken to lean on another is hurt less."""
 
 
 def follows_up(question: str) -> bool:
-    """Whether a question looks as if it could not be understood alone: a word that points back, or hardly any content."""
-    return (
-        _POINTERS.search(question) is not None
-        or len(content_words(question)) < LEAST_WORDS
-        or _OPENINGS.match(question.strip()) is not None
-    )
+    """Whether a question looks as if it could not be understood alone: a word that points back, or hardly any content and no
+    name. "IT" is a name, and so are HR and F0418."""
+    capitals = question.isupper()
+    pointers = (match[0] for match in _POINTERS.finditer(question))
+    if _OPENINGS.match(question.strip()) is not None or any(capitals or not is_acronym(word) for word in pointers):
+        return True
+    names = any(is_acronym(word) or any(map(str.isdigit, word)) for word in re.findall(r"\w+", question))
+    return len(content_words(question)) < LEAST_WORDS and (capitals or not names)
 
 
 def with_history(questions: Sequence[str]) -> str:

@@ -9,7 +9,16 @@ import numpy as np
 import pymilvus  # noqa: F401 - it takes a second to import, which the first request shall not pay
 import triton_python_backend_utils as pb_utils
 
-from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, RerankFailed, RetrievalError, Settings
+from retrieval_search import (
+    BadQuery,
+    CollectionNotFound,
+    EmbeddingFailed,
+    HybridSearch,
+    Query,
+    RerankFailed,
+    RetrievalError,
+    Settings,
+)
 
 
 class TritonPythonModel:
@@ -19,7 +28,9 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
         self.reranked = Outcomes()
-        self.search = HybridSearch(settings, reranker=RerankModel(), count_rerank=self.reranked.count)
+        self.search = HybridSearch(
+            settings, embedder=EmbeddingModel(), reranker=RerankModel(), count_rerank=self.reranked.count
+        )
         self.loop = asyncio.new_event_loop()
 
     def execute(self, requests):
@@ -48,6 +59,22 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), _code(error)))
         document = json.dumps(passages, ensure_ascii=False).encode()
         return pb_utils.InferenceResponse([pb_utils.Tensor("passages", np.array([[document]], np.object_))])
+
+
+class EmbeddingModel:
+    """The model `embedding` beside this one."""
+
+    async def vectors(self, texts, *, deadline_s):
+        request = pb_utils.InferenceRequest(
+            model_name="embedding",
+            requested_output_names=["embedding"],
+            inputs=[pb_utils.Tensor("text", np.array([[text.encode()] for text in texts], np.object_))],
+            timeout=round(deadline_s * 1_000_000),
+        )
+        response = await request.async_exec()
+        if response.has_error():
+            raise EmbeddingFailed(response.error().message())
+        return pb_utils.get_output_tensor_by_name(response, "embedding").as_numpy()
 
 
 class RerankModel:

@@ -1,5 +1,6 @@
 """Hybrid search in Milvus, within a deadline."""
 
+from retrieval_search.embedding import EmbeddingFailed
 from retrieval_search.errors import BadQuery, CollectionNotFound, RetrievalError, Unavailable
 from retrieval_search.reranking import RerankFailed
 from retrieval_search.search import HybridSearch
@@ -8,6 +9,7 @@ from retrieval_search.settings import Query, Settings
 __all__ = [
     "BadQuery",
     "CollectionNotFound",
+    "EmbeddingFailed",
     "HybridSearch",
     "Query",
     "RerankFailed",

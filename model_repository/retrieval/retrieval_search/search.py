@@ -1,5 +1,6 @@
 """One question to Milvus: a dense and a BM25 search beside each other, fused here, with the cosine of every passage found.
 
+A long question is searched by its windows (windows.py): the nearest of them counts, and BM25 looks for the words of that one.
 From there to the answer: what is too weak leaves, what repeats a better one leaves, a cross-encoder may order the rest, the
 best `top_k` stay, and their neighbours are joined to them.
 """
@@ -8,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from retrieval_search.embedding import Embedder, EmbeddingFailed
 from retrieval_search.errors import BadQuery, RetrievalError, Unavailable
+from retrieval_search.exact import ExactMatch
 from retrieval_search.fusion import fuse
 from retrieval_search.joining import Joining, joined, missing
 from retrieval_search.milvus import Client, Connection, pymilvus_client
 from retrieval_search.repeats import distinct, news
 from retrieval_search.reranking import Reranker, reranked
 from retrieval_search.settings import Query, Settings, check_ranking
+from retrieval_search.windows import windows
+from tokens.words import keyword_text
 
 log = logging.getLogger("retrieval")
 
@@ -37,6 +43,15 @@ class Found:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`windows` are of a long one, else there are none. `vectors`: float32 (windows + 1, dimension), the last is the whole's."""
+
+    text: str
+    windows: Sequence[str]
+    vectors: NDArray[np.float32]
+
+
 class HybridSearch:
     """For one event loop."""
 
@@ -45,22 +60,25 @@ class HybridSearch:
         settings: Settings,
         connect: Callable[[Settings], Client] | None = None,
         *,
+        embedder: Embedder | None = None,
         reranker: Reranker | None = None,
         count_rerank: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
-        """`count_rerank` is told how each reranking ended (see reranking.py)."""
+        """embedder: of windows; without it a long question is searched whole. `count_rerank` is told how each reranking ended
+        (see reranking.py)."""
         self._settings = settings
         self._milvus = Connection(
             settings.uri, lambda: (connect or _pymilvus)(settings), deadline_s=settings.deadline_s
         )
+        self._embedder = embedder
         self._reranker = reranker
         self._count_rerank = count_rerank
 
     async def search(self, query: Query) -> list[dict[str, Any]]:
         """Passages, best first, as docs/contracts.md describes them; [] without a collection.
 
-        Raises Unavailable within the deadline, CollectionNotFound, BadQuery. A reranker that fails, or neighbours that do not
-        come, cost no answer.
+        Raises Unavailable within the deadline, CollectionNotFound, BadQuery. An embedder or a reranker that fails, or neighbours
+        that do not come, cost no answer.
         """
         if not query.collection or query.top_k <= 0:
             return []
@@ -72,21 +90,22 @@ class HybridSearch:
             raise BadQuery(str(error)) from None
         if not query.text.strip():
             ranker = "dense"
-
-        async def both(client: Client) -> tuple[Found, Found]:
-            return await self._both(client, query, ranker)
-
         try:
             async with asyncio.timeout(self._settings.deadline_s):
-                dense, bm25 = await self._milvus.ask(query.collection, both)
+                question = await self._question(query, ranker)
+
+                async def both(client: Client) -> tuple[Found, Found, str]:
+                    return await self._both(client, query, question, ranker)
+
+                dense, bm25, text = await self._milvus.ask(query.collection, both)
         except TimeoutError:
             await self._milvus.drop()
             raise Unavailable(
                 f"Milvus at {self._settings.uri} did not answer within {self._settings.deadline_s:g} s"
             ) from None
         order = fuse(dense.scores, bm25.scores, ranker=ranker, dense_weight=weight)
-        passages = distinct(_passages(dense, bm25, order, query))
-        hits = (await self._reranked(query, passages))[: query.top_k]
+        passages = distinct(_passages(dense, bm25, order, query, question))
+        hits = (await self._reranked(query, text, passages))[: query.top_k]
         if query.neighbours is None:
             return hits
         return await self._joined(query, hits, {**bm25.rows, **dense.rows}, query.neighbours)
@@ -95,13 +114,26 @@ class HybridSearch:
         """Close the connection."""
         await self._milvus.drop()
 
-    async def _reranked(self, query: Query, passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _question(self, query: Query, ranker: str) -> Question:
+        """In its windows, where it is long and somebody embeds them in time."""
+        parts = windows(query.text)
+        if parts and self._embedder is not None and ranker != "bm25":
+            deadline_s = self._settings.embedding_deadline_s
+            try:
+                async with asyncio.timeout(deadline_s):
+                    vectors = await self._embedder.vectors(parts, deadline_s=deadline_s)
+                return Question(query.text, parts, np.vstack([vectors, query.vector]))
+            except (EmbeddingFailed, TimeoutError) as error:
+                log.warning("a long question is searched whole, for its windows have no vectors: %r", error)
+        return Question(query.text, (), query.vector[None, :])
+
+    async def _reranked(self, query: Query, text: str, passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         wanted = self._settings.rerank if query.rerank is None else query.rerank
         if not wanted or self._reranker is None:
             return passages
         return await reranked(
             self._reranker,
-            query.text,
+            text,
             passages,
             candidates=max(self._settings.rerank_candidates, query.top_k),
             deadline_s=self._settings.rerank_deadline_s,
@@ -125,49 +157,73 @@ class HybridSearch:
                 log.warning("the neighbours of passages did not come, so these stay as they are: %r", error)
         return news(joined(hits, known, Joining(neighbours, self._settings.joined_chars)))
 
-    async def _both(self, client: Client, query: Query, ranker: str) -> tuple[Found, Found]:
-        """The dense and the BM25 search at the same time, without the one that the ranker does not want."""
+    async def _both(self, client: Client, query: Query, question: Question, ranker: str) -> tuple[Found, Found, str]:
+        """The dense and the BM25 search at the same time, without the one that the ranker does not want, and the question. For
+        one in windows one after the other: which of them is the question, the dense search says.
+        """
         nothing = Found({}, {})
-        if ranker == "dense":
-            return await self._search(client, query, "dense"), nothing
         if ranker == "bm25":
-            return nothing, await self._search(client, query, "sparse")
+            return nothing, await self._keywords(client, query, question.text), question.text
+        if ranker == "dense" or question.windows:
+            dense, text = await self._nearest(client, query, question)
+            return dense, nothing if ranker == "dense" else await self._keywords(client, query, text), text
         tasks = (
-            asyncio.ensure_future(self._search(client, query, "dense")),
-            asyncio.ensure_future(self._search(client, query, "sparse")),
+            asyncio.ensure_future(self._nearest(client, query, question)),
+            asyncio.ensure_future(self._keywords(client, query, question.text)),
         )
         try:
-            dense, bm25 = await asyncio.gather(*tasks)
+            (dense, _), bm25 = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()  # the other one, where one has failed
             await asyncio.gather(*tasks, return_exceptions=True)
-        return dense, bm25
+        return dense, bm25, question.text
 
-    async def _search(self, client: Client, query: Query, field: str) -> Found:
-        words = field == "sparse"
-        answer = await client.search(
-            query.collection,
-            [query.text if words else query.vector.tolist()],
-            filter=query.filter,
-            limit=max(self._settings.candidates, query.top_k),
-            # What the dense search did not find needs a cosine, too: the vector comes with it.
-            output_fields=[*_ROW_FIELDS, "dense"] if words else list(_ROW_FIELDS),
-            search_params={"metric_type": "BM25" if words else "COSINE"},
-            anns_field=field,
-            timeout=self._settings.deadline_s,
-        )
-        hits = list(answer[0]) if answer else []
+    async def _nearest(self, client: Client, query: Query, question: Question) -> tuple[Found, str]:
+        """What lies next to any of the question's vectors, and the window to which something lies nearest."""
+        answer = await self._search(client, query, "dense", question.vectors.tolist(), list(_ROW_FIELDS))
+        rows: dict[str, Mapping[str, Any]] = {}
+        scores: dict[str, float] = {}
+        for hit in (hit for hits in answer for hit in hits):
+            rows[hit["id"]] = hit["entity"]
+            scores[hit["id"]] = max(scores.get(hit["id"], -1.0), hit["distance"])
+        tops = [hits[0]["distance"] if hits else -1.0 for hits in answer[: len(question.windows)]]
+        text = question.windows[int(np.argmax(tops))] if tops else question.text
+        return Found(rows, dict(sorted(scores.items(), key=lambda item: -item[1]))), text
+
+    async def _keywords(self, client: Client, query: Query, text: str) -> Found:
+        # What the dense search did not find needs a cosine, too: the vector comes with it.
+        answer = await self._search(client, query, "sparse", [keyword_text(text)], [*_ROW_FIELDS, "dense"])
+        hits = answer[0] if answer else []
         # Milvus Lite 3.2.2 gives BM25 scores, which are never negative, with the sign of distances.
         return Found(
             {hit["id"]: hit["entity"] for hit in hits},
-            {hit["id"]: abs(hit["distance"]) if words else hit["distance"] for hit in hits},
+            {hit["id"]: abs(hit["distance"]) for hit in hits},
         )
 
+    async def _search(
+        self, client: Client, query: Query, field: str, data: list[Any], fields: list[str]
+    ) -> list[list[Any]]:
+        """The hits of each of `data`, best first."""
+        answer = await client.search(
+            query.collection,
+            data,
+            filter=query.filter,
+            limit=max(self._settings.candidates, query.top_k),
+            output_fields=fields,
+            search_params={"metric_type": "BM25" if field == "sparse" else "COSINE"},
+            anns_field=field,
+            timeout=self._settings.deadline_s,
+        )
+        return [list(hits) for hits in answer or ()]
 
-def _passages(dense: Found, bm25: Found, order: list[str], query: Query) -> list[dict[str, Any]]:
-    """Rows in the order of the fusion, with the cosine as their score; those under `min_score` are left out."""
-    length = float(np.linalg.norm(query.vector)) or 1.0
+
+def _passages(dense: Found, bm25: Found, order: list[str], query: Query, question: Question) -> list[dict[str, Any]]:
+    """Rows in the order of the fusion, with the cosine as their score; those under `min_score` are left out, unless they have
+    exactly what the question names.
+    """
+    exact = ExactMatch(query.text)
+    units = question.vectors / np.maximum(np.linalg.norm(question.vectors, axis=1, keepdims=True), 1e-12)
     passages = []
     for key in order:
         if key in dense.rows:
@@ -175,8 +231,8 @@ def _passages(dense: Found, bm25: Found, order: list[str], query: Query) -> list
         else:
             row = bm25.rows[key]
             vector = np.asarray(row["dense"], np.float32)
-            score = float(vector @ query.vector) / (length * (float(np.linalg.norm(vector)) or 1.0))
-        if score >= query.min_score:
+            score = float((units @ vector).max()) / (float(np.linalg.norm(vector)) or 1.0)
+        if score >= query.min_score or (key in bm25.rows and exact(row["text"])):
             passages.append({"id": key, **{name: row[name] for name in _FIELDS}, "score": round(score, 6)})
     return passages
 

@@ -17,6 +17,7 @@ class Settings:
     two searches brings to the fusion: enough that `min_score` can drop some and `top_k` are left. `ranker` and
     `dense_weight` (see fusion.py) are for queries that name none, and so is `rerank`: the best `rerank_candidates` are read
     anew, within `rerank_deadline_s`. `joined_chars` bounds a passage with its neighbours, for which `join_deadline_s` is given.
+    `embedding_deadline_s` is for the vectors of a long question's windows.
     """
 
     uri: str
@@ -30,6 +31,7 @@ class Settings:
     rerank_deadline_s: float = 2.0
     joined_chars: int = 6000
     join_deadline_s: float = 1.0
+    embedding_deadline_s: float = 2.0
 
     def __post_init__(self) -> None:
         check_ranking(self.ranker, self.dense_weight)

@@ -75,3 +75,24 @@ def test_a_code_counts_as_one_word() -> None:
     worded = "What does E31 mean on a controller?"
     assert standalone("What does E12 mean on a controller?", conversation, "And E31?") is None
     assert standalone(worded, conversation, "And E31?") == worded
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who leads the IT department?",
+        "Who leads HR?",
+        "What does F0418 mean?",
+        "Where is VK-4417-B?",
+        "Who pays US taxes?",
+    ],
+)
+def test_a_name_in_capitals_or_a_code_is_no_word_that_points_back(question: str) -> None:
+    assert not follows_up(question)
+
+
+@pytest.mark.parametrize(
+    "question", ["WHAT DOES IT COST?", "What does it cost in the IT?", "And of the F0418?", "HOW LONG?"]
+)
+def test_a_question_that_points_back_does_so_beside_a_name_and_in_capitals(question: str) -> None:
+    assert follows_up(question)

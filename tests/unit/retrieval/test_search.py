@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pymilvus.exceptions import MilvusException
 
-from retrieval_search import BadQuery, CollectionNotFound, HybridSearch, Query, Settings, Unavailable
+from retrieval_search import BadQuery, CollectionNotFound, EmbeddingFailed, HybridSearch, Query, Settings, Unavailable
 
 SETTINGS = Settings("http://127.0.0.1:1", deadline_s=60)
 
@@ -309,3 +309,61 @@ async def test_a_copy_costs_no_place_and_joined_copies_are_one() -> None:
     assert ids(await near(milvus, neighbours=None, top_k=3)) == ["s/f/1", "s/copy/2", "s/f/5"]
     # The copy's chunk 2 is a neighbour of the file's chunk 1: with it nothing new would be said.
     assert ids(await near(milvus, top_k=3)) == ["s/f/1", "s/f/5"]
+
+
+class Embedding:
+    """Makes [0, 1] of a text that ends with a question mark, of others [1, 0]; or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.texts: list[str] = []
+
+    async def vectors(self, texts: Sequence[str], *, deadline_s: float) -> Any:
+        self.texts = list(texts)
+        if self.fails:
+            raise EmbeddingFailed("busy")
+        return np.array([[0, 1] if text.endswith("?") else [1, 0] for text in texts], np.float32)
+
+
+class NearMilvus(FakeMilvus):
+    """Its one passage lies at [0, 1]."""
+
+    async def search(self, collection_name: str, data: list[Any], **options: Any) -> Any:
+        self.calls.append({"data": data, **options})
+        return [[hit("a", vector[1], 0, 1)] if options["anns_field"] == "dense" else [] for vector in data]
+
+
+MAIL = "I hope that you had a pleasant week and that the weather by the coast was kind to all of you. " * 3
+QUESTION = "Within how many days is a refund of the mixer possible?"
+
+
+async def test_of_a_long_question_the_best_window_counts() -> None:
+    milvus, embedding = NearMilvus([]), Embedding()
+    passages = await HybridSearch(SETTINGS, lambda _: milvus, embedder=embedding).search(query(text=MAIL + QUESTION))
+
+    assert [(passage["id"], passage["score"]) for passage in passages] == [("a", 1.0)]
+    assert embedding.texts[-1] == QUESTION
+    assert [len(call["data"]) for call in milvus.calls] == [len(embedding.texts) + 1, 1]
+    assert milvus.calls[1]["data"] == [QUESTION], "its words are looked for, not the mail's"
+
+
+async def test_without_vectors_of_its_windows_a_long_question_is_searched_whole() -> None:
+    milvus = NearMilvus([])
+    passages = await HybridSearch(SETTINGS, lambda _: milvus, embedder=Embedding(fails=True)).search(
+        query(text=MAIL + QUESTION)
+    )
+    assert [(passage["id"], passage["score"]) for passage in passages] == [("a", 0.0)]
+    assert [call["data"] for call in milvus.calls] == [[[2.0, 0.0]], [MAIL + QUESTION]]
+
+
+async def test_what_has_the_code_of_the_question_counts_whatever_its_vector_says() -> None:
+    part = hit("part", -9.0, 1, 9)
+    part["entity"]["text"] = "VK-4417-B: bracket, left rail"
+    passages, _ = await search([], [part, hit("w", -8.0, 1, 9)], min_score=0.3, text="Where is VK-4417-B?")
+    assert ids(passages) == ["part"]
+    assert passages[0]["score"] == pytest.approx(0.110432)
+
+
+async def test_words_are_looked_for_as_they_are_indexed() -> None:
+    _, milvus = await search([], text="保修期")
+    assert milvus.calls[1]["data"] == [" 保修 修期 "]
