@@ -28,25 +28,39 @@ def merged(rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
 
 
 def distinct(passages: Sequence[Passage]) -> list[Passage]:
-    """Without near-duplicates: of passages that share almost all their word triples the first stays."""
+    """Without near-duplicates, as the retrieval model tells them (retrieval_search/repeats.py): of passages that share almost
+    all their word triples the first stays, and each that has a number or a name which that one has not.
+    """
     kept: list[Passage] = []
     sizes: list[int] = []
+    words: list[frozenset[str]] = []
     # Places in `kept`, by triple: a passage is compared with those alone that share something with it. All pairs of
     # 100 passages took 30 ms, in which the event loop wrote no token.
     holders: dict[tuple[str, ...], list[int]] = {}
     for passage in passages:
-        triples = _triples(passage.body)
+        body = re.findall(r"\w+", passage.body) or [passage.body]
+        triples = _triples(body)
+        names = frozenset(word.casefold() for word in body if _is_name(word))
         shared = Counter(place for triple in triples for place in holders.get(triple, ()))
-        if any(both >= SAME_SHARE * (len(triples) + sizes[place] - both) for place, both in shared.items()):
+        if any(
+            both >= SAME_SHARE * (len(triples) + sizes[place] - both) and names <= words[place]
+            for place, both in shared.items()
+        ):
             continue
         for triple in triples:
             holders.setdefault(triple, []).append(len(kept))
         kept.append(passage)
         sizes.append(len(triples))
+        words.append(frozenset(map(str.casefold, body)))
     return kept
 
 
-def _triples(text: str) -> frozenset[tuple[str, ...]]:
+def _triples(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
     """Three words in a row, for every place; of a shorter text all its words."""
-    words = re.findall(r"\w+", text.casefold()) or [text]
-    return frozenset(tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2)))
+    folded = [word.casefold() for word in words]
+    return frozenset(tuple(folded[at : at + 3]) for at in range(max(1, len(folded) - 2)))
+
+
+def _is_name(word: str) -> bool:
+    """Whether it may be a number, a part of a date, or a name: it has a digit or a capital, or its script has no capitals."""
+    return any(map(str.isdigit, word)) or word[:1].isupper() or word.lower() == word.upper()

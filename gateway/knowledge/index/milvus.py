@@ -17,7 +17,7 @@ from pymilvus.exceptions import DataNotMatchException, MilvusException, ParamErr
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.index.chunks import Owner, Row, RowsRefused, Vectors
-from gateway.knowledge.index.schema import collection_schema
+from gateway.knowledge.index.schema import collection_schema, keywords
 
 log = logging.getLogger("ragfleet.knowledge")
 
@@ -59,6 +59,8 @@ class MilvusIndex:
         self._timeout_s = timeout_s
         self._client: Any = None
         self._loaded: set[str] = set()
+        self._with_keywords: set[str] = set()
+        """Collections of the present schema."""
         self._thread = ThreadPoolExecutor(1, "milvus")
 
     async def close(self) -> None:
@@ -159,6 +161,8 @@ class MilvusIndex:
             if not self._milvus.has_collection(collection, timeout=self._timeout_s):
                 return False
             self._milvus.load_collection(collection, replica_number=self._replicas, timeout=self._timeout_s)
+            if any(each["name"] == "keywords" for each in self._describe(collection)):
+                self._with_keywords.add(collection)
             self._loaded.add(collection)
         return True
 
@@ -169,12 +173,19 @@ class MilvusIndex:
                 collection, schema=schema, index_params=indices, timeout=self._timeout_s, num_replicas=self._replicas
             )
             self._ready(collection)
-        described = self._milvus.describe_collection(collection, timeout=self._timeout_s)
-        return next(int(each["params"]["dim"]) for each in described["fields"] if each["name"] == "dense")
+        return next(int(each["params"]["dim"]) for each in self._describe(collection) if each["name"] == "dense")
+
+    def _describe(self, collection: str) -> list[dict[str, Any]]:
+        """Its fields."""
+        fields: list[dict[str, Any]] = self._milvus.describe_collection(collection, timeout=self._timeout_s)["fields"]
+        return fields
 
     def _upsert(self, collection: str, rows: Sequence[Row], vectors: Vectors) -> None:
         self._ready(collection)
         data = [{**asdict(row), "id": row.id, "dense": vector} for row, vector in zip(rows, vectors, strict=True)]
+        if collection in self._with_keywords:
+            for each in data:
+                each["keywords"] = keywords(each["text"])
         try:
             self._milvus.upsert(collection, data, timeout=self._timeout_s)
         except MilvusException as error:

@@ -1,6 +1,9 @@
 """The schema of a collection of chunks in Milvus (docs/contracts.md), and its name.
 
-Analyzer of `text`, for BM25: Milvus has an `english` analyzer (stemming and stop words); Milvus Lite 3.2.2 refuses it when the
+BM25 reads `keywords`, which is `text` as tokens/words.py makes it searchable in any script, and not `text` itself: Milvus Lite's
+analyzer takes runs of letters, and a Chinese sentence is one. (Its other one, `jieba`, knows Chinese alone.)
+
+Analyzer of `keywords`: Milvus has an `english` analyzer (stemming and stop words); Milvus Lite 3.2.2 refuses it when the
 collection is made ("unknown tokenizer type: 'english'", it knows `standard` and `jieba`). Of the filters of a custom analyzer
 Lite takes `stop` with a list of words and passes over all others without a word: `lowercase` (it always does that), `stemmer`,
 and the name `_english_` in a stop list, which is taken as a word. So the analyzer is spelled out below: on a Milvus server it
@@ -13,12 +16,14 @@ from typing import Any
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from gateway.knowledge.index.chunks import FILENAME_BYTES, TEXT_BYTES
+from tokens.words import keyword_text
 
 ALIAS = "ragfleet_chunks"
 """What stands for the active collection, for clients of Triton that know nothing of the catalog."""
 
-SCHEMA_VERSION = 2
-"""Raised when `collection_schema` changes, so that the rows are made anew beside the old ones."""
+SCHEMA_VERSION = 3
+"""Raised when `collection_schema` changes, so that the rows are made anew beside the old ones (`ragfleet reembed`). Until then an
+old collection serves as it is: in one of version 2 BM25 reads `text`."""
 
 # Lucene's English list, which is Milvus's `_english_`, too.
 _STOP_WORDS = (
@@ -51,7 +56,8 @@ def collection_schema(dimension: int) -> tuple[Any, Any]:
     schema.add_field("file_id", DataType.VARCHAR, max_length=64)
     schema.add_field("filename", DataType.VARCHAR, max_length=FILENAME_BYTES)
     schema.add_field("index", DataType.INT64)
-    schema.add_field("text", DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=True, analyzer_params=ANALYZER)
+    schema.add_field("text", DataType.VARCHAR, max_length=TEXT_BYTES)
+    schema.add_field("keywords", DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=True, analyzer_params=ANALYZER)
     schema.add_field("page", DataType.INT64)
     schema.add_field("start", DataType.INT64)
     schema.add_field("end", DataType.INT64)
@@ -60,9 +66,15 @@ def collection_schema(dimension: int) -> tuple[Any, Any]:
     schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
     schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(
-        Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"]),
+        Function("bm25", FunctionType.BM25, input_field_names=["keywords"], output_field_names=["sparse"]),
     )
     indices = MilvusClient.prepare_index_params()
     indices.add_index("dense", index_type="AUTOINDEX", metric_type="COSINE")
     indices.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
     return schema, indices
+
+
+def keywords(text: str) -> str:
+    """The field `keywords` of a chunk. Of 9,000 Chinese characters and more, what is behind is not searched by words."""
+    made = keyword_text(text).encode()
+    return made[:TEXT_BYTES].decode(errors="ignore")

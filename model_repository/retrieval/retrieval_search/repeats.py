@@ -39,7 +39,7 @@ def _kept(passages: Sequence[Passage], same: Callable[[int, int, int], bool]) ->
     for passage in passages:
         hit = _words(passage.get("hit", passage))
         triples = _triples(hit)
-        names = frozenset(word.casefold() for word in hit if _names(word))
+        names = frozenset(word.casefold() for word in hit if _is_name(word))
         shared = Counter(place for triple in triples for place in holders.get(triple, ()))
         if any(same(both, len(triples), sizes[place]) and names <= words[place] for place, both in shared.items()):
             continue
@@ -66,6 +66,6 @@ def _triples(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(folded[at : at + 3]) for at in range(max(1, len(folded) - 2)))
 
 
-def _names(word: str) -> bool:
+def _is_name(word: str) -> bool:
     """Whether it may be a number, a part of a date, or a name: it has a digit or a capital, or its script has no capitals."""
-    return any(char.isdigit() for char in word) or word[0].isupper() or word.lower() == word.upper()
+    return any(map(str.isdigit, word)) or word[:1].isupper() or word.lower() == word.upper()

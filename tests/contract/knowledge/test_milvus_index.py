@@ -8,11 +8,13 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from pymilvus import MilvusClient
+from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.embedder import FakeEmbedder
 from gateway.knowledge.index import ChunkIndex, MemoryIndex, MilvusIndex, Owner, Row, RowsRefused, collection_name
+from gateway.knowledge.index.schema import ANALYZER, collection_schema
+from tokens.words import keyword_text
 
 pytestmark = pytest.mark.fleet
 
@@ -167,8 +169,8 @@ async def test_the_collection_is_the_one_of_the_contract(
     described = client.describe_collection(collection)
     fields = {field["name"]: field for field in described["fields"]}
     assert list(fields) == [
-        "id", "tenant", "store", "file_id", "filename", "index", "text", "page", "start", "end", "attributes", "generation",
-        "dense", "sparse",
+        "id", "tenant", "store", "file_id", "filename", "index", "text", "keywords", "page", "start", "end", "attributes",
+        "generation", "dense", "sparse",
     ]  # fmt: skip
     assert fields["id"]["is_primary"]
     assert fields["tenant"]["is_partition_key"]
@@ -210,6 +212,51 @@ async def test_stop_words_do_not_count(milvus: MilvusIndex, client: MilvusClient
     assert client.search(collection, ["the and of a"], anns_field="sparse", limit=5)[0] == []
     (hits,) = client.search(collection, ["what is the light"], anns_field="sparse", limit=5)
     assert [hit["id"] for hit in hits] == ["vs_1/f1/0"]
+
+
+@pytest.mark.parametrize(
+    ("question", "passage"),
+    [
+        ("保修期多久", "水泵的保修期为二十六个月，请保留发票。"),
+        ("吸気バルブの在庫", "吸気バルブの在庫は本社倉庫にあります。"),
+        ("ปิดไฟกี่โมง", "หอพักปิดไฟเวลาห้าทุ่ม"),
+        ("보증 기간", "펌프의 보증기간은 26개월입니다."),
+        ("the oﬃce", "our office opens at eight"),
+        ("Straßen", "Die Straßen der Stadt"),
+    ],
+)
+async def test_words_of_any_script_are_found(
+    milvus: MilvusIndex, client: MilvusClient, collection: str, question: str, passage: str
+) -> None:
+    await put(
+        milvus, collection, *rows("f1", "Nothing of it.", passage, "员工宿舍晚上十一点熄灯", "門の鍵は事務所です")
+    )
+    await milvus.flush(collection)
+    (hits,) = client.search(collection, [keyword_text(question)], anns_field="sparse", limit=5, output_fields=["text"])
+    assert hits[0]["entity"]["text"] == passage
+
+
+async def test_the_longest_text_that_milvus_takes_can_be_written(milvus: MilvusIndex, collection: str) -> None:
+    await put(milvus, collection, *rows("f1", "水" * 21_000))
+    assert await milvus.count(collection, owner()) == 1
+
+
+async def test_a_collection_of_the_schema_before_is_written_and_searched_as_it_is(
+    milvus: MilvusIndex, client: MilvusClient, collection: str
+) -> None:
+    now, indices = collection_schema(384)
+    before = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    for field in now.fields:
+        if field.name == "text":
+            before.add_field("text", DataType.VARCHAR, max_length=65535, enable_analyzer=True, analyzer_params=ANALYZER)
+        elif field.name != "keywords":
+            before.fields.append(field)
+    before.add_function(Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"]))
+    client.create_collection(collection, schema=before, index_params=indices)
+    await put(milvus, collection, *rows("f1", "red apple", "green pear"))
+    await milvus.flush(collection)
+    (words,) = client.search(collection, [keyword_text("an apple")], anns_field="sparse", limit=5)
+    assert [hit["id"] for hit in words] == ["vs_1/f1/0"]
 
 
 async def test_an_alias_moves_from_one_collection_to_another(

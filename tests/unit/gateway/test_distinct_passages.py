@@ -4,7 +4,7 @@ from gateway.retrieval.merging import SAME_SHARE, distinct
 from gateway.retrieval.passage import Passage
 from tests.support.passages import a_passage
 
-WORDS = [f"w{number}" for number in range(102)]
+WORDS = [f"{first}{second}" for first in "abcdefghijk" for second in "abcdefghijk"][:102]
 """A hundred triples."""
 
 
@@ -17,7 +17,7 @@ def kept(*hits: Passage) -> list[str]:
 
 
 def test_a_copy_leaves_whatever_its_case_and_spaces() -> None:
-    assert kept(hit("first", *WORDS), hit("other", "x", "y", "z"), hit("copy", "  W0", *WORDS[1:], "\n")) == [
+    assert kept(hit("first", *WORDS), hit("other", "x", "y", "z"), hit("copy", "  AA", *WORDS[1:], "\n")) == [
         "first",
         "other",
     ]
@@ -41,3 +41,15 @@ def test_what_left_does_not_make_another_leave() -> None:
 
 def test_texts_under_three_words_and_without_any() -> None:
     assert kept(hit("a", "yes"), hit("b", "Yes!"), hit("c", "no"), hit("d", "—"), hit("e", "—")) == ["a", "c", "d"]
+
+
+def test_what_has_another_number_or_name_is_no_copy() -> None:
+    records = [
+        hit(f"{unit} {name}", *WORDS, "unit", unit, "by", name) for unit in ("K1", "K2") for name in ("Ann", "Bo")
+    ]
+    assert kept(*records, hit("again", *WORDS, "unit", "K2", "by", "Bo", "soon")) == [
+        "K1 Ann",
+        "K1 Bo",
+        "K2 Ann",
+        "K2 Bo",
+    ]
