@@ -24,14 +24,15 @@ wrongly taken to lean on another is hurt less."""
 
 
 def follows_up(question: str) -> bool:
-    """Whether a question looks as if it could not be understood alone: a word that points back, or hardly any content and no
-    name. "IT" is a name, and so are HR and F0418."""
+    """Whether a question looks as if it could not be understood alone: a word that points back, or hardly any content.
+    "IT" is a name, unless all of the question is in capitals."""
     capitals = question.isupper()
     pointers = (match[0] for match in _POINTERS.finditer(question))
-    if _OPENINGS.match(question.strip()) is not None or any(capitals or not is_acronym(word) for word in pointers):
-        return True
-    names = any(is_acronym(word) or any(map(str.isdigit, word)) for word in re.findall(r"\w+", question))
-    return len(content_words(question)) < LEAST_WORDS and (capitals or not names)
+    return (
+        any(capitals or not is_acronym(word) for word in pointers)
+        or len(content_words(question)) < LEAST_WORDS
+        or _OPENINGS.match(question.strip()) is not None
+    )
 
 
 def with_history(questions: Sequence[str]) -> str:
