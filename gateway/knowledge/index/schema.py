@@ -57,7 +57,9 @@ def collection_schema(dimension: int) -> tuple[Any, Any]:
     schema.add_field("filename", DataType.VARCHAR, max_length=FILENAME_BYTES)
     schema.add_field("index", DataType.INT64)
     schema.add_field("text", DataType.VARCHAR, max_length=TEXT_BYTES)
-    schema.add_field("keywords", DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=True, analyzer_params=ANALYZER)
+    schema.add_field(
+        "keywords", DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=True, analyzer_params=ANALYZER
+    )
     schema.add_field("page", DataType.INT64)
     schema.add_field("start", DataType.INT64)
     schema.add_field("end", DataType.INT64)
