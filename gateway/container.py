@@ -5,7 +5,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -228,7 +228,7 @@ class Container:
             "admission": asdict(self.admission.stats()),
             "retrieval_admission": asdict(self.retrieval_places.admission.stats()),
             "ingestion": self.ingestion_watch.describe(),
-            "instances": describe_members(view, self.detector, self._placements),
+            "instances": describe_members(view, self.detector, partial(self._placements, self.registry.counts())),
         }
 
     def refresh_gauges(self) -> None:
@@ -243,11 +243,11 @@ class Container:
         self.metrics.retrieval_in_flight.set(self.retrieval_places.admission.held)
         self.metrics.retrieval_waiting.set(self.retrieval_places.admission.waiting)
 
-    def _placements(self, name: str) -> dict[str, Any]:
+    def _placements(self, streams: Mapping[str, int], name: str) -> dict[str, Any]:
         """What this gateway gave an instance: held now, answer tokens since it joined, why it was chosen last."""
         load = self.placer.account(name)
         return {
-            "streams": self.registry.counts().get(name, 0),
+            "streams": streams.get(name, 0),
             "in_flight": 0 if load is None else load.ours + load.context_calls,
             "tokens": 0 if load is None else load.produced,
             "last_placement": "" if load is None else load.last_placement,

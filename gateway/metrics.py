@@ -15,7 +15,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         r = self.registry
         self.requests = Counter(
-            "ragfleet_requests", "Requests answered.", ["route", "model", "tenant", "status"], registry=r
+            "ragfleet_requests",
+            "Requests answered, each prompt by itself.",
+            ["route", "model", "tenant", "status"],
+            registry=r,
         )
         self.tokens = Counter("ragfleet_tokens", "Tokens.", ["tenant", "kind"], registry=r)
         self.ttft = Histogram(

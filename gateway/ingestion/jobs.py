@@ -13,7 +13,7 @@ from gateway.ingestion.conversion import Converters, SlowConversion
 from gateway.ingestion.metrics import IngestionMetrics, cause_of
 from gateway.ingestion.strikes import Strikes
 from gateway.ingestion.write_groups import WriteGroups
-from gateway.ingestion.writer import Entry, Writer, key_of, owner_of
+from gateway.ingestion.writer import IndexEntry, Writer, key_of, owner_of
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job, Pause
@@ -165,7 +165,7 @@ class Jobs:
         if chunks is None:
             return
         tried = job.attempts > 1
-        entry = Entry(job.member, chunks, tried or job.member.generation > 1)
+        entry = IndexEntry(job.member, chunks, tried or job.member.generation > 1)
         written = await self._groups.write(active, entry, alone=tried)
         if (reason := written.refused.get(key_of(job.member))) is not None:
             await self._fail(job, "invalid_file", f"{job.member.filename} cannot be indexed: {reason}."[:1000])

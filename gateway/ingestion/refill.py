@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.ingestion.collections import Collections
-from gateway.ingestion.writer import Entry, Writer, key_of
+from gateway.ingestion.writer import IndexEntry, Writer, key_of
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import CollectionState
 
@@ -33,7 +33,7 @@ class Refill:
             if not members:
                 continue
             await self._collections.ready(collection)
-            entries = [Entry(member, await self._catalog.inventory.chunks(member), True) for member in members]
+            entries = [IndexEntry(member, await self._catalog.inventory.chunks(member), True) for member in members]
             written = await self._writer.write(collection, entries)
             done = [entry.member for entry in written.whole]
             await self._catalog.collections.indexed(collection.name, done)

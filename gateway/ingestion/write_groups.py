@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.ingestion.metrics import IngestionMetrics
-from gateway.ingestion.writer import Entry, Writer, Written
+from gateway.ingestion.writer import IndexEntry, Writer, Written
 from gateway.knowledge.catalog.types import Collection
 
 GATHER_S = 0.3
@@ -17,7 +17,7 @@ GATHER_S = 0.3
 @dataclass(slots=True, eq=False)
 class _Waiting:
     collection: Collection
-    entry: Entry
+    entry: IndexEntry
     alone: bool
     written: asyncio.Future[Written] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -49,7 +49,7 @@ class WriteGroups:
             self._coming[tenant] -= 1
             self._arrived[tenant].set()
 
-    async def write(self, collection: Collection, entry: Entry, *, alone: bool) -> Written:
+    async def write(self, collection: Collection, entry: IndexEntry, *, alone: bool) -> Written:
         """What became of the entry's group. Raises KnowledgeUnavailable, and whatever else the writing raised.
 
         alone: in a group of its own, for a file that has failed in company.

@@ -17,7 +17,7 @@ SLICE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """A member and its chunks. `known`: whether rows of it may be in the collection already."""
 
     member: Member
@@ -35,7 +35,7 @@ class Written:
     """What became of entries: whose rows are all there, and which are refused, by the key of the member, with the reason. Of the
     rest rows are missing, or too many."""
 
-    whole: list[Entry] = field(default_factory=list)
+    whole: list[IndexEntry] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -56,7 +56,7 @@ class Writer:
         self._count = count
         self._window = window
 
-    async def write(self, collection: Collection, entries: Sequence[Entry]) -> Written:
+    async def write(self, collection: Collection, entries: Sequence[IndexEntry]) -> Written:
         """Bring the rows in, take away what older generations had more, flush. A member whose rows index or model refuse leaves
         the others alone.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 
-from gateway.ingestion.writer import Entry, Writer
+from gateway.ingestion.writer import IndexEntry, Writer
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, CollectionState, FileState, Member
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert
@@ -85,7 +85,7 @@ async def _filled(milvus_uri: str) -> Filled:
     await index.ensure(collection, 384)
     documents = {path.name: convert(path) for path in sorted(DOCUMENTS.iterdir())}
     entries = [
-        Entry(
+        IndexEntry(
             Member(
                 store_id="vs_1", file_id=name, tenant="acme", filename=name, created_at=0, state=FileState.IN_PROGRESS
             ),

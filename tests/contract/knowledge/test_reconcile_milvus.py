@@ -15,7 +15,7 @@ import pytest
 
 from gateway.config import Settings
 from gateway.ingestion.removals import Removals
-from gateway.ingestion.writer import Entry, Writer
+from gateway.ingestion.writer import IndexEntry, Writer
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, NewMember
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
@@ -55,7 +55,7 @@ class World:
         writer = Writer(self.index, LocalEmbedder(), count=lambda text: len(text.split()), window=256)
         for job in await self.catalog.queue.claim("w", limit=99, lease_s=60):
             await self.catalog.queue.put_chunks(job, CHUNKS, usage_bytes=9)
-            assert (await writer.write(self.collection, [Entry(job.member, CHUNKS, True)])).whole
+            assert (await writer.write(self.collection, [IndexEntry(job.member, CHUNKS, True)])).whole
             await self.catalog.queue.complete(job, self.collection.name)
 
     async def command(self, *arguments: str) -> tuple[int, dict[str, Any]]:
