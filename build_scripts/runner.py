@@ -123,7 +123,7 @@ def _run_command(
             start_new_session=True,  # a group of its own, so that quantizing workers end with it
         )
     except OSError as error:
-        return 127, f"{step.argv[0]}: {error.strerror}; is this the container?"
+        return 127, f"{step.argv[0]}: {error.strerror}. Run the build inside the container."
     late = threading.Event()
 
     def end() -> None:

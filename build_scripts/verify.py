@@ -39,7 +39,7 @@ def faults(
         yield f"{error}."
     else:
         if manifest is None and needs_manifest:
-            yield f"{manifests.FILE_NAME} is missing: nobody can say which GPU and which weights made this engine."
+            yield f"{manifests.FILE_NAME} is missing: which GPU and which weights made this engine is not known. Build it again."
     if manifest is not None:
         yield from manifests.version_faults(manifest.built_on, container)
         yield from _files(engine_dir, manifest, hashes=hashes)

@@ -15,7 +15,7 @@ for name in CONSUL_HTTP_TOKEN MILVUS_TOKEN; do
     eval "file=\${${name}_FILE:-} value=\${${name}:-}"
     # shellcheck disable=SC2154 # both are set by eval
     if [ -n "$file" ]; then
-        [ -z "$value" ] || fail "$name and ${name}_FILE are both set: leave one away"
+        [ -z "$value" ] || fail "$name and ${name}_FILE are both set. Unset one of them"
         [ -r "$file" ] || fail "${name}_FILE=$file cannot be read"
         export "$name=$(cat "$file")"
         unset "${name}_FILE"

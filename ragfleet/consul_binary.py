@@ -96,7 +96,7 @@ def from_deb(package: bytes) -> bytes:
                 member = tar.extractfile("./usr/bin/consul")
                 assert member is not None
                 return member.read()
-    raise DownloadError("the package holds no data.tar")
+    raise DownloadError("the package contains no data.tar")
 
 
 def ar_members(archive: bytes) -> Iterator[tuple[str, bytes]]:

@@ -43,7 +43,7 @@ def fetch(
                 if time.monotonic() > deadline:
                     raise DownloadError(f"took longer than {BODY_SECONDS:.0f} s")
     except OSError as error:
-        raise DownloadError(f"broke off after {done} bytes ({error})") from error
+        raise DownloadError(f"ended after {done} bytes ({error})") from error
     if digest.hexdigest() != sha256:
         raise DownloadError(
             f"has the checksum {digest.hexdigest()[:12]}… instead of {sha256[:12]}…, so it was not used"

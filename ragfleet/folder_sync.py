@@ -240,7 +240,7 @@ def _wait(store: VectorStore, batch_id: str, total: int, tell: Callable[[int, st
         pending, heard = left, now if left != pending else heard
         if now - heard > SILENCE_SECONDS:
             raise SyncError(
-                f"no file came in for {SILENCE_SECONDS:.0f} s, {left} are still on their way; they go on by themselves. "
+                f"no file was ingested for {SILENCE_SECONDS:.0f} s; {left} are still waiting, and their ingestion continues. "
                 "See: ragfleet logs ingestion"
             )
         tell(total - left, "reading, embedding")

@@ -113,7 +113,9 @@ def wait(
             return seen
         if not processes.alive(pid):
             raise StartFailedError(
-                "supervisor", "has ended; was the fleet stopped meanwhile?", home.log_of("supervisor")
+                "supervisor",
+                "ended while the fleet was starting. Look at its log, or start again: ragfleet up",
+                home.log_of("supervisor"),
             )
         if first_start:
             _give_up_on_the_hopeless(home, seen)

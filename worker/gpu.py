@@ -180,7 +180,7 @@ def groups(devices: Sequence[Device], size: int) -> list[tuple[Device, ...]]:
     if not devices:
         raise UnknownGpu("NVML shows no GPU here. In a container: start it with --gpus all.")
     if size > 1 and any(device.mig for device in devices):
-        raise UnknownGpu(f"--all-gpus={size}: MIG slices work alone; leave it at 1.")
+        raise UnknownGpu(f"--all-gpus={size}: MIG slices work alone. Give 1.")
     if len(devices) % size:
         raise UnknownGpu(f"--all-gpus={size} does not divide the {len(devices)} GPUs here.")
     return [tuple(devices[at : at + size]) for at in range(0, len(devices), size)]

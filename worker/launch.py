@@ -83,7 +83,7 @@ def find_gpus(settings: Settings, nvml: Nvml, *, needed: bool) -> tuple[Device, 
         if not NVIDIA_DEVICE.exists():
             raise NotRunnableError(
                 f"The flavour '{settings.flavour or 'default'}' of these models needs a GPU and there is none here ({why})."
-                " In a container: start it with --gpus all. Without a GPU: leave --flavour away."
+                " In a container: start it with --gpus all. Without a GPU: start it without --flavour."
             )
         log.warning(event("no gpu is pinned, triton takes what CUDA shows", why=why))
     for device in found:

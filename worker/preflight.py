@@ -48,7 +48,7 @@ def check_server(
         return [
             Problem(
                 "There is no tritonserver on PATH, in /opt/tritonserver or in this environment",
-                "Run 'make setup' (it installs nvidia-pytriton), or use NVIDIA's container.",
+                "Run: pip install 'ragfleet[embedded]', or use NVIDIA's container.",
             )
         ]
     problems = []
@@ -84,6 +84,10 @@ def check_repository(repository: Path, flavour: str) -> list[Problem]:
         return [Problem(f"There is no model under {repository}", "Name the folder with --model-repository.")]
     flavours = sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})
     if flavour and flavour not in flavours:
-        offer = f"Choose one of: {', '.join(flavours)}." if flavours else "This repository has none; leave it away."
+        offer = (
+            f"Choose one of: {', '.join(flavours)}."
+            if flavours
+            else "This repository has no flavours. Start it without one."
+        )
         return [Problem(f"No model has a flavour '{flavour}'", offer)]
     return []

@@ -36,7 +36,9 @@ def evaluate(
     arms: Annotated[str, typer.Option(metavar="NAMES", help="What to compare.")] = ",".join(ARMS),
     store: Annotated[str, typer.Option(metavar="NAME", help="The store; eval-<dataset> without it.")] = "",
     split: Annotated[str, typer.Option(help="Which of BEIR's qrels.")] = "test",
-    limit: Annotated[int | None, typer.Option(min=1, help="So many questions, evenly spread.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Ask only this many of the questions, evenly spread.")
+    ] = None,
     answers: Annotated[int, typer.Option(min=0, metavar="N", help="Also ask the chat N questions.")] = 0,
     chunk_tokens: Annotated[int | None, typer.Option(min=100, max=4096, help="Chunks of this size.")] = None,
     as_json: Json = False,
@@ -44,7 +46,7 @@ def evaluate(
     """Measure retrieval, and answers, through the API, on a collection with known relevant documents."""
     names = [name.strip() for name in arms.split(",") if name.strip()]
     if unknown := [name for name in names if name not in ARMS]:
-        raise fail(f"No arm is named {', '.join(unknown)}; there are {', '.join(ARMS)}.", Exit.USAGE)
+        raise fail(f"There is no arm named {', '.join(unknown)}. Choose from: {', '.join(ARMS)}.", Exit.USAGE)
     try:
         collection = read_dataset(dataset, split).limited(limit)
     except DatasetError as error:
@@ -92,7 +94,7 @@ def _measure(
         except (EvaluationError, GatewayError) as error:
             raise fail(f"The evaluation stopped: {error}") from None
         except KeyboardInterrupt:
-            raise fail("\nInterrupted; documents that were sent already go in by themselves.") from None
+            raise fail("\nInterrupted. Documents that were already sent are still ingested.") from None
     chunks = "auto" if chunk_tokens is None else f"{chunk_tokens} tokens"
     if not quiet:
         console.print(

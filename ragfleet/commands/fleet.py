@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ragfleet import launch, shutdown, status, supervisor
+from ragfleet import launch, shutdown, status, supervisor, usage
 from ragfleet.console import Exit, Json, fail, output
 from ragfleet.display import StepsDisplay, clip
 from ragfleet.fleet_spec import MAX_INSTANCES, OPTIONAL_PARTS, FleetSpec
@@ -28,9 +30,17 @@ def up(
         int | None, typer.Option(min=1024, max=64000, help="Move every port to a range that starts here.")
     ] = None,
     model_repository: Annotated[
-        Path | None, typer.Option(help="Serve this repository.", exists=True, file_okay=False)
+        Path | None,
+        typer.Option(
+            help="The folder of the models to serve; without it Ragfleet's own.", exists=True, file_okay=False
+        ),
     ] = None,
-    milvus_uri: Annotated[str, typer.Option(envvar="MILVUS_URI", help="A Milvus that runs already.")] = "",
+    milvus_uri: Annotated[
+        str,
+        typer.Option(
+            envvar="MILVUS_URI", help="The address of a Milvus that runs already; without it Milvus Lite is started."
+        ),
+    ] = "",
     without: Annotated[
         list[str] | None, typer.Option(help=f"Do not start this part: {', '.join(OPTIONAL_PARTS)}.")
     ] = None,
@@ -72,7 +82,7 @@ def bring_up(home: Home, wanted: FleetSpec) -> FleetStatus:
         raise typer.Exit(Exit.FAILED) from None
     except KeyboardInterrupt:
         shutdown.stop(home)
-        raise fail("Interrupted; what was started is stopped again.") from None
+        raise fail("Interrupted. What had been started was stopped again.") from None
     out.print(f"The fleet serves: {seen.gateway_url}/v1   Consul's UI: {seen.consul_url}/ui")
     return seen
 
@@ -106,6 +116,9 @@ def show_status(
     *,
     as_json: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C, once a second.")] = False,
+    over: Annotated[
+        float, typer.Option("--usage", metavar="SECONDS", min=0, max=600, help="Also measure CPU and memory by part.")
+    ] = 0.0,
 ) -> None:
     """Show every part and every instance."""
     home = home_from_environment()
@@ -114,9 +127,12 @@ def show_status(
         return
     seen = status.gather(home)
     if as_json:
-        sys.stdout.write(json.dumps(seen.as_json(), indent=1) + "\n")
+        used = {name: asdict(each) for name, each in usage.measure(home.root, over).items()} if over else {}
+        sys.stdout.write(json.dumps(seen.as_json() | ({"usage": used} if over else {}), indent=1) + "\n")
     elif seen.running:
         _print_status(seen)
+        if over:
+            _print_usage(usage.measure(home.root, over), over)
     if not seen.running:
         left = " Some of its processes still run; 'ragfleet down' ends them." if seen.instances else ""
         raise fail(f"The fleet is not running.{left} Start it with: ragfleet up", Exit.NOT_RUNNING)
@@ -166,3 +182,15 @@ def _print_status(seen: FleetStatus) -> None:
     out.print(f"Consul  {seen.consul_url}/ui\nMilvus  {seen.milvus_uri}")
     if not seen.ready:
         out.print(f"[yellow]Not ready: {escape('; '.join(seen.reasons) or 'still starting')}[/yellow]")
+
+
+def _print_usage(used: Mapping[str, usage.Usage], seconds: float) -> None:
+    table = Table(box=None, pad_edge=False, title=f"\nOver {seconds:g} s", title_justify="left")
+    for column in ("part", "CPU", "memory", "processes"):
+        table.add_column(column, no_wrap=True, justify="left" if column == "part" else "right")
+    for name, each in used.items():
+        table.add_row(
+            name, f"{each.cpu_percent:.1f} %", f"{each.memory_bytes / (1 << 20):,.0f} MiB", str(each.processes)
+        )
+    output().print(table)
+    output().print("CPU in percent of one core. Memory that processes share is divided among them.")

@@ -35,7 +35,7 @@ def ingest(
 ) -> None:
     """Make a knowledge store hold what the folders hold: new and changed files go in, removed ones leave."""
     if watch and as_json:
-        raise fail("--watch prints no JSON; leave one of the two away.", Exit.USAGE)
+        raise fail("--watch and --json cannot be used together. Give one of them.", Exit.USAGE)
     _, seen = running_fleet()
     if watch:
         follow(seen, paths, store)
@@ -88,7 +88,7 @@ def _sync(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool) 
         except (SyncError, GatewayError) as error:
             raise fail(f"Nothing more was ingested: {error}") from None
         except KeyboardInterrupt:
-            raise fail("\nInterrupted; what was sent already goes in by itself.") from None
+            raise fail("\nInterrupted. Files that were already sent are still ingested.") from None
 
 
 def _tell(report: SyncReport) -> None:

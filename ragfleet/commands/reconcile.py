@@ -22,9 +22,7 @@ _SHOWN = 50
 
 def reconcile(
     *,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Have missing rows written anew, and orphans removed.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Write missing rows again, and remove orphans.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare files and stores in SQL, contents, and rows in Milvus. Where they differ the exit status is 1, unless all of it is
@@ -38,7 +36,7 @@ def reconcile(
             raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
         report, left = asyncio.run(_reconcile(settings, repair=repair))
     except (RagfleetError, ConfigError) as error:
-        raise fail(f"Nothing was compared to its end: {error}") from None
+        raise fail(f"The comparison did not finish: {error}") from None
     if as_json:
         sys.stdout.write(json.dumps(_plain(report, left, repaired=repair), indent=1) + "\n")
     else:

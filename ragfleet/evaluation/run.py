@@ -223,7 +223,7 @@ class Evaluation:
             pending, heard = left, now if left != pending else heard
             if now - heard > SILENCE_SECONDS:
                 raise EvaluationError(
-                    f"no document came in for {SILENCE_SECONDS:.0f} s, {left} are still on their way. "
+                    f"no document was ingested for {SILENCE_SECONDS:.0f} s; {left} are still waiting. "
                     "See: ragfleet logs ingestion"
                 )
             self._progress(max(0, total - left), max(total, left), "reading, embedding")

@@ -168,7 +168,7 @@ def _why(error: Exception) -> str:
         found[1].strip() if (found := each.search(text)) else "" for each in (_CODE, _STATUS, _OTHER)
     )
     if code == "NoSuchBucket":
-        return "has no such bucket: make it, or mend RAGFLEET_OBJECTS_URL"
+        return "has no such bucket. Create it, or correct RAGFLEET_OBJECTS_URL"
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status.startswith(("401", "403")):
         return (
             f"refuses these keys ({code or status or 'permission denied'}): they must be allowed to get, put, delete and list "

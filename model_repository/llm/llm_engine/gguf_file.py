@@ -8,6 +8,9 @@ the ids, whole, and asking it for probabilities, which makes it sort the whole v
 The copy is an anonymous file in memory (memfd): nothing to store, to outdate or to clean up. Its pages take the place of
 those that a mapped model file would have in the page cache.
 
+The reader of the package gguf makes an object of each word: 2.6 s of CPU and 151 MiB for SmolLM2's, on two busy cores, where
+all of this takes 0.2 s; and a Triton that is started again is waited for.
+
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
 """
 

@@ -166,7 +166,7 @@ def test_success_without_a_result_is_a_failure(trial: Trial, spec: EngineSpec) -
 
 def test_a_program_that_is_not_there(trial: Trial, spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(StepFailed, match=r"hf: No such file or directory; is this the container\?"):
+    with pytest.raises(StepFailed, match=r"hf: No such file or directory. Run the build inside the container."):
         trial.run(spec, PATH="/nowhere")
 
 

@@ -102,7 +102,7 @@ def test_an_engine_of_another_tensorrt(make_engine: EngineMaker) -> None:
 def test_nobody_knows_where_it_comes_from(make_engine: EngineMaker) -> None:
     folder = make_engine(by=None)
     assert list(verify.faults(folder)) == [
-        "ragfleet-manifest.json is missing: nobody can say which GPU and which weights made this engine."
+        "ragfleet-manifest.json is missing: which GPU and which weights made this engine is not known. Build it again."
     ]
     assert list(verify.faults(folder, needs_manifest=False)) == []
 

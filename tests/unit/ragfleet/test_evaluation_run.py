@@ -125,7 +125,7 @@ def test_a_missing_document_stops_it(gateway: MemoryGateway) -> None:
 
 def test_an_ingestion_that_stands_still_ends(gateway: MemoryGateway) -> None:
     gateway.stuck = 2
-    with pytest.raises(EvaluationError, match="2 are still on their way"):
+    with pytest.raises(EvaluationError, match="2 are still waiting"):
         evaluation(gateway).ingest()
 
 

@@ -139,7 +139,7 @@ def test_a_batch_that_does_not_go_on_ends_the_wait(
     monkeypatch.setattr(folder_sync, "SILENCE_SECONDS", 0.0)
     monkeypatch.setattr(folder_sync, "POLL_SECONDS", 0.0)
     store.stuck = True
-    with pytest.raises(SyncError, match="2 are still on their way"):
+    with pytest.raises(SyncError, match="2 are still waiting"):
         sync(store, "s", [folder])
 
 

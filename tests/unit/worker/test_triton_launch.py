@@ -145,7 +145,7 @@ def test_preflight_names_what_is_missing_and_the_remedy() -> None:
     assert "no stub" in text
     assert "shared libpython" in text
     assert "pip install 'numpy<2'" in text
-    assert "make setup" in str(preflight.check_server(None)[0])
+    assert "pip install 'ragfleet[embedded]'" in str(preflight.check_server(None)[0])
 
 
 def test_preflight_offers_the_flavours_there_are(tmp_path: Path) -> None:
