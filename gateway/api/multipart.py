@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Receive
 
+from gateway.api.content_disposition import read_disposition
 from gateway.errors import BadRequest, PayloadTooLarge
 
 MAX_FIELD_BYTES = 4096
@@ -45,7 +46,7 @@ class Form:
         self._received = 0
         self._ended = False
         self.fields: dict[str, str] = {}
-        self._head: dict[str, str] = {}
+        self._head: dict[str, bytes] = {}
         self._head_name = bytearray()
         self._head_value = bytearray()
         self._part: _Part | None = None
@@ -126,12 +127,12 @@ class Form:
         self._head_value += data[start:end]
 
     def _on_header_end(self) -> None:
-        self._head[self._head_name.decode("latin-1").lower()] = self._head_value.decode("utf-8", "replace")
+        self._head[self._head_name.decode("latin-1").lower()] = bytes(self._head_value)
         self._head_name.clear()
         self._head_value.clear()
 
     def _on_headers_finished(self) -> None:
-        name, filename = _disposition(self._head.get("content-disposition", ""))
+        name, filename = read_disposition(self._head.get("content-disposition", b""))
         if name is None:
             raise BadRequest("A part of the form has no name.", param="file", code="invalid_form")
         part = _Part(name, filename)
@@ -165,17 +166,6 @@ class Form:
 
     def _on_end(self) -> None:
         self._closed = True
-
-
-def _disposition(header: str) -> tuple[str | None, str | None]:
-    """Name and file name of a part. Names are UTF-8; the library's function wants latin-1."""
-    kind, options = parse_options_header(header.encode().decode("latin-1"))
-    if kind != b"form-data" or b"name" not in options:
-        return None, None
-    filename = options.get(b"filename")
-    return options[b"name"].decode("utf-8", "replace"), None if filename is None else filename.decode(
-        "utf-8", "replace"
-    )
 
 
 def _too_large(limit: int) -> PayloadTooLarge:
