@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.knowledge.catalog.types import Collection, Store
 from gateway.knowledge.filters import search_filter
+from gateway.knowledge.normalization import normalized
 from gateway.retrieval.options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 from gateway.triton.infer import Tensor, boolean, fp32, int32, text
@@ -66,7 +67,7 @@ class RetrievalRequest:
         """Of the ensembles, for one question. limit: passages to find, where that is not the request's own."""
         options = self._options
         made: dict[str, Tensor] = {
-            "query": text(question),
+            "query": text(normalized(question) or question),  # spelled as what was stored
             "collection": text(self.collection),
             "filter": text(self.filter),
             "top_k": int32(limit or self.limit),

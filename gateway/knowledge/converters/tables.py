@@ -7,7 +7,8 @@ Region = tuple[int, int, int, int]
 """Merged cells: first row, first column, last row, last column (inclusive)."""
 
 _MAX_BLANK = 20
-"""Blank cells that may be written for each filled one; a table that is emptier (a few cells, far apart) gives up its columns."""
+"""Blank cells that may be written for each filled one. Rows of a table that is emptier (one of them has thousands of cells, or
+they lie far apart) are not filled up."""
 _MAX_REPEATED = 1_000_000
 """Cells that merged regions may fill in one table."""
 
@@ -19,12 +20,15 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> tuple[str, int]:
     lines = [row for row in lines if any(row)]
     if not lines:
         return "", 0
-    width = max(last + 1 for row in lines for last, cell in enumerate(row) if cell)
-    filled = sum(sum(map(bool, row)) for row in lines)
-    if width * len(lines) > _MAX_BLANK * filled:
-        lines = [[cell for cell in row if cell] for row in lines]
+    for row in lines:
+        while not row[-1]:
+            row.pop()
+    width = max(map(len, lines))
+    if width * len(lines) > _MAX_BLANK * sum(sum(map(bool, row)) for row in lines):
         width = len(lines[0])
-    made = ["| " + " | ".join([*row[:width], *[""] * (width - len(row)), *row[width:]]) + " |" for row in lines]
+        made = ["| " + " | ".join(row) + " |" for row in lines]
+    else:
+        made = ["| " + " | ".join([*row, *[""] * (width - len(row))]) + " |" for row in lines]
     made.insert(1, "| " + " | ".join(["---"] * width) + " |")
     return "\n".join(made) + "\n", len(lines)
 

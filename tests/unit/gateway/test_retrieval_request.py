@@ -57,3 +57,8 @@ def test_a_filter_of_the_request_only_narrows() -> None:
 def test_a_search_of_no_store_is_none() -> None:
     with pytest.raises(ValueError, match="needs a store"):
         RetrievalRequest(ACME, [], CHUNKS)
+
+
+def test_a_question_is_spelled_as_what_was_stored() -> None:
+    made = RetrievalRequest(ACME, [store()], None).inputs("Zu\u0308rich of\ufb01ce, Daten\u00adbank?")
+    assert made["query"][2] == ["Zürich office, Datenbank?"]
