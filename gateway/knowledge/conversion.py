@@ -8,7 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from gateway.knowledge.converters import delimited, escapes, mail, markup, office, pdf, richtext, spreadsheets, text
+from gateway.knowledge.converters import (
+    delimited,
+    escapes,
+    mail,
+    markup,
+    office,
+    opendocument,
+    pdf,
+    richtext,
+    spreadsheets,
+    text,
+)
 from gateway.knowledge.converters.archives import OLE
 from gateway.knowledge.converters.encodings import is_text
 from gateway.knowledge.documents import Document, EmptyDocument, OversizedDocument, UnsupportedDocument
@@ -48,7 +59,8 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".rss", ".atom"), office.feed),
         **dict.fromkeys((".eml", ".mht", ".mhtml"), lambda name, content: mail.eml(name, content, convert_bytes)),
         **dict.fromkeys((".xlsx", ".xlsm", ".xltx"), spreadsheets.xlsx),
-        **dict.fromkeys((".ods", ".xlsb"), spreadsheets.calamine),
+        ".xlsb": spreadsheets.calamine,
+        ".ods": opendocument.ods,
         ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
         ".properties": escapes.properties,
         ".rtf": richtext.rtf,

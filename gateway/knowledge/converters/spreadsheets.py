@@ -7,7 +7,7 @@ billion of which two are filled.
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from io import BytesIO
 from pathlib import PurePath
@@ -23,7 +23,7 @@ _QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]$]*\]')
 
 
 @dataclass(slots=True)
-class _Sheet:
+class Sheet:
     """Cells by row and column, merged regions, and what else is written on it."""
 
     title: str
@@ -33,6 +33,7 @@ class _Sheet:
     uncalculated: int = 0
 
     def put(self, row: int, column: int, value: Any, number_format: str = "") -> None:
+        """Set a cell, unless there is nothing to show."""
         if text := shown(value, number_format):
             self.cells[row, column] = text
 
@@ -42,19 +43,21 @@ def xlsx(name: str, content: bytes) -> Document:
     which knows no formulas and no formats."""
     checked(name, content)
     try:
-        return _document(name, _xlsx(content))
-    except DocumentError:
-        return calamine(name, content)
+        return document_of_sheets(name, _xlsx(content))
+    except DocumentError as error:
+        made = calamine(name, content)
+        simpler = Skipped("formulas, formats and comments", f"only values could be read: {error}")
+        return replace(made, skipped=(*made.skipped, simpler))
 
 
 def calamine(name: str, content: bytes) -> Document:
-    """Whatever calamine knows: xlsb, ods."""
-    return _document(name, _calamine(content))
+    """Whatever calamine knows: binary workbooks (xlsb)."""
+    return document_of_sheets(name, _calamine(content))
 
 
 def xls(name: str, content: bytes) -> Document:
     """Workbooks of Excel before 2007."""
-    return _document(name, _xls(content))
+    return document_of_sheets(name, _xls(content))
 
 
 def shown(value: Any, number_format: str = "") -> str:
@@ -83,7 +86,8 @@ def _number(value: float, number_format: str) -> str:
     return f"{number} {currency.group(1) or currency.group(2)}" if currency else number
 
 
-def _document(name: str, sheets: Iterable[_Sheet | Skipped]) -> Document:
+def document_of_sheets(name: str, sheets: Iterable[Sheet | Skipped]) -> Document:
+    """What was read of a workbook. Raises CorruptDocument for whatever else the reading raises."""
     parts, skipped, total = [], [], 0
     try:
         for sheet in sheets:
@@ -98,14 +102,14 @@ def _document(name: str, sheets: Iterable[_Sheet | Skipped]) -> Document:
             if sheet.uncalculated:
                 what = "the file does not hold them; save it in a spreadsheet program. The formulas are there instead"
                 skipped.append(Skipped(f"values of {sheet.uncalculated} formulas of sheet {sheet.title}", what))
-    except MemoryError:
+    except (DocumentError, MemoryError):
         raise
     except Exception as error:  # the libraries raise KeyError, AssertionError and others on damaged files
         raise fault(name, error) from error
     return Document(clean("\n".join(parts)), PurePath(name).stem, "markdown", rows=total, skipped=tuple(skipped))
 
 
-def _xlsx(content: bytes) -> Iterator[_Sheet | Skipped]:
+def _xlsx(content: bytes) -> Iterator[Sheet | Skipped]:
     from openpyxl import load_workbook
 
     with warnings.catch_warnings():
@@ -119,19 +123,20 @@ def _xlsx(content: bytes) -> Iterator[_Sheet | Skipped]:
         book.close()
 
 
-def _worksheet(sheet: Any, formats: list[str]) -> _Sheet:
+def _worksheet(sheet: Any, formats: list[str]) -> Sheet:
     """openpyxl's own reading of rows goes by the size that the sheet says it has, and fills in all that lies between."""
     from openpyxl.worksheet._reader import FORMULA_TAG, MERGE_TAG, ROW_TAG, VALUE_TAG, MergeCells, WorkSheetParser
     from openpyxl.xml.functions import iterparse
 
-    book, made = sheet.parent, _Sheet(sheet.title)
+    book, made = sheet.parent, Sheet(sheet.title)
 
     class Parser(WorkSheetParser):  # type: ignore[misc]  # it has no types
         def parse_cell(self, element: Any) -> dict[str, Any]:
             cell: dict[str, Any] = super().parse_cell(element)
             if element.find(FORMULA_TAG) is not None:
                 formula = self.parse_formula(element)  # a shared one is needed by the cells that follow
-                if element.find(VALUE_TAG) is None and cell["value"] is None:
+                empty = element.get("t") == "str" and element.find(VALUE_TAG) is not None  # calculated to be nothing
+                if cell["value"] is None and not empty:
                     cell["value"] = getattr(formula, "text", None) or str(formula)
                     made.uncalculated += 1
             return cell
@@ -171,10 +176,10 @@ def _notes(sheet: Any) -> Iterator[str]:
     for relation in get_dependents(archive, relations):
         if relation.target not in archive.namelist():
             continue
-        if relation.type == COMMENTS_NS:
+        if relation.Type == COMMENTS_NS:
             for place, comment in CommentSheet.from_tree(xml(archive.read(relation.target))).comments:
                 yield f"{place}: {comment.text}"
-        elif relation.type.endswith("/drawing"):
+        elif relation.Type.endswith("/drawing"):
             for box in xml(archive.read(relation.target)).iter("{*}txBody"):
                 yield " ".join(
                     part.text or "" for part in box.iter("{http://schemas.openxmlformats.org/drawingml/2006/main}t")
@@ -193,7 +198,7 @@ def _formats(book: Any) -> list[str]:
     return made or [""]
 
 
-def _xls(content: bytes) -> Iterator[_Sheet]:
+def _xls(content: bytes) -> Iterator[Sheet]:
     import xlrd
 
     try:
@@ -202,7 +207,7 @@ def _xls(content: bytes) -> Iterator[_Sheet]:
         book = xlrd.open_workbook(file_contents=content, logfile=BytesIO(), ragged_rows=True)
     with book:
         for sheet in book.sheets():
-            made = _Sheet(sheet.name)
+            made = Sheet(sheet.name)
             for row, line in enumerate(sheet.get_rows()):
                 for column, cell in enumerate(line):
                     made.put(row, column, *_xls_value(book, cell))
@@ -231,7 +236,7 @@ def _xls_value(book: Any, cell: Any) -> tuple[Any, str]:
     return value, book.format_map[book.xf_list[cell.xf_index].format_key].format_str if known else ""
 
 
-def _calamine(content: bytes) -> Iterator[_Sheet | Skipped]:
+def _calamine(content: bytes) -> Iterator[Sheet | Skipped]:
     from python_calamine import CalamineWorkbook, SheetTypeEnum
 
     with CalamineWorkbook.from_filelike(BytesIO(content)) as book:
@@ -239,7 +244,7 @@ def _calamine(content: bytes) -> Iterator[_Sheet | Skipped]:
             if meta.typ is not SheetTypeEnum.WorkSheet:
                 yield Skipped(f"sheet {meta.name}", "it has no cells")
                 continue
-            sheet, made = book.get_sheet_by_name(meta.name), _Sheet(meta.name)
+            sheet, made = book.get_sheet_by_name(meta.name), Sheet(meta.name)
             top, left = sheet.start or (0, 0)
             for row, line in enumerate(sheet.iter_rows(), top):
                 for column, value in enumerate(line, left):

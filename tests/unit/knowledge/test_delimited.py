@@ -20,7 +20,11 @@ def rows(text: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("q.csv", '"id","name"\n"1","a ""quoted"" word, and more"\n', [["id", "name"], ["1", 'a "quoted" word, and more']]),
+        (
+            "q.csv",
+            '"id","name"\n"1","a ""quoted"" word, and more"\n',
+            [["id", "name"], ["1", 'a "quoted" word, and more']],
+        ),
         (
             "apostrophes.csv",
             "id,title,note\n1,'Round the bend,ok\n2,Rock 'n' roll,fine\n3,The Dogs',last\n",
@@ -35,18 +39,30 @@ def rows(text: str) -> list[list[str]]:
         ("mac.csv", "name,price\rfoo,1\rbar,2\r", [["name", "price"], ["foo", "1"], ["bar", "2"]]),
         ("comma.csv", "name;price\nfoo;1,50\nbar;2,75\n", [["name", "price"], ["foo", "1,50"], ["bar", "2,75"]]),
         ("bare.csv", "1,50;2,75\n3,25;4,00\n", [["1,50", "2,75"], ["3,25", "4,00"]]),
-        ("lists.csv", "id;tags;x\n1;['345'];a\n4;['112', '765'];b\n", [["id", "tags", "x"], ["1", "['345']", "a"], ["4", "['112', '765']", "b"]]),
+        (
+            "lists.csv",
+            "id;tags;x\n1;['345'];a\n4;['112', '765'];b\n",
+            [["id", "tags", "x"], ["1", "['345']", "a"], ["4", "['112', '765']", "b"]],
+        ),
         ("excel.csv", "sep=|\na|b\n1|2,3;4\n", [["a", "b"], ["1", "2,3;4"]]),
         ("bom.csv", "\ufeffid,name\n1,Größe\n", [["id", "name"], ["1", "Größe"]]),
         ("lines.csv", 'id,text\n1,"two\nlines"\n2,x\n', [["id", "text"], ["1", "two lines"], ["2", "x"]]),
-        ("escapes.csv", 'id,text\n1,"a \\"quoted\\" word, and more"\n2,x\n', [["id", "text"], ["1", 'a "quoted" word, and more'], ["2", "x"]]),
-        ("stray.csv", 'id,text,n\n1,"unclosed,3\n2,5" pipe,4\n3,"Nice" pump,5\n', [["id", "text", "n"], ["1", '"unclosed', "3"], ["2", '5" pipe', "4"], ["3", '"Nice" pump', "5"]]),
+        (
+            "escapes.csv",
+            'id,text\n1,"a \\"quoted\\" word, and more"\n2,x\n',
+            [["id", "text"], ["1", 'a "quoted" word, and more'], ["2", "x"]],
+        ),
+        (
+            "stray.csv",
+            'id,text,n\n1,"unclosed,3\n2,5" pipe,4\n3,"Nice" pump,5\n',
+            [["id", "text", "n"], ["1", '"unclosed', "3"], ["2", '5" pipe', "4"], ["3", '"Nice" pump', "5"]],
+        ),
         ("blanks.csv", 'a, b\n1, "x, y"\n', [["a", "b"], ["1", "x, y"]]),
         ("pipes.csv", 'a,b\n"x | y",2\n', [["a", "b"], ["x | y", "2"]]),
         ("vertical.csv", "a,b\n1,x\x0by\n2,z\n", [["a", "b"], ["1", "x y"], ["2", "z"]]),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith("sv") else "",
-)  # fmt: skip
+)
 def test_dialects(name: str, content: str, expected: list[list[str]]) -> None:
     document = convert_bytes(name, content.encode())
     assert rows(document.text) == expected

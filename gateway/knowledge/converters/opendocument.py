@@ -1,0 +1,80 @@
+"""Sheets of OpenDocument. calamine reads them, too, but neither what is merged nor percentages, and unfolds what is far apart."""
+
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+from gateway.knowledge.converters.archives import checked, xml
+from gateway.knowledge.converters.spreadsheets import Sheet, document_of_sheets, shown
+from gateway.knowledge.documents import Document
+
+_OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
+_TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
+_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_MAX_REPEATED = 1000
+"""How often a cell or row with something in it may say that it is repeated."""
+
+
+def ods(name: str, content: bytes) -> Document:
+    """A table for each sheet."""
+    return document_of_sheets(name, _sheets(name, content))
+
+
+def _sheets(name: str, content: bytes) -> Iterator[Sheet]:
+    with zipfile.ZipFile(BytesIO(checked(name, content))) as archive:
+        root = xml(archive.read("content.xml"))
+    for table in root.iter(f"{_TABLE}table"):
+        sheet = Sheet(table.get(f"{_TABLE}name") or "Sheet")
+        at = 0
+        for row in table.iter(f"{_TABLE}table-row"):
+            repeated = int(row.get(f"{_TABLE}number-rows-repeated") or 1)
+            _read(sheet, row, range(at, at + min(repeated, _MAX_REPEATED)))
+            at += repeated
+        yield sheet
+
+
+def _read(sheet: Sheet, row: Any, places: range) -> None:
+    column = 0
+    for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
+        repeated = int(cell.get(f"{_TABLE}number-columns-repeated") or 1)
+        for note in cell.iterchildren(f"{_OFFICE}annotation"):
+            sheet.notes.append("".join(note.itertext()))
+            cell.remove(note)
+        if value := _value(sheet, cell):
+            for place in places:
+                for each in range(column, column + min(repeated, _MAX_REPEATED)):
+                    sheet.put(place, each, value)
+            high = int(cell.get(f"{_TABLE}number-rows-spanned") or 1)
+            wide = int(cell.get(f"{_TABLE}number-columns-spanned") or 1)
+            if high > 1 or wide > 1:
+                sheet.merged.append((places.start, column, places.start + high - 1, column + wide - 1))
+        column += repeated
+
+
+def _value(sheet: Sheet, cell: Any) -> str:
+    kind, value = cell.get(f"{_OFFICE}value-type"), cell.get(f"{_OFFICE}value")
+    text = "\n".join("".join(_words(paragraph)) for paragraph in cell.iter(f"{_TEXT}p"))
+    if kind == "date":
+        return str(cell.get(f"{_OFFICE}date-value") or text).removesuffix("T00:00:00").replace("T", " ")
+    if value is not None and kind == "percentage":
+        return shown(float(value), "0%")
+    if value is not None and kind == "currency":
+        return f"{shown(float(value))} {cell.get(f'{_OFFICE}currency') or ''}"
+    if value is not None and kind == "float":
+        return shown(float(value))
+    formula = cell.get(f"{_TABLE}formula")
+    if kind is None and formula and not text:
+        sheet.uncalculated += 1
+        return str(formula).removeprefix("of:")
+    return text
+
+
+def _words(paragraph: Any) -> Iterator[str]:
+    for node in paragraph.iter():
+        if node.tag in (f"{_TEXT}s", f"{_TEXT}tab", f"{_TEXT}line-break"):
+            yield " "
+        else:
+            yield node.text or ""
+        if node is not paragraph:
+            yield node.tail or ""
