@@ -49,7 +49,7 @@ class _Reading:
         self._convert = convert
         self._depth = depth
         self._attached: list[str] = []
-        self._attachments = 0
+        self._attachments = self._replaced = 0
         self._skipped: list[Skipped] = []
 
     def read(self, message: EmailMessage) -> Document:
@@ -58,7 +58,7 @@ class _Reading:
         title = headers.pop("Subject") or PurePath(self._name).stem
         lines = "".join(f"- {key}: {value}\n" for key, value in headers.items() if value)
         text = "\n\n".join([f"# {title}", lines, self._body(message), *self._attached])
-        return Document(tidy(text), title, "markdown", skipped=tuple(self._skipped))
+        return Document(tidy(text), title, "markdown", replaced=self._replaced, skipped=tuple(self._skipped))
 
     def _body(self, part: MIMEPart) -> str:
         kind, filename = part.get_content_type(), part.get_filename()
@@ -85,10 +85,15 @@ class _Reading:
         try:
             text = content.decode(part.get_content_charset() or "ascii")
         except (LookupError, UnicodeDecodeError):
-            text = decode(self._name, content).text if content else ""
+            try:
+                decoded = decode(self._name, content)
+            except DocumentError as error:
+                self._skipped.append(Skipped("text of the message", str(error)))
+                return ""
+            text = decoded.text
+            self._replaced += decoded.replaced
         if kind == "text/html":
-            made = of_html(text, self._name)
-            return made.text
+            return of_html(text, self._name).text
         if part.get_param("format") == "flowed":
             text = re.sub(r" \r?\n", " ", text)
         return clean(text)

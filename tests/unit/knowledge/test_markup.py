@@ -1,0 +1,150 @@
+"""All that a page says is found again, and its tables keep their columns."""
+
+from html import escape
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.knowledge.conversion import convert_bytes
+from tests.unit.knowledge.test_delimited import rows
+
+
+def read(body: str, head: str = "<meta charset=utf-8>") -> str:
+    return convert_bytes("a.html", f"<!doctype html><html><head>{head}</head><body>{body}</body></html>".encode()).text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<article><p>first thing</p></article><article><p>second thing</p></article>",
+        "<p>first thing</p><main><p>second thing</p></main>",
+        "<main><p>first thing</p></main><main>second thing</main>",
+        "<h1>first thing</h1><div id=reviews><article>second thing</article></div>",
+        "<main>first thing</main><aside>second thing</aside>",
+        "<article>first thing<footer>second thing, and who said it</footer></article>",
+        "<header>first thing of the day</header><p>second thing</p>",
+        "<p>first thing</p><footer>second thing: call us at 030 1234</footer>",
+        "<details><summary>first thing</summary>second thing</details>",
+        "<div hidden>first thing</div><div style='display:none'>second thing</div>",
+        "<select><option>first thing</option><option>second thing</option></select>",
+        "<dl><dt>first thing</dt><dd>second thing</dd></dl>",
+        "<p>first thing<p>second thing",
+        "<table><caption>first thing</caption><tr><td>second thing</table>",
+        "<table>first thing<tr><td>second thing</td></tr></table>",
+        "<noscript>first thing</noscript><template>no</template><p>second thing</p>",
+        "first thing</body></html><p>second thing</p>",
+        "<p>first thing</p><img alt='second thing' src=x>",
+        "<svg><text>first thing</text></svg><p>second thing</p>",
+        "<nav><a href=/a>A</a></nav><p>first thing</p><nav>The way to us: <p>second thing, then left, then on for a mile</nav>",
+        "<form><label>first thing</label><textarea>second thing</textarea><input value=x></form>",
+        "<frameset><noframes>first thing, second thing</noframes></frameset>",
+    ],
+)
+def test_nothing_is_lost(body: str) -> None:
+    text = read(body)
+    assert "first thing" in text
+    assert "second thing" in text
+    assert "thingsecond" not in text
+
+
+def test_words_are_not_parted_and_not_joined() -> None:
+    text = read(
+        "<p><b>W</b>arranty and <i>guar</i>antee</p><button>Buy</button><button>Sell</button><div>One</div><div>Two</div>"
+    )
+    assert "Warranty and guarantee" in text
+    assert not {"BuySell", "OneTwo"} & set(text.split())
+
+
+@pytest.mark.parametrize(
+    "menu", ["<nav>{}</nav>", "<div role=navigation>{}</div>", "<header>{}</header>", "<footer>{}</footer>"]
+)
+def test_menus_are_left_out_and_told(menu: str) -> None:
+    links = "".join(f"<li><a href=/{number}>Link {number}</a></li>" for number in range(9))
+    document = convert_bytes("a.html", f"<body>{menu.format(links)}<p>The content.</p>".encode())
+    assert document.text == "The content.\n"
+    assert [each.part for each in document.skipped] == ["menus"]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (
+            "<tr><th rowspan=2>Region<th colspan=2>2024<tr><th>Q1<th>Q2<tr><td rowspan=2>North<td>1<td>2<tr><td>3<td>4",
+            [["Region", "2024", "2024"], ["Region", "Q1", "Q2"], ["North", "1", "2"], ["North", "3", "4"]],
+        ),
+        ("<tr><td colspan=3>A title<tr><td>a<td>b<td>c", [["A title", "", ""], ["a", "b", "c"]]),
+        ("<thead><tr><th>a<th>b</thead><tbody><tr><td rowspan=0>x<td>1<tr><td>2", [["a", "b"], ["x", "1"], ["x", "2"]]),
+        ("<tr><td>a | b<td><ul><li>x<li>y</ul>", [["a | b", "- x - y"]]),
+        ("<tr><td rowspan=99999>a<td colspan=99999>b<tr><td>c", [["a", "b"], ["a", "c"]]),
+        ("<tr><td rowspan=x colspan=-1>a<td>b", [["a", "b"]]),
+    ],
+)  # fmt: skip
+def test_columns_do_not_shift(table: str, expected: list[list[str]]) -> None:
+    assert rows(read(f"<table>{table}</table>").strip()) == expected
+
+
+def test_a_table_that_lays_out_a_page_is_none() -> None:
+    text = read(
+        "<table><tr><td><h2>News</h2><p>The first paragraph.</p></td><td><table><tr><th>a<th>b<tr><td>1<td>2</table></td>"
+        "</tr></table>"
+    )
+    assert "## News\n\nThe first paragraph.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |" in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("declared", ["", "<meta charset=iso-8859-1>", "<meta charset=utf-8>"])
+def test_a_page_that_says_nothing_or_not_the_truth_of_its_encoding(encoding: str, declared: str) -> None:
+    page = f"<html><head>{declared}</head><body><p>Die Gewährleistung in München, Größe 5.</p></body></html>"
+    assert convert_bytes("a.html", page.encode(encoding)).text == "Die Gewährleistung in München, Größe 5.\n"
+
+
+def test_marks_that_nobody_sees_do_not_make_a_page_another_encoding() -> None:
+    page = "<p>Daten\u00adbank\u200bverwaltung, שלום\u200e and na\u00efve.</p>"
+    assert convert_bytes("a.html", page.encode()).text == "Datenbankverwaltung, שלום and naïve.\n"
+
+
+@pytest.mark.parametrize("tag", ["p", "li", "div", "blockquote", "td"])
+def test_thousands_of_unclosed_tags(tag: str) -> None:
+    text = read("".join(f"<{tag}>word{number} " for number in range(2000)))
+    assert all(f"word{number}" in text for number in range(2000))
+
+
+SENTENCE = st.text(st.sampled_from("abcÄ漢 <>&'\".,;:|0123456789"), min_size=1, max_size=20).map(
+    lambda text: " ".join(text.split())
+)
+# fmt: off
+TAGS = st.sampled_from([
+    "div", "p", "section", "article", "main", "aside", "header", "footer", "span", "li", "td", "th", "h2", "h3", "blockquote",
+    "figure", "figcaption", "address", "form", "fieldset", "center", "dd", "dt", "details", "summary", "label", "a", "b", "i",
+    "em", "u", "font", "small", "ins", "time", "abbr", "custom-element",
+])
+# fmt: on
+
+
+@given(st.lists(st.tuples(SENTENCE, st.lists(TAGS, max_size=5)), min_size=1, max_size=12))
+@settings(max_examples=120, deadline=None)
+def test_every_sentence_is_found_again(parts: list[tuple[str, list[str]]]) -> None:
+    sentences = [f"x{number} {text} y{number}" for number, (text, _) in enumerate(parts)]
+    body = ""
+    for sentence, (_, tags) in zip(sentences, parts, strict=True):
+        opened = "".join(f"<{tag}>" for tag in tags)
+        body += f"{opened}{escape(sentence)}{''.join(f'</{tag}>' for tag in reversed(tags))} "
+    text = " ".join(read(body).replace("\\|", "|").split())
+    for sentence in sentences:
+        assert sentence in text
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=4), min_size=1, max_size=5)
+)
+@settings(max_examples=60, deadline=None)
+def test_every_cell_is_found_again_in_its_row(table: list[list[tuple[int, int]]]) -> None:
+    body = ""
+    for number, cells in enumerate(table):
+        made = (f"<td rowspan={high} colspan={wide}>r{number}c{at}</td>" for at, (high, wide) in enumerate(cells))
+        body += f"<tr>{''.join(made)}</tr>"
+    lines = rows(read(f"<table>{body}</table>").strip())
+    assert len(lines) == len(table)
+    for number, cells in enumerate(table):
+        assert {f"r{number}c{at}" for at in range(len(cells))} <= set(lines[number])

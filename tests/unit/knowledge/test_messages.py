@@ -1,0 +1,173 @@
+"""Mail, rich text and data: as their readers see them, not as they are written down."""
+
+import json
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.knowledge.conversion import convert_bytes
+from gateway.knowledge.documents import Document
+from tests.unit.knowledge.pdf_file import drawn, lines
+from tests.unit.knowledge.test_delimited import rows
+
+
+def message(body: str = "", html: str = "", subject: str = "Prüfbericht", **charset: str) -> EmailMessage:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "Ada <ada@example.com>", "bob@example.com", subject
+    made["Date"] = "Fri, 27 Nov 2026 07:00:00 +0000"
+    if body:
+        made.set_content(body, **charset)
+    if html:
+        (made.add_alternative if body else made.set_content)(html, subtype="html")
+    return made
+
+
+def read(made: EmailMessage) -> Document:
+    return convert_bytes("a.eml", made.as_bytes())
+
+
+def test_a_mail_has_its_head_and_its_text() -> None:
+    document = read(message("Die Gewährleistung beträgt 26 Monate.\n" * 3))
+    assert document.title == "Prüfbericht"
+    for words in (
+        "# Prüfbericht",
+        "- From: Ada <ada@example.com>",
+        "- Date: Fri, 27 Nov 2026",
+        "Die Gewährleistung beträgt",
+    ):
+        assert words in document.text
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "cp1252"])
+def test_bodies_in_any_charset(charset: str) -> None:
+    assert "Größe und Maß" in read(message("Größe und Maß", charset=charset)).text
+
+
+def test_the_richer_of_two_bodies_is_read_once() -> None:
+    table = "<table><tr><th>Part<th>Stock<tr><td>P-1<td>7</table>"
+    text = read(message("Part Stock P-1 7", f"<p>{table}</p>")).text
+    assert "| P-1 | 7 |" in text
+    assert text.count("P-1") == 1
+    stub = read(message("The whole long text stands in here, and nowhere else.", "<p>Use another program.</p>")).text
+    assert "whole long text" in stub
+
+
+def test_attachments_are_read_or_named() -> None:
+    made = message("See below.")
+    made.add_attachment(b"part,stock\nP-1,7\n", maintype="text", subtype="csv", filename="stock.csv")
+    made.add_attachment(drawn(lines("of the report")), maintype="application", subtype="pdf", filename="Bericht ü.pdf")
+    made.add_attachment(b"\x89PNG", maintype="image", subtype="png", filename="photo.png")
+    made.add_attachment(b"\0\1\2", maintype="application", subtype="octet-stream", filename="data.bin")
+    made.add_attachment(message("Forwarded words.", subject="Inner"))
+    document = read(made)
+    for words in (
+        "## Attachment: stock.csv",
+        "| P-1 | 7 |",
+        "## Attachment: Bericht ü.pdf",
+        "of the report",
+        "Forwarded words.",
+    ):
+        assert words in document.text
+    assert [each.part for each in document.skipped] == ["photo.png", "attachment data.bin"]
+
+
+def test_mails_in_mails_without_end() -> None:
+    made = message("innermost")
+    for level in range(8):
+        outer = message(f"level {level}")
+        outer.add_attachment(made)
+        made = outer
+    document = read(made)
+    assert "level 7" in document.text
+    assert any("too deep" in each.reason for each in document.skipped)
+
+
+def test_a_folder_of_mails() -> None:
+    mails = b"".join(
+        b"From ada@example.com Fri Nov 27 07:00:00 2026\n" + message(f"Body {number}.").as_bytes() + b"\n"
+        for number in range(3)
+    )
+    text = convert_bytes("a.mbox", mails).text
+    assert [f"Body {number}." in text for number in range(3)] == [True] * 3
+
+
+def test_a_saved_page() -> None:
+    made = message(html="<h1>Head</h1><article>One.</article><article>Two.</article>")
+    text = convert_bytes("a.mht", made.as_bytes()).text
+    assert "One." in text
+    assert "Two." in text
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None)
+def test_any_bytes_are_a_mail_of_some_kind(content: bytes) -> None:
+    convert_bytes("a.eml", b"Subject: x\n" + content)
+
+
+def test_rich_text() -> None:
+    source = (
+        r"{\rtf1\ansi\ansicpg1251\deff0{\fonttbl{\f0\fnil\fcharset204 Arial;}}{\*\generator X;}"
+        r"\pard \'c3\'e0\'f0\'e0\'ed\'f2\'e8\'ff {\b bold}wa{\i rr}anty \u-10179?\u-8704?{\footnote A footnote.}\par "
+        r"\trowd\cellx1\cellx2 Part\cell Stock\cell\row\trowd\cellx1\cellx2 P-1\cell 7\cell\row\pard After.\par}"
+    )
+    document = convert_bytes("a.rtf", source.encode())
+    for words in ("Гарантия", "boldwarranty", "😀", "A footnote.", "After."):
+        assert words in document.text
+    assert rows("\n".join(line for line in document.text.splitlines() if line.startswith("|"))) == [
+        ["Part", "Stock"],
+        ["P-1", "7"],
+    ]
+    assert document.rows == 2
+    assert convert_bytes("a.doc", source.encode()).text == document.text, "programs write it as .doc"
+
+
+VALUES = st.recursive(
+    st.one_of(st.text(max_size=12), st.integers(), st.booleans(), st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
+    max_leaves=10,
+)
+
+
+def test_escapes_become_characters() -> None:
+    data = {"firma": "Müller & Söhne", "note": "one\ntwo", "smile": "😀", "path": "C:\\temp", "said": '"so"'}
+    for text in (json.dumps(data), json.dumps(data, indent=2)):
+        made = convert_bytes("a.json", text.encode()).text
+        for words in ("Müller & Söhne", "one\ntwo", "😀", "C:\\temp", '"so"'):
+            assert words in made
+    assert "Größe" in convert_bytes("a.properties", b"size=Gr\\u00f6\\u00dfe").text
+    assert "Größe <b>" in convert_bytes("a.xml", b"<a>Gr&#246;&#xdf;e &lt;b&gt;</a>").text
+
+
+def test_a_record_of_json_lines_stays_a_line() -> None:
+    records = [{"id": number, "text": "zwei\nZeilen, ä", "n": [1.10, "\u2028"]} for number in range(4)]
+    document = convert_bytes("a.jsonl", "\n".join(json.dumps(record) for record in records).encode())
+    assert document.rows == 4
+    assert document.text.splitlines()[0].startswith('{"id": 0, "text": "zwei Zeilen, ä"')
+    assert document.text.count("\n") == 4
+
+
+def test_json_in_one_line_gets_lines_and_keeps_its_numbers() -> None:
+    records = ",".join(
+        f'{{"id":{number},"price":1.{number:04}0,"name":"item {number}","id":7}}' for number in range(500)
+    )
+    text = convert_bytes("a.json", f'{{"items":[{records}]}}'.encode()).text
+    assert '{"id": 499, "price": 1.04990, "name": "item 499", "id": 7}' in text
+    assert max(map(len, text.splitlines())) < 100
+
+
+@given(
+    st.lists(st.dictionaries(st.text("abcü", min_size=1, max_size=6), VALUES, max_size=4), min_size=1, max_size=20),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_word_of_json_is_found_again(data: list[dict[str, object]], ascii_only: bool) -> None:
+    document = convert_bytes("a.json", json.dumps({"first": "word", "all": data}, ensure_ascii=ascii_only).encode())
+    for record in data:
+        for key, value in record.items():
+            assert f'"{key}"' in document.text
+            if isinstance(value, int) and not isinstance(value, bool):
+                assert str(value) in document.text
+            if isinstance(value, str) and value.isalnum() and value.isascii():
+                assert value in document.text

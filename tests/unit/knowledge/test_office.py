@@ -1,0 +1,163 @@
+"""What is written in a document is found again, also where the libraries do not look."""
+
+import zipfile
+from io import BytesIO
+from typing import Any
+from xml.sax.saxutils import escape
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pptx import Presentation
+from pptx.util import Inches
+
+from gateway.knowledge.conversion import convert_bytes
+from tests.unit.knowledge.docx_file import docx
+from tests.unit.knowledge.test_delimited import rows
+
+W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+
+
+def word(body: str, **parts: str) -> bytes:
+    """A .docx of these XML elements. parts: of `word/`, by name without ending."""
+    out = BytesIO()
+    with zipfile.ZipFile(BytesIO(docx("x", "y"))) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "word/document.xml":
+                content = f'<?xml version="1.0"?><w:document {W}><w:body>{body}</w:body></w:document>'.encode()
+            new.writestr(name, content)
+        for name, content in parts.items():
+            new.writestr(f"word/{name}.xml", f'<?xml version="1.0"?>{content}')
+    return out.getvalue()
+
+
+def paragraph(text: str, style: str = "") -> str:
+    style = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
+    return f'<w:p>{style}<w:r><w:t xml:space="preserve">{escape(text)}</w:t></w:r></w:p>'
+
+
+def test_headers_footers_boxes_and_what_no_library_knows() -> None:
+    box = f"<w:p><w:r><w:pict><w:unknown><w:txbxContent>{paragraph('in a box')}</w:txbxContent></w:unknown></w:pict></w:r></w:p>"
+    ruby = "<w:p><w:r><w:ruby><w:rubyBase><w:r><w:t>漢字</w:t></w:r></w:rubyBase></w:ruby></w:r></w:p>"
+    content = word(
+        paragraph("Head", "Heading1") + paragraph("The text.") + box + ruby,
+        header1=f"<w:hdr {W}>{paragraph('Contract 4711')}</w:hdr>",
+        footer1=f"<w:ftr {W}>{paragraph('Page of Acme')}{paragraph('The text.')}</w:ftr>",
+    )
+    text = convert_bytes("a.docx", content).text
+    assert text.startswith("# Head\n\nThe text.\n")
+    for words in ("in a box", "漢字", "Contract 4711", "Page of Acme"):
+        assert words in text
+
+
+def test_merged_cells_of_word_stand_in_each_row() -> None:
+    def cell(text: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr>{paragraph(text)}</w:tc>"
+
+    wide, begin, more = '<w:gridSpan w:val="2"/>', '<w:vMerge w:val="restart"/>', "<w:vMerge/>"
+    table = (
+        f"<w:tbl><w:tr>{cell('region')}{cell('sales', wide)}</w:tr>"
+        f"<w:tr>{cell('north', begin)}{cell('1')}{cell('2')}</w:tr><w:tr>{cell('', more)}{cell('3')}{cell('4')}</w:tr></w:tbl>"
+    )
+    text = convert_bytes("a.docx", word(table)).text
+    assert rows(text.strip()) == [["region", "sales", "sales"], ["north", "1", "2"], ["north", "3", "4"]]
+
+
+SENTENCE = st.text(st.sampled_from("abcÄ漢 <>&'\".,;0123456789"), min_size=1, max_size=20).map(
+    lambda t: " ".join(t.split())
+)
+
+
+@given(st.lists(st.tuples(SENTENCE, st.sampled_from(["", "Heading1", "table", "box"])), min_size=1, max_size=10))
+@settings(max_examples=40, deadline=None)
+def test_every_paragraph_is_found_again(parts: list[tuple[str, str]]) -> None:
+    body, sentences = "", []
+    for number, (text, kind) in enumerate(parts):
+        sentences.append(f"x{number} {text} y{number}")
+        made = paragraph(sentences[-1], "Heading1" if kind == "Heading1" else "")
+        if kind == "table":
+            made = f"<w:tbl><w:tr><w:tc>{made}</w:tc></w:tr></w:tbl>"
+        if kind == "box":
+            made = f"<w:p><w:r><w:odd><w:txbxContent>{made}</w:txbxContent></w:odd></w:r></w:p>"
+        body += made
+    text = " ".join(convert_bytes("a.docx", word(body)).text.split())
+    for sentence in sentences:
+        assert sentence in text
+
+
+def saved(deck: Any) -> bytes:
+    out = BytesIO()
+    deck.save(out)
+    return out.getvalue()
+
+
+@given(st.lists(st.lists(SENTENCE, min_size=1, max_size=4), min_size=1, max_size=4))
+@settings(max_examples=15, deadline=None)
+def test_every_box_is_found_again_on_its_slide(slides: list[list[str]]) -> None:
+    deck = Presentation()
+    for number, texts in enumerate(slides):
+        slide = deck.slides.add_slide(deck.slide_layouts[6])
+        for at, text in enumerate(texts):
+            box = slide.shapes.add_textbox(Inches(at), Inches(at), Inches(2), Inches(1))
+            box.text_frame.text = f"s{number}b{at} {text} end"
+    document = convert_bytes("a.pptx", saved(deck))
+    assert document.receipt()["pages"] == len(slides)
+    for number, texts in enumerate(slides):
+        for at, text in enumerate(texts):
+            place = document.text.index(f"s{number}b{at} {text} end")
+            assert document.page_at(place) == number + 1
+
+
+def test_tables_and_notes_of_slides() -> None:
+    deck = Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    table = slide.shapes.add_table(3, 2, 0, 0, Inches(4), Inches(2)).table
+    for row, cells in enumerate((["region", "sales"], ["north", "1"], ["", "2"])):
+        for column, text in enumerate(cells):
+            table.cell(row, column).text = text
+    table.cell(1, 0).merge(table.cell(2, 0))
+    slide.notes_slide.notes_text_frame.text = "say it slowly"
+    text = convert_bytes("a.pptx", saved(deck)).text
+    assert "| north | 1 |" in text
+    assert "| north | 2 |" in text
+    assert "say it slowly" in text
+
+
+def book(*chapters: bytes) -> bytes:
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(
+            "META-INF/container.xml",
+            '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="OPS/book.opf"/></rootfiles></container>',
+        )
+        items = "".join(f'<item id="c{n}" href="chapter%20{n}.xhtml"/>' for n in range(len(chapters)))
+        spine = "".join(f'<itemref idref="c{n}"/>' for n in [*range(len(chapters)), 99])
+        archive.writestr(
+            "OPS/book.opf",
+            f'<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
+            f"<dc:title>The book</dc:title></metadata><manifest>{items}</manifest><spine>{spine}</spine></package>",
+        )
+        for number, content in enumerate(chapters):
+            archive.writestr(f"OPS/chapter {number}.xhtml", content)
+    return out.getvalue()
+
+
+def test_a_book_is_read_chapter_by_chapter() -> None:
+    first = '<?xml version="1.0" encoding="windows-1251"?><html><body><h1>Глава</h1><p>Первая строка.</p></body></html>'
+    second = "<html><body><article>One.</article><article>Two.</article></body></html>"
+    document = convert_bytes("a.epub", book(first.encode("cp1251"), second.encode()))
+    assert document.title == "The book"
+    assert document.text == "The book\n\n# Глава\n\nПервая строка.\n\nOne.\n\nTwo.\n"
+    assert len(document.skipped) == 1, "a chapter that is not there is told"
+
+
+def test_a_feed_in_any_encoding() -> None:
+    feed = (
+        '<?xml version="1.0" encoding="shift_jis"?><rss version="2.0"><channel><title>ニュース</title><link>x</link>'
+        "<description>d</description><item><title>一番</title><description>保証期間は二十六か月です。</description></item>"
+        "</channel></rss>"
+    )
+    text = convert_bytes("feed.xml", feed.encode("cp932")).text
+    assert "# ニュース" in text
+    assert "保証期間は二十六か月です。" in text
