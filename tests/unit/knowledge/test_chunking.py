@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert_bytes
-from gateway.knowledge.documents import Document
+from gateway.knowledge.documents import Document, Markup
 from tests.unit.knowledge.spans import check, words
 
 CHUNKER = Chunker(count=words, max_tokens=20, overlap_tokens=6, context_tokens=10, max_chars=200)
@@ -191,3 +191,41 @@ def test_a_client_sets_its_own_limits() -> None:
     assert ours.limited(None, None) is ours
     assert (ours.limited(800, 400).max_tokens, ours.limited(800, 400).overlap_tokens) == (800, 400)
     assert ours.limited(4096, None).max_chars == 16_000
+
+
+FIELD_BYTES = 65_535
+"""What the field of a text takes in Milvus, which counts bytes (gateway/knowledge/index/schema.py)."""
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["# {}", "{}", "| {} | x |", "- {}", "{} {}", "```\n{}\n```", "    {}"]),
+            st.sampled_from(["x", "ä", "漢", "\U0001d6fc", "ab ", "漢。", "\u3000字"]),
+            st.sampled_from([1, 30, 3_000, 30_000]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from(["markdown", "plain", "code"]),
+    st.sampled_from([None, 100, 4096]),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_chunk_fits_into_the_index(
+    lines: list[tuple[str, str, int]], markup: Markup, max_tokens: int | None
+) -> None:
+    made = [line.replace("{}", piece * times) for line, piece, times in lines]
+    document = Document("\n".join(made) + "\n", "T" * 5000, markup)
+    chunker = Chunker(count=lambda text: len(text.split())).limited(max_tokens, None)
+    chunks = chunker.chunks(document)
+    assert all(len(chunk.indexed.encode()) <= FIELD_BYTES for chunk in chunks)
+    check(document, chunks, chunker)
+
+
+def test_the_head_of_a_table_is_no_context_when_it_is_huge() -> None:
+    dump = f"1,thumbnail,{'89504e47ab' * 7000}\n" + "".join(
+        f"{row},row {row} of the dump,00ff\n" for row in range(2, 120)
+    )
+    chunks = Chunker(count=lambda text: len(text.split())).chunks(convert_bytes("dump.csv", dump.encode()))
+    assert all(len(chunk.indexed.encode()) <= FIELD_BYTES for chunk in chunks)
+    assert any("row 119 of the dump" in chunk.body for chunk in chunks)
