@@ -9,6 +9,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
+from typing import cast
 
 from python_multipart.multipart import parse_options_header
 
@@ -46,7 +47,9 @@ def _plain(name: str) -> str:
 def _extended(header: str) -> str | None:
     message = Message()
     message["content-disposition"] = header
-    for name, value in message.get_params([], "content-disposition"):
+    for name, value in cast(
+        "list[tuple[str, str | tuple[str, str, str]]]", message.get_params([], "content-disposition")
+    ):
         if name.lower() == "filename" and isinstance(value, tuple):
             return collapse_rfc2231_value(value)
     return None

@@ -42,7 +42,8 @@ _GUESSED = (
 """What is guessed: encodings that files of today and of the last decades are in, of the 80 that chardet knows."""
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|[\u2500-\u259f]")
 """Words of two scripts, and frames: an encoding that makes these is the wrong one."""
-_TELLING = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f]{1,120}[\x80-\xff]+)*[\x00-\x7f]{0,120}")
+_CONTEXT = 20
+_TELLING = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f]{1,%d}[\x80-\xff]+)*[\x00-\x7f]{0,%d}" % (_CONTEXT, _CONTEXT))
 """What is not ASCII, with a little around it: ASCII alone says nothing, and much of it drowns the rest."""
 _STRETCHES, _STRETCH_BYTES = 16, 4096
 """How many places of a file, evenly spread, are looked at where the encoding must be guessed, and bytes taken at each."""
@@ -54,7 +55,7 @@ _COMMON = re.compile(
 )
 _MIN_COMMON = 0.05
 _CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
-_MAX_ODD_UNICODE, _MAX_ODD = 0.05, 0.01
+_MAX_ODD_UNICODE, _MAX_ODD = 0.1, 0.01
 """The share of controls and unreadable places above which a file is no text; almost any bytes are some one-byte encoding."""
 
 
@@ -155,7 +156,7 @@ def _likely(content: bytes) -> str:
     for start in range(0, len(content), step):
         taken, end = len(sample), start
         for match in _TELLING.finditer(content, start, start + step):
-            sample += content[max(end, match.start() - 120) : match.end()][: _STRETCH_BYTES - len(sample) + taken]
+            sample += content[max(end, match.start() - _CONTEXT) : match.end()][: _STRETCH_BYTES - len(sample) + taken]
             end = match.end()
             if len(sample) - taken >= _STRETCH_BYTES:
                 break

@@ -113,9 +113,9 @@ def _drop_menus(soup: "BeautifulSoup") -> int:
 
 
 def _is_menu(tag: "Tag") -> bool:
-    """Whether it is links and little else. A page's header or footer has to have some, or it is content."""
-    links = tag(["a", "button", "select"])
-    if tag.find(["h1", "table", "article"]) is not None or not (links or tag.name == "nav"):
+    """Whether it is links and little else. A page's header or footer has to have several, or it is content."""
+    links = [*tag("a", href=True), *tag(["button", "select"])]
+    if tag.find(["h1", "table", "article"]) is not None or (len(links) < 2 and tag.name in ("header", "footer")):
         return False
     linked = sum(len(link.get_text(" ").split()) for link in links)
     return len(tag.get_text(" ").split()) - linked <= _MAX_OWN_WORDS.get(tag.name, 8)

@@ -73,7 +73,7 @@ SENTENCE = st.text(st.sampled_from("abcÄ漢 <>&'\".,;0123456789"), min_size=1, 
 def test_every_paragraph_is_found_again(parts: list[tuple[str, str]]) -> None:
     body, sentences = "", []
     for number, (text, kind) in enumerate(parts):
-        sentences.append(f"x{number} {text} y{number}")
+        sentences.append(" ".join(f"x{number} {text} y{number}".split()))
         made = paragraph(sentences[-1], "Heading1" if kind == "Heading1" else "")
         if kind == "table":
             made = f"<w:tbl><w:tr><w:tc>{made}</w:tc></w:tr></w:tbl>"
@@ -99,12 +99,12 @@ def test_every_box_is_found_again_on_its_slide(slides: list[list[str]]) -> None:
         slide = deck.slides.add_slide(deck.slide_layouts[6])
         for at, text in enumerate(texts):
             box = slide.shapes.add_textbox(Inches(at), Inches(at), Inches(2), Inches(1))
-            box.text_frame.text = f"s{number}b{at} {text} end"
+            box.text_frame.text = " ".join(f"s{number}b{at} {text} end".split())
     document = convert_bytes("a.pptx", saved(deck))
     assert document.receipt()["pages"] == len(slides)
     for number, texts in enumerate(slides):
         for at, text in enumerate(texts):
-            place = document.text.index(f"s{number}b{at} {text} end")
+            place = document.text.index(" ".join(f"s{number}b{at} {text} end".split()))
             assert document.page_at(place) == number + 1
 
 
