@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from gateway.admission import Admission
+from gateway.admission.tenant_admission import TenantAdmission
 from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.generation import Generator
@@ -31,7 +32,6 @@ from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.metrics import Metrics
-from gateway.retrieval.admission import RetrievalAdmission
 from gateway.retrieval.context import ContextBuilder
 from gateway.retrieval.embedding import EmbeddingService
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
@@ -76,6 +76,13 @@ class Container:
             time.monotonic,
             limit=settings.admission_queue,
         )
+        # A place for each call of a model, not for each request: one with a thousand texts takes turns with the others', and what
+        # waits at the instances is bounded, where the questions of chats want to be embedded, too.
+        self.retrieval_admission = Admission(
+            lambda: settings.retrieval_places * len(self.store.view.serving),
+            time.monotonic,
+            limit=settings.retrieval_queue,
+        )
         self.streams = TokenStreams(
             self.pool,
             first_token_deadline_s=settings.first_token_deadline_s,
@@ -92,7 +99,8 @@ class Container:
         )
         for follow in (self.detector.follow, self.placer.update, self._close_idle):
             self.store.subscribe(follow)
-        self.store.subscribe(lambda _: self.admission.refresh())
+        for admission in self.admission, self.retrieval_admission:
+            self.store.subscribe(partial(_refresh, admission))
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings)
         self.active = ActiveCollection(self.catalog.collections, time.monotonic)
@@ -101,7 +109,7 @@ class Container:
         self.tokenizing = ThreadPoolExecutor(2, thread_name_prefix="tokenizing")
         self.generation = GenerationService(
             settings=settings,
-            admission=self.admission,
+            admission=TenantAdmission(self.admission, settings.admission_deadline_s, self.metrics),
             models=self.models,
             context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics),
             generator=self.generator,
@@ -111,7 +119,7 @@ class Container:
             citation_check=CitationCheck(self.objects),
             metrics=self.metrics,
         )
-        self.retrieval_places = RetrievalAdmission(settings, self.store, self.metrics)
+        self.retrieval_places = TenantAdmission(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
             models=self.models,
@@ -172,12 +180,12 @@ class Container:
             await self.catalog.close()
 
     def _idle(self) -> bool:
-        return not self.admission.held and not self.retrieval_places.admission.held
+        return not self.admission.held and not self.retrieval_admission.held
 
     async def drain(self) -> None:
         """Refuse what is new with a 503 that says so, and wait for the running answers, up to the deadline."""
         self.draining = True
-        admissions = self.admission, self.retrieval_places.admission
+        admissions = self.admission, self.retrieval_admission
         for admission in admissions:
             admission.drain()
         end = time.monotonic() + self.settings.drain_deadline_s
@@ -226,7 +234,7 @@ class Container:
             "consul_age_s": self.store.source_age(),
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
-            "retrieval_admission": asdict(self.retrieval_places.admission.stats()),
+            "retrieval_admission": asdict(self.retrieval_admission.stats()),
             "ingestion": self.ingestion_watch.describe(),
             "instances": describe_members(view, self.detector, partial(self._placements, self.registry.counts())),
         }
@@ -240,8 +248,8 @@ class Container:
         self.metrics.consul_alive.set(self.store.view.source_alive)
         self.metrics.in_flight.set(self.admission.held)
         self.metrics.waiting.set(self.admission.waiting)
-        self.metrics.retrieval_in_flight.set(self.retrieval_places.admission.held)
-        self.metrics.retrieval_waiting.set(self.retrieval_places.admission.waiting)
+        self.metrics.retrieval_in_flight.set(self.retrieval_admission.held)
+        self.metrics.retrieval_waiting.set(self.retrieval_admission.waiting)
 
     def _placements(self, streams: Mapping[str, int], name: str) -> dict[str, Any]:
         """What this gateway gave an instance: held now, answer tokens since it joined, why it was chosen last."""
@@ -252,6 +260,11 @@ class Container:
             "tokens": 0 if load is None else load.produced,
             "last_placement": "" if load is None else load.last_placement,
         }
+
+
+def _refresh(admission: Admission, _: FleetView) -> None:
+    """The fleet changed."""
+    admission.refresh()
 
 
 def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.admission.tenant_admission import TenantAdmission
 from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
@@ -16,7 +17,6 @@ from gateway.errors import ContextLengthExceeded, GenerationFailed, NotFound, Un
 from gateway.fleet.models import ServedModels
 from gateway.knowledge.windows import Windows
 from gateway.metrics import Metrics
-from gateway.retrieval.admission import RetrievalAdmission
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
@@ -56,7 +56,7 @@ class EmbeddingService:
         models: ServedModels,
         dispatcher: Dispatcher,
         pool: Pool,
-        places: RetrievalAdmission,
+        places: TenantAdmission,
         text: EmbeddingTokenizer | None,
         threads: Executor,
         metrics: Metrics,

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import orjson
 
+from gateway.admission.tenant_admission import TenantAdmission
 from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
@@ -15,7 +16,6 @@ from gateway.errors import BadRequest, KnowledgeUnavailable
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.metrics import Metrics
-from gateway.retrieval.admission import RetrievalAdmission
 from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import Passage
@@ -47,7 +47,7 @@ class SearchService:
         active: ActiveCollection,
         dispatcher: Dispatcher,
         pool: Pool,
-        places: RetrievalAdmission,
+        places: TenantAdmission,
         metrics: Metrics,
     ) -> None:
         self._active = active

@@ -10,12 +10,12 @@ from functools import partial
 import orjson
 
 from gateway import errors
-from gateway.admission import Admission, Permit
+from gateway.admission import Permit
+from gateway.admission.tenant_admission import TenantAdmission
 from gateway.config import Settings
 from gateway.dispatch.generation import Generator
 from gateway.fleet.models import ServedModels
 from gateway.metrics import Metrics
-from gateway.retrieval.admission import place_for
 from gateway.retrieval.context import Context, ContextBuilder
 from gateway.retrieval.rewriting import QueryRewriter
 from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
@@ -44,7 +44,7 @@ class GenerationService:
         self,
         *,
         settings: Settings,
-        admission: Admission,
+        admission: TenantAdmission,
         models: ServedModels,
         context: ContextBuilder,
         generator: Generator,
@@ -102,7 +102,7 @@ class GenerationService:
         self._planner.check(request)
 
     async def _admit(self, tenant: Tenant) -> Permit:
-        permit = await place_for(tenant, self._admission, self._settings.admission_deadline_s, self._metrics)
+        permit = await self._admission.admit(tenant)
         self._metrics.admission_wait.observe(permit.waited_s)
         return permit
 

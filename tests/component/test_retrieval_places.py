@@ -112,7 +112,7 @@ async def test_one_large_request_does_not_keep_the_others_out(start: Start, tmp_
     fleet.tritons[0].hold()
     await fleet.until(lambda: len(fleet.calls("embedding")) == 3)
     small = asyncio.ensure_future(_embed(fleet, "mine", "calm"))
-    while not fleet.gateway.retrieval_places.admission.stats().waiting_by_tenant.get("calm"):
+    while not fleet.gateway.retrieval_admission.stats().waiting_by_tenant.get("calm"):
         await asyncio.sleep(0)
     fleet.tritons[0].always.clear()
     fleet.tritons[0].resume()
@@ -131,7 +131,7 @@ async def test_flood_of_one_tenant_costs_the_other_no_refusal(start: Start, tmp_
     flood = [asyncio.ensure_future(_search(fleet, busy, key="busy")) for _ in range(20)]
     await fleet.until(lambda: len(fleet.calls("search")) == 2)
     others = [asyncio.ensure_future(_search(fleet, calm, key="calm")) for _ in range(3)]
-    while fleet.gateway.retrieval_places.admission.stats().waiting_by_tenant.get("calm") != 3:
+    while fleet.gateway.retrieval_admission.stats().waiting_by_tenant.get("calm") != 3:
         await asyncio.sleep(0)
     fleet.tritons[0].always.clear()
     fleet.tritons[0].resume()
@@ -143,7 +143,7 @@ async def test_flood_of_one_tenant_costs_the_other_no_refusal(start: Start, tmp_
 async def test_client_that_leaves_frees_its_place_and_its_turn(start: Start, kind: str) -> None:
     fleet = await _overloaded(start, retrieval_places=1)
     path = await _searchable(fleet)
-    admission = fleet.gateway.retrieval_places.admission
+    admission = fleet.gateway.retrieval_admission
 
     def ask() -> "asyncio.Task[Reply]":
         return asyncio.ensure_future(_search(fleet, path) if kind == "search" else _embed(fleet))

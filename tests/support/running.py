@@ -233,7 +233,7 @@ class Fleet:
             assert not running, "a request never ended"
         gateway = self.gateway
         await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
-        for admission in (gateway.admission, gateway.retrieval_places.admission):
+        for admission in (gateway.admission, gateway.retrieval_admission):
             assert (admission.held, admission.waiting) == (0, 0)
         for triton in self.tritons:
             name = self.name(triton)

@@ -1,0 +1,28 @@
+"""Places of one gate for tenants: at each one's weight and priority, within a deadline; refusals are counted."""
+
+from gateway.admission.admission import Admission, Permit
+from gateway.errors import Overloaded
+from gateway.metrics import Metrics
+from gateway.tenants.tenant import Tenant
+
+
+class TenantAdmission:
+    """Answers have a gate, and what clients search and embed has another: neither waits for the other's.
+
+    deadline_s: how long a place is waited for.
+    """
+
+    def __init__(self, admission: Admission, deadline_s: float, metrics: Metrics) -> None:
+        self._admission = admission
+        self._deadline_s = deadline_s
+        self._metrics = metrics
+
+    async def admit(self, tenant: Tenant) -> Permit:
+        """A place, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
+        try:
+            return await self._admission.acquire(
+                tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=self._deadline_s
+            )
+        except Overloaded:
+            self._metrics.refused.labels(tenant.name).inc()
+            raise
