@@ -18,11 +18,14 @@ from gateway.tenants.tenant import Tenant
 class ChatCall(StreamingRequest):
     """One request."""
 
+    ROUTE = "chat"
+    """As metrics name it."""
+
     def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
         self._service = service
         self._tenant = tenant
         self._wire = parse_chat(body)
-        self._request = self._wire.generation_request(request_id, route="chat")
+        self._request = self._wire.generation_request(request_id, route=self.ROUTE)
         self._base = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion.chunk" if self._wire.stream else "chat.completion",

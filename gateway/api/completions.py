@@ -74,12 +74,12 @@ class CompletionRequest(Sampling):
         ids = [each for each in self.prompt if isinstance(each, int)]
         return [ids] if ids else [each for each in self.prompt if not isinstance(each, int)]
 
-    def generation_requests(self, request_id: str) -> list[GenerationRequest]:
+    def generation_requests(self, request_id: str, *, route: str) -> list[GenerationRequest]:
         """What is asked for, one for each prompt."""
         return [
             GenerationRequest(
                 id=f"{request_id}/{index}" if index else request_id,
-                route="completions",
+                route=route,
                 model=self.model,
                 prompt=prompt,
                 text_param="prompt",
@@ -100,11 +100,14 @@ def parse_completion(body: bytes) -> CompletionRequest:
 class CompletionCall(StreamingRequest):
     """One request with all its prompts: an answer for each, one after the other."""
 
+    ROUTE = "completions"
+    """As metrics name it."""
+
     def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
         self._service = service
         self._tenant = tenant
         self._wire = parse_completion(body)
-        self._requests = self._wire.generation_requests(request_id)
+        self._requests = self._wire.generation_requests(request_id, route=self.ROUTE)
         self._base = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
@@ -114,8 +117,8 @@ class CompletionCall(StreamingRequest):
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
-        for request in self._requests:
-            self._service.check(request)  # before the first one begins
+        for request in self._requests[1:]:
+            self._service.check(request, self._tenant)  # before the first one begins
         choices: list[dict[str, Any]] = []
         used: list[TokenUsage] = []
         attempts: list[Attempt] = []

@@ -25,11 +25,14 @@ Json = dict[str, Any]
 class ResponsesCall(StreamingRequest):
     """One request."""
 
+    ROUTE = "responses"
+    """As metrics name it."""
+
     def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
         self._service = service
         self._tenant = tenant
         self._wire = parse_responses(body)
-        self._request = self._wire.generation_request(request_id, route="responses")
+        self._request = self._wire.generation_request(request_id, route=self.ROUTE)
         self._response = _response(self._wire)
         self._events = _Events()
 

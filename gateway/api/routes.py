@@ -57,8 +57,10 @@ def _generation(app: DirectRoutes, gateway: Container, bodies: Bodies) -> None:
         "/v1/completions": CompletionCall,
         "/v1/responses": ResponsesCall,
     }
+    service = gateway.generation
     for path, call in calls.items():
-        endpoint = StreamingEndpoint(partial(call, gateway.generation), gateway.tenants, bodies)
+        on_refusal = partial(service.refused, call.ROUTE)
+        endpoint = StreamingEndpoint(partial(call, service), gateway.tenants, bodies, on_refusal)
         app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.

@@ -101,6 +101,8 @@ class StreamingRequest(ABC):
 
 Opener = Callable[[bytes, Tenant, str], StreamingRequest]
 """Body, tenant, request id → a request."""
+OnRefusal = Callable[[Tenant | None, errors.RagfleetError], None]
+"""Told of what is refused before it is served; the tenant is None where the key is nobody's."""
 
 
 class StreamingEndpoint:
@@ -110,15 +112,24 @@ class StreamingEndpoint:
     costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
     """
 
-    def __init__(self, opener: Opener, tenants: Directory, bodies: Bodies) -> None:
+    def __init__(self, opener: Opener, tenants: Directory, bodies: Bodies, on_refusal: OnRefusal) -> None:
         self._opener = opener
         self._tenants = tenants
         self._bodies = bodies
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises RagfleetError for what is refused before anything is taken."""
-        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
+        tenant: Tenant | None = None
+        try:
+            authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+            tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
+            await self._serve(tenant, scope, receive, send)
+        except errors.RagfleetError as error:
+            self._on_refusal(tenant, error)
+            raise
+
+    async def _serve(self, tenant: Tenant, scope: Scope, receive: Receive, send: Send) -> None:
         with self._bodies.hold(tenant.name) as held:
             body = await held.read(scope, receive)
             if body is not None:

@@ -78,7 +78,7 @@ class GenerationService:
         started, status = time.monotonic(), 200
         deadline_s = self._settings.request_deadline_s
         try:
-            self.check(request)  # a bad request need not wait to hear so
+            self._planner.check(request)  # a bad request need not wait to hear so
             with await self._admit(tenant):
                 try:
                     async with asyncio.timeout(deadline_s), self._answer(request, tenant, started) as answer:
@@ -97,9 +97,18 @@ class GenerationService:
         finally:
             self._observe(request, tenant, status, time.monotonic() - started)
 
-    def check(self, request: GenerationRequest) -> None:
-        """Refuse what no instance could serve; see RequestPlanner."""
-        self._planner.check(request)
+    def refused(self, route: str, tenant: Tenant | None, error: errors.RagfleetError) -> None:
+        """Count what was refused before it was a request that could be opened."""
+        name = "" if tenant is None else tenant.name
+        self._metrics.requests.labels(route, "", name, str(errors.face(error).status)).inc()
+
+    def check(self, request: GenerationRequest, tenant: Tenant) -> None:
+        """Refuse (and count) what no instance could serve, where others are to be opened before it. See RequestPlanner."""
+        try:
+            self._planner.check(request)
+        except errors.RagfleetError as error:
+            self._observe(request, tenant, errors.face(error).status, 0.0)
+            raise
 
     async def _admit(self, tenant: Tenant) -> Permit:
         permit = await self._admission.admit(tenant)

@@ -288,6 +288,14 @@ async def test_gateway_that_shuts_down_finishes_what_runs_and_refuses_what_is_ne
         await drained
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses"])
+async def test_what_cannot_be_read_is_counted(fleet: Fleet, path: str) -> None:
+    assert (await fleet.post(b"{", path=path)).status == 400
+    route = path.split("/")[2]
+    line = f'ragfleet_requests_total{{model="",route="{route}",status="400",tenant="default"}} 1.0'
+    assert line in (await fleet.get("/metrics")).raw.decode()
+
+
 # Errors of ours
 
 
