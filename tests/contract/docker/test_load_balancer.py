@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from ragfleet.paths import PROJECT
 from tests.support.debian_program import unpack
@@ -21,6 +22,34 @@ from tests.support.debian_program import unpack
 CONFIGURATION = PROJECT / "docker" / "haproxy" / "haproxy.cfg"
 PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0", "libssl3")
 SECONDS = 15.0
+HIDDEN = (
+    "/",
+    "/metrics",
+    "/metrics/",
+    "//metrics",
+    "/./metrics",
+    "/%6detrics",
+    "/%6Detrics",
+    "/metric%73?x=/v1/",
+    "/fleet",
+    "/%66leet",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/%64ocs",
+    "/openapi.json",
+    "/openapi%2ejson",
+    "/health/ready",
+    "/health%2Fready",
+    "/v1/../metrics",
+    "/v1/%2e%2e/metrics",
+    "/v1/%2E./%6detrics",
+    "/v1%2f..%2fmetrics",
+    "/v1/./../fleet",
+    "/%2576%31/../metrics",
+    "/v1",
+    "/V1/models",
+)
+OPEN = ("/v1/models", "/%76%31/models", "/v1/model%73?limit=1", "/health/live")
 
 
 def free_ports(number: int) -> list[int]:
@@ -47,6 +76,9 @@ class Gateway:
         app.router.add_get("/metrics", self._who)
         app.router.add_post("/v1/chat/completions", self._stream)
         app.router.add_get("/v1/models", self._who)
+        app.router.add_get("/health/live", self._who)
+        for path in ("/fleet", "/docs", "/openapi.json"):
+            app.router.add_get(path, self._who)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port)
@@ -161,9 +193,12 @@ async def test_a_gateway_that_drains_gets_no_new_request(balancer: Balancer, gat
 async def test_what_is_for_operators_stays_inside(balancer: Balancer) -> None:
     await eventually(f"{balancer.api}/v1/models", {(200, "one"), (200, "two")})
     async with asyncio.timeout(SECONDS), aiohttp.ClientSession() as client:
-        for path in ("/metrics", "/fleet", "/docs", "/openapi.json"):
-            async with client.get(balancer.api + path) as answer:
+        for path in HIDDEN:
+            async with client.get(URL(balancer.api + path, encoded=True)) as answer:
                 assert answer.status == 404, path
+        for path in OPEN:
+            async with client.get(URL(balancer.api + path, encoded=True)) as answer:
+                assert answer.status == 200, path
         async with client.get(f"{balancer.operations}/metrics") as answer:
             assert answer.status == 200
         async with client.get(f"{balancer.metrics}/metrics") as answer:
