@@ -23,7 +23,7 @@ WORKERS ?= 2
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge chaos clean
+.PHONY: help setup demo up down status check format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge attack chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vecto
 # The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
 bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)
 	PYTHONPATH=model_repository/llm $(BIN)/python -m benchmarks.routing $(ARGS)
+
+attack: setup ## What a hostile client sends, while a second tenant is served (about 4 minutes)
+	$(BIN)/python -m benchmarks.attack $(ARGS)
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -1,0 +1,1 @@
+"""What a hostile client does to a fleet, and what everybody else notices of it."""

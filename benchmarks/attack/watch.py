@@ -1,0 +1,91 @@
+"""What everybody else notices while a fleet is attacked: liveness, a second tenant's answers, memory, ejections."""
+
+import asyncio
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+import aiohttp
+import psutil
+
+from tests.support.chat_client import Client
+
+LIVE_EVERY_S = 0.02
+ASK_EVERY_S = 0.5
+ANSWER_TOKENS = 8
+
+
+@dataclass(slots=True)
+class Noticed:
+    """Of one stretch of time."""
+
+    live_s: list[float] = field(default_factory=list)
+    """Seconds of each /health/live."""
+    ttft_s: list[float] = field(default_factory=list)
+    """Of the second tenant's answers."""
+    failed: list[str] = field(default_factory=list)
+    """Its answers that were refused, or broke."""
+    rss_mb: float = 0.0
+    """The most."""
+
+
+class Watch:
+    """Looks at a gateway until it is left. `stretch()` begins to note anew."""
+
+    def __init__(self, port: int, key: str, model: str, pid: int) -> None:
+        """key: the second tenant's."""
+        self._url = f"http://127.0.0.1:{port}"
+        self._client = Client(port, key, deadline_s=60)
+        self._model = model
+        self._process = psutil.Process(pid)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.noticed = Noticed()
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+        self._tasks = [asyncio.create_task(each) for each in (self._live(), self._ask(), self._memory())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._http.close()
+        await self._client.__aexit__()
+
+    def stretch(self) -> Noticed:
+        """What was noticed since the last call."""
+        before, self.noticed = self.noticed, Noticed()
+        return before
+
+    async def ejections(self) -> float:
+        """Of all instances, since the gateway began."""
+        async with self._http.get(f"{self._url}/metrics") as answer:
+            found = re.findall(r"^ragfleet_ejections_total\{[^}]*\} (\S+)", await answer.text(), re.MULTILINE)
+        return sum(map(float, found))
+
+    async def _live(self) -> None:
+        while True:
+            started = time.monotonic()
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self._http.get(f"{self._url}/health/live") as answer:
+                    await answer.read()
+            self.noticed.live_s.append(time.monotonic() - started)
+            await asyncio.sleep(LIVE_EVERY_S)
+
+    async def _ask(self) -> None:
+        while True:
+            seen = await self._client.ask(self._model, "How far is it?", max_tokens=ANSWER_TOKENS)
+            if seen.ok:
+                self.noticed.ttft_s.append(seen.ttft_s)
+            else:
+                self.noticed.failed.append(f"{seen.status} {(seen.error or '')[:120]}")
+            await asyncio.sleep(ASK_EVERY_S)
+
+    async def _memory(self) -> None:
+        while True:
+            self.noticed.rss_mb = max(self.noticed.rss_mb, self._process.memory_info().rss / 2**20)
+            await asyncio.sleep(0.05)

@@ -1,0 +1,217 @@
+"""What a hostile client sends: bodies that cost more than they weigh, and connections that are not HTTP as it should be.
+
+Each attack is sent to a running gateway over sockets, and says what became of it. Some need a key, most do not.
+"""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+BODY = 3_900_000
+"""Bytes: what a gateway takes by default, or nearly."""
+PATIENCE_S = 30.0
+"""After which an attack counts as one that was neither answered nor cut off."""
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A gateway."""
+
+    port: int
+    key: str
+    model: str
+    embedding_model: str
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one connection."""
+
+    status: int | None
+    """Of the answer; None where there was none."""
+    seconds: float
+    """Until the answer was whole, or the connection closed."""
+    closed: bool
+    """By the gateway."""
+
+    @property
+    def withstood(self) -> bool:
+        """Answered with a 4xx (or told to come later), or cut off."""
+        return self.closed if self.status is None else 400 <= self.status < 500 or self.status == 503
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """`send` makes the bytes to send for a target, `connections` times at once."""
+
+    name: str
+    data: Callable[[Target], bytes]
+    connections: int = 1
+    slowly: bool = False
+    """One byte a second, after what `data` gives."""
+    within_s: float = 1.0
+    """In which it is to be answered; what waits for more is to be cut off within 15 s."""
+    expected: frozenset[int] = field(default_factory=frozenset)
+    """Statuses other than 4xx that are right: some of it is only large."""
+
+
+def _post(
+    path: str, body: Callable[[], bytes], *, headers: bytes = b"", announced: int | None = None
+) -> Callable[[Target], bytes]:
+    def make(target: Target) -> bytes:
+        given = body().replace(b"$MODEL", target.model.encode()).replace(b"$EMBEDDING", target.embedding_model.encode())
+        length = len(given) if announced is None else announced
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {target.key}\r\nContent-Length: {length}\r\n"
+        return head.encode() + b"Content-Type: application/json\r\nConnection: close\r\n" + headers + b"\r\n" + given
+
+    return make
+
+
+def _json(*, model: str = "$MODEL", **fields: object) -> bytes:
+    return orjson.dumps({"model": model, **fields})
+
+
+def _vectors(given: object) -> bytes:
+    return _json(model="$EMBEDDING", input=given)
+
+
+def _said(content: object, **fields: object) -> bytes:
+    return _json(messages=[{"role": "user", "content": content}], **fields)
+
+
+def _filled(unit: bytes, before: bytes, after: bytes) -> bytes:
+    """A body of BODY bytes, most of it a list of one thing."""
+    count = (BODY - len(before) - len(after)) // (len(unit) + 1)
+    return before + b",".join([unit] * count) + after
+
+
+def _long() -> str:
+    return "word " * (BODY // 5)
+
+
+_CHAT, _RESPONSES, _PROMPTS, _EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"
+_PARTS = b'[{"role":"user","content":['
+_LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+_CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n"
+_SERVED = frozenset({200})
+
+BODIES: Sequence[Attack] = (
+    Attack(
+        "chat: parts of nothing",
+        _post(_CHAT, lambda: _filled(b"{}", b'{"model":"$MODEL","messages":' + _PARTS, b"]}]}")),
+    ),
+    Attack("chat: 19,000 parts of nothing", _post(_CHAT, lambda: _said([{}] * 19_000))),
+    Attack("chat: messages of nothing", _post(_CHAT, lambda: _filled(b"[]", b'{"model":"$MODEL","messages":[', b"]}"))),
+    Attack("chat: stop of numbers", _post(_CHAT, lambda: _said("x", stop=[1] * 390_000))),
+    Attack("chat: 330,000 unknown keys", _post(_CHAT, lambda: _json(**{f"k{n}": 1 for n in range(330_000)}))),
+    Attack("chat: 1,000 unknown keys", _post(_CHAT, lambda: _json(**{f"k{n}": 1 for n in range(1000)}))),
+    Attack("chat: nested lists", _post(_CHAT, lambda: b'{"messages":' + b"[" * 1_900_000 + b"]" * 1_900_000 + b"}")),
+    Attack("chat: one long message", _post(_CHAT, lambda: _said(_long(), max_tokens=1))),
+    Attack("chat: 600 kB of words", _post(_CHAT, lambda: _said("word " * 120_000))),
+    Attack("chat: 600 kB of spaces", _post(_CHAT, lambda: _said("x" + " " * 600_000 + "x"))),
+    Attack(
+        "responses: parts of nothing",
+        _post(_RESPONSES, lambda: _filled(b"{}", b'{"model":"$MODEL","input":' + _PARTS, b"]}]}")),
+    ),
+    Attack("responses: long instructions", _post(_RESPONSES, lambda: _json(input="x", instructions=_long()))),
+    Attack("completions: 4 MB of text", _post(_PROMPTS, lambda: _json(prompt=_long(), max_tokens=1))),
+    Attack("completions: 32 texts", _post(_PROMPTS, lambda: _json(prompt=["word " * 24_000] * 32, max_tokens=1))),
+    Attack("completions: 390,000 ids", _post(_PROMPTS, lambda: _json(prompt=[1] * 390_000, max_tokens=1))),
+    Attack("embeddings: negative ids", _post(_EMBEDDINGS, lambda: _vectors([-1] * 390_000))),
+    Attack("embeddings: 1 MB of text", _post(_EMBEDDINGS, lambda: _vectors("word " * 200_000))),
+    Attack(
+        "embeddings: lists of nothing",
+        _post(_EMBEDDINGS, lambda: _filled(b"[]", b'{"model":"$EMBEDDING","input":[', b"]}")),
+    ),
+    Attack("stores: 300,000 files", _post("/v1/vector_stores", lambda: orjson.dumps({"file_ids": ["x"] * 300_000}))),
+    Attack(
+        "stores: metadata",
+        _post("/v1/vector_stores", lambda: orjson.dumps({"metadata": {f"k{n}": "v" for n in range(1000)}})),
+    ),
+    Attack("gzip", _post(_CHAT, lambda: gzip.compress(b"[" * 10_000_000), headers=b"Content-Encoding: gzip\r\n")),
+    Attack("a body that is announced as 4 GB", _post(_CHAT, lambda: b"", announced=2**32)),
+)
+"""Each with a key, and one connection."""
+
+HEADS: Sequence[Attack] = (
+    Attack("a header of 64 MB", lambda _: _LIVE + b"X-Large: " + b"a" * 64_000_000 + b"\r\n\r\n", within_s=15),
+    Attack("a header of 40 kB", lambda _: _LIVE + b"X-Large: " + b"a" * 40_000 + b"\r\n\r\n"),
+    Attack("1,000 headers", lambda _: _LIVE + b"".join(b"X-%d: a\r\n" % n for n in range(1000)) + b"\r\n"),
+    Attack("a path of 64 MB", lambda _: b"GET /" + b"a" * 64_000_000, within_s=15),
+    Attack("a trailer of 16 MB", lambda _: _CHUNKED + b"X-Large: " + b"a" * 16_000_000, within_s=15),
+    Attack("100,000 requests at once", lambda _: (_LIVE + b"\r\n") * 100_000, within_s=15, expected=_SERVED),
+    Attack("TLS", lambda _: b"\x16\x03\x01\x02\x00\x01"),
+)
+"""Without a key."""
+
+CROWDS: Sequence[Attack] = (
+    Attack("silent connections", lambda _: b"", connections=480, within_s=15),
+    Attack("heads that never end", lambda _: _LIVE + b"X-A: ", connections=480, slowly=True, within_s=15),
+    Attack(
+        "bodies that never come",
+        _post(_CHAT, lambda: b"{", announced=900_000),
+        connections=100,
+        slowly=True,
+        within_s=15,
+    ),
+    Attack("100 bodies of 3.9 MB", _post(_CHAT, lambda: _said(_long())), connections=100, within_s=15),
+)
+"""Many connections at once."""
+
+
+async def launch(attack: Attack, target: Target) -> list[Outcome]:
+    """Send it and wait for what becomes of it."""
+    data = attack.data(target)
+    return list(await asyncio.gather(*(_one(attack, target, data) for _ in range(attack.connections))))
+
+
+async def _one(attack: Attack, target: Target, data: bytes) -> Outcome:
+    started = time.monotonic()
+    try:
+        reader, writer = await asyncio.open_connection(target.host, target.port)
+    except OSError:
+        return Outcome(None, time.monotonic() - started, closed=True)
+    sending = asyncio.ensure_future(_send(writer, data, slowly=attack.slowly))
+    answer = bytearray()
+    closed = True
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while piece := await reader.read(CHUNK):
+                answer += piece
+                del answer[1 << 20 :]
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        closed = False
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        writer.close()
+    head = bytes(answer).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").split(b" ", 2)
+    status = int(head[1]) if len(head) > 2 and head[0] == b"HTTP/1.1" else None
+    return Outcome(status, time.monotonic() - started, closed=closed)
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes, *, slowly: bool) -> None:
+    for at in range(0, len(data), CHUNK):
+        writer.write(data[at : at + CHUNK])
+        await writer.drain()
+    while slowly:
+        await asyncio.sleep(1)
+        writer.write(b"a")
+        await writer.drain()
+
+
+def judged(attack: Attack, outcomes: Sequence[Outcome]) -> str:
+    """Why an attack was not withstood; '' where it was."""
+    late = max(outcome.seconds for outcome in outcomes)
+    wrong = [o for o in outcomes if not (o.withstood or o.status in attack.expected)]
+    if wrong:
+        return f"{len(wrong)} of {len(outcomes)} were neither refused nor cut off (status {wrong[0].status})"
+    return f"{late:.1f} s, not {attack.within_s:g}" if late > attack.within_s else ""
