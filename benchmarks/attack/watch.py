@@ -27,8 +27,12 @@ class Noticed:
     """Of the second tenant's answers."""
     failed: list[str] = field(default_factory=list)
     """Its answers that were refused, or broke."""
+    waited_s: float = 0.0
+    """For an answer that has not begun."""
     rss_mb: float = 0.0
     """The most."""
+    ejections: float = 0.0
+    """Of all instances."""
 
 
 class Watch:
@@ -41,6 +45,8 @@ class Watch:
         self._model = model
         self._process = psutil.Process(pid)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ejections = 0.0
+        self._asked = time.monotonic()
         self.noticed = Noticed()
 
     async def __aenter__(self) -> Self:
@@ -56,16 +62,15 @@ class Watch:
         await self._http.close()
         await self._client.__aexit__()
 
-    def stretch(self) -> Noticed:
+    async def stretch(self) -> Noticed:
         """What was noticed since the last call."""
-        before, self.noticed = self.noticed, Noticed()
-        return before
-
-    async def ejections(self) -> float:
-        """Of all instances, since the gateway began."""
         async with self._http.get(f"{self._url}/metrics") as answer:
             found = re.findall(r"^ragfleet_ejections_total\{[^}]*\} (\S+)", await answer.text(), re.MULTILINE)
-        return sum(map(float, found))
+        ejections = sum(map(float, found))
+        before, self.noticed = self.noticed, Noticed()
+        before.ejections, self._ejections = ejections - self._ejections, ejections
+        before.waited_s = time.monotonic() - self._asked
+        return before
 
     async def _live(self) -> None:
         while True:
@@ -78,6 +83,7 @@ class Watch:
 
     async def _ask(self) -> None:
         while True:
+            self._asked = time.monotonic()
             seen = await self._client.ask(self._model, "How far is it?", max_tokens=ANSWER_TOKENS)
             if seen.ok:
                 self.noticed.ttft_s.append(seen.ttft_s)

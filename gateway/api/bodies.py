@@ -1,15 +1,19 @@
 """Request bodies in memory: each bounded, all of them together bounded, and no tenant's may push out the others'."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from starlette.types import Receive, Scope
 
 from gateway.errors import BadRequest, Overloaded, PayloadTooLarge
 
-FREE_BYTES = 64 * 1024
-"""Of a body are not counted: the bound on connections bounds these."""
+T = TypeVar("T")
+
+SMALL_BYTES = 64 * 1024
+"""A body up to this size is not counted, for the bound on connections bounds these, and parsed where it stands."""
 
 
 class Bodies:
@@ -21,6 +25,8 @@ class Bodies:
         self._total = max(total_bytes, max_bytes)
         self._of_tenant = max(total_bytes // 2, max_bytes)
         self._held: Counter[str] = Counter()
+        # One at a time: each takes the interpreter's lock from the event loop for a while.
+        self.parsing = asyncio.Lock()
 
     @property
     def held(self) -> int:
@@ -81,12 +87,19 @@ class HeldBody:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-            if (more := size - FREE_BYTES - self._counted) > 0:
+            if (more := size - SMALL_BYTES - self._counted) > 0:
                 self._all.take(self._tenant, more)
                 self._counted += more
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+    async def parsed(self, body: bytes, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of a body that was read; a large one in a thread, in its turn."""
+        if len(body) <= SMALL_BYTES:
+            return parse(body)
+        async with self._all.parsing:
+            return await asyncio.to_thread(parse, body)
 
 
 def refuse_encoded(scope: Scope) -> None:

@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from gateway.api.bodies import Bodies, HeldBody
-from gateway.api.json_body import json_object, off_loop
+from gateway.api.json_body import json_object
 from gateway.api.multipart import ClientLeft
 from gateway.api.validation import read, without_nulls
 from gateway.container import Container
@@ -86,7 +86,7 @@ class JsonBody(Generic[M]):
         body = await held.read(request.scope, request.receive)
         if body is None:
             raise ClientLeft
-        return await off_loop(len(body), lambda: self._parse(body))
+        return await held.parsed(body, self._parse)
 
     def _parse(self, body: bytes) -> M:
         return read(self._model, self._prepare(json_object(body) if body.strip() else {}))

@@ -6,7 +6,6 @@ What a request holds is taken inside `serve` and given back by its context manag
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import orjson
@@ -14,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import errors
 from gateway.api.bodies import Bodies
-from gateway.api.json_body import off_loop
 from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
@@ -133,9 +131,10 @@ class StreamingEndpoint:
         with self._bodies.hold(tenant.name) as held:
             body = await held.read(scope, receive)
             if body is not None:
-                exchange = await off_loop(len(body), partial(self._opener, body, tenant, scope["state"]["request_id"]))
+                request_id = scope["state"]["request_id"]
+                request = await held.parsed(body, lambda body: self._opener(body, tenant, request_id))
                 del body  # the request has its own copy of what is in it
-                await _answer(exchange, ResponseWriter(scope, send), receive)
+                await _answer(request, ResponseWriter(scope, send), receive)
 
 
 async def _answer(request: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:

@@ -32,7 +32,7 @@ LONG = "word " * 3000
         ("/v1/responses", lambda text: {"input": "Hello", "instructions": text}, "input"),
         ("/v1/completions", lambda text: {"prompt": text}, "prompt"),
         ("/v1/completions", lambda text: {"prompt": ["Hello", text]}, "prompt"),
-        ("/v1/completions", lambda text: {"prompt": [1] * (len(text) // 9)}, "prompt"),
+        ("/v1/completions", lambda text: {"prompt": [1] * (len(text) // 12)}, "prompt"),
     ],
 )
 async def test_a_text_over_the_context(
@@ -92,14 +92,14 @@ async def test_a_large_prompt_that_is_late_is_its_own_fault(start: Start) -> Non
 BOMBS: dict[str, dict[str, Any]] = {
     "parts": {"messages": [{"role": "user", "content": [{}] * 19_000}]},
     "messages": {"messages": [{}] * 19_000},
-    "stop": {"stop": [1] * 390_000},
+    "stop": {"stop": [1] * 300_000},
     "tools": {"tools": [{}] * 19_000},
     "keys": {f"k{number}": 1 for number in range(1000)},
     "too many keys": {f"k{number}": 1 for number in range(100_000)},
-    "numbers": {"input": [-1] * 390_000, "prompt": [-1] * 390_000},
+    "numbers": {"input": [-1] * 300_000, "prompt": [-1] * 300_000},
     "lists": {"input": [[]] * 19_000, "prompt": [[]] * 19_000, "query": [[]] * 19_000},
     "too many lists": {"input": [[]] * 900_000},
-    "strings": {"file_ids": [1] * 390_000, "input": [""] * 390_000},
+    "strings": {"file_ids": [1] * 300_000, "input": [""] * 300_000},
     "files": {"files": [{"file_id": "x", "attributes": {"a": []}}] * 9000},
     "maps": {"metadata": {f"k{number}": "v" for number in range(1000)}, "attributes": {}},
     "filters": {"filters": {"type": "and", "filters": [{"type": "and"}] * 9000}, "query": "x"},

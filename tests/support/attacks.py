@@ -108,7 +108,7 @@ BODIES: Sequence[Attack] = (
     ),
     Attack("chat: 19,000 parts of nothing", _post(_CHAT, lambda: _said([{}] * 19_000))),
     Attack("chat: messages of nothing", _post(_CHAT, lambda: _filled(b"[]", b'{"model":"$MODEL","messages":[', b"]}"))),
-    Attack("chat: stop of numbers", _post(_CHAT, lambda: _said("x", stop=[1] * 390_000))),
+    Attack("chat: stop of numbers", _post(_CHAT, lambda: _said("x", stop=[1] * 300_000))),
     Attack("chat: 330,000 unknown keys", _post(_CHAT, lambda: _json(**{f"k{n}": 1 for n in range(330_000)}))),
     Attack("chat: 1,000 unknown keys", _post(_CHAT, lambda: _json(**{f"k{n}": 1 for n in range(1000)}))),
     Attack("chat: nested lists", _post(_CHAT, lambda: b'{"messages":' + b"[" * 1_900_000 + b"]" * 1_900_000 + b"}")),
@@ -122,8 +122,8 @@ BODIES: Sequence[Attack] = (
     Attack("responses: long instructions", _post(_RESPONSES, lambda: _json(input="x", instructions=_long()))),
     Attack("completions: 4 MB of text", _post(_PROMPTS, lambda: _json(prompt=_long(), max_tokens=1))),
     Attack("completions: 32 texts", _post(_PROMPTS, lambda: _json(prompt=["word " * 24_000] * 32, max_tokens=1))),
-    Attack("completions: 390,000 ids", _post(_PROMPTS, lambda: _json(prompt=[1] * 390_000, max_tokens=1))),
-    Attack("embeddings: negative ids", _post(_EMBEDDINGS, lambda: _vectors([-1] * 390_000))),
+    Attack("completions: 300,000 ids", _post(_PROMPTS, lambda: _json(prompt=[1] * 300_000, max_tokens=1))),
+    Attack("embeddings: negative ids", _post(_EMBEDDINGS, lambda: _vectors([-1] * 300_000))),
     Attack("embeddings: 1 MB of text", _post(_EMBEDDINGS, lambda: _vectors("word " * 200_000))),
     Attack(
         "embeddings: lists of nothing",
@@ -163,6 +163,15 @@ CROWDS: Sequence[Attack] = (
     Attack("100 bodies of 3.9 MB", _post(_CHAT, lambda: _said(_long())), connections=100, within_s=15),
 )
 """Many connections at once."""
+
+
+EVERY = (*BODIES, *HEADS, *CROWDS)
+
+
+def launched(name: str, target: Target) -> list[Outcome]:
+    """`launch` for a process of its own."""
+    (attack,) = (each for each in EVERY if each.name == name)
+    return asyncio.run(launch(attack, target))
 
 
 async def launch(attack: Attack, target: Target) -> list[Outcome]:

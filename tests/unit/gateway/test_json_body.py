@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api import json_body
-from gateway.api.json_body import MAX_CONTAINERS, MAX_DEPTH, MAX_KEYS, MAX_VALUES, json_object
+from gateway.api.json_body import MAX_CONTAINERS, MAX_DEPTH, MAX_KEYS, MAX_MEMBERS, MAX_VALUES, json_object
 from gateway.errors import BadRequest
 
 
@@ -18,11 +18,16 @@ def keys(count: int) -> bytes:
     return orjson.dumps({f"k{number}": number for number in range(count)})
 
 
+def members(count: int) -> bytes:
+    return b'{"a":[' + b",".join([b'{"b":1,"c":2}'] * (count // 2)) + b"]}"
+
+
 FULL = {
     "values": b'{"a":[' + b",".join([b"7"] * (MAX_VALUES - 2)) + b"]}",
     "objects": b'{"a":[' + b",".join([b"{}"] * (MAX_CONTAINERS - 2)) + b"]}",
     "depth": nested(MAX_DEPTH),
     "keys": keys(MAX_KEYS),
+    "members": members(MAX_MEMBERS - 2000),
     "text with commas and brackets": orjson.dumps({"a": '[{"\\,' * 300_000}),
 }
 OVER = {
@@ -31,6 +36,8 @@ OVER = {
     "lists": b'{"a":[' + b",".join([b"[]"] * 1_300_000) + b"]}",
     "depth": nested(MAX_DEPTH + 1),
     "depth without end": b"[" * 900_000,
+    "members": members(MAX_MEMBERS + 2),
+    "many keys": keys(MAX_MEMBERS + 1),
     "keys": keys(MAX_KEYS + 1),
     "keys further in": b'{"a":[' + keys(MAX_KEYS + 1) + b"]}",
     "behind a string that never ends": b'{"a":[' + b"[]," * 30_000 + b'"',
@@ -63,16 +70,17 @@ def test_what_is_over_a_bound_is_never_parsed(name: str, monkeypatch: pytest.Mon
         json_object(OVER[name])
 
 
-def count(value: object) -> tuple[int, int, int]:
-    """(commas and containers, containers, depth), as the bounds count them."""
+def count(value: object) -> tuple[int, int, int, int]:
+    """(commas and containers, containers, depth, members), as the bounds count them."""
     if not isinstance(value, dict | list):
-        return 0, 0, 0
+        return 0, 0, 0, 0
     inner = [count(each) for each in (value.values() if isinstance(value, dict) else value)]
     commas = max(0, len(inner) - 1)
     return (
         1 + commas + sum(each[0] for each in inner),
         1 + sum(each[1] for each in inner),
         1 + max((each[2] for each in inner), default=0),
+        (len(value) if isinstance(value, dict) else 0) + sum(each[3] for each in inner),
     )
 
 
@@ -81,21 +89,20 @@ def count(value: object) -> tuple[int, int, int]:
         st.text(),
         st.recursive(
             st.one_of(st.none(), st.integers(-9, 9), st.text(alphabet='a"\\[]{},:\n')),
-            lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(alphabet='"\\[{,'), inner)),
+            lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(alphabet='"\\[{,:'), inner)),
         ),
     ),
     st.integers(1, 12),
 )
 def test_only_what_stands_outside_of_strings_counts(value: dict[str, object], limit: int) -> None:
-    values, containers, depth = count(value)
+    counted = count(value)
+    bounds = limit * 2, limit, max(1, limit // 2), limit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_body, "MAX_VALUES", limit * 2)
-        patch.setattr(json_body, "MAX_CONTAINERS", limit)
-        patch.setattr(json_body, "MAX_DEPTH", max(1, limit // 2))
-        fits = values <= limit * 2 and containers <= limit and depth <= max(1, limit // 2)
+        for name, bound in zip(("VALUES", "CONTAINERS", "DEPTH", "MEMBERS"), bounds, strict=True):
+            patch.setattr(json_body, f"MAX_{name}", bound)
         try:
             assert json_object(orjson.dumps(value)) == value
             read = True
         except BadRequest:
             read = False
-    assert read == fits
+    assert read == all(found <= bound for found, bound in zip(counted, bounds, strict=True))
