@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from gateway.api.dependencies import (
@@ -24,6 +24,7 @@ from gateway.api.validation import (
     TEXT_OR_TOKENS,
     TOKEN_LISTS,
     TOKENS,
+    WHOLE,
     items,
     refuse_unsupported,
     without_nulls,
@@ -37,7 +38,12 @@ MAX_INPUTS = 2048
 """OpenAI's."""
 
 Text = Annotated[str, Field(min_length=1)]
-Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], items(1, 100_000)]
+Token = Annotated[
+    float,  # which takes 7.0 for 7, as JSON does, and neither "7" nor true
+    Field(ge=0, lt=2**31, multiple_of=1),
+    WithJsonSchema({"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31}),
+]
+Tokens = Annotated[list[Token], items(1, 100_000)]
 
 
 class EmbeddingRequest(BaseModel):
@@ -54,7 +60,7 @@ class EmbeddingRequest(BaseModel):
         TEXT_OR_TOKENS,
     ]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Annotated[int, Field(ge=1), WHOLE] | None = None
     """The model's own; others cannot be had."""
 
     @property
@@ -62,8 +68,8 @@ class EmbeddingRequest(BaseModel):
         """Each input by itself."""
         if isinstance(self.input, str):
             return [self.input]
-        ids = [each for each in self.input if isinstance(each, int)]
-        return [ids] if ids else [each for each in self.input if not isinstance(each, int)]
+        ids = [int(each) for each in self.input if isinstance(each, float)]
+        return [ids] if ids else [list(map(int, each)) if isinstance(each, list) else str(each) for each in self.input]
 
 
 class EmbeddingObject(TypedDict):

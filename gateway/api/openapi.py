@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -37,7 +38,6 @@ def documented(reply: Any, *refusals: int, body: type[BaseModel] | None = None) 
         "responses": {
             200: reply if isinstance(reply, dict) else {"model": reply},
             **{status: {"model": ErrorBody, "description": HTTPStatus(status).phrase} for status in sorted(statuses)},
-            "default": {"model": ErrorBody, "description": "Any other error"},
         },
     }
     if body is not None:
@@ -49,8 +49,24 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """A request body."""
     schema = model.model_json_schema()
     schema = _inlined(schema, schema.pop("$defs", {}))
-    required = bool(schema.get("required"))
+    required = bool(schema.get("required") or schema.get("oneOf"))
     return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def describe(app: FastAPI) -> None:
+    """Leave out of the document what FastAPI would answer to a parameter that is wrong: here it is a 400, or a 404 for an id."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generated()
+            for operation in (each for path in document["paths"].values() for each in path.values()):
+                operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(name, None)
+        return generated()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it
 
 
 def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:

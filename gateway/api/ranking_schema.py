@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.api.validation import WHOLE
+
 MAX_NEIGHBOURS = 3
 """On each side. More would be no passage but a chapter."""
 
@@ -11,7 +13,13 @@ MAX_NEIGHBOURS = 3
 class HybridSearch(BaseModel):
     """What the meaning and the words of a question count, relative to each other."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "anyOf": [{"properties": {name: {"exclusiveMinimum": 0}}} for name in ("embedding_weight", "text_weight")]
+        },
+    )
     embedding_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     text_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -30,7 +38,7 @@ class RankingOptions(BaseModel):
     """OpenAI's names stand for the deployment's, `none` for it without a reranking; the others are an extension."""
     hybrid_search: HybridSearch | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    neighbours: Annotated[int, Field(ge=0, le=MAX_NEIGHBOURS)] | None = None
+    neighbours: Annotated[int, Field(ge=0, le=MAX_NEIGHBOURS), WHOLE] | None = None
     """Extension: chunks before and behind each hit that are joined to it."""
     rerank: bool | None = None
     """Extension: whether a cross-encoder orders what was found, where the deployment has one."""
@@ -44,4 +52,4 @@ class RankingOptions(BaseModel):
 class StoreRetrieval(RankingOptions):
     """Extension: the field `retrieval` of a vector store, for requests that say nothing else."""
 
-    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    max_num_results: Annotated[int, Field(ge=1, le=50), WHOLE] | None = None

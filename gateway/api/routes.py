@@ -20,7 +20,7 @@ from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall, CompletionRequest
 from gateway.api.dependencies import current_tenant
 from gateway.api.direct_routes import DirectRoutes
-from gateway.api.openapi import documented
+from gateway.api.openapi import describe, documented
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesCall
 from gateway.api.schemas import ChatRequest
@@ -49,6 +49,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
     for module in (models, embeddings, files, vector_stores, store_files, store_search, operations):
         app.include_router(module.router)
     error_handlers.install(app)
+    describe(app)
 
 
 def _generation(app: DirectRoutes, gateway: Container, bodies: Bodies) -> None:

@@ -2,14 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
+from gateway.api.filter_schema import FILTER
 from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
-from gateway.api.validation import MANY, ONE, ONE_OR_MANY, Words, items
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Words, items
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
 
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")]
+
+
+_NULL: dict[str, Any] = {"type": "null"}
+_GIVEN: dict[str, Any] = {"not": _NULL}
 
 
 class _Wire(BaseModel):
@@ -20,14 +25,14 @@ class ExpiresAfter(_Wire):
     """Days without use after which a store expires."""
 
     anchor: Literal["last_active_at"]
-    days: Annotated[int, Field(ge=1, le=365)]
+    days: Annotated[int, Field(ge=1, le=365), WHOLE]
 
 
 class StaticChunking(_Wire):
     """Limits in tokens of the embedding model."""
 
-    max_chunk_size_tokens: Annotated[int, Field(ge=100, le=4096)]
-    chunk_overlap_tokens: Annotated[int, Field(ge=0)]
+    max_chunk_size_tokens: Annotated[int, Field(ge=100, le=4096), WHOLE]
+    chunk_overlap_tokens: Annotated[int, Field(ge=0), WHOLE]
 
     @model_validator(mode="after")
     def _half(self) -> "StaticChunking":
@@ -38,6 +43,15 @@ class StaticChunking(_Wire):
 
 class ChunkingStrategy(_Wire):
     """How a file is cut."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"properties": {"type": {"const": "auto"}, "static": _NULL}},
+                {"properties": {"type": {"const": "static"}, "static": _GIVEN}, "required": ["static"]},
+            ]
+        }
+    )
 
     type: Literal["auto", "static"]
     static: StaticChunking | None = None
@@ -77,7 +91,23 @@ def _attributes(value: dict[str, Any]) -> dict[str, AttributeValue]:
     return found
 
 
-AnyAttributes = Annotated[dict[str, Any], Field(max_length=16)]
+_TEXT = r"^[^\x00]{%d,%d}$"
+AnyAttributes = Annotated[
+    dict[str, Any],
+    Field(
+        max_length=16,
+        json_schema_extra={
+            "propertyNames": {"pattern": _TEXT % (1, 64)},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "string", "pattern": _TEXT % (0, 512)},
+                    {"type": "number", "minimum": -(2**53), "maximum": 2**53},
+                    {"type": "boolean"},
+                ]
+            },
+        },
+    ),
+]
 
 
 class WithAttributes(_Wire):
@@ -111,6 +141,26 @@ class NewAttributes(WithAttributes):
 
 class NewBatch(WithAttributes):
     """`POST /v1/vector_stores/{id}/file_batches`: `file_ids` with settings for all, or `files` with settings for each."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["file_ids"],
+                    "properties": {"file_ids": _GIVEN, "files": _NULL},
+                },
+                {
+                    "required": ["files"],
+                    "properties": {
+                        "files": _GIVEN,
+                        "file_ids": _NULL,
+                        "attributes": _NULL,
+                        "chunking_strategy": _NULL,
+                    },
+                },
+            ]
+        }
+    )
 
     file_ids: Annotated[list[FileId], items(1, 2000)] | None = None
     files: Annotated[list[NewFile], items(1, 2000)] | None = None
@@ -164,15 +214,17 @@ def _not_blank(value: str) -> str:
     return value
 
 
-Query = Annotated[str, Field(max_length=8192), AfterValidator(_not_blank)]
+Query = Annotated[
+    str, Field(max_length=8192, json_schema_extra={"pattern": r"[^\s\x1c-\x1f\x85]"}), AfterValidator(_not_blank)
+]
 
 
 class SearchRequest(_Wire):
     """`POST /v1/vector_stores/{id}/search`."""
 
     query: Annotated[Annotated[Query, ONE] | Annotated[list[Query], items(1, 16), MANY], ONE_OR_MANY]
-    filters: Annotated[dict[str, Any], Field(max_length=16)] | None = None
-    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    filters: Annotated[dict[str, Any], Field(max_length=16), WithJsonSchema(FILTER)] | None = None
+    max_num_results: Annotated[int, Field(ge=1, le=50), WHOLE] | None = None
     ranking_options: RankingOptions | None = None
     rewrite_query: bool = False
 

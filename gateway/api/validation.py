@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Set
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from gateway.errors import BadRequest
 
@@ -74,13 +74,21 @@ def _storable(value: str) -> str:
     return value
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Behind the bounds of a whole number: it may be written as 1.0, which to JSON is the same."""
+
+
 def _shape(value: Any) -> str:
     if not isinstance(value, list):
         return "str"
     first = value[0] if value else ""
     if isinstance(first, list):
         return "list[list[int]]"
-    return "list[int]" if isinstance(first, int) else "list[str]"
+    return "list[int]" if isinstance(first, int | float) else "list[str]"
 
 
 def _list_or_not(value: Any) -> str:
@@ -100,5 +108,5 @@ TOKENS, TOKEN_LISTS = Tag("list[int]"), Tag("list[list[int]]")
 TEXT_OR_TOKENS = Discriminator(_shape)
 """The same with token ids, one list or several."""
 
-Words = Annotated[str, AfterValidator(_storable)]
+Words = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\x00]*$"})]
 """A string that a database takes: PostgreSQL's text has no NUL."""

@@ -86,7 +86,7 @@ def test_a_body_of_wrong_items_is_refused_at_the_first() -> None:
     [
         (EmbeddingRequest, {"model": "m", "input": ["x"] * 2049}, "input", "at most 2048 items"),
         (EmbeddingRequest, {"model": "m", "input": [1, 2, -1]}, "input.2", "greater than or equal to 0"),
-        (EmbeddingRequest, {"model": "m", "input": [[1], ["x"]]}, "input.1.0", "valid integer"),
+        (EmbeddingRequest, {"model": "m", "input": [[1], ["x"]]}, "input.1.0", "valid number"),
         (EmbeddingRequest, {"model": "m", "input": ["x", 1]}, "input.1", "valid string"),
         (CompletionRequest, {"model": "m", "prompt": ["x"] * 33}, "prompt", "at most 32 items"),
         (CompletionRequest, {"model": "m", "prompt": 7}, "prompt", "valid string"),
