@@ -39,7 +39,7 @@ setup: $(STAMP) ## Install what is missing: .venv, Consul, the model and its tok
 	@$(BIN)/ragfleet setup
 	@echo "Set-up took $$(( $$(date +%s) - $(BEGUN) )) s"
 
-demo: setup ## From nothing to a cited answer; leaves the fleet up
+demo: $(STAMP) ## From nothing to a cited answer; leaves the fleet up
 	@$(BIN)/ragfleet demo $(ARGS)
 
 up: setup ## Start the fleet (more options: .venv/bin/ragfleet up --help; pass them with ARGS=…)
