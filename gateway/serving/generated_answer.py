@@ -119,4 +119,6 @@ class GeneratedAnswer:
 
     async def citations(self) -> AnswerCitations:
         """What the whole answer cites; after its end. Waits for what runs beside it, and never long."""
-        return AnswerCitations() if self._citations is None else await self._citations.find(self.text)
+        if self._citations is None or self.grounding is None:
+            return AnswerCitations()
+        return await self._citations.find(self.text)
