@@ -30,12 +30,18 @@ case ${1:-} in
 worker)
     shift
     port=8101
+    bind=0.0.0.0 # in a network of the container's own; with the host's network name an address (compose.host.yaml)
     for argument; do
-        case $argument in --http-port=*) port=${argument#--http-port=} ;; esac
+        case $argument in
+        --http-port=*) port=${argument#--http-port=} ;;
+        --bind=*) bind=${argument#--bind=} ;;
+        esac
     done
-    echo "$port /v2/health/ready" > "$home/healthcheck"
+    address=$bind
+    [ "$bind" != 0.0.0.0 ] || address=127.0.0.1
+    echo "$port /v2/health/ready $address" > "$home/healthcheck"
     # A later argument wins, so that each of these can be set otherwise.
-    exec python -m worker --http-port="$port" --bind=0.0.0.0 --model-repository=model_repository "$@"
+    exec python -m worker --http-port="$port" --bind="$bind" --model-repository=model_repository "$@"
     ;;
 fleet)
     shift

@@ -24,6 +24,7 @@ put objects_user ragfleet
 put objects_password "$(random 24)"
 put milvus_password "$(random 16)"
 put grafana_password "$(random 16)"
+put filter_secret "$(random 32)"
 for name in management agent worker gateway prometheus; do
     put "consul_${name}_token" "$(uuid)"
 done
@@ -31,7 +32,9 @@ put consul_gossip_key "$(head -c 32 /dev/urandom | base64 | tr -d '\n')"
 
 # What the parts read is composed from these.
 put catalog_url "postgresql://ragfleet:$(cat secrets/postgres_password)@postgres:5432/ragfleet"
+# Root, until you have made users with fewer rights and written them here (docs/production.md).
 put milvus_token "root:$(cat secrets/milvus_password)"
+put milvus_worker_token "$(cat secrets/milvus_token)"
 put consul_server.json "$(printf '{"encrypt": "%s", "acl": {"tokens": {"initial_management": "%s", "agent": "%s"}}}' \
     "$(cat secrets/consul_gossip_key)" "$(cat secrets/consul_management_token)" "$(cat secrets/consul_agent_token)")"
 put consul_client.json "$(printf '{"encrypt": "%s", "acl": {"tokens": {"agent": "%s"}}}' \

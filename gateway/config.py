@@ -50,6 +50,9 @@ class Settings:
     """A Milvus server's or Milvus Lite's address."""
     milvus_token: str = ""
     """`user:password` or a token; empty where Milvus asks for none."""
+    filter_secret: str = ""
+    """Shared with the Tritons, which then answer only filters that a gateway has signed (`ragfleet up` makes one by itself).
+    Empty: whoever reaches a Triton can search every tenant's rows."""
     milvus_replicas: int = 1
     """Query nodes that hold the collection in memory, each of it all. 2 and as many query nodes: searching survives the loss
     of one, and the memory doubles."""
@@ -73,6 +76,8 @@ class Settings:
     """MiB of address space for the process that reads uploaded files. Raising it takes larger files."""
     convert_deadline_s: float = 120.0
     """For reading one file; past it the file fails."""
+    disk_reserve_mb: int = 512
+    """MiB that stay free on the disks of state and contents. With less, uploads are refused (507) and the ingestion waits."""
     tokenizer_dir: Path = Path("var/models/smollm2")
     """The folder with the model's tokenizer.json (made by `ragfleet setup`), in the state folder where nothing else is said."""
     embedding_dir: Path | None = None

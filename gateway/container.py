@@ -31,6 +31,7 @@ from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
+from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.metrics import Metrics
 from gateway.retrieval.context import ContextBuilder
 from gateway.retrieval.embedding import EmbeddingService
@@ -103,6 +104,7 @@ class Container:
             self.store.subscribe(partial(_refresh, admission))
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.objects = object_store(settings)
+        self.reserve = StorageReserve.from_settings(settings)
         self.active = ActiveCollection(self.catalog.collections, time.monotonic)
         self.knowledge = StoreResolver(settings, self.catalog.of, self.active)
         # Two, so that tokenizing takes no more than its share of a machine, and none of the threads that files are written by.

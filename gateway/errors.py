@@ -12,7 +12,8 @@
     │   ├── KnowledgeUnavailable
     │   ├── CatalogUnavailable
     │   │   └── CatalogUnusable
-    │   └── ObjectsUnavailable
+    │   ├── ObjectsUnavailable
+    │   └── StorageFull
     ├── DeadlineExceeded
     └── GenerationFailed           the engines were tried and failed
 
@@ -107,6 +108,10 @@ class ObjectsUnavailable(Unavailable):
     """The object store did not answer; a hint to come back goes with it."""
 
 
+class StorageFull(Unavailable):
+    """The disk has no room for more."""
+
+
 class DeadlineExceeded(RagfleetError):
     """The request took longer than it was allowed."""
 
@@ -139,6 +144,7 @@ HTTP: dict[type[RagfleetError], HttpFace] = {
     CatalogUnavailable: HttpFace(503, "server_error", "catalog_unavailable"),
     CatalogUnusable: HttpFace(503, "server_error", "catalog_unavailable"),
     ObjectsUnavailable: HttpFace(503, "server_error", "objects_unavailable"),
+    StorageFull: HttpFace(507, "server_error", "insufficient_storage"),
     DeadlineExceeded: HttpFace(504, "server_error", "deadline_exceeded"),
     GenerationFailed: HttpFace(502, "server_error", "generation_failed"),
 }
@@ -159,9 +165,9 @@ def body(error: RagfleetError) -> dict[str, Any]:
 
 def headers(error: RagfleetError) -> list[tuple[bytes, bytes]]:
     """Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client prefers. It would also repeat each
-    conflict by itself: one that stays is marked as such."""
+    conflict and each full disk by itself: one that stays is marked as such."""
     if error.retry_after_s is None:
-        return [(b"x-should-retry", b"false")] if isinstance(error, Conflict) else []
+        return [(b"x-should-retry", b"false")] if isinstance(error, Conflict | StorageFull) else []
     seconds = max(1, round(error.retry_after_s))
     millis = max(1, round(error.retry_after_s * 1000))
     return [(b"retry-after", str(seconds).encode()), (b"retry-after-ms", str(millis).encode())]

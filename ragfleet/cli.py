@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from ragfleet.commands import demo, evaluate, fleet, knowledge, machine, reconcile, reembed, settings
+from ragfleet.commands import demo, evaluate, filters, fleet, knowledge, machine, reconcile, reembed, settings
 from ragfleet.console import EPILOG
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate.evaluate,
     "reconcile": reconcile.reconcile,
     "reembed": reembed.reembed,
+    "sign-filter": filters.sign_filter,
 }
 
 

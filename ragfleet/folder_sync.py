@@ -91,6 +91,8 @@ class SyncReport:
     removed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Links that lead out of their folder."""
     receipts: list[Receipt] = field(default_factory=list)
 
     def total(self, what: str) -> int:
@@ -158,16 +160,23 @@ def sync(store: VectorStore, name: str, paths: Sequence[Path], progress: Progres
     return report
 
 
-def find(paths: Iterable[Path]) -> Iterator[Document]:
-    """Every file, in order. Hidden files and folders (with a leading dot) within a folder are passed over."""
+def find(paths: Iterable[Path], skipped: list[str] | None = None) -> Iterator[Document]:
+    """Every file, in order. Hidden files and folders (with a leading dot) within a folder are passed over, and so are links that
+    lead out of it, which are added to `skipped`: who may write into a folder does not choose what else of the machine is read."""
     for path in paths:
         if not path.is_dir():
             yield Document("", path.name, path)
             continue
+        root = path.resolve()
         for entry in sorted(path.rglob("*")):
             relative = entry.relative_to(path)
-            if entry.is_file() and not any(part.startswith(".") for part in relative.parts):
-                yield Document(str(path.resolve()), relative.as_posix(), entry)
+            if any(part.startswith(".") for part in relative.parts):
+                continue
+            if not entry.resolve().is_relative_to(root):
+                if skipped is not None and entry.is_symlink():
+                    skipped.append(relative.as_posix())
+            elif entry.is_file():
+                yield Document(str(root), relative.as_posix(), entry)
 
 
 def look(paths: Iterable[Path]) -> Mapping[tuple[str, str], tuple[int, int]]:
@@ -184,7 +193,7 @@ def look(paths: Iterable[Path]) -> Mapping[tuple[str, str], tuple[int, int]]:
 
 def _documents(paths: Sequence[Path], report: SyncReport) -> dict[tuple[str, str], Document]:
     documents: dict[tuple[str, str], Document] = {}
-    for document in find(paths):
+    for document in find(paths, report.skipped):
         twin = documents.setdefault(document.key, document)
         if twin.file != document.file:
             text = f"{document.path} is here twice, as {twin.file} and {document.file}; rename one"

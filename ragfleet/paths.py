@@ -58,6 +58,11 @@ class Home:
         return self.run / "fleet.json"
 
     @property
+    def filter_secret(self) -> Path:
+        """What gateway and Tritons sign and check filters with."""
+        return self.run / "filter_secret"
+
+    @property
     def parts_file(self) -> Path:
         """What the supervisor sees of each part."""
         return self.run / "parts.json"

@@ -19,6 +19,8 @@ from worker.state import Phase
 
 ANSWER_SECONDS = 2.0
 
+SECRET = "RAGFLEET_FILTER_SECRET"  # noqa: S105 - the name of a variable
+
 SMALL_MODEL: Mapping[str, str] = {"RAGFLEET_RAG_TOP_K": "2", "RAGFLEET_PROMPT_BEST": "first"}
 """For the model that comes with the embedded fleet (135M parameters): a short prompt, the best passage where it begins.
 docs/answers.md has the trial. What the environment says counts more, and another model has the settings of any fleet.
@@ -156,8 +158,14 @@ def _addresses(plan: FleetSpec, home: Home) -> dict[str, str]:
         "RAGFLEET_CONSUL_URL": plan.consul_url,
         "MILVUS_URI": plan.milvus,
         "RAGFLEET_TOKENIZER_DIR": os.environ.get("RAGFLEET_TOKENIZER_DIR") or str(home.tokenizer),
+        **_filter_secret(home, os.environ),
         **_for_the_model(plan, os.environ),
     }
+
+
+def _filter_secret(home: Home, environment: Mapping[str, str]) -> dict[str, str]:
+    own = environment.get(SECRET) or environment.get(f"{SECRET}_FILE")
+    return {} if own else {f"{SECRET}_FILE": str(home.filter_secret)}
 
 
 def _for_the_model(plan: FleetSpec, environment: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from worker import settings as worker_settings
 
 UNITS = {"_s": "s", "_mb": "MiB", "_bytes": "bytes", "_tokens": "tokens"}
 """By the end of a setting's name."""
-SECRET = ("KEY", "TOKEN")
+SECRET = ("KEY", "TOKEN", "SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,11 @@ MODELS = _models(
             "RAGFLEET_TOKENIZER_DIR",
             "",
             "The folder with tokenizer.json and chat_template.jinja, for `prompt` and `detokenize`.",
+        ),
+        (
+            "RAGFLEET_FILTER_SECRET",
+            "",
+            "Shared with the gateways: filters that none of them has signed are refused. `…_FILE`: a file with it.",
         ),
         (
             "RAGFLEET_EMBEDDING_DIR",

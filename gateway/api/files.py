@@ -65,7 +65,7 @@ router = APIRouter(prefix="/v1/files", tags=["Files"], dependencies=[Depends(cur
     "",
     summary="Upload a file (multipart: file, purpose)",
     openapi_extra=_FORM,
-    **documented(FileObject, 400, 409, 413, 415),
+    **documented(FileObject, 400, 409, 413, 415, 507),
 )
 async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep, once: IdempotentDep) -> Response:
     """The file is in the object store before the catalog knows of it: what is listed can be read."""
@@ -74,6 +74,7 @@ async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit + 2**18:
         raise PayloadTooLarge(f"The file is over the limit of {limit} bytes.", param="file")
+    await parts.reserve.check(int(announced) if announced.isdigit() else 0)
     form = Form(request.headers.get("content-type"), request.receive, max_bytes=limit)
     filename = _filename(await form.open_file())
     file_id = f"file-{secrets.token_hex(12)}"

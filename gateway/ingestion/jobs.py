@@ -21,6 +21,7 @@ from gateway.knowledge.conversion import check_size
 from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.index import ChunkIndex
 from gateway.knowledge.objects import ObjectStore, content_key, document_key
+from gateway.knowledge.storage_reserve import StorageReserve
 
 log = logging.getLogger("ragfleet.ingestion")
 
@@ -56,6 +57,7 @@ class Jobs:
         poison: int = 5,
         weights: Mapping[str, float] | None = None,
         metrics: IngestionMetrics | None = None,
+        reserve: StorageReserve | None = None,
         clock: Callable[[], float] = time.time,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
@@ -73,6 +75,7 @@ class Jobs:
         self._weights = weights or {}
         self._metrics = metrics or IngestionMetrics()
         self._groups = WriteGroups(writer, self._metrics, size=group)
+        self._reserve = reserve or StorageReserve({}, 0)
         self._clock = clock
         self._ended = ended
         self._strikes = Strikes()
@@ -87,6 +90,7 @@ class Jobs:
             away, self._away = self._away, None
             raise away
         try:
+            await self._reserve.check()
             active = await self._collections.active()  # nothing is claimed while Milvus is away
         except CatalogUnavailable:
             raise

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, ObjectsUnavailable, Unavailable
+from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, ObjectsUnavailable, StorageFull, Unavailable
 from gateway.ingestion.embedding import ChunkEmbedder
 from gateway.knowledge.embedder import Vectors
 
 REPORT_S = 1.0
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
-CAUSES = ("catalog", "objects", "embedding", "index", "other")
+CAUSES = ("catalog", "objects", "disk", "embedding", "index", "other")
 """What can be away."""
 NO_EMBEDDING = "embedding_unavailable"
 
@@ -81,6 +81,8 @@ def cause_of(error: Unavailable) -> str:
         return "catalog"
     if isinstance(error, ObjectsUnavailable):
         return "objects"
+    if isinstance(error, StorageFull):
+        return "disk"
     if error.code == NO_EMBEDDING:
         return "embedding"
     return "index" if isinstance(error, KnowledgeUnavailable) else "other"

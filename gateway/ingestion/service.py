@@ -34,6 +34,7 @@ from gateway.knowledge.catalog.queue import IngestionQueue
 from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.objects import ObjectStore
+from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.knowledge.windows import window_of
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
@@ -106,6 +107,7 @@ async def serve(
             weights=shares,
             metrics=metrics,
             ended=work.wake,
+            reserve=StorageReserve.from_settings(settings),
         )
         stack.push_async_callback(jobs.close)
         removals, refill = Removals(catalog, objects, index, metrics), Refill(catalog, collections, writer)

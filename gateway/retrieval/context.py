@@ -16,6 +16,7 @@ from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
 from gateway.metrics import Metrics
+from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
@@ -52,6 +53,7 @@ class ContextBuilder:
     def __init__(self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._signer = FilterSigner(settings.filter_secret)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
     async def build(
@@ -68,7 +70,7 @@ class ContextBuilder:
             "messages": text(messages.decode()),
             "max_prompt_tokens": int32(max_prompt_tokens),
             "grounded": boolean(retrieval is not None),
-            **({"passages": text("[]")} if retrieval is None else retrieval.inputs(question)),
+            **({"passages": text("[]")} if retrieval is None else retrieval.inputs(question, self._signer)),
         }
         started = time.monotonic()
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.knowledge.catalog.types import Collection, Store
 from gateway.knowledge.filters import search_filter
 from gateway.knowledge.normalization import normalized
+from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
 from gateway.triton.infer import Tensor, boolean, fp32, int32, text
@@ -63,7 +64,7 @@ class RetrievalRequest:
         self.min_score = EVERY_SCORE if chosen.score_threshold is None else chosen.score_threshold
         self._options = chosen
 
-    def inputs(self, question: str, *, limit: int | None = None) -> dict[str, Tensor]:
+    def inputs(self, question: str, signer: FilterSigner, *, limit: int | None = None) -> dict[str, Tensor]:
         """Of the ensembles, for one question. limit: passages to find, where that is not the request's own."""
         options = self._options
         made: dict[str, Tensor] = {
@@ -73,6 +74,8 @@ class RetrievalRequest:
             "top_k": int32(limit or self.limit),
             "min_score": fp32(self.min_score),
         }
+        if signature := signer.sign(self.collection, self.filter):
+            made["filter_signature"] = text(signature)
         if options.ranker:
             made["ranker"] = text(options.ranker)
         if options.dense_weight is not None:

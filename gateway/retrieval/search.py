@@ -16,6 +16,7 @@ from gateway.errors import BadRequest, KnowledgeUnavailable
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.metrics import Metrics
+from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import Passage
@@ -52,6 +53,7 @@ class SearchService:
     ) -> None:
         self._active = active
         self._places = places
+        self._signer = FilterSigner(settings.filter_secret)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
     async def search(
@@ -84,7 +86,9 @@ class SearchService:
             async with slots:
                 with await self._places.admit(tenant):
                     return await self._one(
-                        request.inputs(query, limit=limit), f"{request_id}/{number}", request.embedding_model
+                        request.inputs(query, self._signer, limit=limit),
+                        f"{request_id}/{number}",
+                        request.embedding_model,
                     )
 
         try:

@@ -103,6 +103,8 @@ def _tell(report: SyncReport) -> None:
     for receipt in report.receipts:
         for lack in receipt.lacks:
             console.print(f"[yellow]{escape(receipt.name)}: not all was read. {escape(lack)}[/yellow]")
+    for link in report.skipped:
+        console.print(f"[yellow]{escape(link)}: skipped, for it is a link that leads out of the folder[/yellow]")
     for failure in report.failed:
         console.print(f"[red]{escape(failure.name)}: {escape(failure.message)}[/red]")
 

@@ -1,5 +1,6 @@
 """`/v1/files`: uploads, lists, contents, deletion, and what is refused."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.errors import CatalogUnavailable
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
+from gateway.knowledge.storage_reserve import StorageReserve
 from tests.support.ingesting import ingestion
 from tests.support.replies import Reply
 from tests.support.running import Fleet
@@ -248,3 +250,36 @@ async def test_content_stays_where_only_the_answer_of_the_database_was_lost(
 
 async def test_key_is_asked_for(fleet: Fleet) -> None:
     assert (await fleet.get(PATH)).status == 401
+
+
+async def test_a_full_disk_refuses_what_comes_keeps_what_is_there_and_takes_again_by_itself(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    kept = (await upload(fleet)).json["id"]
+    room = {"free": 1 << 20}
+    fleet.gateway.reserve = StorageReserve({"contents": tmp_path}, 2 << 20, free=lambda _: room["free"])
+    refused = await upload(fleet)
+    assert (refused.status, refused.error["code"], refused.error["type"]) == (
+        507,
+        "insufficient_storage",
+        "server_error",
+    )
+    assert refused.headers["x-should-retry"] == "false"
+    assert str(tmp_path) not in refused.error["message"]
+    assert (await _get(fleet, f"{PATH}/{kept}/content")).raw == b"Thirty days."
+    room["free"] = 3 << 20
+    assert (await upload(fleet)).status == 200
+
+
+async def test_a_disk_that_fills_during_an_upload_leaves_nothing_of_it(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("gateway.knowledge.objects.folder.os.fsync", full)
+        refused = await upload(fleet)
+    assert (refused.status, refused.error["code"]) == (507, "insufficient_storage")
+    assert (await _get(fleet, PATH)).json["data"] == []
+    assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import CatalogUnavailable, KnowledgeUnavailable
+from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, StorageFull
 from gateway.ingestion.collections import Collections
 from gateway.ingestion.conversion import Converters
 from gateway.ingestion.embedding import LocalEmbedder
@@ -24,6 +24,7 @@ from gateway.knowledge.catalog.types import Chunking, CollectionState, FileState
 from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import ALIAS, MemoryIndex, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
+from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
 
@@ -512,3 +513,18 @@ async def test_a_file_that_waits_for_its_converter_holds_up_no_other(setup: Setu
     release.set()
     await setup.jobs.idle()
     assert (await setup.member("slow")).state is FileState.COMPLETED
+
+
+async def test_with_a_full_disk_the_ingestion_waits_and_goes_on_by_itself(setup: Setup, tmp_path: Path) -> None:
+    free = 10 << 20
+    reserve = StorageReserve({"state": tmp_path / "not" / "there"}, 20 << 20, free=lambda _: free)
+    worker = setup.worker("two", reserve=reserve)
+    await setup.upload(a_txt="words")
+    await setup.attach("a")
+    with pytest.raises(StorageFull, match="10 MiB free"):
+        await worker.round()
+    assert (await setup.member("a")).state is FileState.IN_PROGRESS
+    assert [pause.cause for pause in await setup.catalog.pauses.all()] == ["disk"]
+    free = 30 << 20
+    assert await worker.round() == 1
+    assert await setup.catalog.pauses.all() == []

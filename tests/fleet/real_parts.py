@@ -163,6 +163,11 @@ class Command:
         self._environment = {**os.environ, processes.HOME_MARK: str(home), "NO_COLOR": "1", "COLUMNS": "200"}
         self._environment.pop("MILVUS_URI", None)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it is run with."""
+        return self._environment
+
     def __call__(self, *arguments: str, within: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs it to its end."""
         return subprocess.run(

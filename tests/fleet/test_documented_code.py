@@ -35,6 +35,13 @@ def test_a_documented_block_runs_and_answers(fleet: Command, page: str) -> None:
         code = block.replace("http://127.0.0.1:8000", seen["gateway_url"].removesuffix("/v1"))
         code = code.replace("127.0.0.1:8102", f"127.0.0.1:{seen['instances'][0]['grpc_port']}")
         code = code.replace("api_key=KEY", f"api_key={seen['api_key']!r}")
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=fleet.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip(), "it prints an answer"

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.errors import NotFound, ObjectsUnavailable
+from gateway.errors import NotFound, ObjectsUnavailable, StorageFull
 from gateway.knowledge.objects.store import BLOCK, Stored, blocks, check_key, folder_of
 
 _PARTIAL = ".partial"
@@ -112,6 +112,8 @@ class _translated:  # noqa: N801 - a context manager
                     f"The object store's folder {self._root} is empty: is its volume mounted?", retry_after_s=5
                 ) from error
             raise NotFound(f"There is no object {self._key!r}.") from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("The disk is full: free some space.") from error
         if isinstance(error, OSError):
             raise ObjectsUnavailable(f"The object store failed: {error.strerror or error}.", retry_after_s=5) from error
 

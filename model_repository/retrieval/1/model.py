@@ -13,6 +13,7 @@ from retrieval_search import (
     BadQuery,
     CollectionNotFound,
     EmbeddingFailed,
+    FilterRefused,
     HybridSearch,
     Query,
     RerankFailed,
@@ -52,6 +53,7 @@ class TritonPythonModel:
             dense_weight=_optional(request, "dense_weight", float),
             neighbours=_optional(request, "neighbours", int),
             rerank=_optional(request, "rerank", bool),
+            filter_signature=_text(request, "filter_signature"),
         )
         try:
             passages = self.loop.run_until_complete(self.search.search(query))
@@ -116,7 +118,11 @@ class Outcomes:
 def _code(error):
     if isinstance(error, CollectionNotFound):
         return pb_utils.TritonError.NOT_FOUND
-    return pb_utils.TritonError.INVALID_ARG if isinstance(error, BadQuery) else pb_utils.TritonError.UNAVAILABLE
+    return (
+        pb_utils.TritonError.INVALID_ARG
+        if isinstance(error, (BadQuery, FilterRefused))
+        else pb_utils.TritonError.UNAVAILABLE
+    )
 
 
 def _value(request, name, default):

@@ -1,7 +1,7 @@
 """Hybrid search in Milvus, within a deadline."""
 
 from retrieval_search.embedding import EmbeddingFailed
-from retrieval_search.errors import BadQuery, CollectionNotFound, RetrievalError, Unavailable
+from retrieval_search.errors import BadQuery, CollectionNotFound, FilterRefused, RetrievalError, Unavailable
 from retrieval_search.reranking import RerankFailed
 from retrieval_search.search import HybridSearch
 from retrieval_search.settings import Query, Settings
@@ -10,6 +10,7 @@ __all__ = [
     "BadQuery",
     "CollectionNotFound",
     "EmbeddingFailed",
+    "FilterRefused",
     "HybridSearch",
     "Query",
     "RerankFailed",

@@ -24,3 +24,10 @@ class BadQuery(RetrievalError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"retrieval: bad query: {reason}")
+
+
+class FilterRefused(RetrievalError):
+    """The filter does not come from the gateway."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"retrieval: filter refused: {reason}")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from retrieval_search.embedding import Embedder, EmbeddingFailed
 from retrieval_search.errors import BadQuery, RetrievalError, Unavailable
 from retrieval_search.exact import ExactMatch
+from retrieval_search.filter_signature import FilterVerifier
 from retrieval_search.fusion import fuse
 from retrieval_search.joining import Joining, joined, missing
 from retrieval_search.milvus import Client, Connection, pymilvus_client
@@ -67,6 +68,7 @@ class HybridSearch:
         """embedder: of windows; without it a long question is searched whole. `count_rerank` is told how each reranking ended
         (see reranking.py)."""
         self._settings = settings
+        self._verifier = FilterVerifier(settings.filter_secret)
         self._milvus = Connection(
             settings.uri, lambda: (connect or _pymilvus)(settings), deadline_s=settings.deadline_s
         )
@@ -77,11 +79,12 @@ class HybridSearch:
     async def search(self, query: Query) -> list[dict[str, Any]]:
         """Passages, best first, as docs/contracts.md describes them; [] without a collection.
 
-        Raises Unavailable within the deadline, CollectionNotFound, BadQuery. An embedder or a reranker that fails, or neighbours
+        Raises Unavailable within the deadline, CollectionNotFound, BadQuery, FilterRefused. An embedder or a reranker that fails, or neighbours
         that do not come, cost no answer.
         """
         if not query.collection or query.top_k <= 0:
             return []
+        self._verifier.check(query.collection, query.filter, query.filter_signature)
         ranker = query.ranker or self._settings.ranker
         weight = self._settings.dense_weight if query.dense_weight is None else query.dense_weight
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval_search.filter_signature import read_secret
 from retrieval_search.fusion import RANKERS
 
 
@@ -18,6 +19,7 @@ class Settings:
     `dense_weight` (see fusion.py) are for queries that name none, and so is `rerank`: the best `rerank_candidates` are read
     anew, within `rerank_deadline_s`. `joined_chars` bounds a passage with its neighbours, for which `join_deadline_s` is given.
     `embedding_deadline_s` is for the vectors of a long question's windows.
+    `filter_secret`: see filter_signature.py.
     """
 
     uri: str
@@ -32,13 +34,15 @@ class Settings:
     joined_chars: int = 6000
     join_deadline_s: float = 1.0
     embedding_deadline_s: float = 2.0
+    filter_secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         check_ranking(self.ranker, self.dense_weight)
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
-        """From config.pbtxt's parameters, then the environment. Raises ValueError for a number that is none."""
+        """From config.pbtxt's parameters, then the environment. Raises ValueError for a number that is none, and OSError for a
+        secret's file that cannot be read."""
         return cls(
             uri=parameters.get("uri") or environment.get("MILVUS_URI") or "http://127.0.0.1:19530",
             token=environment.get("MILVUS_TOKEN", ""),
@@ -50,6 +54,7 @@ class Settings:
             rerank_candidates=int(parameters.get("rerank_candidates") or cls.rerank_candidates),
             rerank_deadline_s=int(parameters.get("rerank_deadline_ms") or 2000) / 1000,
             joined_chars=int(parameters.get("joined_chars") or cls.joined_chars),
+            filter_secret=read_secret(environment),
         )
 
 
@@ -69,6 +74,7 @@ class Query:
     dense_weight: float | None = None
     neighbours: int | None = None
     rerank: bool | None = None
+    filter_signature: str = ""
 
 
 def check_ranking(ranker: str, dense_weight: float) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from build_scripts.tokenizer import PreparationFailed, prepare
 from gateway.knowledge.index import ALIAS, MilvusIndex, Row, collection_name
+from gateway.retrieval.filter_signature import FilterSigner
 from tests.contract.triton_server import WHEEL, TritonServer, available
 from tests.support.cross_encoder import make_cross_encoder
 from tokens import TokenTable
@@ -38,6 +39,8 @@ DIARY = [
     "On Thursday it rained into the greenhouse through a broken pane.",
 ]
 """The chunks of one file, a space between them."""
+SECRET = "only this Triton and the gateways know it"
+SIGNER = FilterSigner(SECRET)
 # Names, in tritonclient's spelling, of the types that the models take.
 _TYPES = {"O": "BYTES", "i": "INT32", "f": "FP32", "b": "BOOL", "u": "UINT64"}
 
@@ -45,7 +48,10 @@ Infer = Callable[..., dict[str, NDArray[Any]]]
 
 
 def tensors(inputs: dict[str, Any]) -> list[triton_grpc.InferInput]:
-    """Inputs as Triton wants them: text, numbers and lists become arrays with the batch dimension in front."""
+    """Inputs as Triton wants them: text, numbers and lists become arrays with the batch dimension in front. A filter gets its
+    signature, where the test has none of its own."""
+    if isinstance(expression := inputs.get("filter"), str):
+        inputs = {"filter_signature": SIGNER.sign(inputs.get("collection", ""), expression), **inputs}
     made = []
     for name, value in inputs.items():
         array = value if isinstance(value, np.ndarray) else _array(value)
@@ -204,6 +210,7 @@ def launched(milvus_server: MilvusServer, tokenizer_dir: Path, rerank_dir: Path)
             "MILVUS_URI": milvus_server.uri,
             "RAGFLEET_TOKENIZER_DIR": str(tokenizer_dir),
             "RAGFLEET_RERANK_DIR": str(rerank_dir),
+            "RAGFLEET_FILTER_SECRET": SECRET,
         },
         flags=[
             "--disable-auto-complete-config",

@@ -11,7 +11,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from tests.contract.models.conftest import DIARY, TEXTS, Infer, tensors
+from tests.contract.models.conftest import DIARY, SIGNER, TEXTS, Infer, tensors
 from tests.contract.triton_server import TritonServer
 from tokens import TokenTable
 
@@ -32,6 +32,18 @@ def asked() -> dict[str, Any]:
         "grounded": True,
         "rerank": False,
     }
+
+
+@pytest.mark.parametrize("signature", ["", "v1.9999999999.00", SIGNER.sign("ragfleet_chunks", 'store == "b"')])
+def test_another_tenants_rows_cannot_be_had_without_the_gateways_signature(infer: Infer, signature: str) -> None:
+    """Whoever reaches Triton asks for everything."""
+    wish = {"query": "well", "collection": "ragfleet_chunks", "filter": 'tenant != ""', "top_k": 9, "min_score": -1.0}
+    for model, more in (
+        ("search", {}),
+        ("context", {"messages": "[]", "max_prompt_tokens": 100, "grounded": True}),
+    ):
+        with pytest.raises(InferenceServerException, match="retrieval: filter refused:"):
+            infer(model, **wish, **more, filter_signature=signature)
 
 
 def test_context_gives_the_prompt_and_its_sources(infer: Infer, table: TokenTable, asked: dict[str, Any]) -> None:

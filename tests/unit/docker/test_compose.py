@@ -135,6 +135,31 @@ def test_every_service_is_watched_bounded_and_started_again() -> None:
         assert "no-new-privileges:true" in told["security_opt"], name
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.host.yaml"])
+def test_no_container_has_more_of_roots_powers_than_it_takes_to_become_another_user(name: str) -> None:
+    becoming = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+    for service, told in services(name).items():
+        assert told["cap_drop"] == ["ALL"], service
+        assert set(told.get("cap_add", [])) <= becoming, service
+        assert "no-new-privileges:true" in told["security_opt"], service
+
+
+def test_on_hosts_a_triton_listens_at_the_address_that_gateways_are_told() -> None:
+    (command,) = [told["command"] for _, image, told in ours("compose.host.yaml") if image == "triton"]
+    words = [re.sub(r"\$\{RAGFLEET_ADDRESS[^}]*\}", "10.0.0.7", word) for word in command]
+    plain = [re.sub(r"\$\{[^}]*\}", "0", word) for word in words]
+    settings = parse(["--http-port=8101", "--bind=0.0.0.0", *plain[1:]], {"RAGFLEET_HOME": "/var/lib/ragfleet"})
+    assert (settings.bind, settings.advertise) == ("10.0.0.7", "10.0.0.7")
+
+
+def test_whoever_signs_filters_and_whoever_checks_them_have_one_secret() -> None:
+    for name in COMPOSE:
+        for service, image, told in ours(name):
+            if image in ("gateway", "cpu", "triton") and "environment" in told:
+                assert told["environment"]["RAGFLEET_FILTER_SECRET_FILE"] == "/run/secrets/filter_secret", service
+                assert "filter_secret" in told["secrets"], service
+
+
 def test_our_containers_cannot_write_to_themselves() -> None:
     for name in COMPOSE:
         for service, _, told in ours(name):

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Collection, CollectionState, Store
+from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import RetrievalRequest
 from gateway.tenants.tenant import Tenant
@@ -19,7 +20,7 @@ def store(store_id: str = "vs_1", **settings: Any) -> Store:
 
 
 def inputs(request: RetrievalRequest) -> dict[str, Any]:
-    return {name: data[0] for name, (_, _, data) in request.inputs("how long?").items()}
+    return {name: data[0] for name, (_, _, data) in request.inputs("how long?", FilterSigner("")).items()}
 
 
 def test_without_a_word_it_is_a_plain_search_of_the_tenants_stores() -> None:

@@ -161,3 +161,24 @@ def test_what_was_not_read_is_said(store: MemoryStore, folder: Path) -> None:
         "a.md": ["page 2: it is a picture"],
         "deep/b.md": ["3 places that are no utf-8 were replaced"],
     }
+
+
+def test_links_that_lead_out_of_the_folder_are_skipped_and_said(
+    store: MemoryStore, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key.txt").write_text("secret")
+    (folder / "key.md").symlink_to(tmp_path / "secret" / "key.txt")
+    (folder / "all").symlink_to(tmp_path / "secret")
+    (folder / "relative.md").symlink_to("../secret/key.txt")
+    (folder / "gone.md").symlink_to(tmp_path / "nothing")
+    (folder / "same.md").symlink_to("deep/b.md")
+    report = sync(store, "docs", [folder])
+    assert report.skipped == ["all", "gone.md", "key.md", "relative.md"]
+    assert store.texts == [b"a", b"b", b"b"]
+    assert {path for _, path in look([folder])} == {"a.md", "deep/b.md", "same.md"}
+
+
+def test_a_folder_that_is_a_link_itself_is_read(store: MemoryStore, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    assert len(sync(store, "docs", [tmp_path / "link"]).added) == 2

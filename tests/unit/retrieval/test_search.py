@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from pymilvus.exceptions import MilvusException
 
-from retrieval_search import BadQuery, CollectionNotFound, EmbeddingFailed, HybridSearch, Query, Settings, Unavailable
+from retrieval_search import (
+    BadQuery,
+    CollectionNotFound,
+    EmbeddingFailed,
+    FilterRefused,
+    HybridSearch,
+    Query,
+    Settings,
+    Unavailable,
+)
 
 SETTINGS = Settings("http://127.0.0.1:1", deadline_s=60)
 
@@ -367,3 +376,11 @@ async def test_what_has_the_code_of_the_question_counts_whatever_its_vector_says
 async def test_words_are_looked_for_as_they_are_indexed() -> None:
     _, milvus = await search([], text="保修期")
     assert milvus.calls[1]["data"] == [" 保修 修期 "]
+
+
+async def test_a_filter_that_nobody_signed_never_reaches_milvus() -> None:
+    milvus = FakeMilvus([])
+    guarded = HybridSearch(Settings("http://milvus", filter_secret="s"), lambda _: milvus)
+    with pytest.raises(FilterRefused):
+        await guarded.search(query(filter='tenant != ""'))
+    assert milvus.calls == []
