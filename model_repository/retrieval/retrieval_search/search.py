@@ -79,8 +79,8 @@ class HybridSearch:
     async def search(self, query: Query) -> list[dict[str, Any]]:
         """Passages, best first, as docs/contracts.md describes them; [] without a collection.
 
-        Raises Unavailable within the deadline, CollectionNotFound, BadQuery, FilterRefused. An embedder or a reranker that fails, or neighbours
-        that do not come, cost no answer.
+        Raises Unavailable within the deadline, CollectionNotFound, BadQuery, FilterRefused. An embedder or a reranker that
+        fails, or neighbours that do not come, cost no answer.
         """
         if not query.collection or query.top_k <= 0:
             return []

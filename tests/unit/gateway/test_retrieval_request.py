@@ -61,5 +61,5 @@ def test_a_search_of_no_store_is_none() -> None:
 
 
 def test_a_question_is_spelled_as_what_was_stored() -> None:
-    made = RetrievalRequest(ACME, [store()], None).inputs("Zu\u0308rich of\ufb01ce, Daten\u00adbank?")
+    made = RetrievalRequest(ACME, [store()], None).inputs("Zu\u0308rich of\ufb01ce, Daten\u00adbank?", FilterSigner(""))
     assert made["query"][2] == ["Zürich office, Datenbank?"]
