@@ -76,7 +76,7 @@ class Receipt:
         """What is not there, in words; empty where everything is."""
         lacks = [f"{each['part']}: {each['reason']}" for each in self.read.get("skipped", ())]
         if replaced := self.read.get("replaced"):
-            lacks.append(f"{replaced} places that are no {self.read.get('encoding', 'text')} were replaced")
+            lacks.append(f"bytes that are no {self.read.get('encoding', 'text')} were replaced ({replaced})")
         return lacks
 
 

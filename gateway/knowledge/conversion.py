@@ -5,6 +5,7 @@ memory and time they like.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
@@ -23,6 +24,7 @@ from gateway.knowledge.converters import (
 from gateway.knowledge.converters.archives import OLE
 from gateway.knowledge.converters.encodings import is_text
 from gateway.knowledge.documents import Document, EmptyDocument, OversizedDocument, UnsupportedDocument
+from gateway.knowledge.normalization import clean
 
 VERSION = 2
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
@@ -41,7 +43,7 @@ _CODE = (
     ".erl", ".ex", ".exs", ".f90", ".fs", ".go", ".gradle", ".groovy", ".h", ".hcl", ".hpp", ".hs", ".ini", ".java",
     ".jl", ".js", ".jsx", ".kt", ".less", ".lisp", ".lua", ".m", ".mk", ".ml", ".nix", ".patch",
     ".pbtxt", ".php", ".pl", ".pm", ".proto", ".ps1", ".py", ".pyi", ".r", ".rb", ".rs", ".sass", ".scala", ".scss",
-    ".sh", ".sql", ".swift", ".tcl", ".tex", ".tf", ".toml", ".ts", ".tsx", ".vb", ".vue", ".yaml", ".yml",
+    ".sh", ".sql", ".swift", ".tcl", ".tex", ".tf", ".ts", ".tsx", ".vb", ".vue",
     ".zig", ".zsh",
 )
 # fmt: on
@@ -62,7 +64,7 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         ".xlsb": spreadsheets.calamine,
         ".ods": opendocument.ods,
         ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
-        ".properties": escapes.properties,
+        **dict.fromkeys((".properties", ".toml", ".yaml", ".yml"), escapes.unicode_escapes),
         ".rtf": richtext.rtf,
         ".pdf": pdf.pdf,
         ".docx": office.docx,
@@ -108,6 +110,7 @@ def convert_bytes(name: str, content: bytes) -> Document:
     if not content.strip():
         raise EmptyDocument(f"{name} is empty")
     document = _converter(name, content)(name, content)
+    document = replace(document, title=" ".join(clean(document.title).split()))
     if not document.text.strip():
         raise EmptyDocument(f"{name} has no text; if it is a scan, run text recognition (OCR) on it first")
     if len(document.text) > MAX_CHARS:

@@ -7,6 +7,8 @@ stays: joiners in Arabic and Indic scripts and in emoji, break marks between let
 import re
 import unicodedata
 
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])|[^\n]\x08")
+"""Colours and titles of terminals, and what was struck over (`man` prints bold as X, backspace, X)."""
 _LINE_END = re.compile(r"\r\n|[\r\f\v\x85]")
 _HYPHENATED = re.compile(r"\xad[ \t]*\n[ \t]*")
 _SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f]")
@@ -29,8 +31,9 @@ _COMPATIBLE = re.compile(
 
 
 def clean(text: str) -> str:
-    """All line and page ends become LF, all blanks but tabs and wide ones the common one; then `normalized`."""
-    return normalized(_SPACE.sub(" ", _LINE_END.sub("\n", text)))
+    """All line and page ends become LF, all blanks but tabs and wide ones the common one, what moves a terminal goes; then
+    `normalized`."""
+    return normalized(_SPACE.sub(" ", _LINE_END.sub("\n", _TERMINAL.sub("", text))))
 
 
 def normalized(text: str) -> str:

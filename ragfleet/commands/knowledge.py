@@ -24,6 +24,8 @@ from ragfleet.status import FleetStatus
 
 WATCH_SECONDS = 1.0
 """Between two looks at the folders."""
+MAX_LACKS = 20
+"""Parts that were not read of which the terminal is told."""
 
 
 def ingest(
@@ -100,9 +102,11 @@ def _tell(report: SyncReport) -> None:
     read = [f"{report.total(what):,} {what}" for what in ("pages", "rows", "characters") if report.total(what)]
     if read:
         console.print(f"Read: {', '.join(read)}.")
-    for receipt in report.receipts:
-        for lack in receipt.lacks:
-            console.print(f"[yellow]{escape(receipt.name)}: not all was read. {escape(lack)}[/yellow]")
+    lacks = [f"{receipt.name}: not all was read. {lack}" for receipt in report.receipts for lack in receipt.lacks]
+    for lack in lacks[:MAX_LACKS]:
+        console.print(f"[yellow]{escape(lack)}[/yellow]")
+    if len(lacks) > MAX_LACKS:
+        console.print(f"[yellow]{len(lacks) - MAX_LACKS} more like these; --json lists them all.[/yellow]")
     for link in report.skipped:
         console.print(f"[yellow]{escape(link)}: skipped, for it is a link that leads out of the folder[/yellow]")
     for failure in report.failed:

@@ -48,8 +48,8 @@ def xml(name: str, content: bytes) -> Document:
     return document_of(decoded, clean(html.unescape(decoded.text)), PurePath(name).name, "code")
 
 
-def properties(name: str, content: bytes) -> Document:
-    """Java's properties."""
+def unicode_escapes(name: str, content: bytes) -> Document:
+    """Java's properties, YAML, TOML: all have `\\u00fc`."""
     decoded = decode(name, content)
     return document_of(decoded, clean(_UNICODE.sub(_characters, decoded.text)), PurePath(name).name, "code")
 

@@ -18,6 +18,9 @@ from gateway.knowledge.normalization import clean
 
 _MAX_LAYOUT_PAGES = 500
 """Pages on which tables are looked for: it takes as long again as reading them."""
+_UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
+_MAX_UNREADABLE = 0.2
+"""The share of characters that stand for nothing above which a page's text is told to be none."""
 _HYPHENATED = re.compile(r"([^\W\d_]{2,})-\n([^\W\d_A-Z][^\W\d_]+)")
 
 
@@ -53,6 +56,8 @@ def pdf(name: str, content: bytes) -> Document:
             pages.append("")
             failed.append(Skipped(f"page {number + 1}", f"it cannot be read: {str(error)[:200]}"))
             continue
+        if len(_UNREADABLE.findall(pages[-1])) > _MAX_UNREADABLE * len(pages[-1]):
+            failed.append(Skipped(f"page {number + 1}", "its fonts do not say which characters they draw"))
         if not pages[-1] and _has_picture(page):
             failed.append(Skipped(f"page {number + 1}", "it is a picture: run text recognition (OCR) on it"))
     if not any(pages) and any("cannot be read" in each.reason for each in failed):

@@ -19,6 +19,7 @@ from gateway.knowledge.documents import Document, DocumentError, Skipped
 from gateway.knowledge.normalization import clean
 
 _CURRENCY = re.compile(r"\[\$([^\-\]\d]{1,5})[-\]]|([€$£¥₹₽₩])")
+_ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")  # how Excel writes a carriage return, and an underscore before such
 _QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]$]*\]')
 
 
@@ -72,7 +73,9 @@ def shown(value: Any, number_format: str = "") -> str:
         value = value.date()
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
-    return value.isoformat() if isinstance(value, date | time) else str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), str(value))
 
 
 def _number(value: float, number_format: str) -> str:

@@ -67,7 +67,7 @@ def test_text_in_the_usual_encodings(encoding: str) -> None:
 
 
 def test_colours_in_a_log_are_dropped_and_page_ends_part_words() -> None:
-    assert convert_bytes("a.log.txt", b"\x1b[31mred\x1b[0m one\x0ctwo").text == "[31mred[0m one\ntwo"
+    assert convert_bytes("a.log.txt", b"\x1b[31mred\x1b[0m one\x0ctwo").text == "red one\ntwo"
 
 
 def test_html_becomes_markdown_without_its_menus() -> None:
@@ -199,3 +199,7 @@ def test_random_bytes_give_text_or_a_document_error(content: bytes, name: str) -
     assert document.text.strip()
     document.text.encode()  # no lone surrogates: every database takes it
     assert "\0" not in document.text
+
+
+def test_a_title_is_spelled_as_text_is() -> None:
+    assert convert_bytes("Zu\u0308rich\u00ad.txt", b"x").title == "Zürich"

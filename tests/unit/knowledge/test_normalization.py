@@ -25,6 +25,8 @@ from gateway.knowledge.normalization import clean, normalized
         ("Auf\u200clage, a\u200db", "Auflage, ab"),
         ("ignore\U000e0069\U000e0067 this", "ignore this"),
         ("𝐁𝐨𝐥𝐝", "Bold"),
+        ("\x1b[1;31merror\x1b[0m in \x1b]0;title\x07line\x1b[K 3", "error in line 3"),
+        ("N\x08NA\x08AM\x08ME\x08E _\x08u_\x08p", "NAME up"),
         ("a\r\nb\rc\x0cd\x85e\x00\x07", "a\nb\nc\nd\ne"),
     ],
 )

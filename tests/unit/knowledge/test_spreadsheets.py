@@ -127,6 +127,7 @@ def test_formulas_without_values_are_there_and_told() -> None:
         (timedelta(hours=30), "[h]:mm", "1 day, 6:00:00"),
         (123456789012345, "0", "123456789012345"),
         (1e300, "0", "1e+300"),
+        ("two_x000D_\nlines, _x005F_x000D_", "General", "two\r\nlines, _x000D_"),
         (None, "General", ""),
     ],
 )

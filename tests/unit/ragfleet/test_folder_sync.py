@@ -159,7 +159,7 @@ def test_what_was_not_read_is_said(store: MemoryStore, folder: Path) -> None:
     assert (report.total("characters"), report.total("pages"), report.total("rows")) == (12, 2, 0)
     assert {receipt.name: receipt.lacks for receipt in report.receipts} == {
         "a.md": ["page 2: it is a picture"],
-        "deep/b.md": ["3 places that are no utf-8 were replaced"],
+        "deep/b.md": ["bytes that are no utf-8 were replaced (3)"],
     }
 
 
