@@ -32,4 +32,6 @@ def create_app(settings: Settings | Container) -> FastAPI:
     routes.install(app, gateway)
     app.add_middleware(RequestCounter, metrics=gateway.metrics)
     app.add_middleware(RequestId)
+    if origins := gateway.settings.cors_origins.split():
+        app.allow_origins(origins)
     return app

@@ -89,6 +89,9 @@ class Settings:
     open: bool = False
     """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
 
+    cors_origins: str = ""
+    """Origins whose pages may call from a browser, between spaces (`https://chat.example.com`); `*` for any. Empty: none."""
+
     policy: str = "predicted_ttft"
     """Placement policy (gateway/routing)."""
     scrape_period_s: float = 0.25

@@ -164,8 +164,10 @@ def body(error: RagfleetError) -> dict[str, Any]:
 
 
 def headers(error: RagfleetError) -> list[tuple[bytes, bytes]]:
-    """Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client prefers. It would also repeat each
-    conflict and each full disk by itself: one that stays is marked as such."""
+    """How to send a key that is missing. Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client
+    prefers. It would also repeat each conflict and each full disk by itself: one that stays is marked as such."""
+    if isinstance(error, Unauthenticated):
+        return [(b"www-authenticate", b'Bearer realm="ragfleet"')]
     if error.retry_after_s is None:
         return [(b"x-should-retry", b"false")] if isinstance(error, Conflict | StorageFull) else []
     seconds = max(1, round(error.retry_after_s))

@@ -20,6 +20,9 @@ class Metrics:
             ["route", "model", "tenant", "status"],
             registry=r,
         )
+        self.authentication_failures = Counter(
+            "ragfleet_authentication_failures", "Requests without a key, or with one that nobody has.", registry=r
+        )
         self.tokens = Counter("ragfleet_tokens", "Tokens.", ["tenant", "kind"], registry=r)
         self.ttft = Histogram(
             "ragfleet_time_to_first_token_seconds",

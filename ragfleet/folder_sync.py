@@ -1,7 +1,7 @@
 """Makes a vector store hold what folders hold: new files go in, changed ones take the place of the old, removed ones leave.
 
-A client of the public API. What a file was is kept with it as attributes of the member: `folder` (as it was given, made
-absolute), `path` (within it) and `sha256`; so unchanged files are never sent.
+A client of the public API. What a file was is kept with it as attributes of the member: `folder` (`folder_label`), `path` (within
+it) and `sha256`; so unchanged files are never sent.
 """
 
 import hashlib
@@ -156,8 +156,14 @@ def sync(store: VectorStore, name: str, paths: Sequence[Path], progress: Progres
                 progress(start + count, len(wanted), what)
 
         _bring(store, wanted[start : start + BATCH], held, report, tell)
-    _remove(store, [str(path.resolve()) for path in paths if path.is_dir()], documents, held, report)
+    _remove(store, [folder_label(path) for path in paths if path.is_dir()], documents, held, report)
     return report
+
+
+def folder_label(folder: Path) -> str:
+    """What a folder is known by in attributes, which everybody sees who searches: its name, and a digest of where it is."""
+    place = folder.resolve()
+    return f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
 
 
 def find(paths: Iterable[Path], skipped: list[str] | None = None) -> Iterator[Document]:
@@ -176,7 +182,7 @@ def find(paths: Iterable[Path], skipped: list[str] | None = None) -> Iterator[Do
                 if skipped is not None and entry.is_symlink():
                     skipped.append(relative.as_posix())
             elif entry.is_file():
-                yield Document(str(root), relative.as_posix(), entry)
+                yield Document(folder_label(path), relative.as_posix(), entry)
 
 
 def look(paths: Iterable[Path]) -> Mapping[tuple[str, str], tuple[int, int]]:

@@ -1,10 +1,11 @@
 """A vector store of the gateway, found or made by its name, through OpenAI's own client."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ragfleet.client import PAGE, GatewayError, connect, forget, store_named, told
-from ragfleet.folder_sync import Document, Held
+from ragfleet.folder_sync import Document, Held, folder_label
 
 
 class GatewayStore:
@@ -59,6 +60,8 @@ class GatewayStore:
             has = member.attributes or {}
             if "path" in has and "sha256" in has:
                 folder, path, digest = (str(has.get(key, "")) for key in ("folder", "path", "sha256"))
+                if folder.startswith("/"):  # as it was kept once
+                    folder = folder_label(Path(folder))
                 found.append(Held(member.id, folder, path, digest, member.status))
         return found
 

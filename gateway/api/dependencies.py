@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Path, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 
+from gateway.api.authentication import Authenticator
 from gateway.api.bodies import Bodies, HeldBody
 from gateway.api.json_body import json_object
 from gateway.api.multipart import ClientLeft
@@ -26,6 +27,9 @@ FileId = Annotated[str, Path(pattern=ID_PATTERN)]
 BatchId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 _bearer = Security(HTTPBearer(auto_error=False, description="The API key"))
+_header = Security(
+    APIKeyHeader(name="api-key", auto_error=False, description="The same key, as Azure's clients send it")
+)
 
 
 async def container(request: Request) -> Container:
@@ -37,9 +41,10 @@ async def container(request: Request) -> Container:
 ContainerDep = Annotated[Container, Depends(container)]
 
 
-async def current_tenant(request: Request, parts: ContainerDep, _: Annotated[Any, _bearer]) -> Tenant:
-    """Whose key the request has. Raises Unauthenticated."""
-    tenant = parts.tenants.authenticate(request.headers.get("authorization"))
+async def current_tenant(request: Request, _: Annotated[Any, _bearer], __: Annotated[Any, _header]) -> Tenant:
+    """Whose key the request has. Raises Unauthenticated, Overloaded."""
+    authenticator: Authenticator = request.app.state.authenticator
+    tenant = await authenticator.tenant_of(request.scope)
     request.state.tenant = tenant
     return tenant
 

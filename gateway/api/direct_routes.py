@@ -5,9 +5,11 @@ twenty tokens do, and the frames of its `send` would stand between each token an
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
@@ -23,12 +25,27 @@ class DirectRoutes(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._direct: dict[tuple[str, str], ASGIApp] = {}
+        self._outermost: ASGIApp = self._dispatch
 
     def direct(self, method: str, path: str, endpoint: ASGIApp) -> None:
         """Serve a path by a plain ASGI application. It may raise RagfleetError while no response has begun."""
         self._direct[method, path] = RequestId(_Boundary(endpoint))
 
+    def allow_origins(self, origins: Sequence[str]) -> None:
+        """Let pages of these origins call from a browser (CORS); `*` stands for any."""
+        self._outermost = CORSMiddleware(
+            self._dispatch,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "openai-processing-ms", "openai-poll-after-ms", "retry-after"),
+        )
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._outermost(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or give it to FastAPI."""
         endpoint = self._direct.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)

@@ -4,6 +4,7 @@ Not Starlette's BaseHTTPMiddleware: it copies every chunk of a stream through a 
 """
 
 import re
+import time
 import uuid
 from collections.abc import MutableMapping
 from typing import Any
@@ -16,7 +17,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}")
 
 
 class RequestId:
-    """Takes the client's X-Request-Id where it is a sane word, makes one otherwise, and sends it back."""
+    """Takes the client's X-Request-Id where it is a sane word, makes one otherwise, and sends it back, with the milliseconds from
+    the request to the head of its answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -29,9 +31,12 @@ class RequestId:
         request_id = given if REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}".encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
 
+        started = time.monotonic()
+
         async def with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _headers(message).append((b"x-request-id", request_id))
+                took = b"%d" % round((time.monotonic() - started) * 1000)
+                _headers(message).extend([(b"x-request-id", request_id), (b"openai-processing-ms", took)])
             await send(message)
 
         # The token path sends thousands of body messages: they take the server's own `send` (see `raw_send`).

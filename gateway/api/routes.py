@@ -15,6 +15,7 @@ from gateway.api import (
     store_search,
     vector_stores,
 )
+from gateway.api.authentication import Authenticator
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall, CompletionRequest
@@ -37,22 +38,23 @@ _ANSWER: dict[str, Any] = {
 _GENERATED: dict[str, Any] = {
     "tags": ["OpenAI"],
     "dependencies": [Depends(current_tenant)],
-    **documented(_ANSWER, 400, 404, 413, 415, 429, 502, 504),
+    **documented(_ANSWER, 400, 404, 413, 415, 502, 504),
 }
 
 
 def install(app: DirectRoutes, gateway: Container) -> None:
     """Add every route and error handler."""
     bodies = Bodies(max_bytes=gateway.settings.max_body_bytes, total_bytes=gateway.settings.max_held_bytes)
-    app.state.container, app.state.bodies = gateway, bodies
-    _generation(app, gateway, bodies)
+    authenticator = Authenticator(gateway.tenants, gateway.metrics)
+    app.state.container, app.state.bodies, app.state.authenticator = gateway, bodies, authenticator
+    _generation(app, gateway, authenticator, bodies)
     for module in (models, embeddings, files, vector_stores, store_files, store_search, operations):
         app.include_router(module.router)
     error_handlers.install(app)
     describe(app)
 
 
-def _generation(app: DirectRoutes, gateway: Container, bodies: Bodies) -> None:
+def _generation(app: DirectRoutes, gateway: Container, authenticator: Authenticator, bodies: Bodies) -> None:
     calls: dict[str, type[ChatCall | CompletionCall | ResponsesCall]] = {
         "/v1/chat/completions": ChatCall,
         "/v1/completions": CompletionCall,
@@ -61,7 +63,7 @@ def _generation(app: DirectRoutes, gateway: Container, bodies: Bodies) -> None:
     service = gateway.generation
     for path, call in calls.items():
         on_refusal = partial(service.refused, call.ROUTE)
-        endpoint = StreamingEndpoint(partial(call, service), gateway.tenants, bodies, on_refusal)
+        endpoint = StreamingEndpoint(partial(call, service), authenticator, bodies, on_refusal)
         app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.

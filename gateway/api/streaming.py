@@ -12,12 +12,12 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.api.authentication import Authenticator
 from gateway.api.bodies import Bodies
 from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
 from gateway.serving.generated_answer import GeneratedAnswer
-from gateway.tenants.directory import Directory
 from gateway.tenants.tenant import Tenant
 
 JSON = (b"content-type", b"application/json")
@@ -110,9 +110,9 @@ class StreamingEndpoint:
     costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
     """
 
-    def __init__(self, opener: Opener, tenants: Directory, bodies: Bodies, on_refusal: OnRefusal) -> None:
+    def __init__(self, opener: Opener, authenticator: Authenticator, bodies: Bodies, on_refusal: OnRefusal) -> None:
         self._opener = opener
-        self._tenants = tenants
+        self._authenticator = authenticator
         self._bodies = bodies
         self._on_refusal = on_refusal
 
@@ -120,8 +120,7 @@ class StreamingEndpoint:
         """Answer one request. Raises RagfleetError for what is refused before anything is taken."""
         tenant: Tenant | None = None
         try:
-            authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-            tenant = self._tenants.authenticate(authorization.decode("latin-1") if authorization is not None else None)
+            tenant = await self._authenticator.tenant_of(scope)
             await self._serve(tenant, scope, receive, send)
         except errors.RagfleetError as error:
             self._on_refusal(tenant, error)

@@ -63,8 +63,8 @@ async def update_store(
     """What is not named stays; a null clears it."""
     named = request.model_fields_set
     changes: dict[str, Any] = {name: getattr(request, name) for name in ("description", "metadata") if name in named}
-    if request.name is not None:
-        changes["name"] = request.name
+    if "name" in named:
+        changes["name"] = request.name or ""
     if "retrieval" in named:
         changes["settings"] = None if request.retrieval is None else request.retrieval.given
     if "expires_after" in named:

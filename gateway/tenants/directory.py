@@ -32,12 +32,15 @@ class Directory:
         """All that have a key, sorted by name; of a name that is there twice, the last."""
         return [tenant for _, tenant in sorted({each.name: each for each in self._by_digest.values()}.items())]
 
-    def authenticate(self, authorization: str | None) -> Tenant:
-        """The tenant of an `Authorization: Bearer KEY` header. With no keys configured everyone is `default`."""
+    def authenticate(self, authorization: str | None, api_key: str | None = None) -> Tenant:
+        """The tenant of an `Authorization: Bearer KEY` header, or of `api-key: KEY`. With no keys configured everyone is
+        `default`. Raises Unauthenticated."""
         if not self._by_digest:
             return DEFAULT
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
+            key = api_key or ""
+        if not key.strip():
             raise Unauthenticated("No API key given. Send it as 'Authorization: Bearer KEY'.")
         tenant = self._by_digest.get(_digest(key.strip()))
         if tenant is None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.running import Fleet
 
 
@@ -19,7 +21,7 @@ async def test_every_path_says_whose_it_is_and_how_it_refuses(fleet: Fleet) -> N
     operations = await _operations(fleet)
     assert len(operations) > 20
     for (method, path), operation in operations.items():
-        assert operation["security"] == [{"HTTPBearer": []}], path
+        assert operation["security"] == [{"HTTPBearer": []}, {"APIKeyHeader": []}], path
         assert {"200", "401", "503"} <= operation["responses"].keys(), path
         assert all("content" in each for each in operation["responses"].values()), path
         if "{" in path:
@@ -62,3 +64,40 @@ async def test_who_has_no_key_is_counted(start: Any) -> None:
 async def test_no_path_is_redirected(fleet: Fleet) -> None:
     async with fleet.http.get("/metrics/", headers={"host": "elsewhere"}, allow_redirects=False) as response:
         assert response.status == 404
+
+
+async def test_who_has_no_key_is_told_how_to_send_one(start: Any) -> None:
+    fleet = await start(api_key="secret")
+    for reply in (await fleet.get("/v1/files", headers={}), await fleet.chat(headers={})):
+        assert (reply.status, reply.headers["www-authenticate"]) == (401, 'Bearer realm="ragfleet"')
+    for reply in (
+        await fleet.get("/v1/files", headers={"api-key": "secret"}),
+        await fleet.chat(headers={"api-key": "secret"}),
+    ):
+        assert reply.status == 200
+    assert "ragfleet_authentication_failures_total 2.0" in (await fleet.get("/metrics")).raw.decode()
+
+
+async def test_answers_say_how_long_they_took(fleet: Fleet) -> None:
+    for reply in (await fleet.get("/v1/models"), await fleet.chat(), await fleet.get("/v1/nowhere")):
+        assert int(reply.headers["openai-processing-ms"]) >= 0
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"),
+    [("", None), ("https://a.example https://b.example", "https://b.example"), ("*", "*")],
+)
+async def test_pages_of_named_origins_may_call(start: Any, origins: str, allowed: str | None) -> None:
+    fleet = await start(cors_origins=origins)
+    origin = {"origin": "https://b.example"}
+    for path in ("/v1/models", "/v1/chat/completions"):
+        asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        async with fleet.http.options(path, headers=origin | asked) as response:
+            assert response.headers.get("access-control-allow-origin") == allowed
+            assert response.status == (405 if allowed is None else 200)
+    for reply in (await fleet.get("/v1/models", headers=origin), await fleet.chat(headers=origin)):
+        assert reply.status == 200
+        assert reply.headers.get("access-control-allow-origin") == allowed
+    if origins != "*":
+        reply = await fleet.get("/v1/models", headers={"origin": "https://c.example"})
+        assert "access-control-allow-origin" not in reply.headers

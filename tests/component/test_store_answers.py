@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.retrieval.store_resolver import MAX_STORES
 from gateway.tenants.tenant import Tenant
 from tests.support.ingesting import bring_in
 from tests.support.replies import Reply
@@ -122,3 +123,12 @@ async def test_filter_that_cannot_be_read(fleet: Fleet, filters: Any) -> None:
     reply = await _post(fleet, "/v1/chat/completions", _chat(tools=[tool]))
     assert reply.status == 400
     assert (reply.error["param"] or "").startswith("tools.0.filters")
+
+
+async def test_rag_finds_the_store_behind_any_number_of_newer_empty_ones(fleet: Fleet) -> None:
+    store = await _store(fleet, "handbook")
+    for number in range(MAX_STORES + 1):
+        await fleet.gateway.catalog.of(Tenant("acme")).stores.create(name=f"empty {number}")
+    reply = await _post(fleet, "/v1/chat/completions", _chat(model="rag"))
+    assert reply.status == 200, reply.raw
+    assert _asked(fleet)["filter"] == f'tenant == "acme" and store in ["{store}"]'

@@ -99,6 +99,8 @@ async def test_store_and_how_it_changes(acme: Client) -> None:
     }  # a change is a use, and a second may have passed
     assert changed == {**made, **used, "name": "manual", "metadata": {}}
     assert (await acme.ask("POST", path, {"expires_after": None}))["expires_at"] is None
+    assert (await acme.ask("POST", path, {"description": "x"}))["name"] == "manual"
+    assert (await acme.ask("POST", path, {"name": None}))["name"] == ""
 
 
 async def test_file_joins_and_can_be_read_as_it_is_searched(fleet: Fleet, acme: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ragfleet import folder_sync
-from ragfleet.folder_sync import Document, Held, SyncError, look, sync
+from ragfleet.folder_sync import Document, Held, SyncError, folder_label, look, sync
 
 
 class MemoryStore:
@@ -182,3 +182,11 @@ def test_links_that_lead_out_of_the_folder_are_skipped_and_said(
 def test_a_folder_that_is_a_link_itself_is_read(store: MemoryStore, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
     assert len(sync(store, "docs", [tmp_path / "link"]).added) == 2
+
+
+def test_attributes_tell_no_place_on_this_machine(store: MemoryStore, folder: Path) -> None:
+    sync(store, "s", [folder])
+    folders = {member.folder for member in store.held()}
+    assert folders == {folder_label(folder)}
+    assert str(folder.parent) not in str(folders)
+    assert folder_label(folder) != folder_label(folder.parent / "else" / folder.name)
