@@ -32,11 +32,6 @@ class Permit:
         """Whose it is."""
         return self._entry.tenant
 
-    @property
-    def released(self) -> bool:
-        """Whether the place was given back."""
-        return self._entry.over
-
     def release(self) -> None:
         """Give the place back; the next in turn gets it before this returns."""
         self._gate.leave(self._entry)

@@ -75,10 +75,10 @@ class _Record:
 class DispatchPass:
     """The right to send one request to an instance. Report at least once; the first report concludes a probe."""
 
-    __slots__ = ("_epoch", "_probe", "_trust", "name")
+    __slots__ = ("_detector", "_epoch", "_probe", "name")
 
-    def __init__(self, trust: "OutlierDetector", name: str, epoch: int, *, probe: bool) -> None:
-        self._trust = trust
+    def __init__(self, detector: "OutlierDetector", name: str, epoch: int, *, probe: bool) -> None:
+        self._detector = detector
         self._epoch = epoch
         self._probe = probe
         self.name = name
@@ -86,13 +86,13 @@ class DispatchPass:
     def record(self, outcome: DispatchOutcome) -> None:
         """How it went. A stream reports SUCCESS at its first token and may report a failure later."""
         probe, self._probe = self._probe, False
-        self._trust._reported(self.name, self._epoch, outcome, probe=probe)
+        self._detector._reported(self.name, self._epoch, outcome, probe=probe)
 
 
 class OutlierDetector:
     """Who may be given work, judged by what became of the work given before.
 
-    `store.subscribe(trust.follow)` tells it the fleet; without, everyone it ever knew counts as the fleet.
+    `store.subscribe(detector.follow)` tells it the fleet; without, everyone it ever knew counts as the fleet.
     """
 
     def __init__(
@@ -146,12 +146,6 @@ class OutlierDetector:
         return Standing(state, record.reason, 0.0, self._ejections(record, now))
 
     # Telling
-
-    def record(self, name: str, outcome: DispatchOutcome) -> None:
-        """An outcome without a pass; it counts while the instance is trusted."""
-        record = self._record(name)
-        if record.state is OutlierState.TRUSTED:
-            self._reported(name, record.epoch, outcome, probe=False)
 
     def scraped(self, name: str, answered: bool) -> None:
         """Whether the instance answered a metric scrape.

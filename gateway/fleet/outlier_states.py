@@ -1,4 +1,4 @@
-"""The words of trust: how a dispatch ended, where an instance stands, and the settings that connect the two."""
+"""The words of outlier detection: how a dispatch ended, where an instance stands, and the settings that connect the two."""
 
 from dataclasses import dataclass
 from enum import StrEnum

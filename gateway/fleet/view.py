@@ -1,4 +1,4 @@
-"""One immutable picture of the fleet: who is in it, what each carries, and how far it is trusted.
+"""One immutable picture of the fleet: who is in it, and what each carries.
 
 Everything that decides (placement, admission, status) reads a `FleetView`; only the store replaces it.
 """

@@ -28,7 +28,7 @@ from gateway.triton.infer import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchResult:
+class FoundPassages:
     """What was found, best first, and what was looked for."""
 
     passages: Sequence[Passage]
@@ -66,7 +66,7 @@ class SearchService:
         options: RetrievalOptions | None = None,
         rewrite: bool = False,
         request_id: str | None = None,
-    ) -> SearchResult:
+    ) -> FoundPassages:
         """The best passages (`max_num_results`, DEFAULT_LIMIT) of these stores of the tenant for all queries together.
 
         filters: OpenAI's, over the attributes of files. options: the request's own; the stores' count below them. Without
@@ -76,7 +76,7 @@ class SearchService:
         """
         request = RetrievalRequest(tenant, stores, await self._active.get(), filters=filters, options=options)
         if not request.collection:
-            return SearchResult(passages=(), queries=tuple(queries))
+            return FoundPassages(passages=(), queries=tuple(queries))
         # The retrieval leaves out near-duplicates of one question. Several may find each other's: twice as many, then.
         limit = request.limit if len(queries) == 1 else 2 * request.limit
         slots = asyncio.Semaphore(self.CONCURRENCY)
@@ -97,7 +97,7 @@ class SearchService:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         passages = distinct(merged([task.result() for task in tasks]))
-        return SearchResult(passages=passages[: request.limit], queries=tuple(queries))
+        return FoundPassages(passages=passages[: request.limit], queries=tuple(queries))
 
     async def _one(self, inputs: Mapping[str, Tensor], request_id: str, model: str) -> Sequence[Passage]:
         try:

@@ -152,11 +152,6 @@ class Placer:
             pool, job, exclude=exclude, now=self._clock(), averages=self.averages, index=self.index, keys=keys
         )
 
-    def in_flight(self, name: str) -> int:
-        """Our generations in an instance now; 0 for one that we do not know."""
-        account = self._accounts.get(name)
-        return account.ours if account is not None else 0
-
     def account(self, name: str) -> InstanceLoad | None:
         """The page of one instance, to show it; do not write to it."""
         return self._accounts.get(name)

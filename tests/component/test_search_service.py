@@ -11,7 +11,7 @@ from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, U
 from gateway.knowledge.active import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
-from gateway.retrieval.search import SearchResult, SearchService
+from gateway.retrieval.search import FoundPassages, SearchService
 from gateway.tenants.tenant import Tenant
 from gateway.triton.fake_answers import ModelCall, Script
 from tests.support.running import EMBEDDING, Fleet
@@ -50,7 +50,7 @@ async def search(fleet: Fleet) -> Search:
 
     async def run(
         *queries: str, stores: tuple[str | Store, ...] = ("vs_1",), filters: Any = None, **said: Any
-    ) -> SearchResult:
+    ) -> FoundPassages:
         asked = [each if isinstance(each, Store) else store(each) for each in stores]
         return await service.search(TENANT, asked, queries, filters=filters, options=RetrievalOptions.read(said))
 
@@ -61,7 +61,7 @@ def inputs(call: ModelCall) -> dict[str, Any]:
     return {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
 
 
-def files(result: SearchResult) -> list[str]:
+def files(result: FoundPassages) -> list[str]:
     return [hit.file_id for hit in result.passages]
 
 

@@ -39,39 +39,46 @@ def fleet(*names: str, down: tuple[str, ...] = ()) -> FleetView:
 
 
 class Case:
-    """A trust over five members, with what it told."""
+    """A detector over five members, with what it told."""
 
     def __init__(self, *names: str, **overrides: object) -> None:
         self.clock = Clock()
         self.told: list[Transition] = []
         chosen = OutlierSettings(**{"jitter": 0.0, **overrides})  # type: ignore[arg-type]
-        self.trust = OutlierDetector(chosen, self.clock, on_transition=self.told.append, rng=random.Random(1))
-        self.trust.follow(fleet(*(names or "abcde")))
+        self.detector = OutlierDetector(chosen, self.clock, on_transition=self.told.append, rng=random.Random(1))
+        self.detector.follow(fleet(*(names or "abcde")))
+
+    def record(self, name: str, outcome: DispatchOutcome) -> None:
+        """What became of a dispatch to an instance that is trusted."""
+        if self.detector.standing(name).state is OutlierState.TRUSTED:
+            given = self.detector.try_acquire(name)
+            assert given is not None
+            given.record(outcome)
 
     def fails(self, name: str, times: int, outcome: DispatchOutcome = FAIL) -> None:
         for _ in range(times):
-            self.trust.record(name, outcome)
+            self.record(name, outcome)
 
     def probes(self, name: str) -> list[DispatchPass]:
-        passes = iter(lambda: self.trust.try_acquire(name), None)
+        passes = iter(lambda: self.detector.try_acquire(name), None)
         return [p for _, p in zip(range(100), passes, strict=False)]
 
 
 def test_a_stranger_is_trusted() -> None:
     case = Case()
-    assert "a" not in case.trust.ejected()
-    assert case.trust.ejected() == {}
-    assert case.trust.standing("a").state is OutlierState.TRUSTED
+    assert "a" not in case.detector.ejected()
+    assert case.detector.ejected() == {}
+    assert case.detector.standing("a").state is OutlierState.TRUSTED
 
 
 def test_failures_in_a_row_eject_and_the_reason_says_so() -> None:
     case = Case(consecutive_failures=3)
     case.fails("a", 2)
-    assert "a" not in case.trust.ejected()
+    assert "a" not in case.detector.ejected()
     case.fails("a", 1)
-    assert "a" in case.trust.ejected()
-    assert case.trust.try_acquire("a") is None
-    assert case.trust.ejected() == {"a": "3 failures in a row"}
+    assert "a" in case.detector.ejected()
+    assert case.detector.try_acquire("a") is None
+    assert case.detector.ejected() == {"a": "3 failures in a row"}
     assert case.told == [Transition("a", OutlierState.TRUSTED, OutlierState.EJECTED, "3 failures in a row", 2.0)]
 
 
@@ -79,50 +86,50 @@ def test_a_success_breaks_the_row() -> None:
     case = Case(consecutive_failures=3, error_rate=2.0)
     for _ in range(5):
         case.fails("a", 2)
-        case.trust.record("a", OK)
-    assert case.trust.ejected() == {}
+        case.record("a", OK)
+    assert case.detector.ejected() == {}
 
 
 def test_missed_deadlines_eject_sooner_than_failures() -> None:
     case = Case(consecutive_failures=5, consecutive_timeouts=2)
     case.fails("a", 2, TIMEOUT)
-    assert case.trust.ejected() == {"a": "2 deadlines in a row missed"}
+    assert case.detector.ejected() == {"a": "2 deadlines in a row missed"}
 
 
 def test_an_error_rate_ejects_without_any_row() -> None:
     case = Case(error_rate=0.5, error_rate_least=10, window_s=10)
     for _ in range(4):
-        case.trust.record("a", OK)
-        case.trust.record("a", FAIL)
-    assert case.trust.ejected() == {}  # eight are no evidence
-    case.trust.record("a", OK)
-    case.trust.record("a", FAIL)
-    assert case.trust.ejected() == {"a": "5 of 10 requests failed within 10 s"}
+        case.record("a", OK)
+        case.record("a", FAIL)
+    assert case.detector.ejected() == {}  # eight are no evidence
+    case.record("a", OK)
+    case.record("a", FAIL)
+    assert case.detector.ejected() == {"a": "5 of 10 requests failed within 10 s"}
 
 
 def test_old_errors_leave_the_window() -> None:
     case = Case(error_rate=0.5, error_rate_least=4, window_s=10)
     for outcome in (OK, FAIL, OK):
-        case.trust.record("a", outcome)
+        case.record("a", outcome)
     case.clock.now += 11
     for outcome in (FAIL, OK, FAIL):
-        case.trust.record("a", outcome)
-    assert case.trust.ejected() == {}
+        case.record("a", outcome)
+    assert case.detector.ejected() == {}
 
 
 @pytest.mark.parametrize("times", [1, 1000])
 def test_client_errors_never_count(times: int) -> None:
     case = Case(consecutive_failures=1, error_rate_least=1)
     case.fails("a", times, IGNORED)
-    assert case.trust.ejected() == {}
+    assert case.detector.ejected() == {}
     assert case.told == []
 
 
 def test_client_errors_do_not_break_a_row_of_failures() -> None:
     case = Case(consecutive_failures=3)
     for outcome in (FAIL, IGNORED, FAIL, IGNORED, FAIL):
-        case.trust.record("a", outcome)
-    assert "a" in case.trust.ejected()
+        case.record("a", outcome)
+    assert "a" in case.detector.ejected()
 
 
 def test_exactly_n_probes_pass_half_open() -> None:
@@ -131,9 +138,9 @@ def test_exactly_n_probes_pass_half_open() -> None:
     case.clock.now += 1.99
     assert case.probes("a") == []
     case.clock.now += 0.01
-    assert "a" not in case.trust.ejected()
+    assert "a" not in case.detector.ejected()
     assert len(case.probes("a")) == 3
-    assert case.trust.try_acquire("a") is None
+    assert case.detector.try_acquire("a") is None
 
 
 def test_all_probes_must_succeed() -> None:
@@ -143,9 +150,9 @@ def test_all_probes_must_succeed() -> None:
     first, second, third = case.probes("a")
     first.record(OK)
     second.record(OK)
-    assert case.trust.try_acquire("a") is None
+    assert case.detector.try_acquire("a") is None
     third.record(OK)
-    assert case.trust.standing("a").state is OutlierState.TRUSTED
+    assert case.detector.standing("a").state is OutlierState.TRUSTED
     assert case.told[-1].reason == "3 probes succeeded"
     assert len(case.probes("a")) == 100
 
@@ -160,7 +167,7 @@ def test_one_failed_probe_ejects_for_longer_and_the_others_reports_are_stale() -
     second.record(FAIL)
     third.record(OK)
     assert len(case.told) == 3
-    assert case.trust.standing("a").remaining_s == 4.0
+    assert case.detector.standing("a").remaining_s == 4.0
 
 
 def test_a_probe_that_fails_after_its_first_token_counts() -> None:
@@ -170,7 +177,7 @@ def test_a_probe_that_fails_after_its_first_token_counts() -> None:
     first, _second = case.probes("a")
     first.record(OK)
     first.record(FAIL)
-    assert "a" in case.trust.ejected()
+    assert "a" in case.detector.ejected()
 
 
 def test_a_probe_whose_client_left_is_free_again() -> None:
@@ -189,17 +196,17 @@ def test_a_probe_that_nobody_reports_on_is_given_up_at_last() -> None:
     case.clock.now += 2
     (lost,) = case.probes("a")
     case.clock.now += 119
-    assert case.trust.try_acquire("a") is None
+    assert case.detector.try_acquire("a") is None
     case.clock.now += 2
     (again,) = case.probes("a")
     lost.record(FAIL)  # too late to say anything
     again.record(OK)
-    assert case.trust.standing("a").state is OutlierState.TRUSTED
+    assert case.detector.standing("a").state is OutlierState.TRUSTED
 
 
 def test_reports_from_before_an_ejection_say_nothing_new() -> None:
     case = Case(probes=1)
-    before = [case.trust.try_acquire("a") for _ in range(20)]
+    before = [case.detector.try_acquire("a") for _ in range(20)]
     for each in before[:10]:
         assert each is not None
         each.record(FAIL)
@@ -252,42 +259,42 @@ def test_only_a_share_of_the_fleet_is_ejected(members: str, most: int) -> None:
     case = Case(*members, max_ejected_fraction=0.5)
     for name in members:
         case.fails(name, 10)
-    assert len(case.trust.ejected()) == most
+    assert len(case.detector.ejected()) == most
 
 
 def test_even_a_full_share_leaves_one() -> None:
     case = Case(*"abcd", max_ejected_fraction=1.0)
     for name in "abcd":
         case.fails(name, 10)
-    assert len(case.trust.ejected()) == 3
+    assert len(case.detector.ejected()) == 3
 
 
 def test_who_was_spared_is_ejected_when_there_is_room() -> None:
     case = Case(*"ab", probes=1)
     case.fails("a", 3)
     case.fails("b", 3)
-    assert set(case.trust.ejected()) == {"a"}
+    assert set(case.detector.ejected()) == {"a"}
     case.clock.now += 2
     (probe,) = case.probes("a")
     probe.record(OK)
     case.fails("b", 1)
-    assert set(case.trust.ejected()) == {"b"}
+    assert set(case.detector.ejected()) == {"b"}
 
 
 def test_members_that_consul_calls_unhealthy_do_not_count_as_fleet() -> None:
     case = Case(*"abcd", max_ejected_fraction=0.5)
-    case.trust.follow(fleet(*"abcd", down=("a", "b")))
+    case.detector.follow(fleet(*"abcd", down=("a", "b")))
     case.fails("a", 3)  # is out anyhow
     case.fails("c", 3)
     case.fails("d", 3)
-    assert set(case.trust.ejected()) == {"a", "c"}
+    assert set(case.detector.ejected()) == {"a", "c"}
 
 
 def test_the_ejected_come_back_when_the_others_are_gone() -> None:
     case = Case(*"abc")
     case.fails("a", 3)
-    case.trust.follow(fleet(*"abc", down=("b", "c")))
-    assert "a" not in case.trust.ejected()
+    case.detector.follow(fleet(*"abc", down=("b", "c")))
+    assert "a" not in case.detector.ejected()
     assert case.told[-1].reason == "too few others are left"
     assert len(case.probes("a")) == 100
 
@@ -299,80 +306,80 @@ def test_a_failed_probe_of_the_last_one_keeps_it_in_work() -> None:
     (probe,) = case.probes("a")
     case.fails("b", 3)  # spared: a is still on probation
     probe.record(FAIL)
-    assert set(case.trust.ejected()) == {"a"}
-    assert "b" not in case.trust.ejected()
+    assert set(case.detector.ejected()) == {"a"}
+    assert "b" not in case.detector.ejected()
 
 
 def test_who_leaves_is_forgotten_and_its_reports_do_not_reach_a_namesake() -> None:
     case = Case(*"abc")
-    old = [case.trust.try_acquire("a") for _ in range(9)]
+    old = [case.detector.try_acquire("a") for _ in range(9)]
     case.fails("a", 3)
-    case.trust.follow(fleet(*"bc"))
-    assert case.trust.ejected() == {}
-    case.trust.follow(fleet(*"abc"))
-    assert case.trust.try_acquire("a") is not None
+    case.detector.follow(fleet(*"bc"))
+    assert case.detector.ejected() == {}
+    case.detector.follow(fleet(*"abc"))
+    assert case.detector.try_acquire("a") is not None
     for each in old:
         assert each is not None
         each.record(FAIL)
-    assert "a" not in case.trust.ejected()
+    assert "a" not in case.detector.ejected()
 
 
 def test_silence_ejects_an_idle_instance_for_as_long_as_it_lasts() -> None:
     case = Case(consecutive_silences=3)
     for _ in range(3):
-        case.trust.scraped("a", False)
-    assert case.trust.ejected() == {"a": "3 metric scrapes in a row unanswered"}
+        case.detector.scraped("a", False)
+    assert case.detector.ejected() == {"a": "3 metric scrapes in a row unanswered"}
     for _ in range(100):
         case.clock.now += 1
-        case.trust.scraped("a", False)
-        assert "a" in case.trust.ejected()
-    case.trust.scraped("a", True)
-    assert "a" not in case.trust.ejected()
+        case.detector.scraped("a", False)
+        assert "a" in case.detector.ejected()
+    case.detector.scraped("a", True)
+    assert "a" not in case.detector.ejected()
     assert case.told[-1].after is OutlierState.PROBING
     assert case.told[-1].reason == "it answers again"
 
 
 def test_a_planned_restart_is_no_silence() -> None:
     case = Case(consecutive_silences=3)
-    case.trust.follow(fleet(*"abcde", down=("a",)))
+    case.detector.follow(fleet(*"abcde", down=("a",)))
     for _ in range(10):
-        case.trust.scraped("a", False)
-    case.trust.follow(fleet(*"abcde"))
-    case.trust.scraped("a", False)
-    assert "a" not in case.trust.ejected()
+        case.detector.scraped("a", False)
+    case.detector.follow(fleet(*"abcde"))
+    case.detector.scraped("a", False)
+    assert "a" not in case.detector.ejected()
     assert case.told == []
 
 
 def test_without_more_news_even_silence_runs_out() -> None:
     case = Case(consecutive_silences=1)
-    case.trust.scraped("a", False)
+    case.detector.scraped("a", False)
     case.clock.now += 2
-    assert "a" not in case.trust.ejected()
+    assert "a" not in case.detector.ejected()
 
 
 def test_requests_that_succeed_outweigh_silent_metrics() -> None:
     case = Case(consecutive_silences=3)
     for _ in range(20):
-        case.trust.scraped("a", False)
-        case.trust.scraped("a", False)
-        case.trust.record("a", OK)
-    assert case.trust.ejected() == {}
+        case.detector.scraped("a", False)
+        case.detector.scraped("a", False)
+        case.record("a", OK)
+    assert case.detector.ejected() == {}
 
 
 def test_answered_scrapes_do_not_excuse_failed_requests() -> None:
     case = Case(consecutive_failures=3)
     for _ in range(3):
-        case.trust.scraped("a", True)
-        case.trust.record("a", FAIL)
-    case.trust.scraped("a", True)
-    assert "a" in case.trust.ejected()
+        case.detector.scraped("a", True)
+        case.record("a", FAIL)
+    case.detector.scraped("a", True)
+    assert "a" in case.detector.ejected()
 
 
 def test_silence_can_be_switched_off() -> None:
     case = Case(consecutive_silences=0)
     for _ in range(100):
-        case.trust.scraped("a", False)
-    assert case.trust.ejected() == {}
+        case.detector.scraped("a", False)
+    assert case.detector.ejected() == {}
 
 
 class Machine(RuleBasedStateMachine):
@@ -388,13 +395,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, outcome=st.sampled_from(list(DispatchOutcome)))
     def record(self, name: str, outcome: DispatchOutcome) -> None:
-        self.case.trust.record(name, outcome)
+        self.case.record(name, outcome)
 
     @rule(name=names)
     def acquire(self, name: str) -> None:
-        ejected = name in self.case.trust.ejected()
-        trusted = self.case.trust.standing(name).state is OutlierState.TRUSTED
-        given = self.case.trust.try_acquire(name)
+        ejected = name in self.case.detector.ejected()
+        trusted = self.case.detector.standing(name).state is OutlierState.TRUSTED
+        given = self.case.detector.try_acquire(name)
         assert not (ejected and given)
         assert given or not trusted
         if given is not None:
@@ -410,12 +417,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, answered=st.booleans())
     def heard(self, name: str, answered: bool) -> None:
-        self.case.trust.scraped(name, answered)
+        self.case.detector.scraped(name, answered)
 
     @rule(name=names)
     def flap(self, name: str) -> None:
         self.down ^= {name}
-        self.case.trust.follow(fleet(*"abcd", down=tuple(self.down)))
+        self.case.detector.follow(fleet(*"abcd", down=tuple(self.down)))
 
     @rule(seconds=st.floats(0, 70))
     def wait(self, seconds: float) -> None:
@@ -424,18 +431,18 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def enough_are_left(self) -> None:
         serving = set("abcd") - self.down
-        kept = {n for n in serving if self.case.trust.standing(n).state is not OutlierState.TRUSTED}
+        kept = {n for n in serving if self.case.detector.standing(n).state is not OutlierState.TRUSTED}
         assert len(kept) <= max(0, min(len(serving) - 1, max(1, len(serving) // 2)))
 
     @invariant()
     def no_more_probes_than_n(self) -> None:
-        for record in self.case.trust._records.values():
+        for record in self.case.detector._records.values():
             assert 0 <= record.probes_issued <= 2
 
     @invariant()
     def ejections_end(self) -> None:
         for name in "abcd":
-            assert self.case.trust.standing(name).remaining_s <= 60
+            assert self.case.detector.standing(name).remaining_s <= 60
 
 
 TestMachine = Machine.TestCase

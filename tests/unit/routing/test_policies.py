@@ -51,7 +51,9 @@ def test_what_ended_counts_no_more(policy: str) -> None:
         if ticket.instance.name == "triton-0":
             ticket.release(TicketOutcome.CANCELLED)
             ticket.release(TicketOutcome.CANCELLED)
-    assert fleet.placer.in_flight("triton-0") == 0
+    idle = fleet.placer.account("triton-0")
+    assert idle
+    assert idle.ours == 0
     assert names(fleet, 3) == {"triton-0": 3}
 
 
