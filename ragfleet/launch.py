@@ -55,7 +55,8 @@ def check(home: Home, wanted: FleetSpec) -> None:
     problems += [str(p) for p in preflight.check_repository(Path(wanted.model_repository), wanted.flavour)]
     if consul_binary.find(cache_folder()) is None:
         problems.append("There is no Consul yet. Run: ragfleet setup")
-    if not os.environ.get("RAGFLEET_TOKENIZER_DIR") and not (home.tokenizer / "tokenizer.json").is_file():
+    named = os.environ.get("RAGFLEET_TOKENIZER_DIR")
+    if "gateway" not in wanted.without and not named and not (home.tokenizer / "tokenizer.json").is_file():
         problems.append("There is no tokenizer of the model yet. Run: ragfleet setup")
     for port, part in services.ports_of(wanted).items():
         if owner := processes.owner_of(port):
