@@ -48,6 +48,7 @@ def row(name: str, noticed: Noticed, wrong: str, **more: object) -> Row:
         "failed": noticed.failed,
         "waited_s": noticed.waited_s,
         "ejections": noticed.ejections,
+        "out": noticed.out,
         "wrong": wrong,
         **more,
     }
@@ -125,7 +126,7 @@ def missed(rows: Sequence[Row]) -> list[str]:
         if each["wrong"]:
             found.append(f"{name}: {each['wrong']}")
         if each["ejections"]:
-            found.append(f"{name}: {each['ejections']:g} ejections")
+            found.append(f"{name}: {each['ejections']:g} ejections {each['out']}")
         if not each["served"] and each["waited_s"] > LATE_S:
             found.append(f"{name}: the second tenant has waited {each['waited_s']:.0f} s for an answer")
         if each["failed"]:

@@ -33,6 +33,8 @@ class Noticed:
     """The most."""
     ejections: float = 0.0
     """Of all instances."""
+    out: list[str] = field(default_factory=list)
+    """Why instances are out at its end."""
 
 
 class Watch:
@@ -69,6 +71,9 @@ class Watch:
         ejections = sum(map(float, found))
         before, self.noticed = self.noticed, Noticed()
         before.ejections, self._ejections = ejections - self._ejections, ejections
+        async with self._http.get(f"{self._url}/fleet") as answer:
+            instances = (await answer.json())["instances"]
+        before.out = [f"{each['name']}: {each['reason']}" for each in instances if each["state"] != "ready"]
         before.waited_s = time.monotonic() - self._asked
         return before
 

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 LARGE = 200_000
 """Characters. A call with more is slow by itself."""
+LARGE_PATIENCE = 3
+"""Times the deadline of other calls."""
 
 Read = Callable[[str, Mapping[str, list[Any]]], T]
 """A model's name and its outputs → what they say. Raises InstanceError where they cannot be read."""
@@ -30,11 +32,19 @@ Read = Callable[[str, Mapping[str, list[Any]]], T]
 class HedgedCalls:
     """Calls of one kind, which take about as long as each other.
 
-    hedge: whether slow ones are doubled. Not worth it for calls that are large themselves.
+    hedge: whether slow ones are doubled. large: characters from which on a call is slow by itself: it waits behind the others,
+    has more time, and where that is not enough neither blames the instance nor asks another.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics, *, hedge: bool = True
+        self,
+        dispatcher: Dispatcher,
+        pool: Pool,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        hedge: bool = True,
+        large: int = LARGE,
     ) -> None:
         self._dispatcher = dispatcher
         self._pool = pool
@@ -42,6 +52,7 @@ class HedgedCalls:
         self._deadline_s = settings.context_deadline_s
         self._metrics = metrics
         self._hedge = hedge
+        self._large = large
         self._latency = LatencyQuantile(initial_s=settings.context_deadline_s / 4)
 
     async def call(
@@ -60,7 +71,7 @@ class HedgedCalls:
         Raises RequestRefused where the model refuses the request, Unavailable, Overloaded or GenerationFailed; DeadlineExceeded
         where a large request is not answered in time: that is its own fault, and it would keep the next instance as busy.
         """
-        hedge = self._hedge and _characters(inputs) <= LARGE
+        hedge = self._hedge and _characters(inputs) <= self._large
         attempts = Attempts(self._limit)
         asked: set[str] = set()
         running: dict[asyncio.Task[T], bool] = {}
@@ -117,13 +128,16 @@ class HedgedCalls:
     ) -> Mapping[str, list[Any]]:
         started = time.monotonic()
         host, port = dispatch.instance.address, dispatch.instance.http_port
+        size = _characters(inputs)
+        large = size > self._large
+        deadline_s = self._deadline_s * (LARGE_PATIENCE if large else 1)
         try:
             outputs = await infer(
-                self._pool, host, port, name, inputs, request_id=request_id, deadline_s=self._deadline_s
+                self._pool, host, port, name, inputs, request_id=request_id, deadline_s=deadline_s, patient=large
             )
         except InstanceError as error:
-            if error.cause is Cause.STALL and (size := _characters(inputs)) > LARGE:
-                raise DeadlineExceeded(f"{size} characters were not read within {self._deadline_s:g} s.") from error
+            if large and error.cause is Cause.STALL:
+                raise DeadlineExceeded(f"{size} characters were not read within {deadline_s:g} s.") from error
             raise
         self._latency.record(time.monotonic() - started)
         return outputs

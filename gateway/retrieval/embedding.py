@@ -26,6 +26,8 @@ from gateway.triton.infer import Tensor
 MAX_BATCH = 64
 """The `max_batch_size` of the model."""
 
+LARGE = 4_000
+"""Characters of a batch that takes an instance a while."""
 GROUP = 20_000
 """Characters, or tokens, that are tokenized in one job, some tens of milliseconds."""
 
@@ -67,7 +69,7 @@ class EmbeddingService:
         self._places = places
         self._text = text
         self._threads = threads
-        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False)
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False, large=LARGE)
 
     async def embed(
         self, tenant: Tenant, model: str, inputs: Sequence[str | Sequence[int]], *, request_id: str

@@ -58,11 +58,15 @@ _REFUSALS = {
 }
 
 
+# The last is Triton's for what has waited in a model's queue for longer than that queue allows: the instance has too much to do.
+_QUEUED = ("llm: queue full", "Exceeds maximum queue size", "Request timeout expired")
+
+
 def from_model(text: str) -> InstanceError | RequestRefused:
     """Translate the error text of a model (docs/contracts.md) or of Triton itself."""
     for prefix, kind in _REFUSALS.items():
         if (at := text.find(prefix)) >= 0:
             return RequestRefused(kind, text[at + len(prefix) :].strip())
-    if "llm: queue full" in text or "Exceeds maximum queue size" in text:
+    if any(words in text for words in _QUEUED):
         return InstanceError(Cause.BUSY, text)
     return InstanceError(Cause.ENGINE, text)

@@ -32,13 +32,26 @@ def boolean(value: bool) -> Tensor:
     return ("BOOL", [1, 1], [value])
 
 
+BEHIND_OTHERS = {"parameters": {"priority": 2}}
+"""Of a request that has time: a model whose queue knows priorities serves the others first."""
+
+
 async def infer(
-    pool: Pool, host: str, port: int, model: str, inputs: Mapping[str, Tensor], *, request_id: str, deadline_s: float
+    pool: Pool,
+    host: str,
+    port: int,
+    model: str,
+    inputs: Mapping[str, Tensor],
+    *,
+    request_id: str,
+    deadline_s: float,
+    patient: bool = False,
 ) -> dict[str, list[Any]]:
-    """Call `model` once: output name → flat data. Raises InstanceError or RequestRefused."""
+    """Call `model` once: output name → flat data. `patient`: behind others. Raises InstanceError or RequestRefused."""
     body = orjson.dumps(
         {
             "id": request_id,
+            **(BEHIND_OTHERS if patient else {}),
             "inputs": [
                 {"name": name, "datatype": kind, "shape": shape, "data": data}
                 for name, (kind, shape, data) in inputs.items()

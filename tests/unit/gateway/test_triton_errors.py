@@ -28,6 +28,7 @@ def test_refusals_are_the_requests(text: str, kind: str, reason: str) -> None:
     [
         ("llm: queue full: 8 wait", Cause.BUSY),
         ("[request id: 1] Exceeds maximum queue size", Cause.BUSY),
+        ("in ensemble 'context', [request id: 1] Request timeout expired", Cause.BUSY),
         ("CUDA out of memory", Cause.ENGINE),
         ("", Cause.ENGINE),
     ],
