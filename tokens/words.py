@@ -29,6 +29,11 @@ FUNCTION_WORDS = frozenset(
 )
 """Of English and German: those that carry none of a text's meaning."""
 
+_STEMMED = re.compile(r"\b[^\W\d_]{4,}\b")
+_UMLAUTS = str.maketrans("äöü", "aou")
+# Three letters stay. An s belongs to its word behind i, u and s: Preis, bus, class.
+_ENDING = re.compile(r"(?<=...)(?:ern|em|en|er|es|e|(?<![ius])s|n)$")
+
 
 def words(text: str) -> list[str]:
     """All words in their order, case folded, an English plural as its singular."""
@@ -51,12 +56,32 @@ def is_acronym(word: str) -> bool:
 
 
 def keyword_text(text: str) -> str:
-    """A text as keyword search reads it, at both ends: Milvus's analyzer cuts it where no letter or digit is.
+    """A text as keyword search indexes it: Milvus's analyzer cuts it where no letter or digit is.
 
     In scripts without spaces every two neighbouring characters become a word, as nobody knows where theirs begin; one that
     stands alone stays. All characters are in their compatible form (`ﬁ`, full width); marks that do not melt into their letter
-    and what is invisible are left out, since the analyzer would cut words there.
+    and what is invisible are left out, since the analyzer would cut words there. Words lose the commonest endings.
     """
+    return _STEMMED.sub(lambda word: _stem(word[0]), _spaced(text).casefold())
+
+
+def keyword_query(question: str) -> str:
+    """What keyword search looks for: the words of a question, both as they are and without their endings, so that an index
+    without stems is searched as well. Function words are left out where there are others: they say nothing of a passage,
+    and each of them is in so many that looking at these is most of a search's time.
+    """
+    spaced = _spaced(question)
+    capitals = question.isupper()
+    looked_for: list[str] = []
+    for word in re.findall(r"\w+", spaced):
+        folded = word.casefold()
+        if folded not in FUNCTION_WORDS or (is_acronym(word) and not capitals):
+            stem = _STEMMED.sub(lambda match: _stem(match[0]), folded)
+            looked_for += [folded] if stem == folded else [folded, stem]
+    return " ".join(looked_for) or spaced
+
+
+def _spaced(text: str) -> str:
     normal = unicodedata.normalize("NFKC", text)
     if not normal.isascii():
         normal = "".join(char for char in normal if unicodedata.category(char) not in ("Mn", "Mc", "Me", "Cf"))
@@ -67,6 +92,13 @@ def _pairs(run: re.Match[str]) -> str:
     chars = run[0]
     pairs = [chars[at : at + 2] for at in range(len(chars) - 1)] or [chars]
     return f" {' '.join(pairs)} "
+
+
+def _stem(word: str) -> str:
+    """Of German and English alike, and of what is near them: `Häuser` and `Haus`, `houses` and `house` become one."""
+    if word in FUNCTION_WORDS:
+        return word
+    return _ENDING.sub("", word.translate(_UMLAUTS), count=1)
 
 
 def _singular(word: str) -> str:

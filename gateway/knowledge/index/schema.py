@@ -1,13 +1,9 @@
 """The schema of a collection of chunks in Milvus (docs/contracts.md), and its name.
 
-BM25 reads `keywords`, which is `text` as tokens/words.py makes it searchable in any script, and not `text` itself: Milvus Lite's
-analyzer takes runs of letters, and a Chinese sentence is one. (Its other one, `jieba`, knows Chinese alone.)
-
-Analyzer of `keywords`: Milvus has an `english` analyzer (stemming and stop words); Milvus Lite 3.2.2 refuses it when the
-collection is made ("unknown tokenizer type: 'english'", it knows `standard` and `jieba`). Of the filters of a custom analyzer
-Lite takes `stop` with a list of words and passes over all others without a word: `lowercase` (it always does that), `stemmer`,
-and the name `_english_` in a stop list, which is taken as a word. So the analyzer is spelled out below: on a Milvus server it
-is the `english` one, on Lite it has the stop words and no stemming.
+BM25 reads `keywords`, which is `text` as tokens/words.py makes it searchable in any script, and not `text` itself. Milvus has
+analyzers for many languages; Milvus Lite 3.2.2 knows two tokenizers, `standard` (runs of letters and digits: a Chinese sentence
+is one) and `jieba` (Chinese alone), and of a custom analyzer's filters takes `stop` with a list of words and passes over all
+others without a word. So what makes words comparable is done before, alike for both, and the analyzer is the least.
 """
 
 import hashlib
@@ -36,7 +32,6 @@ ANALYZER = {
     "filter": [
         "lowercase",
         {"type": "stop", "stop_words": _STOP_WORDS.split()},
-        {"type": "stemmer", "language": "english"},
     ],
 }
 

@@ -27,7 +27,7 @@ from retrieval_search.repeats import distinct, news
 from retrieval_search.reranking import Reranker, reranked
 from retrieval_search.settings import Query, Settings, check_ranking
 from retrieval_search.windows import windows
-from tokens.words import keyword_text
+from tokens.words import keyword_query
 
 log = logging.getLogger("retrieval")
 
@@ -196,7 +196,7 @@ class HybridSearch:
 
     async def _keywords(self, client: Client, query: Query, text: str) -> Found:
         # What the dense search did not find needs a cosine, too: the vector comes with it.
-        answer = await self._search(client, query, "sparse", [keyword_text(text)], [*_ROW_FIELDS, "dense"])
+        answer = await self._search(client, query, "sparse", [keyword_query(text)], [*_ROW_FIELDS, "dense"])
         hits = answer[0] if answer else []
         # Milvus Lite 3.2.2 gives BM25 scores, which are never negative, with the sign of distances.
         return Found(

@@ -21,6 +21,7 @@ from gateway.knowledge.documents import Document
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import MilvusIndex, Owner
 from gateway.retrieval.follow_up import with_history
+from tokens.words import keyword_query
 
 pytestmark = pytest.mark.fleet
 
@@ -113,13 +114,13 @@ def searches(client: MilvusClient, collection: str) -> dict[str, Search]:
     def hybrid(text: str, vector: Any) -> list[Any]:
         arms = [
             AnnSearchRequest([vector], "dense", {}, 20, expr=ONLY),
-            AnnSearchRequest([text], "sparse", {}, 20, expr=ONLY),
+            AnnSearchRequest([keyword_query(text)], "sparse", {}, 20, expr=ONLY),
         ]
         return client.hybrid_search(collection, arms, RRFRanker(60), limit=5, output_fields=wanted)[0]
 
     return {
         "dense": lambda _, vector: one(vector, "dense"),
-        "bm25": lambda text, _: one(text, "sparse"),
+        "bm25": lambda text, _: one(keyword_query(text), "sparse"),
         "hybrid": hybrid,
     }
 
@@ -140,7 +141,7 @@ async def test_the_handbook_is_found(milvus_uri: str, handbook: Filled) -> None:
         ways = searches(client, handbook.collection)
         found = {name: recall(questions, vectors, search) for name, search in ways.items()}
     print("recall at 1 and at 5:", found)
-    # Seen: dense .844 and .969, BM25 .797 and .984, hybrid .875 and 1.0.
+    # Seen: dense .844 and .969, BM25 .891 and 1.0, hybrid .875 and 1.0.
     assert found["hybrid"][0] >= 0.8
     assert found["hybrid"][1] >= 0.95
 
@@ -164,6 +165,6 @@ async def test_follow_up_questions_are_found_by_the_history(milvus_uri: str, han
         behind = await first(leaning, with_history)
         kept = await first(switching, with_history)
     print(f"first at once: {alone:.3f} alone, {behind:.3f} with the history; of other questions {kept:.3f}")
-    # Seen: .297, .946 and .583. Of other questions .75 before the lines at the foot of HTML pages became a part of the text.
+    # Seen: .243, .973 and .750.
     assert behind >= alone + 0.4
-    assert kept >= 0.5
+    assert kept >= 0.6

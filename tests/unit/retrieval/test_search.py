@@ -22,6 +22,7 @@ from retrieval_search import (
     Settings,
     Unavailable,
 )
+from tokens.words import keyword_query
 
 SETTINGS = Settings("http://127.0.0.1:1", deadline_s=60)
 
@@ -353,7 +354,7 @@ async def test_of_a_long_question_the_best_window_counts() -> None:
     assert [(passage["id"], passage["score"]) for passage in passages] == [("a", 1.0)]
     assert embedding.texts[-1] == QUESTION
     assert [len(call["data"]) for call in milvus.calls] == [len(embedding.texts) + 1, 1]
-    assert milvus.calls[1]["data"] == [QUESTION], "its words are looked for, not the mail's"
+    assert milvus.calls[1]["data"] == [keyword_query(QUESTION)], "its words, not the mail's"
 
 
 async def test_without_vectors_of_its_windows_a_long_question_is_searched_whole() -> None:
@@ -362,7 +363,7 @@ async def test_without_vectors_of_its_windows_a_long_question_is_searched_whole(
         query(text=MAIL + QUESTION)
     )
     assert [(passage["id"], passage["score"]) for passage in passages] == [("a", 0.0)]
-    assert [call["data"] for call in milvus.calls] == [[[2.0, 0.0]], [MAIL + QUESTION]]
+    assert [call["data"] for call in milvus.calls] == [[[2.0, 0.0]], [keyword_query(MAIL + QUESTION)]]
 
 
 async def test_what_has_the_code_of_the_question_counts_whatever_its_vector_says() -> None:
@@ -384,3 +385,4 @@ async def test_a_filter_that_nobody_signed_never_reaches_milvus() -> None:
     with pytest.raises(FilterRefused):
         await guarded.search(query(filter='tenant != ""'))
     assert milvus.calls == []
+from tokens.words import keyword_query
