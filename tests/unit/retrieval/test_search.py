@@ -385,4 +385,3 @@ async def test_a_filter_that_nobody_signed_never_reaches_milvus() -> None:
     with pytest.raises(FilterRefused):
         await guarded.search(query(filter='tenant != ""'))
     assert milvus.calls == []
-from tokens.words import keyword_query
