@@ -53,6 +53,7 @@ def examine(home: Home) -> list[Finding]:
         _consul,
         _tokenizer,
         _resources,
+        _converters,
         _ports,
     )
     return [finding for check in checks for finding in check(home)]
@@ -118,6 +119,13 @@ def _resources(home: Home) -> Iterable[Finding]:
     )
     yield _space("/dev/shm", Path("/dev/shm"), MIN_SHARED_MEMORY, "In Docker: --shm-size=1g")  # noqa: S108
     yield _space("Disk", _existing(home.root), MIN_DISK, "Free some space, or set RAGFLEET_HOME to another disk.")
+
+
+def _converters(_: Home) -> Iterable[Finding]:
+    from gateway.ingestion import confinement
+
+    lacks = confinement.missing()
+    yield Finding("Converters", True, "; ".join(lacks) or "confined: no network, no programs, no files but their own")
 
 
 def _ports(home: Home) -> Iterable[Finding]:

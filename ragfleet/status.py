@@ -170,9 +170,9 @@ def _ask_gateway(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None
     described = fleet if isinstance(fleet, Mapping) else {}
     entries = (entry for entry in described.get("instances", []) if isinstance(entry, Mapping))
     ingestion = described.get("ingestion") or {}
+    files = ingestion.get("files_waiting", 0)
     waits = [
-        f"{ingestion['files_waiting']} files wait: {each['cause']}: {each['message']}"
-        for each in ingestion.get("waits_for", [])
+        f"{files} files wait: {each['cause']}: {each['message']}" for each in ingestion.get("waits_for", []) if files
     ]
     return {str(entry.get("name")): entry for entry in entries}, status == 200, reasons, waits
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -50,6 +51,7 @@ class Converters:
 
     memory_bytes: the address space of one; the libraries alone take 0.4 GiB of it. Raising it takes larger files.
     deadline_s: for one file. Past it the process is killed, and the file fails.
+    scratch: where the files lie that are at work; what a killed process left there is deleted. None: in the system's own place.
     slices_s: see SLICES_S.
     """
 
@@ -60,6 +62,7 @@ class Converters:
         count: int,
         memory_bytes: int,
         deadline_s: float,
+        scratch: Path | None = None,
         slices_s: tuple[float, ...] = SLICES_S,
     ) -> None:
         self._embedding_folder = embedding_folder.resolve()
@@ -68,6 +71,7 @@ class Converters:
         self._slices = len(slices_s)
         self._slots = ConverterSlots(count, slices_s)
         self._idle: list[asyncio.subprocess.Process] = []
+        self._place = scratch
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     async def convert(
@@ -123,7 +127,10 @@ class Converters:
     def _folder(self) -> str:
         """The one place that converters may write to."""
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="ragfleet-convert-")
+            if self._place is not None:
+                shutil.rmtree(self._place, ignore_errors=True)
+                self._place.mkdir(mode=0o700, parents=True)
+            self._scratch = tempfile.TemporaryDirectory(prefix="ragfleet-convert-", dir=self._place)
         return self._scratch.name
 
     def _too_slow(self, name: str) -> DocumentError:

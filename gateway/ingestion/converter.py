@@ -19,14 +19,8 @@ from gateway.knowledge.conversion import MAX_CHARS, convert_bytes
 from gateway.knowledge.documents import DocumentError
 
 _SYSTEM = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/mime.types",
-    "/dev/null",
-    "/dev/urandom",
+    *("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/dev/null", "/dev/urandom"),
+    *("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu"),
 )
 _DOCUMENT_BYTES = 8 * MAX_CHARS
 """Of a file that is written here: a document as JSON, or a library's temporary one."""

@@ -83,6 +83,7 @@ async def serve(
             count=CONVERTERS,
             memory_bytes=settings.convert_memory_mb << 20,
             deadline_s=settings.convert_deadline_s,
+            scratch=settings.home.resolve() / "convert",
         )
         stack.push_async_callback(converters.close)
         http = await stack.enter_async_context(aiohttp.ClientSession())

@@ -180,6 +180,8 @@ def _print_status(seen: FleetStatus) -> None:
     out.print(table)
     out.print(f"\nAPI     {seen.gateway_url}/v1\nkey     {seen.api_key}")
     out.print(f"Consul  {seen.consul_url}/ui\nMilvus  {seen.milvus_uri}")
+    for wait in seen.waits:
+        out.print(f"[yellow]{escape(wait)}[/yellow]")
     if not seen.ready:
         out.print(f"[yellow]Not ready: {escape('; '.join(seen.reasons) or 'still starting')}[/yellow]")
 
