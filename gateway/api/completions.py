@@ -18,9 +18,12 @@ from gateway.api.validation import (
     TEXT_OR_TOKENS,
     TOKEN_LISTS,
     TOKENS,
+    WHOLE,
+    TokenId,
     items,
     read,
     refuse_unsupported,
+    token_ids,
     without_nulls,
 )
 from gateway.dispatch.attempts import Attempt
@@ -39,7 +42,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 IGNORED = frozenset({"user"})
 
-Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], items(1, MAX_VALUES)]
+Tokens = Annotated[list[TokenId], items(1, MAX_VALUES)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -58,7 +61,7 @@ class CompletionRequest(Sampling):
     ]
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
 
     @model_validator(mode="after")
     def _options(self) -> "CompletionRequest":
@@ -71,8 +74,8 @@ class CompletionRequest(Sampling):
         """Each prompt by itself."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        ids = [each for each in self.prompt if isinstance(each, int)]
-        return [ids] if ids else [each for each in self.prompt if not isinstance(each, int)]
+        ids = token_ids([each for each in self.prompt if isinstance(each, float)])
+        return [ids] if ids else [token_ids(each) if isinstance(each, list) else str(each) for each in self.prompt]
 
     def generation_requests(self, request_id: str, *, route: str) -> list[GenerationRequest]:
         """What is asked for, one for each prompt."""

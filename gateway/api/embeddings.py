@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from gateway.api.dependencies import (
@@ -25,8 +25,10 @@ from gateway.api.validation import (
     TOKEN_LISTS,
     TOKENS,
     WHOLE,
+    TokenId,
     items,
     refuse_unsupported,
+    token_ids,
     without_nulls,
 )
 from gateway.errors import BadRequest
@@ -38,12 +40,7 @@ MAX_INPUTS = 2048
 """OpenAI's."""
 
 Text = Annotated[str, Field(min_length=1)]
-Token = Annotated[
-    float,  # which takes 7.0 for 7, as JSON does, and neither "7" nor true
-    Field(ge=0, lt=2**31, multiple_of=1),
-    WithJsonSchema({"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31}),
-]
-Tokens = Annotated[list[Token], items(1, 100_000)]
+Tokens = Annotated[list[TokenId], items(1, 100_000)]
 
 
 class EmbeddingRequest(BaseModel):
@@ -68,8 +65,8 @@ class EmbeddingRequest(BaseModel):
         """Each input by itself."""
         if isinstance(self.input, str):
             return [self.input]
-        ids = [int(each) for each in self.input if isinstance(each, float)]
-        return [ids] if ids else [list(map(int, each)) if isinstance(each, list) else str(each) for each in self.input]
+        ids = token_ids([each for each in self.input if isinstance(each, float)])
+        return [ids] if ids else [token_ids(each) if isinstance(each, list) else str(each) for each in self.input]
 
 
 class EmbeddingObject(TypedDict):

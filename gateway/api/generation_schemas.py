@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.ranking_schema import RankingOptions
-from gateway.api.validation import MANY, ONE, ONE_OR_MANY, items
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, items
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
@@ -21,7 +21,7 @@ class FileSearch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["file_search"]
     vector_store_ids: Annotated[list[Annotated[str, Field(max_length=128)]], items(1, 8)]
-    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    max_num_results: Annotated[int, Field(ge=1, le=50), WHOLE] | None = None
     filters: Annotated[dict[str, Any], Field(max_length=16)] | None = None
     ranking_options: RankingOptions | None = None
 
@@ -54,15 +54,15 @@ class Sampling(BaseModel):
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    top_k: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = None
     """Extension: sample from the k likeliest tokens; 0 for all."""
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
     """Extension: no end before this many tokens."""
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     """Extension: over 1 makes what was said already less likely."""
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stop: Annotated[Annotated[StopString, ONE] | Annotated[list[StopString], items(0, 4), MANY], ONE_OR_MANY] | None = (
         None
     )

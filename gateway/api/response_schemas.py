@@ -11,6 +11,7 @@ from gateway.api.validation import (
     MANY,
     ONE,
     ONE_OR_MANY,
+    WHOLE,
     items,
     read,
     refuse_unsupported,
@@ -52,6 +53,7 @@ class InputMessage(BaseMessage):
     content: Annotated[
         Annotated[str, ONE] | Annotated[list[InputTextPart], items(0, MAX_PARTS), MANY],
         ONE_OR_MANY,
+        WHOLE,
     ]
 
 
@@ -84,9 +86,10 @@ class ResponsesRequest(ConversationRequest):
     input: Annotated[
         Annotated[str, Field(min_length=1), ONE] | Annotated[list[Item], items(1, 1000), MANY],
         ONE_OR_MANY,
+        WHOLE,
     ]
     instructions: str | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice = "auto"
     include: Annotated[list[Literal["file_search_call.results"]], items(0, 16)] | None = None
     metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None

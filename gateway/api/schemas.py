@@ -15,6 +15,7 @@ from gateway.api.validation import (
     MANY,
     ONE,
     ONE_OR_MANY,
+    WHOLE,
     items,
     read,
     refuse_unsupported,
@@ -69,6 +70,7 @@ class Message(BaseMessage):
     content: Annotated[
         Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
         ONE_OR_MANY,
+        WHOLE,
     ]
     tool_calls: None = None
     function_call: None = None
@@ -86,8 +88,8 @@ class ChatRequest(ConversationRequest):
 
     messages: Annotated[list[Message], items(1, 1000)]
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     tool_choice: Literal["none", "auto"] = "auto"
     text_param: ClassVar[str] = "messages"
 

@@ -5,10 +5,19 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 """
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from gateway.errors import BadRequest
 
@@ -80,6 +89,19 @@ def _whole(value: Any) -> Any:
 
 WHOLE = BeforeValidator(_whole)
 """Behind the bounds of a whole number: it may be written as 1.0, which to JSON is the same."""
+
+
+TokenId = Annotated[
+    float,  # which takes 7.0 for 7, as JSON does, and neither "7" nor true
+    Field(ge=0, lt=2**31, multiple_of=1),
+    WithJsonSchema({"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31}),
+]
+"""Of a list with hundreds of thousands of them, so without a function of Python's for each."""
+
+
+def token_ids(given: Sequence[float]) -> list[int]:
+    """The ids themselves."""
+    return list(map(int, given))
 
 
 def _shape(value: Any) -> str:
