@@ -119,7 +119,8 @@ class ProcessSupervisor:
                     self.was_ready.set()
                     log.info(event("ready", part=self.part.name))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(exited.wait(), POLL if self.state.state == "starting" else None)
+                    async with asyncio.timeout(POLL if self.state.state == "starting" else None):
+                        await exited.wait()
 
     def _verdict(self) -> str:
         code = self._process.returncode if self._process else None

@@ -60,7 +60,8 @@ class Supervisor:
         self._scale()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), 0.5)
+                async with asyncio.timeout(0.5):
+                    await self._stop.wait()
             self._reap_orphans()
             if self._changed.is_set():
                 self._changed.clear()

@@ -106,7 +106,8 @@ class Host:
             delay = backoff.failed(self._clock())
             log.warning(event("worker ended, it is started again", worker=child.name, status=code, after_seconds=delay))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
                 return code
 
     async def _ended(self, process: asyncio.subprocess.Process) -> int:

@@ -106,7 +106,8 @@ class TritonProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.exited.wait(), GRACE)
+            async with asyncio.timeout(GRACE):
+                await self.exited.wait()
 
     def close(self) -> None:
         """Stops watching; the process is left as it is."""

@@ -155,7 +155,8 @@ class FleetEmbedder:
                 return _Seat(min(free, key=lambda m: self._in_flight[m.instance.name]), self._in_flight, self._freed)
             self._freed.clear()
             with contextlib.suppress(TimeoutError):  # then somebody may have joined, or been forgiven
-                await asyncio.wait_for(self._freed.wait(), 0.25)
+                async with asyncio.timeout(0.25):
+                    await self._freed.wait()
 
     async def _infer(self, member: FleetMember, texts: Sequence[str], timeout_s: float) -> Vectors:
         url = f"http://{member.instance.address}:{member.instance.http_port}/v2/models/embedding/infer"

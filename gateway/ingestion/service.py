@@ -210,5 +210,7 @@ class Work:
 
 
 async def _within(event: asyncio.Event, seconds: float | None) -> None:
+    # Not wait_for: in Python 3.11 it loses a cancellation that comes when the event is set already, as at our end.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()

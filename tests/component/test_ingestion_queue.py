@@ -115,3 +115,22 @@ async def test_a_change_is_told_when_everybody_can_see_it(tmp_path: Path) -> Non
         assert told == [True]
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize("ticks", range(4))
+@pytest.mark.parametrize("loop", ["look", "repeat"])
+async def test_a_loop_that_is_told_and_ended_at_once_ends(loop: str, ticks: int) -> None:
+    """A gateway that dies is news and the end in one: the loop went on for ever then, and so did its process."""
+    queue, news, work = Queue(), asyncio.Event(), Work(lambda: True, IngestionMetrics())
+    running = work.look(queue, news, 3600.0) if loop == "look" else work.repeat("jobs", queue.round)
+    task = asyncio.create_task(running)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    news.set()
+    work.wake()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done
+    assert task.cancelled()
