@@ -39,7 +39,7 @@ class Authenticator:
         self._metrics = metrics
         self._clock = clock
         self._sleep = sleep
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._failures: OrderedDict[str, _WrongKeys] = OrderedDict()
 
     async def tenant_of(self, scope: Scope) -> Tenant:
         """By `Authorization: Bearer KEY`, or by `api-key: KEY`. Raises Unauthenticated, Overloaded."""
@@ -60,7 +60,7 @@ class Authenticator:
         now = self._clock()
         known = self._failures.pop(address, None)
         if known is None or now - known.last_at > FORGET_S:
-            known = _Failures()
+            known = _WrongKeys()
         self._failures[address] = known
         if len(self._failures) > ADDRESSES:
             self._failures.popitem(last=False)
@@ -76,7 +76,7 @@ class Authenticator:
             known.waiting -= 1
 
 
-class _Failures:
+class _WrongKeys:
     """Of one address."""
 
     __slots__ = ("count", "last_at", "waiting")
