@@ -2,10 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.api.generation_serializers import ragfleet_field, usage_shape
+from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
@@ -41,7 +41,8 @@ class ChatCall(StreamingRequest):
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         options, grounding = self._wire.stream_options, answer.grounding
         include_usage = options is not None and bool(options.include_usage)
-        chunks = ChunkWriter(self._base, usage_null=include_usage)
+        each = options is not None and bool(options.continuous_usage_stats)
+        chunks = ChunkWriter(self._base, chunk_usage(options, answer), usage_changes=each)
         first = chunks.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
         if grounding is not None:
             # The sources are known before the engine has read the prompt: the client gets them at once.
@@ -78,12 +79,16 @@ class ChatCall(StreamingRequest):
 
 
 class ChunkWriter:
-    """Builds the chunks of one answer. base: what is the same in all (id, object, created, model)."""
+    """Builds the chunks of one answer. base: what is the same in all (id, object, created, model). usage: see chunk_usage."""
 
-    def __init__(self, base: Mapping[str, Any], *, usage_null: bool) -> None:
+    def __init__(
+        self, base: Mapping[str, Any], usage: Callable[[], Mapping[str, Any]], *, usage_changes: bool = False
+    ) -> None:
         self._base = base
-        self._end: dict[str, Any] = {"usage": None} if usage_null else {}
-        self.text = TextEvent(lambda text: self._body({"delta": {"content": text}, "finish_reason": None}, {}))
+        self._usage = usage
+        self.text: Callable[[str], bytes] = (
+            (lambda text: sse(self._piece(text))) if usage_changes else TextEvent(self._piece)
+        )
         """A chunk with a piece of the answer."""
 
     def role(self, rag: Mapping[str, Any] | None) -> bytes:
@@ -100,5 +105,8 @@ class ChunkWriter:
         """The chunk after the last one, for `stream_options.include_usage`: no choices."""
         return sse({**self._base, "choices": [], "usage": usage})
 
+    def _piece(self, text: str) -> dict[str, Any]:
+        return self._body({"delta": {"content": text}, "finish_reason": None}, {})
+
     def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._base, "choices": [{"index": 0, **choice, "logprobs": None}], **extra, **self._end}
+        return {**self._base, "choices": [{"index": 0, **choice, "logprobs": None}], **extra, **self._usage()}

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gateway.api.generation_schemas import Sampling
-from gateway.api.generation_serializers import ragfleet_field, usage_shape
+from gateway.api.generation_schemas import SERVER_EXTRAS, Sampling
+from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import MAX_VALUES, json_object
 from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, TextEvent, sse
@@ -19,6 +19,7 @@ from gateway.api.validation import (
     TOKEN_LISTS,
     TOKENS,
     WHOLE,
+    Harmless,
     TokenId,
     items,
     read,
@@ -32,13 +33,14 @@ from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.generation_service import GenerationService
 from gateway.tenants.tenant import Tenant
 
-HARMLESS: dict[str, tuple[Any, ...]] = {
-    "n": (None, 1),
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "suffix": (None, ""),
-    "logprobs": (None, 0),
-    "logit_bias": (None, {}),
+HARMLESS: Harmless = {
+    **SERVER_EXTRAS,
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "logprobs": (),  # 0 asks for those of the chosen tokens
+    "logit_bias": ({},),
 }
 IGNORED = frozenset({"user"})
 
@@ -86,7 +88,7 @@ class CompletionRequest(Sampling):
                 model=self.model,
                 prompt=prompt,
                 text_param="prompt",
-                sampling=self.sampling_parameters,
+                sampling=self.sampling_parameters(self.max_tokens),
                 max_tokens=self.max_tokens,
             )
             for index, prompt in enumerate(self.prompts)
@@ -142,9 +144,15 @@ class CompletionCall(StreamingRequest):
         await out.end(last + DONE)
 
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer, index: int) -> None:
-        await out.pieces(answer, TextEvent(lambda text: {**self._base, "choices": [_choice(index, text, None)]}))
-        last = [_choice(index, "", answer.finish_reason)]
-        await out.events(sse({**self._base, "choices": last, **ragfleet_field(answer.attempts)}))
+        usage = chunk_usage(self._wire.stream_options, answer)
+
+        def chunk(text: str, reason: str | None = None) -> dict[str, Any]:
+            return {**self._base, "choices": [_choice(index, text, reason)], **usage()}
+
+        options = self._wire.stream_options
+        each = options is not None and options.continuous_usage_stats
+        await out.pieces(answer, (lambda text: sse(chunk(text))) if each else TextEvent(chunk))
+        await out.events(sse({**chunk("", answer.finish_reason), **ragfleet_field(answer.attempts)}))
 
 
 def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:

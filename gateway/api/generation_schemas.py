@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.ranking_schema import RankingOptions
-from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, items
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Harmless, items
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
@@ -46,6 +46,25 @@ class FileSearch(BaseModel):
         )
 
 
+SERVER_EXTRAS: Harmless = {
+    "min_p": (0, 0.0),
+    "typical_p": (1, 1.0),
+    "length_penalty": (1, 1.0),
+    "use_beam_search": (False,),
+    "stop_token_ids": ([],),
+    "bad_words": ([],),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "include_stop_str_in_output": (False,),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    "chat_template_kwargs": ({}, {"enable_thinking": False}, {"thinking": False}),
+    "return_token_ids": (False,),
+    "priority": (0,),
+    "think": (False,),
+}
+"""Parameters of vLLM, SGLang and Ollama, with their values that mean "off", as HARMLESS of each path."""
+
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -54,10 +73,12 @@ class Sampling(BaseModel):
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = None
-    """Extension: sample from the k likeliest tokens; 0 for all."""
+    top_k: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = None
+    """Extension: sample from the k likeliest tokens; 0 for all, and vLLM's -1, too."""
     min_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
     """Extension: no end before this many tokens."""
+    ignore_eos: bool = False
+    """Extension: no end before `max_tokens`, which must be given; vLLM's."""
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     """Extension: over 1 makes what was said already less likely."""
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -67,14 +88,17 @@ class Sampling(BaseModel):
         None
     )
 
-    @property
-    def sampling_parameters(self) -> SamplingParameters:
-        """The same without its wire form."""
+    def sampling_parameters(self, max_tokens: int | None) -> SamplingParameters:
+        """The same without its wire form. Raises BadRequest for an answer that would never end."""
+        if self.ignore_eos and max_tokens is None:
+            raise BadRequest(
+                "Invalid value for 'ignore_eos': it needs max_tokens.", param="ignore_eos", code="invalid_value"
+            )
         return SamplingParameters(
             temperature=self.temperature,
             top_p=self.top_p,
-            top_k=self.top_k,
-            min_tokens=self.min_tokens,
+            top_k=None if self.top_k is None else max(0, self.top_k),
+            min_tokens=max_tokens if self.ignore_eos else self.min_tokens,
             repetition_penalty=self.repetition_penalty,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
@@ -154,7 +178,7 @@ class ConversationRequest(Sampling):
             route=route,
             model=self.model,
             messages=[{"role": each.role, "content": each.text} for each in self.conversation],
-            sampling=self.sampling_parameters,
+            sampling=self.sampling_parameters(max_tokens),
             max_tokens=max_tokens,
             max_tokens_param=param,
             text_param=self.text_param,

@@ -1,11 +1,12 @@
 """What all paths tell of an answer alike: its tokens, and the extension field `ragfleet`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from gateway.api.schemas import StreamOptions
 from gateway.dispatch.attempts import Attempt
-from gateway.serving.generated_answer import TokenUsage
+from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 
 
 def usage_shape(usage: TokenUsage) -> dict[str, int]:
@@ -15,6 +16,16 @@ def usage_shape(usage: TokenUsage) -> dict[str, int]:
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
     }
+
+
+def chunk_usage(options: StreamOptions | None, answer: GeneratedAnswer) -> Callable[[], dict[str, Any]]:
+    """The field `usage` of a chunk that is not the last one: null where the last one will have it, the tokens so far where each
+    is to, nothing otherwise."""
+    if options is None or not (options.include_usage or options.continuous_usage_stats):
+        return dict
+    if options.continuous_usage_stats:
+        return lambda: {"usage": usage_shape(answer.usage)}
+    return lambda: {"usage": None}
 
 
 def ragfleet_field(attempts: Sequence[Attempt]) -> dict[str, Any]:

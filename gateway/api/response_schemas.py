@@ -5,35 +5,37 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from gateway.api.generation_schemas import MAX_PARTS, BaseMessage, ContentPart, ConversationRequest
+from gateway.api.generation_schemas import MAX_PARTS, SERVER_EXTRAS, BaseMessage, ContentPart, ConversationRequest
 from gateway.api.json_body import json_object
 from gateway.api.validation import (
     MANY,
     ONE,
     ONE_OR_MANY,
     WHOLE,
+    Harmless,
     items,
     read,
     refuse_unsupported,
     without_nulls,
 )
 
-HARMLESS: dict[str, tuple[Any, ...]] = {
-    "store": (None, False),
-    "previous_response_id": (None,),
-    "conversation": (None,),
-    "background": (None, False),
-    "truncation": (None, "disabled"),
-    "reasoning": (None, {}, {"effort": None}, {"effort": None, "summary": None}),
-    "text": (None, {}, {"format": {"type": "text"}}),
-    "top_logprobs": (None, 0),
-    "max_tool_calls": (None,),
-    "prompt": (None,),
-    "context_management": (None,),
+_TEXT = {"format": {"type": "text"}}
+HARMLESS: Harmless = {
+    **SERVER_EXTRAS,
+    "store": (False,),
+    "previous_response_id": (),
+    "conversation": (),
+    "background": (False,),
+    "truncation": ("disabled",),
+    "reasoning": ({}, {"effort": "none"}),
+    "text": ({}, _TEXT, {"verbosity": "medium"}, {**_TEXT, "verbosity": "medium"}),
+    "top_logprobs": (0,),
+    "max_tool_calls": (),
+    "prompt": (),
+    "context_management": ([],),
+    "service_tier": ("auto", "default"),
 }
-IGNORED = frozenset(
-    {"user", "service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
-)
+IGNORED = frozenset({"user", "parallel_tool_calls", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 
 RESULTS = "file_search_call.results"
 
@@ -64,12 +66,33 @@ class SearchCall(BaseModel):
     type: Literal["file_search_call"]
 
 
+class ItemReference(BaseModel):
+    """An item that the client believes to be stored here."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["item_reference"]
+
+    @model_validator(mode="after")
+    def _refused(self) -> "ItemReference":
+        raise ValueError(
+            "answers are not stored here, so an item cannot be referred to; send the earlier turns themselves "
+            "(AI SDK: providerOptions: { openai: { store: false } })"
+        )
+
+
+_KINDS = {"file_search_call": "SearchCall", "item_reference": "ItemReference"}
+
+
 def _kind(item: Any) -> str:
-    return "SearchCall" if isinstance(item, dict) and item.get("type") == "file_search_call" else "InputMessage"
+    kind = item.get("type") if isinstance(item, dict) else None
+    return _KINDS.get(kind, "InputMessage") if isinstance(kind, str) else "InputMessage"
 
 
 Item = Annotated[
-    Annotated[InputMessage, Tag("InputMessage")] | Annotated[SearchCall, Tag("SearchCall")], Discriminator(_kind)
+    Annotated[InputMessage, Tag("InputMessage")]
+    | Annotated[SearchCall, Tag("SearchCall")]
+    | Annotated[ItemReference, Tag("ItemReference")],
+    Discriminator(_kind),
 ]
 
 

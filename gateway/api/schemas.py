@@ -9,13 +9,21 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from gateway.api.generation_schemas import MAX_PARTS, BaseMessage, ContentPart, ConversationRequest, Streaming
+from gateway.api.generation_schemas import (
+    MAX_PARTS,
+    SERVER_EXTRAS,
+    BaseMessage,
+    ContentPart,
+    ConversationRequest,
+    Streaming,
+)
 from gateway.api.json_body import json_object
 from gateway.api.validation import (
     MANY,
     ONE,
     ONE_OR_MANY,
     WHOLE,
+    Harmless,
     items,
     read,
     refuse_unsupported,
@@ -23,31 +31,32 @@ from gateway.api.validation import (
 )
 
 # Not implemented: only these values, which mean "off", pass.
-HARMLESS: dict[str, tuple[Any, ...]] = {
-    "n": (None, 1),
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
-    "logit_bias": (None, {}),
-    "response_format": (None, {"type": "text"}),
-    "tool_choice": (None, "none", "auto"),
-    "functions": (None, []),
-    "function_call": (None, "none"),
-    "modalities": (None, ["text"]),
-    "audio": (None,),
-    "prediction": (None,),
-    "reasoning_effort": (None,),
-    "web_search_options": (None,),
-    "verbosity": (None, "medium"),
-    "best_of": (None, 1),
-    "echo": (None, False),
+HARMLESS: Harmless = {
+    **SERVER_EXTRAS,
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "response_format": ({"type": "text"},),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none",),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": ("none",),
+    "web_search_options": (),
+    "verbosity": ("medium",),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "best_of": (1,),
+    "echo": (False,),
 }
 # Bookkeeping that changes no answer.
 IGNORED = frozenset(
     {
         "user",
         "metadata",
-        "store",
-        "service_tier",
         "parallel_tool_calls",
         "safety_identifier",
         "prompt_cache_key",
@@ -61,6 +70,8 @@ class TextPart(ContentPart):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["text"]
+    cache_control: Annotated[dict[str, Any], Field(max_length=4)] | None = None
+    """Where Anthropic's clients want a prompt cached; here prompts are cached wherever they begin alike."""
 
 
 class Message(BaseMessage):
@@ -72,7 +83,7 @@ class Message(BaseMessage):
         ONE_OR_MANY,
         WHOLE,
     ]
-    tool_calls: None = None
+    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
     function_call: None = None
     """Both would change the answer, and there are no functions to call."""
 
@@ -81,6 +92,8 @@ class StreamOptions(Streaming):
     """Options of a streamed completion."""
 
     include_usage: bool | None = False
+    continuous_usage_stats: bool | None = False
+    """Extension: the usage so far in each chunk; vLLM's."""
 
 
 class ChatRequest(ConversationRequest):

@@ -44,6 +44,8 @@ def refuse_unsupported(raw: dict[str, Any], harmless: Harmless, ignored: Set[str
         del raw[name]
     for name in harmless.keys() & raw.keys():
         value = raw.pop(name)
+        if isinstance(value, dict):
+            value = without_nulls(value)
         if not any(type(value) is type(ok) and value == ok for ok in harmless[name]):
             raise BadRequest(f"'{name}' is not supported; leave it out.", param=name, code="unsupported_parameter")
 

@@ -1,6 +1,7 @@
 """Requests that cannot be served: a 4xx in OpenAI's shape that names the field, whatever the body, and never a 500."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"top_p": 0}, "top_p"),
     ({"top_p": 1.1}, "top_p"),
     ({"top_p": "0.5"}, "top_p"),
-    ({"top_k": -1}, "top_k"),
     ({"top_k": 2**31}, "top_k"),
     ({"top_k": 1.5}, "top_k"),
     ({"min_tokens": -1}, "min_tokens"),
@@ -116,6 +116,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"audio": {"voice": "x"}}, "audio"),
     ({"prediction": {"type": "content"}}, "prediction"),
     ({"reasoning_effort": "high"}, "reasoning_effort"),
+    ({"store": True}, "store"),
+    ({"service_tier": "priority"}, "service_tier"),
+    ({"min_p": 0.1}, "min_p"),
+    ({"ignore_eos": "yes"}, "ignore_eos"),
+    ({"ignore_eos": True, "max_tokens": None}, "ignore_eos"),
+    ({"top_k": -2}, "top_k"),
+    ({"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs"),
+    ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]}, "messages.0.tool_calls"),
     ({"web_search_options": {}}, "web_search_options"),
 ]
 
@@ -129,6 +137,29 @@ async def test_every_wrong_field_is_named(fleet: Fleet) -> None:
     assert not wrong, "\n".join(wrong)
     assert not fleet.calls()
     assert not fleet.calls("prompt")
+
+
+async def test_what_other_servers_know_is_taken_by_its_meaning(fleet: Fleet) -> None:
+    """vLLM's `top_k: -1` and `ignore_eos`, Anthropic's `cache_control`, an empty list of calls in an earlier answer."""
+    fleet.says("Thirty days.")
+    marked = {"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}}
+    messages = [{"role": "assistant", "content": "Hi", "tool_calls": []}, {"role": "user", "content": [marked]}]
+    reply = await fleet.chat(messages=messages, top_k=-1, temperature=1)
+    assert reply.status == 200
+    assert fleet.calls()[0].body["runtime_top_k"] == 0
+    assert (await fleet.chat(ignore_eos=True, max_tokens=9)).status == 200
+    assert fleet.calls()[-1].body["min_tokens"] == 9
+
+
+async def test_usage_so_far_comes_with_each_chunk_where_it_is_asked_for(fleet: Fleet) -> None:
+    fleet.says("Thirty days.")
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    async with fleet.http.post("/v1/chat/completions", json=ask(stream=True, stream_options=options)) as response:
+        events = [json.loads(line[6:]) for line in (await response.text()).split("\n\n") if line.startswith("data: {")]
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert counts[-1] == counts[-2] > 0
+    assert len(set(counts)) > 2
 
 
 @pytest.mark.parametrize("missing", ["model", "messages"])
@@ -148,8 +179,14 @@ async def test_unsupported_parameters_say_so(fleet: Fleet) -> None:
 HARMLESS = {
     "user": "someone",
     "metadata": {"a": "b"},
-    "store": True,
+    "store": False,
     "service_tier": "auto",
+    "reasoning_effort": "none",
+    "verbosity": "medium",
+    "ignore_eos": False,
+    "min_p": 0,
+    "chat_template_kwargs": {"enable_thinking": False},
+    "stop_token_ids": [],
     "parallel_tool_calls": True,
     "safety_identifier": "x",
     "prompt_cache_key": "x",

@@ -52,6 +52,22 @@ async def test_moved_stream_is_one_text(fleet: Fleet) -> None:
     assert [attempt["cause"] for attempt in chunks[-1]["ragfleet"]["attempts"]] == ["reset", "end"]
 
 
+@pytest.mark.parametrize("continuous", [False, True])
+async def test_usage_of_a_stream(fleet: Fleet, continuous: bool) -> None:
+    """null in each chunk but the last, as the client's types have it; or the tokens so far."""
+    fleet.says("Within thirty days.")
+    options = {"include_usage": True, "continuous_usage_stats": continuous}
+    body = _body(fleet, max_tokens=100, stream=True, stream_options=options)
+    async with fleet.http.post(PATH, json=body) as response:
+        events = (await response.text()).split("\n\n")
+    *chunks, last = [json.loads(event[6:])["usage"] for event in events if event.startswith("data: {")]
+    assert last["completion_tokens"] > 1
+    if continuous:
+        assert [chunk["completion_tokens"] for chunk in chunks][-1] == last["completion_tokens"]
+    else:
+        assert chunks == [None] * len(chunks)
+
+
 @pytest.mark.parametrize("sent", [0, 3])
 async def test_client_that_leaves_frees_engine_and_place(fleet: Fleet, sent: int) -> None:
     """Before the first byte, and behind it; that nothing is held any more is what `Fleet.settled` sees to."""
@@ -72,6 +88,7 @@ async def test_client_that_leaves_frees_engine_and_place(fleet: Fleet, sent: int
         ({"n": 2}, 400, "n"),
         ({"suffix": "x"}, 400, "suffix"),
         ({"logprobs": 1}, 400, "logprobs"),
+        ({"logprobs": 0}, 400, "logprobs"),
         ({"prompt": ""}, 400, "prompt"),
         ({"prompt": []}, 400, "prompt"),
         ({"prompt": [2**30]}, 400, "prompt"),

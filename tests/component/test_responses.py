@@ -186,6 +186,9 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
         ({"truncation": "auto"}, 400, "truncation"),
         ({"reasoning": {"effort": "high"}}, 400, "reasoning"),
         ({"text": {"format": {"type": "json_object"}}}, 400, "text"),
+        ({"text": {"verbosity": "low"}}, 400, "text"),
+        ({"service_tier": "flex"}, 400, "service_tier"),
+        ({"context_management": [{"type": "compaction"}]}, 400, "context_management"),
         ({"input": ""}, 400, "input"),
         ({"input": []}, 400, "input"),
         ({"input": [{"type": "file_search_call"}]}, 400, "input"),
@@ -207,6 +210,32 @@ async def test_what_is_refused(handbook: Fleet, fields: dict[str, Any], status: 
     assert reply.status == status, reply.raw
     assert (reply.error["param"] or "").startswith(param)
     assert not handbook.calls()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning": {"effort": "none"}},
+        {"reasoning": {"effort": "none", "summary": None}},
+        {"text": {"verbosity": "medium"}},
+        {"text": {"format": {"type": "text"}, "verbosity": "medium"}},
+        {"context_management": []},
+        {"service_tier": "auto"},
+        {"top_k": -1, "min_p": 0.0, "ignore_eos": False},
+    ],
+)
+async def test_what_means_off_is_accepted(fleet: Fleet, fields: dict[str, Any]) -> None:
+    fleet.says("Thirty days.")
+    reply = await fleet.post(_body(**fields), path=PATH)
+    assert reply.status == 200, reply.raw
+
+
+async def test_a_reference_to_an_item_names_the_cure(fleet: Fleet) -> None:
+    """The AI SDK sends it in the second turn."""
+    given = [{"role": "user", "content": "Hi"}, {"type": "item_reference", "id": "msg_1"}]
+    reply = await fleet.post(_body(input=given), path=PATH)
+    assert (reply.status, reply.error["param"]) == (400, "input.1")
+    assert "store: false" in reply.error["message"]
 
 
 async def test_client_that_leaves_frees_the_engine(fleet: Fleet) -> None:

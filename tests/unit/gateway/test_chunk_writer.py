@@ -16,7 +16,7 @@ words = st.text(st.characters(exclude_categories=["Cs"]))
 
 def writer(usage_null: bool, model: str = "tiny") -> ChunkWriter:
     base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 17, "model": model}
-    return ChunkWriter(base, usage_null=usage_null)
+    return ChunkWriter(base, lambda: {"usage": None} if usage_null else {})
 
 
 def chunk(choices: list[Any], usage_null: bool, model: str = "tiny", **extra: Any) -> dict[str, Any]:
