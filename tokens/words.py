@@ -62,7 +62,7 @@ def keyword_text(text: str) -> str:
     stands alone stays. All characters are in their compatible form (`ﬁ`, full width); marks that do not melt into their letter
     and what is invisible are left out, since the analyzer would cut words there. Words lose the commonest endings.
     """
-    return _STEMMED.sub(lambda word: _stem(word[0]), _spaced(text).casefold())
+    return _STEMMED.sub(lambda word: _stem(word[0]), spaced(text).casefold())
 
 
 def keyword_query(question: str) -> str:
@@ -70,18 +70,21 @@ def keyword_query(question: str) -> str:
     without stems is searched as well. Function words are left out where there are others: they say nothing of a passage,
     and each of them is in so many that looking at these is most of a search's time.
     """
-    spaced = _spaced(question)
+    separated = spaced(question)
     capitals = question.isupper()
     looked_for: list[str] = []
-    for word in re.findall(r"\w+", spaced):
+    for word in re.findall(r"\w+", separated):
         folded = word.casefold()
         if folded not in FUNCTION_WORDS or (is_acronym(word) and not capitals):
             stem = _STEMMED.sub(lambda match: _stem(match[0]), folded)
             looked_for += [folded] if stem == folded else [folded, stem]
-    return " ".join(looked_for) or spaced
+    return " ".join(looked_for) or separated
 
 
-def _spaced(text: str) -> str:
+def spaced(text: str) -> str:
+    """A text in the compatible form of its characters, without marks and what is invisible; in scripts without spaces every two
+    neighbouring characters are a word.
+    """
     normal = unicodedata.normalize("NFKC", text)
     if not normal.isascii():
         normal = "".join(char for char in normal if unicodedata.category(char) not in ("Mn", "Mc", "Me", "Cf"))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from tokens.words import content_words, is_acronym
 
-# Words that stand for something said before. "there" and "that" are also said without it: they count at the beginning alone.
+# Words that stand for something said before ("Ihre" is the polite "your"). "there" and "that" are also said without it: they
+# count at the beginning alone.
 _POINTERS = re.compile(
-    r"\b(it|its|they|them|their|theirs|this|these|those|he|him|his|she|her|ones?|ihn|ihm|ihre?|dies|diese[rs]?)\b",
+    r"\b(it|its|they|them|their|theirs|this|these|those|he|him|his|she|her|ones?|dies|diese[rs]?|(?-i:ihn|ihm|ihre?))\b",
     re.IGNORECASE,
 )
 _OPENINGS = re.compile(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tokens.words import content_words
+from tokens.words import content_words, spaced
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-./_,:][^\W_]+)*")
 _PART = re.compile(r"[^\W\d_]+|\d+")
@@ -26,7 +26,7 @@ class ExactMatch:
 
     def __call__(self, text: str) -> bool:
         """Whether a passage has one of the codes, or all the words."""
-        folded = text.casefold()
+        folded = spaced(text).casefold()
         if any(code.search(folded) for code in self._codes):
             return True
         return bool(self._words) and self._words.issubset(content_words(text))
@@ -35,7 +35,7 @@ class ExactMatch:
 def codes(question: str) -> list[str]:
     """Part numbers, error codes, versions, amounts: words of letters and digits, and numbers of four digits or more."""
     found = []
-    for token in _TOKEN.findall(question.casefold()):
+    for token in _TOKEN.findall(spaced(question).casefold()):
         digits = sum(char.isdigit() for char in token)
         mixed = digits > 0 and any(char.isalpha() for char in token)
         if (mixed or digits >= _LEAST_DIGITS) and not _COMMON.fullmatch(token):

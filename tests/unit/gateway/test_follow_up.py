@@ -83,6 +83,7 @@ def test_a_code_counts_as_one_word() -> None:
         "Who leads the IT department?",
         "Where is the IT desk in Leipzig?",
         "Who tests ONES and zeros?",
+        "Was kosten Ihre neuen Geräte?",
     ],
 )
 def test_a_name_in_capitals_is_no_word_that_points_back(question: str) -> None:

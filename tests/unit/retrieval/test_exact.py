@@ -60,3 +60,8 @@ def test_passage_that_has_one_of_several(question: str) -> None:
 def test_passage_that_has_not(question: str) -> None:
     assert not ExactMatch(question)(PART)
     assert not ExactMatch(question)(FAULTS)
+
+
+def test_a_code_in_a_script_without_spaces() -> None:
+    assert codes("门磁开关VK-4417-B的型号？") == ["vk-4417-b"]
+    assert ExactMatch("ＶＫ-4417-B在哪里")("备件VK-4417-B在三号仓库。")
