@@ -1,4 +1,4 @@
-"""Token ids ↔ text, exactly; and (`tokens.words`) the words of a text: what the gateway and the models share."""
+"""Token ids ↔ text, exactly; and the words of texts (`tokens.words`, `tokens.repeats`): what the gateway and the models share."""
 
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.streams import StreamDetokenizers

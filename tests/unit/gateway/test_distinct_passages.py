@@ -1,8 +1,9 @@
 """Of passages that are one text the best ranked stays, and no other leaves."""
 
-from gateway.retrieval.merging import SAME_SHARE, distinct
+from gateway.retrieval.merging import distinct
 from gateway.retrieval.passage import Passage
 from tests.support.passages import a_passage
+from tokens.repeats import SAME_SHARE
 
 WORDS = [f"{first}{second}" for first in "abcdefghijk" for second in "abcdefghijk"][:102]
 """A hundred triples."""
