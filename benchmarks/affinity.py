@@ -72,6 +72,7 @@ def measure(fleet: EmbeddedFleet, rounds: int) -> dict[str, list[float]]:
         "RAGFLEET_CONSUL_URL": fleet.consul_url,
         "RAGFLEET_TOKENIZER_DIR": str(fleet.home / "models/smollm2"),
         "RAGFLEET_API_KEY": fleet.key,
+        "RAGFLEET_FILTER_SECRET_FILE": str(fleet.home / "run/filter_secret"),
         "RAGFLEET_POLICY": "round_robin",
         "RAGFLEET_GATEWAY_PORT": str(free_port()),
     }

@@ -42,6 +42,7 @@ class GatewayProcess:
             "MILVUS_URI": f"http://127.0.0.1:{base + 8}",
             "RAGFLEET_TOKENIZER_DIR": str(fleet.home / "models" / "smollm2"),
             "RAGFLEET_API_KEY": "any",
+            "RAGFLEET_FILTER_SECRET_FILE": str(fleet.home / "run" / "filter_secret"),
             "RAGFLEET_CATALOG_URL": database,
             "RAGFLEET_OBJECTS_URL": f"file://{folder}/objects",
             "RAGFLEET_GATEWAY_PORT": str(port),
