@@ -28,6 +28,7 @@ class RagfleetError(Exception):
     """An error with what a client needs to act on it.
 
     `param` names the request field at fault, `code` is a short machine-readable word, `retry_after_s` a hint in seconds.
+    `detail` is for operators: it goes to logs and terminals, never to a client (places on this machine, addresses, names).
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class RagfleetError(Exception):
         code: str | None = None,
         retry_after_s: float | None = None,
         status: int | None = None,
+        detail: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} {detail}" if detail else message)
         self.message = message
+        self.detail = detail
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s

@@ -45,6 +45,8 @@ def install(app: FastAPI) -> None:
 
 
 def _reply(error: errors.RagfleetError) -> Response:
+    if error.detail:
+        log.warning("%s", error)
     headers = {name.decode(): value.decode() for name, value in errors.headers(error)}
     return JsonReply(errors.body(error), errors.face(error).status, headers)
 

@@ -109,13 +109,13 @@ class _translated:  # noqa: N801 - a context manager
         if isinstance(error, FileNotFoundError) and self._root is not None:
             if _is_empty(self._root):
                 raise ObjectsUnavailable(
-                    f"The object store's folder {self._root} is empty: is its volume mounted?", retry_after_s=5
+                    "The object store is empty.", detail=f"Is the volume of {self._root} mounted?", retry_after_s=5
                 ) from error
             raise NotFound(f"There is no object {self._key!r}.") from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull("The disk is full: free some space.") from error
         if isinstance(error, OSError):
-            raise ObjectsUnavailable(f"The object store failed: {error.strerror or error}.", retry_after_s=5) from error
+            raise ObjectsUnavailable("The object store failed.", detail=f"{error}", retry_after_s=5) from error
 
 
 def _is_empty(folder: Path) -> bool:

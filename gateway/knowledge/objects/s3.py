@@ -159,7 +159,8 @@ class _Translated:
         if isinstance(error, FileNotFoundError) and self._key and "<Code>NoSuchBucket" not in str(error):
             raise NotFound(f"There is no object {self._key!r}.") from error
         if isinstance(error, BaseError | OSError):
-            raise ObjectsUnavailable(f"The object store {self._name} {_why(error)}.", retry_after_s=5) from error
+            detail = f"{self._name} {_why(error)}."
+            raise ObjectsUnavailable("The object store does not answer.", detail=detail, retry_after_s=5) from error
 
 
 def _why(error: Exception) -> str:

@@ -180,7 +180,7 @@ async def test_refusals_say_what_to_mend(s3: Any) -> None:
                 await call
             assert caught.value.retry_after_s
 
-    await trouble(object_store(s3.settings(objects_url="s3://no-such-bucket")), "no such bucket: make it")
+    await trouble(object_store(s3.settings(objects_url="s3://no-such-bucket")), "no such bucket. Create it")
     await trouble(object_store(s3.settings(s3_secret_key="wrong")), r"refuses these keys.*AWS_SECRET_ACCESS_KEY")
     await trouble(object_store(s3.settings(s3_access_key="unknown")), "refuses these keys")
 

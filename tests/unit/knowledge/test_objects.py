@@ -57,8 +57,9 @@ async def test_a_volume_that_is_not_mounted_is_away_and_has_lost_nothing(tmp_pat
         if empty_place:
             mount.mkdir()
         for call in (objects.size("files/a/content"), objects.read("files/a/content")):
-            with pytest.raises(ObjectsUnavailable, match="mounted"):
+            with pytest.raises(ObjectsUnavailable, match=f"{mount} mounted") as away:
                 await call
+            assert str(mount) not in away.value.message, "which is what clients see"
     mount.rmdir()
     (tmp_path / "unmounted").rename(mount)
     assert await objects.read("files/a/content") == b"words"
