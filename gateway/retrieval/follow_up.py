@@ -17,11 +17,22 @@ _OPENINGS = re.compile(
 )
 
 
+LONGEST = 8192
+"""Characters of a question that are searched for, as many as `/v1/vector_stores/{id}/search` takes."""
+BEGINNING = 2048
+"""Of these, from its beginning, if it is longer; the rest are from its end, where questions stand."""
 LEAST_WORDS = 3
 """Content words from which a question is taken to stand alone. Higher: more questions drag an old topic along."""
 WEIGHT = 3
 """How often the question itself stands in what is searched, behind the one that it leans on. Higher: a question that was
 wrongly taken to lean on another is hurt less."""
+
+
+def searchable(question: str) -> str:
+    """A question, or of a very long one its beginning and its end: what is done with its words grows with them."""
+    if len(question) <= LONGEST:
+        return question
+    return f"{question[:BEGINNING]}\n{question[BEGINNING + 1 - LONGEST :]}"
 
 
 def follows_up(question: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from gateway.config import Rewrite, Settings
 from gateway.errors import RagfleetError
 from gateway.metrics import Metrics
-from gateway.retrieval.follow_up import standalone, with_history
+from gateway.retrieval.follow_up import searchable, standalone, with_history
 
 Messages = Sequence[Mapping[str, str]]
 """OpenAI's."""
@@ -24,6 +24,8 @@ CUE = "The last question, to be understood alone:"
 class QueryRewriter:
     """One for the life of the application."""
 
+    QUESTIONS = 16
+    """That a question may lean on, itself included."""
     TURNS = 6
     """Messages that the model reads, the question included."""
     TURN_CHARACTERS = 600
@@ -38,12 +40,14 @@ class QueryRewriter:
 
         A model that is late, fails, or answers with something else than the question does not count: then the history does.
         """
-        asked = [message["content"] for message in conversation if message["role"] == "user"]
-        how, query = Rewrite.OFF, question
+        asked = [searchable(message["content"]) for message in conversation if message["role"] == "user"][
+            -self.QUESTIONS :
+        ]
+        how, query = Rewrite.OFF, searchable(question)
         if len(asked) > 1 and self._settings.rag_rewrite is not Rewrite.OFF:
-            how, query = Rewrite.HISTORY, with_history(asked)
+            how, query = Rewrite.HISTORY, searchable(with_history(asked))
             if self._settings.rag_rewrite is Rewrite.MODEL:
-                worded = await self._worded(conversation, question, generate)
+                worded = await self._worded(conversation, searchable(question), generate)
                 if worded is not None:
                     how, query = Rewrite.MODEL, worded
         if len(asked) > 1:

@@ -13,6 +13,8 @@ _TOKEN = re.compile(r"[^\W_]+(?:[-./_,:][^\W_]+)*")
 _PART = re.compile(r"[^\W\d_]+|\d+")
 # 1998 is a year, 26th, 30min and 1990s are quantities: they stand in passages of any subject.
 _COMMON = re.compile(r"(?:1\d|20|21)\d\d|\d+(?:[.,:/-]\d+)*[^\W\d_]+")
+_MOST_CODES = 32
+"""Of one question, the last ones: each is looked for in each passage."""
 _LEAST_DIGITS = 4
 """Of a number without letters from which it is one of few. Lower: prices and counts bring in passages of any subject."""
 
@@ -40,7 +42,7 @@ def codes(question: str) -> list[str]:
         mixed = digits > 0 and any(char.isalpha() for char in token)
         if (mixed or digits >= _LEAST_DIGITS) and not _COMMON.fullmatch(token):
             found.append(token)
-    return found
+    return list(dict.fromkeys(found))[-_MOST_CODES:]
 
 
 def _pattern(code: str) -> re.Pattern[str]:

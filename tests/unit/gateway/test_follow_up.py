@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.retrieval.follow_up import follows_up, standalone, with_history
+from gateway.retrieval.follow_up import follows_up, searchable, standalone, with_history
 
 FIRST = "How long is the warranty of the Dewpoint Pro?"
 
@@ -95,3 +95,12 @@ def test_a_name_in_capitals_is_no_word_that_points_back(question: str) -> None:
 )
 def test_a_question_that_points_back_does_so_beside_a_name_and_in_capitals(question: str) -> None:
     assert follows_up(question)
+
+
+def test_of_a_very_long_question_beginning_and_end_are_searched() -> None:
+    text = f"Dear team, {'word ' * 100_000}how long may it be?"
+    found = searchable(text)
+    assert len(found) == 8192
+    assert found.startswith("Dear team")
+    assert found.endswith("how long may it be?")
+    assert searchable(found) == found

@@ -65,3 +65,9 @@ def test_passage_that_has_not(question: str) -> None:
 def test_a_code_in_a_script_without_spaces() -> None:
     assert codes("门磁开关VK-4417-B的型号？") == ["vk-4417-b"]
     assert ExactMatch("ＶＫ-4417-B在哪里")("备件VK-4417-B在三号仓库。")
+
+
+def test_a_question_of_nothing_but_codes_is_looked_for_by_the_last_few() -> None:
+    asked = codes(" ".join(f"VK-{number}" for number in range(2000)) + " VK-1999")
+    assert asked[-1] == "vk-1999"
+    assert len(asked) == len(set(asked)) == 32
