@@ -126,6 +126,22 @@ def test_weak_passages_are_left_out(search: Search) -> None:
     assert search("zebra astronomy", min_score=0.9) == []
 
 
+def test_a_code_is_found_under_the_threshold(search: Search) -> None:
+    assert names(search("Where is QX 7781?", min_score=0.99)) == ["code.md"]
+    assert search("Where is QX-7782?", min_score=0.99) == []
+
+
+def test_a_question_behind_a_long_mail_is_found_by_its_sentence(search: Search) -> None:
+    mail = (
+        "Thank you for the quick delivery last month; my colleagues were happy with how well all of it was packed. " * 6
+    )
+    question = "How deep is the old well behind the library?"
+    (alone,) = search(question, top_k=1)
+    (found,) = search(mail + question, top_k=1)
+    assert found["filename"] == "well.md"
+    assert found["score"] == pytest.approx(alone["score"], abs=1e-3)
+
+
 def test_optional_inputs_have_defaults(infer: Infer) -> None:
     vector = np.zeros((1, 384), np.float32)
     assert json.loads(infer("retrieval", query="x", embedding=vector)["passages"][0, 0]) == []
