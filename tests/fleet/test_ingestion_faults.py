@@ -57,7 +57,7 @@ def fleet(ragfleet: Command, ports: int) -> Iterator[Fleet]:
     shown = ragfleet("up", "--port-base", str(ports), "--llm", "simulated", "--instances", "1", within=500)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     seen = ragfleet.status()
-    yield Fleet(ragfleet.paths, seen["gateway_url"], seen["api_key"], seen["milvus_uri"])
+    yield Fleet(ragfleet.home, seen["gateway_url"], seen["api_key"], seen["milvus_uri"])
     assert ragfleet("down", within=120).returncode == 0
 
 

