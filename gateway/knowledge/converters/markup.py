@@ -7,6 +7,7 @@ beside its reviews; a line too much costs little. So the whole page is read, but
 import re
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,8 +58,9 @@ def of_html(source: str, name: str) -> Document:
         # Its parser ends <p>, <li> and <td> where nobody wrote so; Python's own nests them, hundreds deep.
         soup = BeautifulSoup(re.sub(r"^\s*<\?xml[^>]*>", "", source), "lxml")
     title = clean(soup.title.get_text(" ", strip=True)) if soup.title else ""
-    menus = _drop_menus(soup)
-    _strip(soup)
+    tags = _Tags(soup)
+    menus = _drop_menus(tags)
+    _strip(tags)
     converter = _converter()
     try:
         with _deep_recursion():
@@ -76,40 +78,54 @@ def tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _strip(soup: "BeautifulSoup") -> None:
-    """Take out what is no text, and give what stands apart on the screen a place of its own."""
-    for tag in soup(_NO_TEXT):
-        tag.decompose()
-    for tag in soup("svg"):
-        tag.replace_with(" ".join(part.get_text(" ", strip=True) for part in tag("text")))
-    for tag in soup("img"):
-        tag.replace_with(f" {tag.get('alt') or ''} ")
-    for tag in soup(_EMPHASIS):
-        tag.unwrap()
-    for tag in soup("a"):
-        if str(tag.get("href", "#")).startswith(("#", "javascript:", "data:")):
-            tag.unwrap()
-    for tag in soup(_APART):
-        tag.append(" ")
-    for tag in soup(_BLOCKS):
-        tag.name = "div"
-    _unwrap_layout(soup)
+class _Tags:
+    """A page's tags by name: each search of the page itself goes through all of it."""
+
+    def __init__(self, soup: "BeautifulSoup") -> None:
+        self._by_name: dict[str, list[Tag]] = defaultdict(list)
+        for tag in soup(True):
+            self._by_name["nav" if tag.get("role") == "navigation" else tag.name].append(tag)
+
+    def __call__(self, *names: str) -> Iterator["Tag"]:
+        """Those that are still there."""
+        return (tag for name in names for tag in self._by_name[name] if not tag.decomposed)
 
 
-def _unwrap_layout(soup: "BeautifulSoup") -> None:
-    for tag in soup("table"):  # one that parts the page, not data
-        if tag.find(["table", "h1", "h2", "h3"]) is not None or tag.get("role") == "presentation":
-            for part in [tag, *_rows(tag), *(cell for row in _rows(tag) for cell in _cells(row))]:
-                part.name = "div"
-
-
-def _drop_menus(soup: "BeautifulSoup") -> int:
+def _drop_menus(named: _Tags) -> int:
     menus = 0
-    for tag in [*soup(["nav", "header", "footer"]), *soup(True, role="navigation")]:
-        if not tag.decomposed and _is_menu(tag):
+    for tag in named("nav", "header", "footer"):
+        if _is_menu(tag):
             menus += bool(tag.get_text(strip=True))
             tag.decompose()
     return menus
+
+
+def _strip(named: _Tags) -> None:
+    """Take out what is no text, and give what stands apart on the screen a place of its own."""
+    for tag in named(*_NO_TEXT):
+        tag.decompose()
+    for tag in named("svg"):
+        tag.replace_with(" ".join(part.get_text(" ", strip=True) for part in tag("text")))
+    for tag in named("img"):
+        tag.replace_with(f" {tag.get('alt') or ''} ")
+    for tag in named(*_EMPHASIS):
+        tag.unwrap()
+    for tag in named("a"):
+        if str(tag.get("href", "#")).startswith(("#", "javascript:", "data:")):
+            tag.unwrap()
+    for tag in named(*_APART):
+        tag.append(" ")
+    for tag in named(*_BLOCKS):
+        tag.name = "div"
+    for tag in named("table"):
+        if tag.find(["table", "h1", "h2", "h3"]) is not None or tag.get("role") == "presentation":
+            _unwrap_layout(tag)
+
+
+def _unwrap_layout(table: "Tag") -> None:
+    """A table that parts the page, and holds no data."""
+    for part in [table, *_rows(table), *(cell for row in _rows(table) for cell in _cells(row))]:
+        part.name = "div"
 
 
 def _is_menu(tag: "Tag") -> bool:
@@ -122,7 +138,8 @@ def _is_menu(tag: "Tag") -> bool:
 
 
 def _rows(table: "Tag") -> list["Tag"]:
-    return [row for row in table("tr") if row.find_parent("table") is table]
+    parts = table(["tr", "thead", "tbody", "tfoot"], recursive=False)
+    return [row for part in parts for row in ([part] if part.name == "tr" else part("tr", recursive=False))]
 
 
 def _cells(row: "Tag") -> list["Tag"]:
