@@ -87,6 +87,11 @@ _MARKS: Mapping[bytes, Converter] = MappingProxyType(
 )
 """How contents begin that are surely of a kind, whatever their names end with."""
 
+_MEMBERS: Mapping[bytes, Converter] = MappingProxyType(
+    {b"word/document.xml": office.docx, b"xl/workbook.xml": spreadsheets.xlsx, b"ppt/presentation.xml": office.pptx}
+)
+"""What archives hold that are surely of a kind."""
+
 _KINDS = "pdf, docx, pptx, xlsx, xls, ods, html, eml, rtf, epub, md, csv, json, ipynb, source code and plain text"
 
 
@@ -127,8 +132,10 @@ def _converter(name: str, content: bytes) -> Converter:
         return marked
     if known is escapes.xml and (b"<rss" in start or b"<feed" in start):
         return office.feed
-    if known is spreadsheets.xls and content.startswith(b"PK\x03\x04"):
-        return spreadsheets.xlsx
+    if (known is None or known is spreadsheets.xls) and content.startswith(b"PK\x03\x04"):
+        known = next((converter for mark, converter in _MEMBERS.items() if mark in content), known)
+    if known is spreadsheets.xlsx and content.startswith(OLE) and "Workbook".encode("utf-16-le") in content:
+        return spreadsheets.xls
     if known is spreadsheets.xls and not content.startswith(OLE) and is_text(content):
         return delimited.table
     if known is None and is_text(content):  # an ending that nobody knows, or none: what is surely text is read as such

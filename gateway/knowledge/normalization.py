@@ -11,6 +11,7 @@ _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b
 """Colours and titles of terminals, and what was struck over (`man` prints bold as X, backspace, X)."""
 _LINE_END = re.compile(r"\r\n|[\r\f\v\x85]")
 _HYPHENATED = re.compile(r"\xad[ \t]*\n[ \t]*")
+_HYPHEN = re.compile("[\u2010\u2011]")
 _SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f]")
 # NUL and other controls, surrogates, soft hyphens, bidi and shaping controls, byte order marks, annotation marks.
 _NEVER = re.compile(
@@ -42,6 +43,7 @@ def normalized(text: str) -> str:
         return _NEVER.sub("", text)
     text = _NEVER.sub("", _HYPHENATED.sub("", text))
     text = _JOINER.sub("", _BREAK.sub("", text))
+    text = _HYPHEN.sub("-", text)
     text = _TAGS.sub(r"\1", text)
     text = _COMPATIBLE.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
     return unicodedata.normalize("NFC", text)

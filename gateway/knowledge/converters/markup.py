@@ -29,7 +29,7 @@ _BLOCKS = [
     "main", "nav", "search", "summary",
 ]
 # fmt: on
-_APART = ["button", "label", "optgroup", "option"]
+_APART = ["audio", "button", "canvas", "label", "object", "optgroup", "option", "select", "textarea", "video"]
 _EMPHASIS = ["b", "em", "i", "mark", "s", "small", "strong", "u"]  # its marks would part words: **w**arranty
 _MAX_OWN_WORDS = {"header": 3, "footer": 3}
 """Words beside its links that a menu may have (8 in a <nav>); a footer has the telephone number, too."""

@@ -27,6 +27,7 @@ _SLIDE = re.compile(r"^<!-- Slide number: \d+ -->\n?", re.MULTILINE)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _WORD_PARTS = re.compile(r"word/(document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml")
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_BETWEEN = {f"{_W}tab": " ", f"{_W}br": " ", f"{_W}noBreakHyphen": "-"}
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
@@ -163,12 +164,12 @@ def _word_paragraphs(content: bytes) -> Iterator[str]:
     with zipfile.ZipFile(BytesIO(content)) as archive:
         for part in sorted(filter(_WORD_PARTS.fullmatch, archive.namelist())):
             for paragraph in xml(archive.read(part)).iter(f"{_W}p"):
-                inner = {id(node) for each in paragraph.iter(f"{_W}p") if each is not paragraph for node in each.iter()}
-                yield "".join(
-                    (node.text or "") if node.tag == f"{_W}t" else " "
-                    for node in paragraph.iter(f"{_W}t", f"{_W}tab", f"{_W}br")
-                    if id(node) not in inner
-                )
+                if next(paragraph.iterancestors("{*}Fallback"), None) is None:  # of a box that is there in a newer form
+                    yield "".join(
+                        (node.text or "") if node.tag == f"{_W}t" else _BETWEEN[node.tag]
+                        for node in paragraph.iter(f"{_W}t", *_BETWEEN)
+                        if next(node.iterancestors(f"{_W}p")) is paragraph
+                    )
 
 
 def _slide_paragraphs(slide: Any) -> Iterator[str]:

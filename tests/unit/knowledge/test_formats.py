@@ -94,6 +94,16 @@ def test_slides_are_pages() -> None:
     assert [chunk.page for chunk in Chunker(count=len).chunks(document)] == [1, 2]
 
 
+def test_contents_of_today_under_endings_of_old() -> None:
+    from tests.unit.knowledge.docx_file import docx
+
+    assert convert_bytes("a.doc", docx("Head", "Words.")).text == "# Head\n\nWords.\n"
+    assert "| hub" in convert_bytes("a.xls", workbook()).text
+    old = REAL / "test.xls"
+    if old.is_file():
+        assert convert_bytes("a.xlsx", old.read_bytes()).rows == 29
+
+
 def workbook() -> bytes:
     from openpyxl import Workbook
 

@@ -24,6 +24,7 @@ from gateway.knowledge.normalization import clean, normalized
         ("1\u00a0000\u202f€", "1 000 €"),
         ("Auf\u200clage, a\u200db", "Auflage, ab"),
         ("ignore\U000e0069\U000e0067 this", "ignore this"),
+        ("VK\u20114417\u2010B", "VK-4417-B"),
         ("𝐁𝐨𝐥𝐝", "Bold"),
         ("\x1b[1;31merror\x1b[0m in \x1b]0;title\x07line\x1b[K 3", "error in line 3"),
         ("N\x08NA\x08AM\x08ME\x08E _\x08u_\x08p", "NAME up"),

@@ -38,9 +38,11 @@ def paragraph(text: str, style: str = "") -> str:
 
 def test_headers_footers_boxes_and_what_no_library_knows() -> None:
     box = f"<w:p><w:r><w:pict><w:unknown><w:txbxContent>{paragraph('in a box')}</w:txbxContent></w:unknown></w:pict></w:r></w:p>"
+    both = f'<mc:AlternateContent xmlns:mc="urn:mc"><mc:Choice>{paragraph("told once")}</mc:Choice><mc:Fallback>'
+    both = f"<w:p><w:r>{both}{paragraph('told once')}</mc:Fallback></mc:AlternateContent></w:r></w:p>"
     ruby = "<w:p><w:r><w:ruby><w:rubyBase><w:r><w:t>漢字</w:t></w:r></w:rubyBase></w:ruby></w:r></w:p>"
     content = word(
-        paragraph("Head", "Heading1") + paragraph("The text.") + box + ruby,
+        paragraph("Head", "Heading1") + paragraph("The text.") + box + both + ruby,
         header1=f"<w:hdr {W}>{paragraph('Contract 4711')}</w:hdr>",
         footer1=f"<w:ftr {W}>{paragraph('Page of Acme')}{paragraph('The text.')}</w:ftr>",
     )
@@ -48,6 +50,7 @@ def test_headers_footers_boxes_and_what_no_library_knows() -> None:
     assert text.startswith("# Head\n\nThe text.\n")
     for words in ("in a box", "漢字", "Contract 4711", "Page of Acme"):
         assert words in text
+    assert text.count("told once") == 1
 
 
 def test_merged_cells_of_word_stand_in_each_row() -> None:
