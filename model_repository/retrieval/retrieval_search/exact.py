@@ -15,6 +15,8 @@ _PART = re.compile(r"[^\W\d_]+|\d+")
 _COMMON = re.compile(r"(?:1\d|20|21)\d\d|\d+(?:[.,:/-]\d+)*[^\W\d_]+")
 _MOST_CODES = 32
 """Of one question, the last ones: each is looked for in each passage."""
+_LONGEST = 64
+"""Characters of a code."""
 _LEAST_DIGITS = 4
 """Of a number without letters from which it is one of few. Lower: prices and counts bring in passages of any subject."""
 
@@ -40,7 +42,7 @@ def codes(question: str) -> list[str]:
     for token in _TOKEN.findall(spaced(question).casefold()):
         digits = sum(char.isdigit() for char in token)
         mixed = digits > 0 and any(char.isalpha() for char in token)
-        if (mixed or digits >= _LEAST_DIGITS) and not _COMMON.fullmatch(token):
+        if (mixed or digits >= _LEAST_DIGITS) and len(token) <= _LONGEST and not _COMMON.fullmatch(token):
             found.append(token)
     return list(dict.fromkeys(found))[-_MOST_CODES:]
 

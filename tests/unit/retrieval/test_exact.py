@@ -20,6 +20,7 @@ FAULTS = "F0417: fan. F0418: the door switch is open; press it twice. Software 5
         ("Was ist mit DIN-A4/7?", ["din-a4/7"]),
         ("Who won in 1998, on the 26th, within 30min, for 12 euros, in the 1990s?", []),
         ("What is a pump?", []),
+        ("a1" * 33, []),
         ("", []),
     ],
 )
