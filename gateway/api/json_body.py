@@ -16,7 +16,7 @@ MAX_VALUES = 310_000
 """Values in one body, those within each other included: OpenAI takes 300,000 token ids in one."""
 MAX_MEMBERS = 40_000
 """Names with their values, in all objects of one body together."""
-MAX_CONTAINERS = 20_000
+MAX_CONTAINERS = 10_000
 """Objects and lists in one body."""
 MAX_DEPTH = 64
 """Objects and lists within each other."""

@@ -90,19 +90,19 @@ async def test_a_large_prompt_that_is_late_is_its_own_fault(start: Start) -> Non
 
 
 BOMBS: dict[str, dict[str, Any]] = {
-    "parts": {"messages": [{"role": "user", "content": [{}] * 19_000}]},
-    "messages": {"messages": [{}] * 19_000},
+    "parts": {"messages": [{"role": "user", "content": [{}] * 9_500}]},
+    "messages": {"messages": [{}] * 9_500},
     "stop": {"stop": [1] * 300_000},
-    "tools": {"tools": [{}] * 19_000},
+    "tools": {"tools": [{}] * 9_500},
     "keys": {f"k{number}": 1 for number in range(1000)},
     "too many keys": {f"k{number}": 1 for number in range(100_000)},
     "numbers": {"input": [-1] * 300_000, "prompt": [-1] * 300_000},
-    "lists": {"input": [[]] * 19_000, "prompt": [[]] * 19_000, "query": [[]] * 19_000},
+    "lists": {"input": [[]] * 9_500, "prompt": [[]] * 9_500, "query": [[]] * 9_500},
     "too many lists": {"input": [[]] * 900_000},
     "strings": {"file_ids": [1] * 300_000, "input": [""] * 300_000},
-    "files": {"files": [{"file_id": "x", "attributes": {"a": []}}] * 9000},
+    "files": {"files": [{"file_id": "x", "attributes": {"a": []}}] * 4500},
     "maps": {"metadata": {f"k{number}": "v" for number in range(1000)}, "attributes": {}},
-    "filters": {"filters": {"type": "and", "filters": [{"type": "and"}] * 9000}, "query": "x"},
+    "filters": {"filters": {"type": "and", "filters": [{"type": "and"}] * 4500}, "query": "x"},
 }
 
 

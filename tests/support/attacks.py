@@ -106,7 +106,7 @@ BODIES: Sequence[Attack] = (
         "chat: parts of nothing",
         _post(_CHAT, lambda: _filled(b"{}", b'{"model":"$MODEL","messages":' + _PARTS, b"]}]}")),
     ),
-    Attack("chat: 19,000 parts of nothing", _post(_CHAT, lambda: _said([{}] * 19_000))),
+    Attack("chat: 9,500 parts of nothing", _post(_CHAT, lambda: _said([{}] * 9_500))),
     Attack("chat: messages of nothing", _post(_CHAT, lambda: _filled(b"[]", b'{"model":"$MODEL","messages":[', b"]}"))),
     Attack("chat: stop of numbers", _post(_CHAT, lambda: _said("x", stop=[1] * 300_000))),
     Attack("chat: 330,000 unknown keys", _post(_CHAT, lambda: _json(**{f"k{n}": 1 for n in range(330_000)}))),

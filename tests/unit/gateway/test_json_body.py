@@ -19,7 +19,7 @@ def keys(count: int) -> bytes:
 
 
 def members(count: int) -> bytes:
-    return b'{"a":[' + b",".join([b'{"b":1,"c":2}'] * (count // 2)) + b"]}"
+    return b'{"a":[' + b",".join([b'{"b":1,"c":2,"d":3,"e":4,"f":5}'] * (count // 5)) + b"]}"
 
 
 FULL = {
@@ -36,7 +36,7 @@ OVER = {
     "lists": b'{"a":[' + b",".join([b"[]"] * 1_300_000) + b"]}",
     "depth": nested(MAX_DEPTH + 1),
     "depth without end": b"[" * 900_000,
-    "members": members(MAX_MEMBERS + 2),
+    "members": members(MAX_MEMBERS + 5),
     "many keys": keys(MAX_MEMBERS + 1),
     "keys": keys(MAX_KEYS + 1),
     "keys further in": b'{"a":[' + keys(MAX_KEYS + 1) + b"]}",
