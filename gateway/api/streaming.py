@@ -4,6 +4,7 @@ What a request holds is taken inside `serve` and given back by its context manag
 """
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.tenants.tenant import Tenant
+
+log = logging.getLogger("ragfleet.gateway")
 
 JSON = (b"content-type", b"application/json")
 EVENTS = (
@@ -174,4 +177,6 @@ async def send_json(
 
 async def send_error(send: Send, error: errors.RagfleetError) -> None:
     """An error in OpenAI's shape."""
+    if error.detail:
+        log.warning("%s", error)
     await send_json(send, errors.face(error).status, errors.body(error), errors.headers(error))

@@ -112,7 +112,7 @@ class SearchService:
 
 def knowledge_away(refused: RequestRefused) -> KnowledgeUnavailable:
     """The error where Milvus does not answer the retrieval model."""
-    return KnowledgeUnavailable(f"The knowledge base does not answer: {refused.reason}.", retry_after_s=2)
+    return KnowledgeUnavailable("The knowledge base does not answer.", detail=refused.reason, retry_after_s=2)
 
 
 def _read(name: str, outputs: Mapping[str, list[Any]]) -> Sequence[Passage]:
