@@ -13,7 +13,7 @@ import pytest
 from ragfleet import processes
 from ragfleet.paths import PROJECT
 
-NOT_IN_A_CLONE = shutil.ignore_patterns(".*", "var", "build", "dist", "*.egg-info", "__pycache__")
+NOT_IN_A_CLONE = shutil.ignore_patterns(".git", ".venv", ".*cache", "var", "build", "dist", "*.egg-info", "__pycache__")
 OURS = ("RAGFLEET_", "MILVUS_", "CONSUL_", "PYTHON", "VIRTUAL_ENV", "XDG_", "AWS_")
 
 
@@ -32,7 +32,8 @@ def test_the_wheel_installs_elsewhere_and_its_demo_answers(
 ) -> None:
     shutil.copytree(PROJECT, tmp_path / "source", ignore=NOT_IN_A_CLONE)
     pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run(sys.executable, *pip, "wheel", "--no-deps", f"--wheel-dir={tmp_path}", "source", seconds=300, folder=tmp_path)
+    build = [*pip, "wheel", "--no-deps", f"--wheel-dir={tmp_path}", str(tmp_path / "source")]
+    run(sys.executable, *build, seconds=300, folder=tmp_path)
     shutil.rmtree(tmp_path / "source")
     (wheel,) = tmp_path.glob("ragfleet-*.whl")
     venv.create(tmp_path / "environment", with_pip=True)
