@@ -111,23 +111,34 @@ async def run(target: Target, other_key: str, pid: int, *, only: str) -> list[Ro
         ):
             if only in name:
                 rows.append(await greedy(name, work, watch, seconds=GREED_S))
+        rows.append(
+            row(
+                "all of it",
+                Noticed(live_s=watch.live_s, rss_mb=max(r["rss_mb"] for r in rows)),
+                "",
+                answer="",
+                seconds=0,
+            )
+        )
     return rows
 
 
 def missed(rows: Sequence[Row]) -> list[str]:
     """The bars that were missed, in words."""
     found = []
+    if rows[-1]["live_p99_s"] > LIVE_P99_S:  # of an attack alone there are a few dozen looks
+        found.append(f"/health/live p99 {rows[-1]['live_p99_s']:.3f} s")
     for each in rows:
         name = each["name"]
-        if each["live_p99_s"] > LIVE_P99_S or each["live_max_s"] > LIVE_MAX_S:
-            found.append(f"{name}: /health/live p99 {each['live_p99_s']:.3f} s, at most {each['live_max_s']:.3f} s")
+        if each["live_max_s"] > LIVE_MAX_S:
+            found.append(f"{name}: /health/live took {each['live_max_s']:.3f} s")
         if (growth := each["rss_mb"] - rows[0]["rss_mb"]) > GROWTH_MB:
             found.append(f"{name}: {growth:.0f} MB more than before")
         if each["wrong"]:
             found.append(f"{name}: {each['wrong']}")
         if each["ejections"]:
             found.append(f"{name}: {each['ejections']:g} ejections {each['out']}")
-        if not each["served"] and each["waited_s"] > LATE_S:
+        if each["waited_s"] > LATE_S:
             found.append(f"{name}: the second tenant has waited {each['waited_s']:.0f} s for an answer")
         if each["failed"]:
             found.append(f"{name}: the second tenant was refused: {each['failed'][0]}")

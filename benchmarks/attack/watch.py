@@ -50,6 +50,8 @@ class Watch:
         self._ejections = 0.0
         self._asked = time.monotonic()
         self.noticed = Noticed()
+        self.live_s: list[float] = []
+        """Of all stretches."""
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -70,6 +72,7 @@ class Watch:
             found = re.findall(r"^ragfleet_ejections_total\{[^}]*\} (\S+)", await answer.text(), re.MULTILINE)
         ejections = sum(map(float, found))
         before, self.noticed = self.noticed, Noticed()
+        self.live_s += before.live_s
         before.ejections, self._ejections = ejections - self._ejections, ejections
         async with self._http.get(f"{self._url}/fleet") as answer:
             instances = (await answer.json())["instances"]
