@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from gateway.knowledge.documents import Document
 
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*)$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+\S")
 _INDENTED = re.compile(r"(?: {2,}|\t)\S")
@@ -51,6 +51,13 @@ class _Line:
     start: int
     end: int
     text: str
+
+
+def heading_words(line: str) -> str:
+    """What a heading says, of what stands behind its first `#`s. Those behind it are its end if a blank parts them (not C#)."""
+    words = line.strip()
+    bare = words.rstrip("#")
+    return bare.rstrip() if bare != words and (not bare or bare[-1].isspace()) else words
 
 
 def sections(document: Document) -> Iterator[Section]:
@@ -156,7 +163,7 @@ def _markdown_blocks(text: str, start: int, end: int) -> Iterator[tuple[Block, i
             at += 1
             continue
         if heading := _HEADING.match(line.text):
-            yield Block([_trimmed(text, line.start, line.end)]), len(heading.group(1)), heading.group(2)
+            yield Block([_trimmed(text, line.start, line.end)]), len(heading.group(1)), heading_words(heading.group(2))
             at += 1
             continue
         if fence := _FENCE.match(line.text):

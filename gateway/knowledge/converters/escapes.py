@@ -14,7 +14,7 @@ from gateway.knowledge.converters.text import document_of
 from gateway.knowledge.documents import Document
 from gateway.knowledge.normalization import clean
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]|[^"{}\[\],]+|"', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]|[^"{}\[\],]+|"', re.DOTALL)
 _ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 _UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _SIMPLE = {r"\n": "\n", r"\r": "\n", r"\t": "\t", r"\b": "", r"\f": "\n"}

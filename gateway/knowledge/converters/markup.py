@@ -31,6 +31,8 @@ _BLOCKS = [
 # fmt: on
 _APART = ["audio", "button", "canvas", "label", "object", "optgroup", "option", "select", "textarea", "video"]
 _EMPHASIS = ["b", "em", "i", "mark", "s", "small", "strong", "u"]  # its marks would part words: **w**arranty
+_BLANK = " " * 100
+_BLANKS = re.compile(r"[ \t]{101,}")  # markdownify takes time in the square of how many there are
 _MAX_OWN_WORDS = {"header": 3, "footer": 3}
 """Words beside its links that a menu may have (8 in a <nav>); a footer has the telephone number, too."""
 _MAX_DEPTH = 3000
@@ -56,7 +58,7 @@ def of_html(source: str, name: str) -> Document:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # XHTML read as HTML, names that look like files: both are fine here
         # Its parser ends <p>, <li> and <td> where nobody wrote so; Python's own nests them, hundreds deep.
-        soup = BeautifulSoup(re.sub(r"^\s*<\?xml[^>]*>", "", source), "lxml")
+        soup = BeautifulSoup(_BLANKS.sub(_BLANK, re.sub(r"^\s*<\?xml[^>]*>", "", source)), "lxml")
     title = clean(soup.title.get_text(" ", strip=True)) if soup.title else ""
     tags = _Tags(soup)
     menus = _drop_menus(tags)
@@ -74,7 +76,7 @@ def of_html(source: str, name: str) -> Document:
 
 def tidy(text: str) -> str:
     """Without blanks at the ends of lines and more than one blank line."""
-    text = re.sub(r"[ \t]+\n", "\n", clean(text))
+    text = re.sub(r"(?<![ \t])[ \t]+\n", "\n", clean(text))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

@@ -6,12 +6,13 @@ from pathlib import PurePath
 from gateway.knowledge.converters.encodings import Decoded, decode
 from gateway.knowledge.documents import Document, Markup
 from gateway.knowledge.normalization import clean
+from gateway.knowledge.structure import heading_words
 
 
 def title_of(text: str, name: str) -> str:
     """The first heading of a Markdown text, or the file's name without its ending."""
-    first = re.search(r"^ {0,3}#[ \t]+(.+?)[ \t#]*$", text, re.MULTILINE)
-    return first.group(1) if first else PurePath(name).stem
+    first = re.search(r"^ {0,3}#[ \t]+(\S.*)$", text, re.MULTILINE)
+    return (first and heading_words(first.group(1))) or PurePath(name).stem
 
 
 def markdown(name: str, content: bytes) -> Document:

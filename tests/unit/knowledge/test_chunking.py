@@ -229,3 +229,19 @@ def test_the_head_of_a_table_is_no_context_when_it_is_huge() -> None:
     chunks = Chunker(count=lambda text: len(text.split())).chunks(convert_bytes("dump.csv", dump.encode()))
     assert all(len(chunk.indexed.encode()) <= FIELD_BYTES for chunk in chunks)
     assert any("row 119 of the dump" in chunk.body for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("# Head", "Head"), ("#  Head ## ", "Head"), ("# C#", "C#"), ("# C# #", "C#"), ("# #", ""), ("## a \t##", "a")],
+)
+def test_the_words_of_a_heading(line: str, name: str) -> None:
+    (chunk, *_) = Chunker(count=words).chunks(markdown(f"{line}\n\ntext"))
+    assert chunk.headings[-1] == name
+
+
+def test_what_grows_with_the_square_of_blanks_would_not_end_here() -> None:
+    odd = f"# a{' ' * 200_000}b\n\n# {'# ' * 100_000}c\n"
+    assert Chunker(count=words).chunks(convert_bytes("a.md", odd.encode()))
+    assert "b" in convert_bytes("a.html", f"<pre>a{' ' * 500_000}b</pre>".encode()).text
+    assert convert_bytes("a.json", ('{"a": "' + "x\\" * 500_000).encode()).text
