@@ -206,7 +206,8 @@ class Work:
                 self.wake()  # what this loop did may be what another waited for
                 await asyncio.sleep(0)
             else:
-                await _within(woken, None if every_s is None else every_s * self._rng.uniform(0.7, 1.0))
+                pause = every_s if every_s is None or self._may_work() else min(every_s, LOOK_S)
+                await _within(woken, None if pause is None else pause * self._rng.uniform(0.7, 1.0))
 
 
 async def _within(event: asyncio.Event, seconds: float | None) -> None:

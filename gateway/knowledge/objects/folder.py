@@ -36,14 +36,14 @@ class FolderStore:
         """See ObjectStore."""
         target = self._path(key)
         if not self._swept:
-            self._swept = True
             with _translated():
-                await asyncio.to_thread(_sweep, self._root / _PARTIAL, self._clock() - _STALE_S)
+                await asyncio.to_thread(_sweep, self._root, self._clock() - _STALE_S)
+            self._swept = True
         partial = self._root / _PARTIAL / secrets.token_hex(12)
         size = 0
         try:
             with _translated():
-                file = await asyncio.to_thread(_open_partial, self._root, partial)
+                file = await asyncio.to_thread(_open_partial, partial)
             try:
                 async for block in blocks(chunks):
                     with _translated():
@@ -126,15 +126,16 @@ def _is_empty(folder: Path) -> bool:
         return True
 
 
-def _open_partial(root: Path, path: Path) -> BinaryIO:
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(exist_ok=True)
+def _open_partial(path: Path) -> BinaryIO:
+    """Its folder was made once. Where it is gone the volume is, and what is written would lie hidden under the next one."""
     return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
 
 
-def _sweep(folder: Path, before: float) -> None:
-    """Delete what was last written to before that moment; another process may do the same."""
-    for path in folder.glob("*"):
+def _sweep(root: Path, before: float) -> None:
+    """Make the folders; delete what was last written to before that moment. Another process may do the same."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (root / _PARTIAL).mkdir(exist_ok=True)
+    for path in (root / _PARTIAL).glob("*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < before:
                 path.unlink()
@@ -144,6 +145,8 @@ def _publish(file: BinaryIO, partial: Path, target: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
     for left in reversed(range(_RACES)):  # a delete of the same prefix may take the folder away between the two
+        if not partial.exists():
+            raise FileNotFoundError(errno.ENOENT, "Its folder is gone: is the volume mounted?")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             partial.replace(target)

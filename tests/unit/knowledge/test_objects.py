@@ -75,3 +75,23 @@ async def test_a_folder_that_is_made_is_its_owners_alone(tmp_path: Path) -> None
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
     assert (modes["objects"], modes["content"]) == (0o700, 0o600)
+
+
+async def test_nothing_is_written_to_where_the_volume_was(tmp_path: Path) -> None:
+    store, place, aside = FolderStore(tmp_path / "objects"), tmp_path / "objects", tmp_path / "aside"
+    await store.put("files/a/content", b"x")
+    place.rename(aside)
+    place.mkdir()
+
+    async def goes_away() -> AsyncIterator[bytes]:
+        yield b"new"
+        place.rename(tmp_path / "third")
+        place.mkdir()
+
+    with pytest.raises(ObjectsUnavailable):
+        await store.put("files/b/content", b"x")
+    place.rmdir()
+    aside.rename(place)
+    with pytest.raises(ObjectsUnavailable):
+        await store.put("files/b/content", goes_away())
+    assert list(place.iterdir()) == []
