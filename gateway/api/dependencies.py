@@ -94,7 +94,10 @@ class JsonBody(Generic[M]):
         return await held.parsed(body, self._parse)
 
     def _parse(self, body: bytes) -> M:
-        return read(self._model, self._prepare(json_object(body) if body.strip() else {}))
+        given = self._prepare(json_object(body) if body.strip() else {})
+        # A null is what clients send for a parameter that is not, also for one that we do not know.
+        known = self._model.model_fields
+        return read(self._model, {name: value for name, value in given.items() if value is not None or name in known})
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

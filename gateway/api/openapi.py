@@ -49,6 +49,7 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """A request body."""
     schema = model.model_json_schema()
     schema = _inlined(schema, schema.pop("$defs", {}))
+    schema["additionalProperties"] = {"type": "null"}
     required = bool(schema.get("required") or schema.get("oneOf"))
     return {"required": required, "content": {"application/json": {"schema": schema}}}
 
