@@ -34,7 +34,14 @@ def asked() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("signature", ["", "v1.9999999999.00", SIGNER.sign("ragfleet_chunks", 'store == "b"')])
+SIGNATURES = {
+    "none": "",
+    "made up": "v1.9999999999.00",
+    "of another filter": SIGNER.sign("ragfleet_chunks", 'store == "b"'),
+}
+
+
+@pytest.mark.parametrize("signature", SIGNATURES.values(), ids=SIGNATURES.keys())
 def test_another_tenants_rows_cannot_be_had_without_the_gateways_signature(infer: Infer, signature: str) -> None:
     """Whoever reaches Triton asks for everything."""
     wish = {"query": "well", "collection": "ragfleet_chunks", "filter": 'tenant != ""', "top_k": 9, "min_score": -1.0}
