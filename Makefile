@@ -22,8 +22,9 @@ TESTS ?= tests benchmarks/tests
 WORKERS ?= 2
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
+PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge attack chaos clean
+.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge attack chaos gpu-check gpu-pack clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -105,6 +106,14 @@ bench-routing: setup ## Placement in a simulated fleet, beside the policies of o
 
 attack: setup ## What a hostile client sends, while a second tenant is served (about 4 minutes)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
+
+gpu-check: setup ## This project on one NVIDIA GPU, part by part; without one on the CPU, with tiny models (ARGS="--only migration")
+	PYTHONPATH=.:model_repository/llm:model_repository/embedding $(BIN)/python -m benchmarks.gpu $(ARGS)
+
+# PACK_PYTHON: a Python 3.12 with a shared libpython, to be carried along.
+gpu-pack: $(STAMP) ## All of it in one archive, for a machine with a GPU and no network: var/gpu-check.tar.xz (docs/gpu.md)
+	@mkdir -p var
+	$(BIN)/python -m benchmarks.gpu.pack var/gpu-check.tar.xz --python "$(PACK_PYTHON)"
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -44,15 +44,17 @@ class ChunkEmbedder(Protocol):
 class FleetEmbedder:
     """Embeds on every instance that serves the model.
 
-    An instance on a host where nobody was answered for CALM_S gets two requests of BATCH texts: one at work, one that waits. On
-    a host that answers somebody it gets small ones, one at a time, with pauses: embedding model and LLM share its cores, and
-    the next question may come to this instance. In Triton's queue all of them stand behind questions (priority 2).
+    An instance on a host where nobody was answered for CALM_S gets two requests of BATCH texts (GPU_BATCH): one at work, one that
+    waits. On a host that answers somebody it gets small ones, one at a time, with pauses: embedding model and LLM share its
+    cores, and the next question may come to this instance. In Triton's queue all of them stand behind questions (priority 2).
 
     deadline_s: how long one batch is tried, on all instances. weights: of tenants (TenantTurns).
     """
 
     BATCH = 8
     """The model's pass on a CPU. More is not faster there, and a question that comes has to wait for the batch at work."""
+    GPU_BATCH = 64
+    """The model's pass on a GPU."""
     BUSY_BATCH = 4
     BUSY_PAUSE = 4.0
     """Pause after a batch on a busy instance, in multiples of the time that it took. Raising it spares answers, and is slower."""
@@ -98,7 +100,8 @@ class FleetEmbedder:
                 while waiting:
                     await self._turns.next(tenant, self.BATCH)
                     seat = await self._place(model, time.monotonic() + self._deadline_s)
-                    size = self.BUSY_BATCH if self._busy(seat.member) else self.BATCH
+                    calm = self.GPU_BATCH if seat.member.instance.device == "gpu" else self.BATCH
+                    size = self.BUSY_BATCH if self._busy(seat.member) else calm
                     batch, waiting[-size:] = waiting[-size:], []
                     task = group.create_task(self._batch(seat, model, texts, batch, vectors))
                     task.add_done_callback(seat.leave)  # one that is cancelled before it began leaves nothing itself

