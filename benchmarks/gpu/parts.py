@@ -69,7 +69,6 @@ class Check:
             environment["RAGFLEET_LLM_PARAMS"] = json.dumps(self.options(slots=slots, dtype=dtype))
         if "embedding" in models:
             environment["RAGFLEET_EMBEDDING_DIR"] = str(weights.embedder(self.home / "minilm")[0])
-            environment["RAGFLEET_EMBEDDING_DEVICE"] = self.device
         return Triton(
             name, self.home, port=self.port + offset, models=models, slots=slots, gpu=self.gpu, environment=environment
         )

@@ -45,8 +45,13 @@ class Triton:
         repository.mkdir(parents=True, exist_ok=True)
         for model in models:
             (repository / model).symlink_to(REPOSITORY / model)
-        words = [f"--name={name}", f"--home={home}", f"--http-port={port}", f"--model-repository={repository}"]
-        words += ["--flavour=torch"] if "llm" in models else []
+        words = [
+            f"--name={name}",
+            f"--home={home}",
+            f"--http-port={port}",
+            f"--model-repository={repository}",
+            "--flavour=torch",
+        ]
         self._settings = parse(words, {**os.environ, "RAGFLEET_VERSION": "gpu-check", **environment})
         self._process: subprocess.Popen[bytes] | None = None
 

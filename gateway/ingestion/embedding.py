@@ -55,6 +55,8 @@ class FleetEmbedder:
     """The model's pass on a CPU. More is not faster there, and a question that comes has to wait for the batch at work."""
     GPU_BATCH = 64
     """The model's pass on a GPU."""
+    GPU_REQUESTS = 4
+    """Two of `embedding` work there."""
     BUSY_BATCH = 4
     BUSY_PAUSE = 4.0
     """Pause after a batch on a busy instance, in multiples of the time that it took. Raising it spares answers, and is slower."""
@@ -133,6 +135,12 @@ class FleetEmbedder:
     def _serving(self, model: str) -> list[FleetMember]:
         return [m for m in self._store.view.serving if m.instance.embedding_model == model]
 
+    def _room(self, member: FleetMember) -> int:
+        """Requests that it may have at the same time."""
+        if self._busy(member):
+            return 1
+        return self.GPU_REQUESTS if member.instance.device == "gpu" else 2
+
     def _busy(self, member: FleetMember) -> bool:
         """Whether the host of this instance answers somebody, or did a moment ago."""
         now = time.monotonic()
@@ -152,7 +160,7 @@ class FleetEmbedder:
                 member
                 for member in self._serving(model)
                 if self._shunned.get(member.instance.name, 0.0) < now
-                and self._in_flight[member.instance.name] < (1 if self._busy(member) else 2)
+                and self._in_flight[member.instance.name] < self._room(member)
             ]
             if free:
                 return _Seat(min(free, key=lambda m: self._in_flight[m.instance.name]), self._in_flight, self._freed)

@@ -41,7 +41,7 @@ class Settings:
         return cls(
             folder,
             threads=int(parameters.get("torch_threads") or cls.threads),
-            device=parameters.get("device") or environment.get("RAGFLEET_EMBEDDING_DEVICE") or cls.device,
+            device=parameters.get("device") or cls.device,
             max_chars=int(parameters.get("max_chars") or cls.max_chars),
         )
 
@@ -54,9 +54,12 @@ class Encoder:
 
         torch.set_num_threads(settings.threads)
         self._max_chars = settings.max_chars
-        self._texts_a_pass = _TEXTS_A_PASS if settings.device == "cpu" else _TEXTS_A_PASS_ON_A_GPU
-        self._model = SentenceTransformer(str(settings.model_dir), device=settings.device, local_files_only=True)
-        if settings.device != "cpu":
+        device = settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._texts_a_pass = _TEXTS_A_PASS if device == "cpu" else _TEXTS_A_PASS_ON_A_GPU
+        self._model = SentenceTransformer(str(settings.model_dir), device=device, local_files_only=True)
+        if device != "cpu":
             self._model.half()  # a GPU multiplies twice as fast and more in half precision; a CPU does not
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
