@@ -41,7 +41,7 @@ class Settings:
         return cls(
             folder,
             threads=int(parameters.get("torch_threads") or cls.threads),
-            device=parameters.get("device") or cls.device,
+            device=parameters.get("device") or environment.get("RAGFLEET_EMBEDDING_DEVICE") or cls.device,
             max_chars=int(parameters.get("max_chars") or cls.max_chars),
         )
 
