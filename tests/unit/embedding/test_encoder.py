@@ -31,6 +31,13 @@ def test_numbers_have_defaults(tmp_path: Path) -> None:
     assert (read.threads, read.device, read.max_chars) == (4, "cuda", 99)
 
 
+def test_the_device_comes_from_the_config_then_the_environment(tmp_path: Path) -> None:
+    folder = str(sentence_transformers_folder(tmp_path / "m"))
+    environment = {"RAGFLEET_EMBEDDING_DEVICE": "cuda"}
+    assert Settings.read({"model_dir": folder, "device": ""}, environment).device == "cuda"
+    assert Settings.read({"model_dir": folder, "device": "cpu"}, environment).device == "cpu"
+
+
 def test_another_folder_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a sentence-transformers folder"):
         Settings.read({"model_dir": str(tmp_path)}, {})
