@@ -1,6 +1,7 @@
 """Load out of an exposition text, checked against prometheus_client's own parser."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,10 @@ nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="used",model="llm",version
 nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="free",model="llm",version="1"} 300
 nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="llm",version="1"} 400
 """
+
+
+H200 = (Path(__file__).parent / "h200_metrics.txt").read_bytes()
+"""What Triton 2.51 said on an NVIDIA H200 while the torch flavour answered six requests in four slots (docs/gpu.md)."""
 
 
 def read(text: bytes) -> LoadSample:
@@ -152,3 +157,11 @@ def test_it_reads_what_prometheus_client_reads(series: list[tuple[list[str], str
     load = read(text.encode())
     found = {"waiting": load.waiting, "active": load.active, "max": load.slots}
     assert found == {k: int(expected[k]) if k in expected else None for k in found}
+
+
+def test_the_page_of_a_real_gpu() -> None:
+    load = read(H200)
+    assert (load.waiting, load.active, load.slots) == (2, 4, 4)
+    assert load.gpu_memory_total_bytes == 150754820096
+    assert load.gpu_memory_used_bytes == 10928259072
+    assert load.gpu_utilization == pytest.approx(0.99)
