@@ -108,7 +108,7 @@ attack: setup ## What a hostile client sends, while a second tenant is served (a
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 
 gpu-check: setup ## This project on one NVIDIA GPU, part by part; without one on the CPU, with tiny models (ARGS="--only migration")
-	PYTHONPATH=.:model_repository/llm:model_repository/embedding $(BIN)/python -m benchmarks.gpu $(ARGS)
+	PYTHONPATH=.:$(MODEL_PACKAGES) $(BIN)/python -m benchmarks.gpu $(ARGS)
 
 # PACK_PYTHON: a Python 3.12 with a shared libpython, to be carried along.
 gpu-pack: $(STAMP) ## All of it in one archive, for a machine with a GPU and no network: var/gpu-check.tar.xz (docs/gpu.md)
