@@ -48,10 +48,8 @@ def prepare(settings: Settings, nvml: Nvml | None = None) -> Launch:
     wishes = triton.wishes(settings.model_repository, settings.flavour)
     gpus = find_gpus(settings, nvml, needed=wishes.gpu)
     cores = os.cpu_count() or 1
-    environment = triton.environment(settings, installation, settings.environment, cores=cores) | gpu.pin(gpus)
-    if gpus:
-        # A GPU embeds faster than one core tokenizes. Where the cores embed as well, more threads would only fight for them.
-        environment["TOKENIZERS_PARALLELISM"] = "true"
+    environment = triton.environment(settings, installation, settings.environment, cores=cores, gpu=bool(gpus))
+    environment |= gpu.pin(gpus)
     argv = triton.arguments(
         settings,
         installation,

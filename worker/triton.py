@@ -206,9 +206,10 @@ def environment(
     inherited: Mapping[str, str],
     *,
     cores: int,
+    gpu: bool = False,
     site: Path | None = None,
 ) -> dict[str, str]:
-    """The environment of tritonserver and of its Python stubs.
+    """The environment of tritonserver and of its Python stubs. `gpu`: the models work on one.
 
     PATH leads to this interpreter and PYTHONPATH to its packages, because the stub starts an interpreter of its own and
     looks for its home there.
@@ -222,7 +223,8 @@ def environment(
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(site), str(project)])),
         "PYTHONDONTWRITEBYTECODE": "1",  # the repository may be read-only
-        "TOKENIZERS_PARALLELISM": "false",  # batching is Triton's; more threads only fight for the cores
+        # A GPU embeds faster than one core tokenizes. Where the cores embed too, more threads would only fight for them.
+        "TOKENIZERS_PARALLELISM": str(gpu).lower(),
         "HF_HUB_OFFLINE": "1",
     }
     env.setdefault("OMP_NUM_THREADS", str(max(1, cores // 2)))

@@ -91,7 +91,10 @@ def test_the_stub_finds_this_interpreter() -> None:
 
 def test_the_container_needs_no_library_path() -> None:
     container = Installation(Path("/opt/t/bin/tritonserver"), Path("/opt/t/backends"), Path("/opt/t/caches"))
-    assert "LD_LIBRARY_PATH" not in triton.environment(settings(), container, {}, cores=2)
+    plain = triton.environment(settings(), container, {}, cores=2)
+    assert "LD_LIBRARY_PATH" not in plain
+    assert plain["TOKENIZERS_PARALLELISM"] == "false"
+    assert triton.environment(settings(), container, {}, cores=2, gpu=True)["TOKENIZERS_PARALLELISM"] == "true"
     assert triton.prepare_backends(container, Path("/nowhere")) == Path("/opt/t/backends")
 
 
