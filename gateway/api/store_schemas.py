@@ -71,7 +71,8 @@ class ChunkingStrategy(_Wire):
 
 
 Metadata = Annotated[
-    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]], Field(max_length=16)
+    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]],
+    Field(max_length=16, json_schema_extra={"additionalProperties": False}),  # keys that are no Words
 ]
 
 
