@@ -151,6 +151,9 @@ class Settings:
 
     admission_headroom: float = 2.0
     """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""
+    admission_reserve: float = 0.25
+    """Share of the engine slots that no tenant alone may fill, where there are several tenants: a newcomer is served at once
+    beside any number of another's long answers. 0: none; higher: more of the fleet is idle while only one tenant asks."""
     admission_queue: int = 512
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
     admission_deadline_s: float = 30.0

@@ -75,6 +75,7 @@ class Container:
         self.admission = Admission(
             lambda: round(self.models.slots * settings.admission_headroom),
             time.monotonic,
+            tenant_limit=self._tenant_limit if len(self.tenants.tenants()) > 1 else None,
             limit=settings.admission_queue,
         )
         # A place for each call of a model, not for each request: one with a thousand texts takes turns with the others', and what
@@ -204,6 +205,10 @@ class Container:
         for member in view.members.values():
             if not member.healthy:  # whoever drains is not, either
                 self.pool.close((member.instance.address, member.instance.http_port))
+
+    def _tenant_limit(self) -> int:
+        """Answers that one tenant may have at a time: some engine slots stay free for whoever else comes."""
+        return int(self.models.slots * (1 - self.settings.admission_reserve))
 
     def _outlier_changed(self, change: Transition) -> None:
         log.info("%s: %s → %s: %s", change.name, change.before, change.after, change.reason)

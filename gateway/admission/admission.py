@@ -55,6 +55,7 @@ class Admission:
 
     capacity: how many requests may be in the engines at once. It is read again at each `refresh`, when it was read more
         than `recheck_s` ago, and every `recheck_s` while somebody waits (an ejection that runs out tells nobody).
+    tenant_limit: how many of them one tenant may hold, read with it; None: all.
     limit: requests that may wait; see `Gate`.
     recheck_s: seconds. Lower: places that appear silently are used sooner; higher: `capacity` is called less.
     """
@@ -64,11 +65,13 @@ class Admission:
         capacity: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         *,
+        tenant_limit: Callable[[], int] | None = None,
         limit: int = 512,
         recheck_s: float = 0.1,
         rng: random.Random | None = None,
     ) -> None:
         self._capacity = capacity
+        self._tenant_limit = tenant_limit
         self._clock = clock
         self._recheck_s = recheck_s
         self._read_at = float("-inf")
@@ -97,7 +100,7 @@ class Admission:
     def refresh(self) -> None:
         """Read the capacity now; whoever fits in is let in. To be called when the fleet changes."""
         self._read_at = self._clock()
-        self._gate.resize(self._capacity())
+        self._gate.resize(self._capacity(), None if self._tenant_limit is None else self._tenant_limit())
 
     def drain(self, reason: str = "The gateway is shutting down; send the request again.") -> None:
         """Refuse what is new and what waits, from now on, with a 503 that says `reason`; permits given stay good."""

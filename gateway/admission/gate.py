@@ -54,7 +54,7 @@ class Gate:
         self._on_refuse = on_refuse
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._rate = DrainRate()
-        self._capacity = 0
+        self._capacity = self._tenant_limit = 0
         self._held: Counter[str] = Counter()
         self._in_use = 0
         self._admitted = self._refused = 0
@@ -89,7 +89,7 @@ class Gate:
             raise ValueError(f"weight and cost must be above 0, got {entry.weight} and {entry.cost}")
         if self._closed:
             raise self._refusal(self._closed, status=503, code="draining", retry_after_s=LEAST_RETRY_S)
-        if self._in_use < self._capacity and not self._queue:
+        if self._in_use < self._capacity and self._may_hold_more(entry.tenant):  # who waits now, may not
             self._grant(entry)
             return
         expected_s = self._expected_s(self._queue.ahead(entry))
@@ -121,9 +121,13 @@ class Gate:
         self._rate.update(self._in_use, self._clock(), released=1)
         self._dispatch()
 
-    def resize(self, capacity: int) -> None:
-        """The fleet has this many places now. Fewer than held: nobody is thrown out, nobody new comes in."""
+    def resize(self, capacity: int, tenant_limit: int | None = None) -> None:
+        """The fleet has this many places now. Fewer than held: nobody is thrown out, nobody new comes in.
+
+        tenant_limit: places that one tenant may hold, at least 1; None: all. What is above it is kept for whoever comes.
+        """
         self._capacity = max(0, capacity)
+        self._tenant_limit = self._capacity if tenant_limit is None else max(1, tenant_limit)
         self._dispatch()
 
     def close(self, reason: str) -> None:
@@ -143,10 +147,12 @@ class Gate:
         return self._refusal(words, status=429, retry_after_s=self._expected_s(len(self._queue)))
 
     def _dispatch(self) -> None:
-        while self._queue and self._in_use < self._capacity:
-            entry = self._queue.pop()
+        while self._in_use < self._capacity and (entry := self._queue.pop(self._may_hold_more)) is not None:
             self._grant(entry)
             self._on_grant(entry)
+
+    def _may_hold_more(self, tenant: str) -> bool:
+        return self._held[tenant] < self._tenant_limit
 
     def _grant(self, entry: Entry) -> None:
         entry.granted = True

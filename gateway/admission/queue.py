@@ -15,7 +15,7 @@ Cost of a step: O(tenants that wait), which the queue's limit bounds.
 """
 
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -103,14 +103,18 @@ class FairQueue:
         self._size += 1
         return evicted
 
-    def pop(self) -> Entry:
-        """The entry whose turn it is, charged. Raises IndexError when none waits."""
-        if not self._size:
-            raise IndexError("nobody waits")
-        priority = min((p for p, g in self._classes.items() if g.lines), key=self._turns.order)
+    def pop(self, eligible: Callable[[str], bool] = lambda _: True) -> Entry | None:
+        """The entry whose turn it is among those of eligible tenants, charged; None where none of them waits."""
+        groups = {
+            priority: lines
+            for priority, group in self._classes.items()
+            if (lines := [tenant for tenant in group.lines if eligible(tenant)])
+        }
+        if not groups:
+            return None
+        priority = min(groups, key=self._turns.order)
         group = self._classes[priority]
-        line = group.lines[min(group.lines, key=group.turns.order)]
-        entry = line[0]
+        entry = group.lines[min(groups[priority], key=group.turns.order)][0]
         group.turns.charge(entry.tenant, entry.cost / entry.weight)
         self._turns.charge(priority, entry.cost / group.weight)
         self.remove(entry)

@@ -52,3 +52,20 @@ async def test_higher_priority_goes_first_and_lets_the_others_have_some(start: S
     served = await _served(start, tmp_path, ["light"] * 4 + ["first"] * 8)
     assert served[:6].count("first") >= 5, served
     assert served[-1] == "light", served
+
+
+async def test_a_newcomer_is_served_beside_any_number_of_anothers_long_answers(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(TENANTS)
+    fleet: Fleet = await start(instances=2, slots=4, api_key="own", tenants_file=file)
+    fleet.answers.script("llm", *[Script(stall_after=3)] * 6)
+    flood = [asyncio.ensure_future(fleet.chat(headers={"Authorization": "Bearer own"})) for _ in range(60)]
+    try:
+        await fleet.until(lambda: sum(call.sent == 3 for call in fleet.calls()) == 6)
+        assert fleet.gateway.admission.held == 6, "two of eight slots are kept for others"
+        reply = await fleet.chat(max_tokens=1, headers={"Authorization": "Bearer light"})
+        assert reply.status == 200
+    finally:
+        for each in flood:
+            each.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)

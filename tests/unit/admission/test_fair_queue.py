@@ -20,7 +20,7 @@ def filled(*tenants: tuple[str, float, int, int], limit: int = 10_000, cost: flo
 
 
 def turns(queue: FairQueue, count: int) -> list[str]:
-    return [queue.pop().tenant for _ in range(count)]
+    return [entry.tenant for _ in range(count) if (entry := queue.pop())]
 
 
 def crowd(queue: FairQueue, like: Entry) -> None:
@@ -36,8 +36,7 @@ def crowd(queue: FairQueue, like: Entry) -> None:
 def test_empty() -> None:
     queue = FairQueue(3)
     assert len(queue) == 0
-    with pytest.raises(IndexError):
-        queue.pop()
+    assert queue.pop() is None
 
 
 def test_equals_alternate() -> None:
@@ -105,6 +104,18 @@ def test_what_is_taken_out_gets_no_turn() -> None:
     queue.remove(entries[2])
     assert queue.waiting() == {"a": 1}
     assert queue.pop() is entries[1]
+
+
+def test_who_may_not_have_more_is_passed_over_and_owes_nothing() -> None:
+    queue = filled(("a", 1, 1, 3), ("b", 1, 0, 3), ("c", 1, 0, 3))
+    assert [entry.tenant for _ in range(4) if (entry := queue.pop(lambda tenant: tenant != "a"))] == [
+        "b",
+        "c",
+        "b",
+        "c",
+    ]
+    assert queue.pop(lambda tenant: False) is None
+    assert turns(queue, 9).count("a") == 3
 
 
 def test_a_full_queue_refuses_who_has_its_share() -> None:

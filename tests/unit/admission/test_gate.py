@@ -49,6 +49,24 @@ def test_places_first_then_the_queue() -> None:
     assert (case.gate.held, case.gate.waiting) == (2, 2)
 
 
+def test_the_reserve_is_for_others_than_who_fills_the_rest() -> None:
+    case = Case()
+    case.gate.resize(4, tenant_limit=3)
+    flood = [case.enter("a") for _ in range(5)]
+    assert [entry.granted for entry in flood] == [True, True, True, False, False]
+    assert case.enter("b").granted, "though others wait"
+    waiting = case.enter("b")
+    assert not waiting.granted, "there is no place left"
+    case.gate.leave(flood[0])
+    case.gate.leave(flood[1])
+    assert case.granted == [flood[3], waiting], "in turns"
+    case.gate.leave(waiting)
+    assert flood[4].granted, "a is under its limit again"
+    assert not case.enter("a").granted
+    case.gate.resize(8)
+    assert case.gate.waiting == 0, "without a limit all may be one tenant's"
+
+
 def test_a_free_place_goes_to_the_next_in_turn() -> None:
     case = Case(capacity=1)
     first, second, third, fourth = case.enter(), case.enter(), case.enter(), case.enter("b")
