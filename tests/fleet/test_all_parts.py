@@ -11,6 +11,8 @@ from ragfleet import processes, services
 from ragfleet.paths import PROJECT
 from tests.fleet.real_parts import Command, eventually, get
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
+
 
 @pytest.fixture(scope="module")
 def fleet(ragfleet: Command, ports: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:

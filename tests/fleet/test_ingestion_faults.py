@@ -23,7 +23,7 @@ from gateway.knowledge.index import ALIAS
 from ragfleet import processes
 from tests.fleet.real_parts import Command, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test waits for a whole fleet
 
 FRESH_S = 2.0
 """A document is to be found within so long after its `completed`. Measured and printed here, not asserted: machines are busy."""

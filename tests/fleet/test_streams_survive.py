@@ -17,6 +17,8 @@ from tests.support.embedded_fleet import embedded
 from tests.support.far_host import FarHost, unavailable
 from tests.support.observed_fleet import Victim
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
+
 STREAMS, TOKENS = 8, 200
 FAR = "far-0"
 
