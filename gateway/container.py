@@ -27,7 +27,7 @@ from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetView
 from gateway.ingestion.process import IngestionProcess
 from gateway.ingestion.watch import IngestionWatch
-from gateway.knowledge.active import ActiveCollection
+from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store

@@ -17,7 +17,7 @@ import time
 import aiohttp
 import orjson
 
-from gateway.fleet.membership import OutageGrace, ReportedMember, read_entries
+from gateway.fleet.health_checks import OutageGrace, ReportedMember, read_entries
 from gateway.fleet.store import Clock, FleetStore
 
 log = logging.getLogger(__name__)

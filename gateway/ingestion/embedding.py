@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember
-from gateway.ingestion.turns import TenantTurns
+from gateway.ingestion.fair_turns import TenantTurns
 from gateway.knowledge.embedder import FakeEmbedder, Vectors, parse_answer
 
 _LENGTH = "Inference-Header-Content-Length"

@@ -35,7 +35,7 @@ from gateway.knowledge.chunking import embedding_folder, token_counter
 from gateway.knowledge.index import MilvusIndex
 from gateway.knowledge.objects import ObjectStore
 from gateway.knowledge.storage_reserve import StorageReserve
-from gateway.knowledge.windows import window_of
+from gateway.knowledge.text_windows import window_of
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, get

@@ -10,7 +10,7 @@ from gateway.ingestion.embedding import ChunkEmbedder, TextsRefused
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, Member
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import ChunkIndex, Owner, Row, RowsRefused
-from gateway.knowledge.windows import Windows
+from gateway.knowledge.text_windows import Windows
 
 SLICE = 1024
 """Chunks that are embedded and written together. What of a long document is written needs no vector again after a crash."""

@@ -2,7 +2,7 @@
 
 MiniLM reads 256 tokens and drops the rest without a word, so chunks are counted in that model's own tokens: at most
 `max_tokens` (200) for the piece of text, and at most `context_tokens` (48) for the line of context put in front of it. A client
-may ask for larger ones (`limited`); what goes beyond the model's window is then embedded in pieces (windows.py).
+may ask for larger ones (`limited`); what goes beyond the model's window is then embedded in pieces (text_windows.py).
 
 **Spans stay exact.** A chunk has two texts. `body` is `document.text[start:end]`, nothing else: that is what a citation points
 to. `indexed` is what is embedded, searched by BM25 and shown to the LLM: the path of headings (and a table's head, when the
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from gateway.knowledge.document_structure import Section, Span, sections
 from gateway.knowledge.documents import Document
-from gateway.knowledge.structure import Section, Span, sections
 
 SEPARATOR = " › "
 MAX_BYTES = 48_000

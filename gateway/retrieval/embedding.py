@@ -15,7 +15,7 @@ from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import ContextLengthExceeded, GenerationFailed, NotFound, Unavailable
 from gateway.fleet.models import ServedModels
-from gateway.knowledge.windows import Windows
+from gateway.knowledge.text_windows import Windows
 from gateway.metrics import Metrics
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.tenants.tenant import Tenant

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from gateway.errors import BadRequest, ContextLengthExceeded
-from gateway.knowledge.windows import window_of
+from gateway.knowledge.text_windows import window_of
 
 # A model of BERT's family tells words apart at white space, so that the pieces' tokens are those of the whole.
 _PIECE = re.compile(r".{1,2048}(?!\S)|.{2048}|.+", re.DOTALL)

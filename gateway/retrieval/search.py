@@ -13,7 +13,7 @@ from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import BadRequest, KnowledgeUnavailable
-from gateway.knowledge.active import ActiveCollection
+from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.metrics import Metrics
 from gateway.retrieval.filter_signature import FilterSigner

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound
-from gateway.knowledge.active import ActiveCollection
+from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions

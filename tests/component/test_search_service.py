@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, Unavailable
-from gateway.knowledge.active import ActiveCollection
+from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.search import FoundPassages, SearchService

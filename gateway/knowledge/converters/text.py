@@ -4,9 +4,9 @@ import re
 from pathlib import PurePath
 
 from gateway.knowledge.converters.encodings import Decoded, decode
+from gateway.knowledge.document_structure import heading_words
 from gateway.knowledge.documents import Document, Markup
 from gateway.knowledge.normalization import clean
-from gateway.knowledge.structure import heading_words
 
 
 def title_of(text: str, name: str) -> str:

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
+from gateway.ingestion.fair_turns import TenantTurns
 from gateway.ingestion.strikes import Strikes
-from gateway.ingestion.turns import TenantTurns
 
 
 async def _embed(turns: TenantTurns, tenant: str, pieces: int, sent: list[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import CatalogUnavailable
-from gateway.knowledge.active import ActiveCollection
+from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.types import Collection, CollectionState
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.windows import Windows, window_of
+from gateway.knowledge.text_windows import Windows, window_of
 
 
 def words(text: str) -> int:
