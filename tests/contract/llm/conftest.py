@@ -16,7 +16,7 @@ from tests.support.tiny_llama import make_llama
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SETTINGS: dict[str, dict[str, Any]] = {
-    "simulated": {"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "kv_blocks": 128},
+    "simulated": {"decode_step_ms": 10, "decode_step_ms_per_sequence": 0, "kv_blocks": 128},
     # Several threads of llama.cpp on cores that other tests use too would wait for each other.
     "llamacpp": {"n_threads": 1},
     "llmapi": {},
