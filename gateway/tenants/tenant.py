@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from gateway.tenants.key import TENANTS_OWN, Key
+from gateway.tenants.limits import UNLIMITED, Limits
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant. The value travels with its request through every path."""
+    """One tenant, and the key by which it came. The value travels with its request through every path."""
 
     name: str
     weight: float = 1.0
@@ -14,6 +17,8 @@ class Tenant:
     """Under contention a class gets 8 places for each one of the class below; none starves."""
     placement: str = ""
     """The tenant class by which instances are kept for some (`class` in the tenants file); empty: the tenant's name."""
+    limits: Limits = UNLIMITED
+    key: Key = TENANTS_OWN
 
     @property
     def tenant_class(self) -> str:

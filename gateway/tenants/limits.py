@@ -1,0 +1,28 @@
+"""What a tenant, or one of its keys, may use. None: as much as there is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Minutes, days and months are UTC's. A key's limits hold beside its tenant's: the smaller one is met first."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    """Prompt and answer of chats, completions and responses together."""
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    concurrent_answers: int | None = None
+    embedding_tokens_per_minute: int | None = None
+    stored_bytes: int | None = None
+    """Of files."""
+    documents: int | None = None
+    """Files."""
+    queued_bytes: int | None = None
+    """Of request bodies that are held at once."""
+    pending_ingestions: int | None = None
+    """Files of vector stores that wait to be read."""
+    converter_seconds_per_minute: int | None = None
+
+
+UNLIMITED = Limits()
