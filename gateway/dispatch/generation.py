@@ -169,6 +169,8 @@ class Generation:
             sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
             if "seed" in sampling:
                 sampling["seed"] = (sampling["seed"] + done) % 2**64
+            if "guided_decoding_guide_type" in sampling:
+                sampling["guided_decoding_prefix_length"] = done
         self._request = GenerateRequest(
             # A fresh id for each attempt. The client's own may be in use already, and an engine ends by id.
             id=f"{self._job.request_id}/{random.getrandbits(48):012x}",

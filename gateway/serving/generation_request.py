@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import is_rag
+from gateway.serving.guide import Guide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class SamplingParameters:
     seed: int | None = None
     stop: Sequence[str] = ()
     """Strings that end the answer, and are not in it."""
+    guide: Guide | None = None
+    """What the answer must be; None: anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,4 +120,6 @@ class RequestPlanner:
         for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
             if (value := getattr(sampling, name)) is not None:
                 inputs[name] = value
+        if sampling.guide is not None:
+            inputs |= sampling.guide.engine_inputs()
         return inputs
