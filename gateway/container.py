@@ -25,8 +25,8 @@ from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings, Ou
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetView
+from gateway.ingestion.monitor import IngestionMonitor
 from gateway.ingestion.process import IngestionProcess
-from gateway.ingestion.watch import IngestionWatch
 from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
@@ -145,7 +145,7 @@ class Container:
         self.ingestion = IngestionProcess(log_file) if settings.ingestion else None
         if self.ingestion is not None:
             self.catalog.database.on_commit = self.ingestion.tell
-        self.ingestion_watch = IngestionWatch(self.catalog, self.metrics, self.ingestion)
+        self.ingestion_monitor = IngestionMonitor(self.catalog, self.metrics, self.ingestion)
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
         self.scraper = MetricsScraper(
             self.store,
@@ -170,7 +170,7 @@ class Container:
             "scraper": self.scraper.run,
             "streams": self.streams.run,
             "rescue": self.registry.run,
-            "ingestion's queue": self.ingestion_watch.run,
+            "ingestion's queue": self.ingestion_monitor.run,
         }
         if self.ingestion is not None:
             loops["ingestion"] = self.ingestion.run
@@ -242,7 +242,7 @@ class Container:
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
             "retrieval_admission": asdict(self.retrieval_admission.stats()),
-            "ingestion": self.ingestion_watch.describe(),
+            "ingestion": self.ingestion_monitor.describe(),
             "instances": describe_members(view, self.detector, partial(self._placements, self.registry.counts())),
         }
 
@@ -251,7 +251,7 @@ class Container:
         self.metrics.instances.clear()
         for state in states(self.store.view, self.detector).values():
             self.metrics.instances.labels(state).inc()
-        self.ingestion_watch.refresh()
+        self.ingestion_monitor.refresh()
         self.metrics.consul_alive.set(self.store.view.source_alive)
         self.metrics.in_flight.set(self.admission.held)
         self.metrics.waiting.set(self.admission.waiting)

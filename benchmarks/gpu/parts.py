@@ -124,7 +124,7 @@ def embedding(check: Check) -> dict[str, Any]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from gateway.ingestion.embedding import FleetEmbedder
+    from gateway.ingestion.chunk_embedder import FleetEmbedder
 
     folder, model = weights.embedder(check.home / "minilm")
     count, rounds = (64, 1) if check.tiny else (2048, 5)

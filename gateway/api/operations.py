@@ -30,7 +30,7 @@ async def ready(parts: ContainerDep) -> Response:
 async def metrics(parts: ContainerDep) -> Response:
     """The gateway's, and those of its ingestion process."""
     parts.refresh_gauges()
-    text = parts.metrics.render() + parts.ingestion_watch.exposition()
+    text = parts.metrics.render() + parts.ingestion_monitor.exposition()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

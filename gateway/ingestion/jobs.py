@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from gateway.errors import CatalogUnavailable, NotFound, Unavailable
-from gateway.ingestion.collections import Collections
-from gateway.ingestion.conversion import Converters, SlowConversion
+from gateway.ingestion.converter_pool import Converters, SlowConversion
+from gateway.ingestion.index_collections import Collections
 from gateway.ingestion.metrics import IngestionMetrics, cause_of
-from gateway.ingestion.strikes import Strikes
+from gateway.ingestion.poison_detection import PoisonDetector
 from gateway.ingestion.write_groups import WriteGroups
 from gateway.ingestion.writer import IndexEntry, Writer, key_of, owner_of
 from gateway.knowledge.catalog.catalog import Catalog
@@ -78,7 +78,7 @@ class Jobs:
         self._reserve = reserve or StorageReserve({}, 0)
         self._clock = clock
         self._ended = ended
-        self._strikes = Strikes()
+        self._poison_detector = PoisonDetector()
         self._away: Unavailable | None = None
         self._told = {"": "whatever a process before this one has told"}
         self._tasks: dict[asyncio.Task[None], Job] = {}
@@ -174,7 +174,7 @@ class Jobs:
         if (reason := written.refused.get(key_of(job.member))) is not None:
             await self._fail(job, "invalid_file", f"{job.member.filename} cannot be indexed: {reason}."[:1000])
             return
-        self._strikes.answered("embedding", "index")
+        self._poison_detector.answered("embedding", "index")
         if not any(each is entry for each in written.whole):
             await self._repair(active, job)
             return
@@ -183,7 +183,7 @@ class Jobs:
         except LeaseLost:
             await self._withdraw(active, job)
         else:
-            self._strikes.forget(key_of(job.member))
+            self._poison_detector.forget(key_of(job.member))
             await self._all_is_well()
             self._metrics.files.labels("completed", "").inc()
             self._metrics.chunks.inc(len(chunks))
@@ -205,7 +205,7 @@ class Jobs:
                     patient=job.tries > 1,
                 )
             await self._objects.put(document_key(member.file_id), converted.document)
-            self._strikes.answered("objects")
+            self._poison_detector.answered("objects")
             stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
             await self._catalog.queue.put_chunks(job, converted.chunks, usage_bytes=stored, receipt=converted.receipt)
         except LeaseLost:
@@ -224,7 +224,7 @@ class Jobs:
     async def _interrupted(self, job: Job, error: Unavailable) -> None:
         """Something was away, which is no fault of the file; unless it is there for others, and fails on this file every time."""
         part = cause_of(error)
-        strikes = self._strikes.failed(part, key_of(job.member))
+        strikes = self._poison_detector.failed(part, key_of(job.member))
         if strikes >= self._poison:
             await self._fail(job, "server_error", f"It cannot be brought in, while other files can: {error}"[:1000])
             return
@@ -262,7 +262,7 @@ class Jobs:
         await self._catalog.queue.release(job, not_before=self._clock() + pause_s, excused=False)
 
     async def _fail(self, job: Job, code: str, message: str) -> None:
-        self._strikes.forget(key_of(job.member))
+        self._poison_detector.forget(key_of(job.member))
         await self._catalog.queue.fail(job, FileError(code=code, message=message))
         self._metrics.files.labels("failed", code).inc()
 

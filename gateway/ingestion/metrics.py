@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, ObjectsUnavailable, StorageFull, Unavailable
-from gateway.ingestion.embedding import ChunkEmbedder
+from gateway.ingestion.chunk_embedder import ChunkEmbedder
 from gateway.knowledge.embedder import Vectors
 
 REPORT_S = 1.0

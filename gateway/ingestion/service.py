@@ -20,13 +20,13 @@ from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.scraper import MetricsScraper
 from gateway.fleet.store import FleetStore
 from gateway.ingestion import confinement
-from gateway.ingestion.collections import Collections
-from gateway.ingestion.conversion import Converters
-from gateway.ingestion.embedding import FleetEmbedder
+from gateway.ingestion.backfill import Backfill
+from gateway.ingestion.chunk_embedder import FleetEmbedder
+from gateway.ingestion.converter_pool import Converters
+from gateway.ingestion.index_collections import Collections
 from gateway.ingestion.jobs import Jobs
 from gateway.ingestion.lock import ConsulLock
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder, report
-from gateway.ingestion.refill import Refill
 from gateway.ingestion.removals import Removals
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
@@ -50,7 +50,7 @@ LOOK_SHARED_S = 0.5
 """The same where other gateways may fill the queue, which do not tell us."""
 PAUSE_S = 0.3
 """From one look to the next at the least, and a loop's first pause after a failure."""
-REFILL_EVERY_S = 10.0
+BACKFILL_EVERY_S = 10.0
 EXPIRE_EVERY_S = 60.0
 SCRAPE_S, IDLE_SCRAPE_S = 0.5, 10.0
 """Between two readings of an instance's metrics while there is something to embed, and while there is not."""
@@ -111,7 +111,7 @@ async def serve(
             reserve=StorageReserve.from_settings(settings),
         )
         stack.push_async_callback(jobs.close)
-        removals, refill = Removals(catalog, objects, index, metrics), Refill(catalog, collections, writer)
+        removals, backfill = Removals(catalog, objects, index, metrics), Backfill(catalog, collections, writer)
         pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         stack.callback(pool.close)
         scrape = functools.partial(get, pool)
@@ -131,7 +131,9 @@ async def serve(
             "jobs": lambda: work.repeat("jobs", jobs.begin),
             "leases": jobs.keep_leases,
             "removals": lambda: work.repeat("removals", removals.round),
-            "refill": lambda: work.repeat("refill", lambda: refill.round(embedder.models()), every_s=REFILL_EVERY_S),
+            "backfill": lambda: work.repeat(
+                "backfill", lambda: backfill.round(embedder.models()), every_s=BACKFILL_EVERY_S
+            ),
             "expiry": lambda: work.repeat("expiry", catalog.removals.expire, every_s=EXPIRE_EVERY_S),
         }
         if report_to is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.ingestion.embedding import ChunkEmbedder, TextsRefused
+from gateway.ingestion.chunk_embedder import ChunkEmbedder, TextsRefused
 from gateway.knowledge.catalog.types import ChunkRecord, Collection, Member
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import ChunkIndex, Owner, Row, RowsRefused

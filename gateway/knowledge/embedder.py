@@ -1,4 +1,4 @@
-"""Vectors of texts, as Triton's `embedding` model answers with them (gateway/ingestion/embedding.py asks).
+"""Vectors of texts, as Triton's `embedding` model answers with them (gateway/ingestion/chunk_embedder.py asks).
 
 Triton is spoken to over HTTP with binary tensors (its "binary tensor data extension"): a JSON header, then the raw bytes, with
 the header's length in `Inference-Header-Content-Length`. Texts are length-prefixed (4 bytes, little endian) UTF-8.

@@ -157,7 +157,7 @@ async def _dimension(settings: "Settings", model: str) -> int:
 
     from gateway.fleet.discovery import ConsulDiscovery
     from gateway.fleet.store import FleetStore
-    from gateway.ingestion.embedding import FleetEmbedder
+    from gateway.ingestion.chunk_embedder import FleetEmbedder
 
     served = await _serving(settings)
     if served is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ingestion import confinement
-from gateway.ingestion.conversion import Converters
+from gateway.ingestion.converter_pool import Converters
 from gateway.knowledge.catalog.types import Chunking
 from gateway.knowledge.chunking import embedding_folder
 from ragfleet.paths import PROJECT

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, StorageFull
-from gateway.ingestion.collections import Collections
-from gateway.ingestion.conversion import Converters
-from gateway.ingestion.embedding import LocalEmbedder
+from gateway.ingestion.backfill import Backfill
+from gateway.ingestion.chunk_embedder import LocalEmbedder
+from gateway.ingestion.converter_pool import Converters
+from gateway.ingestion.index_collections import Collections
 from gateway.ingestion.jobs import Jobs
-from gateway.ingestion.refill import Refill
 from gateway.ingestion.removals import Removals
 from gateway.ingestion.service import weights
 from gateway.ingestion.writer import Writer
@@ -60,7 +60,7 @@ class Setup:
         self.collections = Collections(self.catalog, self.index, self.embedder)
         self.jobs = self.worker("one")
         self.removals = Removals(self.catalog, self.objects, self.index)
-        self.refill = Refill(self.catalog, self.collections, self.writer)
+        self.backfill = Backfill(self.catalog, self.collections, self.writer)
         self.store = ""
 
     def worker(self, owner: str, **options: Any) -> Rounds:
@@ -289,15 +289,15 @@ async def test_a_new_model_is_embedded_beside_the_old_one_and_the_way_back_is_op
     new = await setup.collections.add("model-b")
     assert (old.state, new.state) == (CollectionState.ACTIVE, CollectionState.BUILDING)
     assert len(setup.rows()) == 2  # the old one serves
-    assert await setup.refill.round(["model-a", "model-b"]) == 2
-    assert await setup.refill.round(["model-a", "model-b"]) == 0
+    assert await setup.backfill.round(["model-a", "model-b"]) == 2
+    assert await setup.backfill.round(["model-a", "model-b"]) == 0
     await setup.catalog.collections.switch(new.name)
     assert (await setup.collections.active()).name == setup.index.aliases[ALIAS] == new.name
     await setup.upload(c_txt="later")
     await setup.attach("c")
     await setup.jobs.round()
     assert (
-        await setup.refill.round(["model-a", "model-b"]) == 1
+        await setup.backfill.round(["model-a", "model-b"]) == 1
     )  # the one before follows, so that the way back stays open
     await setup.catalog.collections.switch(old.name)
     assert (await setup.collections.active()).name == old.name
@@ -312,8 +312,8 @@ async def test_a_collection_that_was_dropped_can_be_begun_anew(setup: Setup) -> 
     for _ in range(2):
         new = await setup.collections.add("model-b")
         with suppress(KnowledgeUnavailable):
-            await setup.refill.round(["model-b"])
-        await setup.refill.round(["model-b"])
+            await setup.backfill.round(["model-b"])
+        await setup.backfill.round(["model-b"])
         assert list(setup.index.rows[new.name])
         assert await setup.catalog.collections.behind(new.name, limit=9) == []
         await setup.catalog.collections.drop(new.name)

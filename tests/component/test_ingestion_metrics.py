@@ -9,11 +9,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import CatalogUnavailable, KnowledgeUnavailable, ObjectsUnavailable, Unavailable
-from gateway.ingestion.embedding import LocalEmbedder
+from gateway.ingestion.chunk_embedder import LocalEmbedder
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder
+from gateway.ingestion.monitor import IngestionMonitor
 from gateway.ingestion.process import IngestionProcess
 from gateway.ingestion.service import Work
-from gateway.ingestion.watch import IngestionWatch
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import NewMember
 from gateway.metrics import Metrics
@@ -27,7 +27,7 @@ class World:
         self.now = 1_700_000_000.0
         self.catalog = Catalog(f"sqlite:///{folder / 'catalog.db'}", clock=lambda: self.now)
         self.metrics = Metrics()
-        self.watch = IngestionWatch(self.catalog, self.metrics, None, clock=lambda: self.now)
+        self.watch = IngestionMonitor(self.catalog, self.metrics, None, clock=lambda: self.now)
 
     async def queue(self, tenant: str, *names: str) -> str:
         store = await self.catalog.of(Tenant(tenant)).stores.create(name="docs")
@@ -147,7 +147,7 @@ async def test_a_real_process_reports_until_it_ends(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("RAGFLEET_HOME", str(tmp_path))
     monkeypatch.setenv("RAGFLEET_CONSUL_URL", "http://127.0.0.1:9")  # nobody is there
     process = IngestionProcess(tmp_path / "ingestion.log")
-    watch = IngestionWatch(Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), Metrics(), process)
+    watch = IngestionMonitor(Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), Metrics(), process)
     task = asyncio.create_task(process.run())
     try:
         async with asyncio.timeout(60):

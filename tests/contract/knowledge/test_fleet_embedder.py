@@ -13,7 +13,7 @@ import pytest
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance, LoadSample
-from gateway.ingestion.embedding import FleetEmbedder, TextsRefused
+from gateway.ingestion.chunk_embedder import FleetEmbedder, TextsRefused
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
 from tests.contract.knowledge.conftest import TritonSocket
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from gateway.ingestion.fair_turns import TenantTurns
-from gateway.ingestion.strikes import Strikes
+from gateway.ingestion.poison_detection import PoisonDetector
 
 
 async def _embed(turns: TenantTurns, tenant: str, pieces: int, sent: list[str]) -> None:
@@ -55,7 +55,7 @@ async def test_who_is_cancelled_in_its_turn_holds_up_nobody() -> None:
 
 
 def test_a_failure_counts_only_where_others_were_served_since_the_one_before() -> None:
-    strikes = Strikes()
+    strikes = PoisonDetector()
     assert [strikes.failed("index", "a") for _ in range(9)] == [0] * 9, "the index is away"
     strikes.answered("index")
     assert (strikes.failed("index", "a"), strikes.failed("index", "a"), strikes.failed("index", "b")) == (1, 1, 0)

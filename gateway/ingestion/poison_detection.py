@@ -14,7 +14,7 @@ class _Failures:
     strikes: int = 0
 
 
-class Strikes:
+class PoisonDetector:
     """Counts a file's failures on a part (the object store, the embedding, the index) that answered for others in between.
 
     It is kept in memory: a new process begins to count anew.

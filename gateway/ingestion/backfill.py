@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.ingestion.collections import Collections
+from gateway.ingestion.index_collections import Collections
 from gateway.ingestion.writer import IndexEntry, Writer, key_of
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import CollectionState
 
 
-class Refill:
+class Backfill:
     """Collections beside the active one are filled from the chunks in SQL, as far as instances serve their model."""
 
     def __init__(self, catalog: Catalog, collections: Collections, writer: Writer) -> None:

@@ -19,7 +19,7 @@ from gateway.metrics import Metrics
 log = logging.getLogger("ragfleet.ingestion")
 
 
-class IngestionWatch:
+class IngestionMonitor:
     """Looks at the queue every `period_s` while `run` runs, less often where that takes long; `refresh` sets the gauges.
 
     process: this gateway's ingestion; None where it has none.

@@ -1,7 +1,7 @@
 """Which collection is the active one, and that there is one; the alias follows it."""
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.ingestion.embedding import ChunkEmbedder
+from gateway.ingestion.chunk_embedder import ChunkEmbedder
 from gateway.ingestion.metrics import NO_EMBEDDING
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Collection, CollectionState
