@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from llm_engine.request import Sampling
+from llm_engine.engine import TokenLogProbs
+from llm_engine.request import Request
 
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp takes it for "another one each time"."""
@@ -25,18 +26,19 @@ class Chunk(NamedTuple):
     """One event of the stream."""
 
     token: int | None = None
-    log_prob: float | None = None
+    log_probs: TokenLogProbs | None = None
     cached: int | None = None
     """Prompt tokens that came from the cache; told while the prompt is read."""
     error: str = ""
 
 
-def body(phase: Phase, sampling: Sampling, *, drawn: int, max_context: int, log_probs: bool) -> bytes:
+def body(phase: Phase, request: Request, *, drawn: int, max_context: int) -> bytes:
     """The request for one phase. `drawn` tokens were drawn before it: each phase has its own part of the seed's randomness.
 
     The samplers are those of TensorRT-LLM, in its order: penalties, temperature, top_k, top_p. llama.cpp's defaults would
     add others (min_p 0.05).
     """
+    sampling = request.sampling
     wanted: dict[str, Any] = {
         "prompt": list(phase.tokens),
         "max_tokens": phase.max_tokens,
@@ -50,8 +52,8 @@ def body(phase: Phase, sampling: Sampling, *, drawn: int, max_context: int, log_
         "top_p": sampling.top_p or 1.0,
         "seed": RANDOM_SEED if sampling.seed is None else _seed(sampling.seed + drawn),
     }
-    if phase.banned:
-        wanted["logit_bias"] = [[token, False] for token in sorted(phase.banned)]
+    if sampling.bias or phase.banned:
+        wanted["logit_bias"] = [*sampling.bias.items(), *([token, False] for token in sorted(phase.banned))]
     penalties = {
         "repeat_penalty": (sampling.repetition_penalty, 1.0),
         "presence_penalty": (sampling.presence_penalty, 0.0),
@@ -60,8 +62,8 @@ def body(phase: Phase, sampling: Sampling, *, drawn: int, max_context: int, log_
     changed = {name: value for name, (value, neutral) in penalties.items() if value != neutral}
     if changed:
         wanted |= changed | {"repeat_last_n": max_context}
-    if log_probs:
-        wanted["n_probs"] = 1
+    if request.log_probs:
+        wanted["n_probs"] = max(1, request.top_log_probs)
     return json.dumps(wanted, separators=(",", ":")).encode()
 
 
@@ -81,7 +83,9 @@ def parse(raw: bytes) -> Chunk:
     choice = event["choices"][0]
     if not choice["text"]:
         return Chunk()
-    return Chunk(token=int(choice["text"][:-1]), log_prob=float(choice["logprobs"]["content"][0]["logprob"]))
+    told = choice["logprobs"]["content"][0]
+    top = [(int(each["id"]), float(each["logprob"])) for each in told["top_logprobs"]]
+    return Chunk(token=int(choice["text"][:-1]), log_probs=TokenLogProbs(float(told["logprob"]), top))
 
 
 def _seed(seed: int) -> int:

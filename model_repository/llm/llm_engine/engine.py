@@ -1,7 +1,8 @@
 """What every engine offers to the model, and what the model offers to every engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llm_engine.request import Request
 
@@ -33,11 +34,20 @@ class Stats:
         return self.kv_max - self.kv_used
 
 
+class TokenLogProbs(NamedTuple):
+    """What the model itself thought of a token: before bias, penalties and temperature."""
+
+    chosen: float
+    """Natural logarithm of the token's probability."""
+    top: Sequence[tuple[int, float]] = ()
+    """The likeliest tokens and theirs, the likeliest first, where they are asked for."""
+
+
 class Sink(Protocol):
     """Where the tokens of one request go. An engine ends it exactly once: a `last` token, `end` or `fail`."""
 
-    def token(self, token: int, *, last: bool, log_prob: float | None = None) -> None:
-        """The next token."""
+    def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
+        """The next token; log_probs where they are asked for."""
 
     def end(self) -> None:
         """No further token: the end token came, or the request was cancelled."""

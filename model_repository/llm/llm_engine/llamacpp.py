@@ -21,7 +21,7 @@ from typing import Any
 
 from llm_engine import completions, gguf_file
 from llm_engine.completions import Phase
-from llm_engine.engine import Sink, Stats
+from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
@@ -197,11 +197,7 @@ class LlamaEngine:
     def _run(self, job: _Job) -> None:
         for phase in self._phases(job):
             raw = completions.body(
-                phase,
-                job.request.sampling,
-                drawn=job.produced,
-                max_context=self.max_context,
-                log_probs=job.request.log_probs,
+                phase, job.request, drawn=job.produced, max_context=self.max_context
             )
             self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
 
@@ -229,7 +225,7 @@ class LlamaEngine:
             elif chunk.cached is not None:
                 self._read(job, chunk.cached)
             elif chunk.token is not None:
-                self._generated(job, chunk.token, chunk.log_prob)
+                self._generated(job, chunk.token, chunk.log_probs)
         except Exception as error:  # noqa: BLE001 - raised into C++ it would be lost
             job.error = job.error or repr(error)
         return job.cancelled or job.finished or bool(job.error)
@@ -241,7 +237,7 @@ class LlamaEngine:
             with self._wake:
                 self._reused += cached
 
-    def _generated(self, job: _Job, token: int, log_prob: float | None) -> None:
+    def _generated(self, job: _Job, token: int, log_probs: TokenLogProbs | None) -> None:
         job.reading = False
         if token in job.end_ids:
             job.finished = True
@@ -250,7 +246,7 @@ class LlamaEngine:
         job.tokens.append(token)
         job.produced += 1
         job.finished = job.watch.ends_with(token) or job.produced >= job.request.max_tokens
-        job.sink.token(token, last=job.finished, log_prob=log_prob)
+        job.sink.token(token, last=job.finished, log_probs=log_probs)
 
     def _finish(self, job: _Job) -> None:
         """Close the stream of a job that did not end by itself."""

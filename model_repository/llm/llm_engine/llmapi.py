@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_engine.engine import Sink, Stats
-from llm_engine.errors import EngineFailed, QueueFull
+from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.hf_folder import ModelFacts
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
@@ -118,6 +118,8 @@ class LlmApiEngine:
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         """See Engine."""
         request.check(vocab_size=self.vocab_size, max_context=self.max_context, gives_log_probs=self.gives_log_probs)
+        if request.sampling.bias:
+            raise BadRequest("embedding_bias", "not supported by this engine. Leave it out")
         flight = _Flight(key, request, sink)
         with self._lock:
             if self._closed:

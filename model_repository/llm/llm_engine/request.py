@@ -64,8 +64,14 @@ SERVED = frozenset(
         "frequency_penalty",
         "seed",
         "return_log_probs",
+        "num_top_log_probs",
+        "embedding_bias",
     }
 )
+
+
+MAX_TOP_LOG_PROBS = 20
+"""Alternatives to a token at the most; OpenAI's bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    bias: Mapping[int, float] = field(default_factory=dict)
+    """Token → what is added to its logit before anything else, where that is not 0."""
     seed: int | None = None
     """None: another draw each time."""
 
@@ -105,6 +113,8 @@ class Request:
     """Never generated."""
     sampling: Sampling = field(default_factory=Sampling)
     log_probs: bool = False
+    top_log_probs: int = 0
+    """How many of the likeliest tokens are told beside each token."""
 
     def check(self, *, vocab_size: int, max_context: int, gives_log_probs: bool) -> None:
         """Raises BadRequest where an engine of these limits cannot serve it."""
@@ -117,6 +127,8 @@ class Request:
             )
         if len(self.bad_tokens) >= vocab_size // 2:
             raise BadRequest("bad_words_list", "it forbids half the vocabulary or more")
+        if self.sampling.bias and max(self.sampling.bias) >= vocab_size:
+            raise BadRequest("embedding_bias", f"the vocabulary has {vocab_size} tokens")
         if self.log_probs and not gives_log_probs:
             raise BadRequest("return_log_probs", "this engine knows no probabilities")
 
@@ -138,6 +150,7 @@ def decode(tensors: Tensors) -> Request:
     min_tokens = _integer(tensors, "min_tokens", least=0) or 0
     if min_tokens > max_tokens:
         raise BadRequest("min_tokens", f"{min_tokens} is more than request_output_len, {max_tokens}")
+    log_probs = bool(_scalar(tensors, "return_log_probs", False))
     return Request(
         input_ids=_prompt(tensors),
         max_tokens=max_tokens,
@@ -147,7 +160,8 @@ def decode(tensors: Tensors) -> Request:
         stop_words=_words(tensors, "stop_words_list"),
         bad_tokens=_bad_tokens(tensors),
         sampling=_sampling(tensors),
-        log_probs=bool(_scalar(tensors, "return_log_probs", False)),
+        log_probs=log_probs,
+        top_log_probs=_top_log_probs(tensors, log_probs=log_probs),
     )
 
 
@@ -181,7 +195,29 @@ def _sampling(tensors: Tensors) -> Sampling:
         presence_penalty=_number(tensors, "presence_penalty", 0.0, -100.0, 100.0),
         frequency_penalty=_number(tensors, "frequency_penalty", 0.0, -100.0, 100.0),
         seed=None if seed is None else int(seed),
+        bias=_bias(tensors),
     )
+
+
+def _bias(tensors: Tensors) -> dict[int, float]:
+    """The values of a vector over the vocabulary that are not 0. Behind its end all are 0: a tokenizer's vocabulary may be
+    shorter than the model's."""
+    tensor = tensors.get("embedding_bias")
+    if tensor is None:
+        return {}
+    flat = tensor.reshape(-1)
+    if not np.isfinite(flat).all():
+        raise BadRequest("embedding_bias", "its values must be finite")
+    return {int(token): float(flat[token]) for token in np.flatnonzero(flat)}
+
+
+def _top_log_probs(tensors: Tensors, *, log_probs: bool) -> int:
+    count = _integer(tensors, "num_top_log_probs", least=0) or 0
+    if count > MAX_TOP_LOG_PROBS:
+        raise BadRequest("num_top_log_probs", f"{count} is more than {MAX_TOP_LOG_PROBS}")
+    if count and not log_probs:
+        raise BadRequest("num_top_log_probs", "it needs return_log_probs")
+    return count
 
 
 def _words(tensors: Tensors, name: str) -> Words:

@@ -60,6 +60,8 @@ class Work:
     end_ids: frozenset[int] = frozenset()
     stop_words: Words = ()
     bad_tokens: frozenset[int] = frozenset()
+    only_tokens: Sequence[int] = ()
+    """Where there are any, no other is generated."""
 
 
 class Finish(enum.Enum):
@@ -200,7 +202,10 @@ class BatchScheduler:
     def _advance(self, sequence: _Sequence) -> Emission:
         work, spec = sequence.work, self.spec
         banned = work.bad_tokens | work.end_ids if sequence.produced < work.min_tokens else work.bad_tokens
-        token = token_chain.choose(sequence.state, spec.first_token_id, spec.vocab_size, banned)
+        if work.only_tokens:
+            token = work.only_tokens[sequence.state % len(work.only_tokens)]
+        else:
+            token = token_chain.choose(sequence.state, spec.first_token_id, spec.vocab_size, banned)
         if sequence.key in self._reading:
             self.pool.publish(sequence.lease, sequence.block_keys)
         if token in work.end_ids:

@@ -78,7 +78,7 @@ class Service:
             vocab_size=engine.vocab_size, max_context=engine.max_context, gives_log_probs=engine.gives_log_probs
         )
         key = next(self._keys)
-        stream = self._stream(key, sender, streaming=request.streaming, log_probs=request.log_probs)
+        stream = self._stream(key, sender, request)
         with self._lock:
             self._streams[key] = (request_id, stream)
             self._busy.set()
@@ -88,10 +88,8 @@ class Service:
             self._forget(key)
             raise
 
-    def _stream(self, key: int, sender: Any, *, streaming: bool = False, log_probs: bool = False) -> ResponseStream:
-        return ResponseStream(
-            sender, self._backend, streaming=streaming, log_probs=log_probs, on_close=lambda: self._forget(key)
-        )
+    def _stream(self, key: int, sender: Any, request: requests_.Request | None = None) -> ResponseStream:
+        return ResponseStream(sender, self._backend, request=request, on_close=lambda: self._forget(key))
 
     def _forget(self, key: int) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from llm_engine.engine import Sink, Stats
-from llm_engine.errors import EngineFailed, QueueFull
+from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.faults import FaultFile, Faults
 from llm_engine.request import Request
 from llm_engine.scheduler import BatchScheduler, Emission, Spec, Work
@@ -23,6 +23,8 @@ STALL_LOOK_S = 0.05
 LATE_S = 0.25
 """Being later than this the engine begins anew instead of catching up."""
 JOIN_S = 2.0
+DECISIVE = 100
+"""Of a bias: no other token can have as much."""
 
 
 class SimulatedEngine:
@@ -55,14 +57,19 @@ class SimulatedEngine:
         self._thread.start()
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
-        """See Engine."""
+        """See Engine. A bias of 100 and more leaves only its tokens, one of −100 and less forbids its own; between them nobody could
+        say what a hash would choose."""
+        bias = request.sampling.bias
+        if any(abs(value) < DECISIVE for value in bias.values()):
+            raise BadRequest("embedding_bias", f"this engine takes values from {DECISIVE} up and from -{DECISIVE} down")
         work = Work(
             prompt=request.input_ids,
             max_tokens=request.max_tokens,
             min_tokens=request.min_tokens,
             end_ids=frozenset() if request.end_id in (None, -1) else frozenset({request.end_id or 0}),
             stop_words=request.stop_words,
-            bad_tokens=request.bad_tokens,
+            bad_tokens=request.bad_tokens | {token for token, value in bias.items() if value < 0},
+            only_tokens=tuple(sorted(token for token, value in bias.items() if value > 0)),
         )
         with self._wake:
             if self._closed.is_set():

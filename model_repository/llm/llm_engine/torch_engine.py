@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_engine.engine import Sink, Stats
+from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.hf_folder import ModelFacts
 from llm_engine.parameters import BadParameter
@@ -87,7 +87,8 @@ class _Job:
         """Whether the likeliest token is the next one, whatever came before."""
         drawn = self.request.sampling
         penalised = drawn.repetition_penalty != 1 or drawn.presence_penalty or drawn.frequency_penalty
-        return drawn.greedy and not penalised and not self.banned and not self.request.log_probs
+        changed = penalised or drawn.bias or self.banned
+        return drawn.greedy and not changed and not self.request.log_probs
 
 
 class TorchEngine:
@@ -267,10 +268,15 @@ class TorchEngine:
 
     def _give(self, slot: int, job: _Job, best: int, logits: Any) -> None:
         """The next token of a job, or its end."""
-        token, log_prob = best, None
+        token, log_probs = best, None
         if not job.plain:
-            token, log_prob = self._draw(
-                logits, job.request.sampling, tokens=job.tokens, produced=job.produced, banned=job.banned
+            token, log_probs = self._draw(
+                logits,
+                job.request.sampling,
+                tokens=job.tokens,
+                produced=job.produced,
+                banned=job.banned,
+                top=job.request.top_log_probs,
             )
         call: Callable[[], None]
         if token in job.end_ids:
@@ -279,7 +285,7 @@ class TorchEngine:
             job.tokens.append(token)
             job.produced += 1
             last = job.watch.ends_with(token) or job.produced >= job.request.max_tokens
-            call = partial(job.sink.token, token, last=last, log_prob=log_prob)
+            call = partial(job.sink.token, token, last=last, log_probs=log_probs)
         if last:
             with self._wake:
                 self._free(slot)
@@ -308,7 +314,7 @@ def _common(kept: list[int], wanted: list[int]) -> int:
     return next((n for n, (a, b) in enumerate(zip(kept, wanted, strict=False)) if a != b), min(len(kept), len(wanted)))
 
 
-def _load(options: TorchOptions, log: Callable[[str], None]) -> tuple["SlotModel", Callable[..., tuple[int, float]]]:
+def _load(options: TorchOptions, log: Callable[[str], None]) -> tuple["SlotModel", Callable[..., tuple[int, TokenLogProbs]]]:
     """The model, and what draws a token."""
     # Here and not above: the other flavours have no need of torch, which takes seconds and much memory.
     try:

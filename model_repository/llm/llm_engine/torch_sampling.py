@@ -10,32 +10,45 @@ from typing import NamedTuple
 
 import torch
 
+from llm_engine.engine import TokenLogProbs
 from llm_engine.request import Sampling
 
 SEEDS = 2**64
 
 
 class Drawn(NamedTuple):
-    """A token, and the logarithm of what the model itself gave it, before penalties and temperature."""
+    """A token, and what the model itself thought of it."""
 
     token: int
-    log_prob: float
+    log_probs: TokenLogProbs
 
 
 def draw(
-    logits: torch.Tensor, sampling: Sampling, *, tokens: Sequence[int], produced: int, banned: Collection[int]
+    logits: torch.Tensor,
+    sampling: Sampling,
+    *,
+    tokens: Sequence[int],
+    produced: int,
+    banned: Collection[int],
+    top: int = 0,
 ) -> Drawn:
-    """`logits` is FP32 [vocabulary] and stays as it is; `tokens` are prompt and answer so far, `produced` the answer's part."""
+    """`logits` is FP32 [vocabulary] and stays as it is; `tokens` are prompt and answer so far, `produced` the answer's part;
+    top: how many of the likeliest tokens are told of."""
     row = penalized(logits, sampling, tokens)
     if banned:
         row[list(banned)] = -torch.inf
     token = int(row.argmax()) if sampling.greedy else _sampled(row, sampling, _uniform(sampling.seed, produced))
-    return Drawn(token, float(logits.log_softmax(0)[token]))
+    log_probs = logits.log_softmax(0)
+    values, ids = log_probs.topk(top)
+    likeliest = list(zip(ids.tolist(), values.tolist(), strict=True))
+    return Drawn(token, TokenLogProbs(float(log_probs[token]), likeliest))
 
 
 def penalized(logits: torch.Tensor, sampling: Sampling, tokens: Sequence[int]) -> torch.Tensor:
-    """A copy with the penalties of every token in `tokens`."""
+    """A copy with the bias, and with the penalties of every token in `tokens`."""
     row = logits.clone()
+    if sampling.bias:
+        row[list(sampling.bias)] += torch.tensor(list(sampling.bias.values()), dtype=row.dtype, device=row.device)
     if sampling.repetition_penalty == 1 and not sampling.presence_penalty and not sampling.frequency_penalty:
         return row
     ids, counts = torch.tensor(tokens, device=row.device).unique(return_counts=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from llm_engine.engine import TokenLogProbs
 from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
 from llm_engine.request import Request, Sampling
 from tests.contract.llmapi.standin_model import STAND_IN, write_model
@@ -36,8 +37,8 @@ class Answer:
         self.error = ""
         self._changed = threading.Condition()
 
-    def token(self, token: int, *, last: bool, log_prob: float | None = None) -> None:
-        assert log_prob is None
+    def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
+        assert log_probs is None
         with self._changed:
             assert not self.how, "a token after the end"
             self.tokens.append(token)

@@ -25,6 +25,7 @@ FIELDS = yaml.safe_load((Path(__file__).parent / "tensorrt_llm_fields.yaml").rea
 GATEWAY_INPUTS = {
     "input_ids", "input_lengths", "request_output_len", "streaming", "stop", "end_id", "stop_words_list", "temperature",
     "runtime_top_k", "runtime_top_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "min_tokens", "seed",
+    "return_log_probs", "embedding_bias",
 }  # fmt: skip
 GATEWAY_OUTPUTS = {"output_ids", "sequence_length"}
 
@@ -43,7 +44,7 @@ LEFT_OUT = {
     "engines are built without the LoRA plugin": {"lora_task_id", "lora_weights", "lora_config"},
     "engines are built without gathering logits": {"return_context_logits", "return_generation_logits"},
     "not offered": {
-        "num_return_sequences", "embedding_bias", "runtime_top_p_decay", "runtime_top_p_reset_ids",
+        "num_return_sequences", "runtime_top_p_decay", "runtime_top_p_reset_ids",
         "beam_search_diversity_rate",
     },
     "the backend reads another name, runtime_top_k_min": {"runtime_top_p_min"},

@@ -6,17 +6,19 @@ from typing import Any
 import pytest
 
 from llm_engine.completions import RANDOM_SEED, Chunk, Phase, body, parse
-from llm_engine.request import Sampling
+from llm_engine.engine import TokenLogProbs
+from llm_engine.request import Request, Sampling
 
 HEAD = b'{"choices":[{"text":"216;","index":0,"logprobs":'
 TAIL = b',"finish_reason":null}],"created":1,"model":"llm","object":"text_completion","id":"x"}'
 
 
 def asked(
-    sampling: Sampling, *, drawn: int = 0, banned: tuple[int, ...] = (), log_probs: bool = False
+    sampling: Sampling, *, drawn: int = 0, banned: tuple[int, ...] = (), **fields: Any
 ) -> dict[str, Any]:
     phase = Phase(tokens=[1, 2], max_tokens=5, banned=banned)
-    wanted: dict[str, Any] = json.loads(body(phase, sampling, drawn=drawn, max_context=64, log_probs=log_probs))
+    request = Request(input_ids=[1, 2], max_tokens=5, sampling=sampling, **fields)
+    wanted: dict[str, Any] = json.loads(body(phase, request, drawn=drawn, max_context=64))
     return wanted
 
 
@@ -38,6 +40,14 @@ def test_sampling_is_in_tensorrt_llms_order() -> None:
     assert (wanted["presence_penalty"], wanted["repeat_last_n"], wanted["n_probs"]) == (0.5, 64, 1)
 
 
+def test_bias_and_what_is_forbidden_go_together() -> None:
+    assert asked(Sampling(bias={7: -1.5}), banned=(9,))["logit_bias"] == [[7, -1.5], [9, False]]
+
+
+def test_alternatives_are_asked_for() -> None:
+    assert asked(Sampling(), log_probs=True, top_log_probs=5)["n_probs"] == 5
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**63 + 5, 2**64 - 1])
 def test_no_seed_is_taken_for_a_random_one(seed: int) -> None:
     assert 0 <= asked(Sampling(top_p=1.0, seed=seed))["seed"] < RANDOM_SEED
@@ -49,8 +59,8 @@ def test_without_a_seed_it_is_random() -> None:
 
 def test_events() -> None:
     assert parse(HEAD + b"null" + TAIL) == Chunk(token=216)
-    probs = b'{"content":[{"id":216,"token":"216;","logprob":-0.5,"top_logprobs":[]}]}'
-    assert parse(HEAD + probs + TAIL) == Chunk(token=216, log_prob=-0.5)
+    probs = b'{"content":[{"id":216,"token":"216;","logprob":-0.5,"top_logprobs":[{"id":9,"logprob":-0.25}]}]}'
+    assert parse(HEAD + probs + TAIL) == Chunk(token=216, log_probs=TokenLogProbs(-0.5, [(9, -0.25)]))
     assert parse(b'{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"usage":{}}') == Chunk()
     progress = (
         b'{"choices":[{"text":"","logprobs":null,"finish_reason":null}],"prompt_progress":{"total":600,"cache":12}}'

@@ -112,7 +112,10 @@ def test_greedy_is_what_tensorrt_llm_takes_for_greedy(sampling: Sampling, greedy
         ("exclude_input_in_output", False, "not supported by this engine; only 1 is"),
         ("lora_task_id", 7, "not supported by this engine. Leave it out"),
         ("guided_decoding_guide", np.array([b"{}"], np.object_), "not supported by this engine. Leave it out"),
-        ("embedding_bias", np.array([0.5, 0.5]), "not supported by this engine"),
+        ("embedding_bias", np.array([[0.5, float("nan")]]), "its values must be finite"),
+        ("num_top_log_probs", 3, "it needs return_log_probs"),
+        ("num_top_log_probs", 21, "21 is more than 20"),
+        ("num_top_log_probs", -1, "-1 is less than 0"),
         ("runtime_top_p_decay", 0.5, "not supported by this engine; only 1 is"),
     ],
 )
@@ -157,6 +160,13 @@ def test_limits_of_the_engine() -> None:
         decode(tensors(input_ids=np.array([[100]]), input_lengths=1)).check(**limits)
     with pytest.raises(BadRequest, match="return_log_probs"):
         decode(tensors(return_log_probs=True)).check(**limits)
+    with pytest.raises(BadRequest, match="embedding_bias: the vocabulary has 100 tokens"):
+        decode(tensors(embedding_bias=np.array([[0.0] * 100 + [1.0]]))).check(**limits)
+
+
+def test_a_bias_is_what_is_not_zero() -> None:
+    bias = np.array([[0.0, -100.0, 0.0, 2.5]], np.float32)
+    assert decode(tensors(embedding_bias=bias)).sampling.bias == {1: -100.0, 3: 2.5}
 
 
 def test_stop_is_seen_before_anything_is_required() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llm_engine import service as service_module
-from llm_engine.engine import Sink, Stats
+from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import QueueFull
 from llm_engine.metrics import EMPTY, Gauges
 from llm_engine.request import Request
@@ -95,10 +95,10 @@ def test_streaming_is_a_response_a_token_and_the_last_is_final(service: Service,
 
 
 def test_not_streaming_is_one_response(service: Service, engine: FakeEngine) -> None:
-    sender = ask(service, return_log_probs=[True])
+    sender = ask(service, return_log_probs=[True], num_top_log_probs=[2])
     sink = engine.running[0][1]
-    sink.token(7, last=False, log_prob=-0.5)
-    sink.token(8, last=False, log_prob=-0.25)
+    sink.token(7, last=False, log_probs=TokenLogProbs(-0.5, [(7, -0.5), (9, -2.0)]))
+    sink.token(8, last=False, log_probs=TokenLogProbs(-0.25, [(8, -0.25), (6, float("-inf"))]))
     assert not sender.sent
     sink.end()
     ((response, flags),) = sender.sent
@@ -109,6 +109,8 @@ def test_not_streaming_is_one_response(service: Service, engine: FakeEngine) -> 
         "sequence_length": [[2]],
         "cum_log_probs": [[-0.75]],
         "output_log_probs": [[[-0.5, -0.25]]],
+        "top_token_ids": [[[[7, 9], [8, 6]]]],
+        "top_log_probs": [[[[-0.5, -2.0], [-0.25, -9999.0]]]],
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_engine.engine import TokenLogProbs
 from llm_engine.errors import QueueFull
 from llm_engine.faults import FaultFile, Faults
 from llm_engine.request import Request
@@ -26,7 +27,7 @@ class Recorder:
         self.ended = threading.Event()
         self.first = threading.Event()
 
-    def token(self, token: int, *, last: bool, log_prob: float | None = None) -> None:
+    def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         self.tokens.append(token)
         self.first.set()
         if last:

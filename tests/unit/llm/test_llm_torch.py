@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from llm_engine.engine import TokenLogProbs
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request, Sampling
 from llm_engine.torch_engine import TorchEngine, TorchOptions
@@ -31,7 +32,7 @@ class Answer:
         self.error = ""
         self._over = threading.Event()
 
-    def token(self, token: int, *, last: bool, log_prob: float | None = None) -> None:
+    def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         self.tokens.append(token)
         if last:
             self.end()
