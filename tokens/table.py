@@ -77,7 +77,7 @@ class TokenTable:
         "end_id",
         "end_ids",
         "first_text_of",
-        "special_ids",
+        "special_names",
         "text_of",
     )
 
@@ -91,7 +91,8 @@ class TokenTable:
             for token in definition.get("added_tokens", ())
         }
         self.controls: Mapping[str, ControlToken] = added
-        self.special_ids = frozenset(token.id for token in added.values() if token.special)
+        self.special_names = {token.id: name for name, token in added.items() if token.special}
+        """They have no text."""
         conventional = (added[name].id for name in _ENDS_BY_CONVENTION if name in added)
         known = tuple(conventional)
         self.end_ids = frozenset(end_ids) | frozenset(known)

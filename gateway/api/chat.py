@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
+from gateway.api.log_prob_serializers import chat_log_probs
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
+from gateway.serving.log_probs import AnswerLogProbs
 from gateway.tenants.tenant import Tenant
 
 
@@ -42,7 +44,7 @@ class ChatCall(StreamingRequest):
         options, grounding = self._wire.stream_options, answer.grounding
         include_usage = options is not None and bool(options.include_usage)
         each = options is not None and bool(options.continuous_usage_stats)
-        chunks = ChunkWriter(self._base, chunk_usage(options, answer), usage_changes=each)
+        chunks = ChunkWriter(self._base, chunk_usage(options, answer), usage_changes=each, log_probs=answer.log_probs)
         first = chunks.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
         if grounding is not None:
             # The sources are known before the engine has read the prompt: the client gets them at once.
@@ -66,7 +68,12 @@ class ChatCall(StreamingRequest):
         rag = {}
         if grounding is not None:
             rag = {"rag": {**rag_head(grounding), **rag_sources(grounding), **rag_citations(found)}}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": _log_probs(answer.log_probs),
+            "finish_reason": answer.finish_reason,
+        }
         await out.json(
             {
                 **self._base,
@@ -82,12 +89,18 @@ class ChunkWriter:
     """Builds the chunks of one answer. base: what is the same in all (id, object, created, model). usage: see chunk_usage."""
 
     def __init__(
-        self, base: Mapping[str, Any], usage: Callable[[], Mapping[str, Any]], *, usage_changes: bool = False
+        self,
+        base: Mapping[str, Any],
+        usage: Callable[[], Mapping[str, Any]],
+        *,
+        usage_changes: bool = False,
+        log_probs: AnswerLogProbs | None = None,
     ) -> None:
         self._base = base
         self._usage = usage
+        self._log_probs = log_probs
         self.text: Callable[[str], bytes] = (
-            (lambda text: sse(self._piece(text))) if usage_changes else TextEvent(self._piece)
+            (lambda text: sse(self._piece(text))) if usage_changes or log_probs is not None else TextEvent(self._piece)
         )
         """A chunk with a piece of the answer."""
 
@@ -109,4 +122,14 @@ class ChunkWriter:
         return self._body({"delta": {"content": text}, "finish_reason": None}, {})
 
     def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._base, "choices": [{"index": 0, **choice, "logprobs": None}], **extra, **self._usage()}
+        return {
+            **self._base,
+            "choices": [{"index": 0, **choice, "logprobs": _log_probs(self._log_probs)}],
+            **extra,
+            **self._usage(),
+        }
+
+
+def _log_probs(log_probs: AnswerLogProbs | None) -> dict[str, Any] | None:
+    """Of the tokens since the last call."""
+    return None if log_probs is None else chat_log_probs(log_probs.take())

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gateway.api.generation_schemas import SERVER_EXTRAS, Sampling
+from gateway.api.generation_schemas import SERVER_EXTRAS, LogitBias, Sampling
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import MAX_VALUES, json_object
+from gateway.api.log_prob_serializers import completion_log_probs
 from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
@@ -39,8 +40,6 @@ HARMLESS: Harmless = {
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
-    "logprobs": (),  # 0 asks for those of the chosen tokens
-    "logit_bias": ({},),
 }
 IGNORED = frozenset({"user"})
 
@@ -64,12 +63,24 @@ class CompletionRequest(Sampling):
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
+    logit_bias: LogitBias | None = None
 
     @model_validator(mode="after")
     def _options(self) -> "CompletionRequest":
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: only with stream=true")
         return self
+
+    @property
+    def log_probs(self) -> int | None:
+        """See Sampling."""
+        return self.logprobs
+
+    @property
+    def bias(self) -> LogitBias:
+        """See Sampling."""
+        return self.logit_bias or {}
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -132,7 +143,7 @@ class CompletionCall(StreamingRequest):
                 if self._wire.stream:
                     await self._stream(out, answer, index)
                 else:
-                    choices.append(_choice(index, await answer.whole(), answer.finish_reason))
+                    choices.append(_choice(index, await answer.whole(), answer, answer.finish_reason))
             used.append(answer.usage)
             attempts += answer.attempts
         usage = usage_shape(TokenUsage(sum(u.prompt for u in used), sum(u.completion for u in used)))
@@ -147,13 +158,14 @@ class CompletionCall(StreamingRequest):
         usage = chunk_usage(self._wire.stream_options, answer)
 
         def chunk(text: str, reason: str | None = None) -> dict[str, Any]:
-            return {**self._base, "choices": [_choice(index, text, reason)], **usage()}
+            return {**self._base, "choices": [_choice(index, text, answer, reason)], **usage()}
 
         options = self._wire.stream_options
-        each = options is not None and options.continuous_usage_stats
+        each = answer.log_probs is not None or (options is not None and options.continuous_usage_stats)
         await out.pieces(answer, (lambda text: sse(chunk(text))) if each else TextEvent(chunk))
         await out.events(sse({**chunk("", answer.finish_reason), **ragfleet_field(answer.attempts)}))
 
 
-def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
-    return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+def _choice(index: int, text: str, answer: GeneratedAnswer, reason: str | None) -> dict[str, Any]:
+    told = None if answer.log_probs is None else completion_log_probs(answer.log_probs.take())
+    return {"index": index, "text": text, "logprobs": told, "finish_reason": reason}

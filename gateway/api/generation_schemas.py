@@ -1,10 +1,10 @@
 """What requests that ask for an answer have in common, whatever path they take: sampling, the file_search tool, the question."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from gateway.api.ranking_schema import RankingOptions
 from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Harmless, items
@@ -68,6 +68,27 @@ SERVER_EXTRAS: Harmless = {
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+MAX_BIASED = 300
+"""OpenAI's."""
+
+
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MAX_BIASED:
+        raise ValueError(f"it can have at most {MAX_BIASED} tokens")
+    return value
+
+
+LogitBias = Annotated[
+    dict[Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,8})$")], Annotated[float, Field(ge=-100, le=100)]],
+    BeforeValidator(_few),  # before each of them is read
+    Field(max_length=MAX_BIASED),
+]
+"""Token ids as strings, and what is added to their logits."""
+
+TopLogProbs = Annotated[int, Field(ge=0, le=20), WHOLE]
+"""Alternatives to each token; OpenAI's bound."""
+
+
 class Sampling(BaseModel):
     """How tokens are chosen and when they end, the same for every path that generates."""
 
@@ -88,6 +109,16 @@ class Sampling(BaseModel):
         None
     )
 
+    @property
+    def log_probs(self) -> int | None:
+        """How many alternatives are to be told beside each token and its log probability; None: nothing of it."""
+        return None
+
+    @property
+    def bias(self) -> Mapping[str, float]:
+        """Token ids as strings, and what is to be added to their logits."""
+        return {}
+
     def sampling_parameters(self, max_tokens: int | None) -> SamplingParameters:
         """The same without its wire form. Raises BadRequest for an answer that would never end."""
         if self.ignore_eos and max_tokens is None:
@@ -104,6 +135,8 @@ class Sampling(BaseModel):
             frequency_penalty=self.frequency_penalty,
             seed=self.seed,
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            bias={int(token): value for token, value in self.bias.items()},
+            log_probs=self.log_probs,
         )
 
 

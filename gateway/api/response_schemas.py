@@ -5,7 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from gateway.api.generation_schemas import MAX_PARTS, SERVER_EXTRAS, BaseMessage, ContentPart, ConversationRequest
+from gateway.api.generation_schemas import (
+    MAX_PARTS,
+    SERVER_EXTRAS,
+    BaseMessage,
+    ContentPart,
+    ConversationRequest,
+    TopLogProbs,
+)
 from gateway.api.json_body import json_object
 from gateway.api.validation import (
     MANY,
@@ -29,7 +36,6 @@ HARMLESS: Harmless = {
     "truncation": ("disabled",),
     "reasoning": ({}, {"effort": "none"}),
     "text": ({}, _TEXT, {"verbosity": "medium"}, {**_TEXT, "verbosity": "medium"}),
-    "top_logprobs": (0,),
     "max_tool_calls": (),
     "prompt": (),
     "context_management": ([],),
@@ -38,6 +44,7 @@ HARMLESS: Harmless = {
 IGNORED = frozenset({"user", "parallel_tool_calls", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 
 RESULTS = "file_search_call.results"
+LOG_PROBS = "message.output_text.logprobs"
 
 
 class InputTextPart(ContentPart):
@@ -114,7 +121,10 @@ class ResponsesRequest(ConversationRequest):
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice = "auto"
-    include: Annotated[list[Literal["file_search_call.results"]], items(0, 16)] | None = None
+    include: (
+        Annotated[list[Literal["file_search_call.results", "message.output_text.logprobs"]], items(0, 16)] | None
+    ) = None
+    top_logprobs: TopLogProbs = 0
     metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
 
     @model_validator(mode="after")
@@ -123,6 +133,8 @@ class ResponsesRequest(ConversationRequest):
             raise ValueError("tool_choice: there is no tool to choose")
         if not self.messages:
             raise ValueError("input: there is no message in it")
+        if self.top_logprobs and self.log_probs is None:
+            raise ValueError(f"top_logprobs: only with {LOG_PROBS} in include")
         return self
 
     @property
@@ -136,6 +148,11 @@ class ResponsesRequest(ConversationRequest):
     def results(self) -> bool:
         """Whether the client wants to see what was found."""
         return RESULTS in (self.include or ())
+
+    @property
+    def log_probs(self) -> int | None:
+        """See Sampling."""
+        return self.top_logprobs if LOG_PROBS in (self.include or ()) else None
 
     text_param: ClassVar[str] = "input"
 

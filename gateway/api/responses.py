@@ -9,6 +9,7 @@ import orjson
 
 from gateway import errors
 from gateway.api.generation_serializers import ragfleet_field
+from gateway.api.log_prob_serializers import content_log_probs
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.sse import TextEvent, sse
@@ -45,7 +46,7 @@ class ResponsesCall(StreamingRequest):
         text, grounding = await answer.whole(), answer.grounding
         search = [] if grounding is None else [self._search(grounding, _id("fs"))]
         found = await answer.citations()
-        message = _message(_id("msg"), _ended(answer), text, _annotations(found))
+        message = _message(_id("msg"), _ended(answer), text, _annotations(found), _log_probs(answer))
         await out.json(self._finished(answer, [*search, message], found))
 
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
@@ -62,7 +63,9 @@ class ResponsesCall(StreamingRequest):
         at |= {"content_index": 0, "item_id": item_id}
         begin.append(event("response.content_part.added", **at, part=_text("", [])))
         await out.events(b"".join(begin))
-        await out.pieces(answer, self._events.deltas("response.output_text.delta", **at, logprobs=[]))
+        told: list[Json] = []
+        await out.pieces(answer, self._deltas(answer, at, told))
+        told += _log_probs(answer)
         text = answer.text
         found = await answer.citations()
         citations = _annotations(found)
@@ -70,13 +73,26 @@ class ResponsesCall(StreamingRequest):
             event("response.output_text.annotation.added", **at, annotation_index=index, annotation=citation)
             for index, citation in enumerate(citations)
         ]
-        end.append(event("response.output_text.done", **at, text=text, logprobs=[]))
-        end.append(event("response.content_part.done", **at, part=_text(text, citations)))
-        output.append(_message(item_id, _ended(answer), text, citations))
+        end.append(event("response.output_text.done", **at, text=text, logprobs=told))
+        end.append(event("response.content_part.done", **at, part=_text(text, citations, told)))
+        output.append(_message(item_id, _ended(answer), text, citations, told))
         end.append(event("response.output_item.done", output_index=len(output) - 1, item=output[-1]))
         response = self._finished(answer, output, found)
         end.append(event(f"response.{response['status']}", response=response))
         await out.end(b"".join(end))
+
+    def _deltas(self, answer: GeneratedAnswer, at: Json, told: list[Json]) -> Callable[[str], bytes]:
+        """The events of pieces of text. told: takes their log probabilities, where they are asked for."""
+        kind = "response.output_text.delta"
+        if answer.log_probs is None:
+            return self._events.deltas(kind, **at, logprobs=[])
+
+        def delta(piece: str) -> bytes:
+            new = _log_probs(answer)
+            told.extend(new)
+            return self._events.event(kind, **at, delta=piece, logprobs=new)
+
+        return delta
 
     def _searched(self, item: Json) -> list[bytes]:
         """The events of a search: it is over when the stream begins, so that its errors have a status of their own."""
@@ -171,19 +187,27 @@ def _response(request: ResponsesRequest) -> Json:
         "text": {"format": {"type": "text"}},
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "tools": [tool.model_dump(exclude_none=True) for tool in request.tools or ()],
+        "top_logprobs": request.top_logprobs,
         "top_p": request.top_p,
         "truncation": "disabled",
         "usage": None,
     }
 
 
-def _message(item_id: str, status: str, text: str | None = None, citations: Sequence[Json] = ()) -> Json:
-    content = [] if text is None else [_text(text, citations)]
+def _message(
+    item_id: str, status: str, text: str | None = None, citations: Sequence[Json] = (), log_probs: Sequence[Json] = ()
+) -> Json:
+    content = [] if text is None else [_text(text, citations, log_probs)]
     return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": content}
 
 
-def _text(text: str, citations: Sequence[Json]) -> Json:
-    return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": []}
+def _text(text: str, citations: Sequence[Json], log_probs: Sequence[Json] = ()) -> Json:
+    return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": list(log_probs)}
+
+
+def _log_probs(answer: GeneratedAnswer) -> list[Json]:
+    """Of the tokens since the last call."""
+    return [] if answer.log_probs is None else content_log_probs(answer.log_probs.take())
 
 
 def _annotations(found: AnswerCitations) -> list[Json]:

@@ -7,7 +7,7 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from gateway.api.generation_schemas import (
     MAX_PARTS,
@@ -15,7 +15,9 @@ from gateway.api.generation_schemas import (
     BaseMessage,
     ContentPart,
     ConversationRequest,
+    LogitBias,
     Streaming,
+    TopLogProbs,
 )
 from gateway.api.json_body import json_object
 from gateway.api.validation import (
@@ -34,9 +36,6 @@ from gateway.api.validation import (
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
     "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
     "response_format": ({"type": "text"},),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
@@ -104,7 +103,26 @@ class ChatRequest(ConversationRequest):
     max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     tool_choice: Literal["none", "auto"] = "auto"
+    logprobs: bool = False
+    top_logprobs: TopLogProbs = 0
+    logit_bias: LogitBias | None = None
     text_param: ClassVar[str] = "messages"
+
+    @model_validator(mode="after")
+    def _log_probs(self) -> "ChatRequest":
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs: only with logprobs=true")
+        return self
+
+    @property
+    def log_probs(self) -> int | None:
+        """See Sampling."""
+        return self.top_logprobs if self.logprobs else None
+
+    @property
+    def bias(self) -> LogitBias:
+        """See Sampling."""
+        return self.logit_bias or {}
 
     @property
     def answer_limit(self) -> tuple[int | None, str]:

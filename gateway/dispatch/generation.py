@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempt, Attempts
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
@@ -27,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.routing.types import PlacementRequest
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.llm import GenerateRequest, TokenStream, TokenStreams
+from gateway.triton.log_probs import LogProbReader, TokenLogProb
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +79,15 @@ class Generation:
         self._dispatch: Dispatch | None = None
         self._stream: TokenStream | None = None
         self._request: GenerateRequest | None = None
+        self._reader: LogProbReader | None = None
         self._deaths = 0
         self._journal_at_dispatch = 0
         self._lost_at: float | None = None
         self._relay: Callable[[list[int]], bool] | None = None
         self.journal: list[int] = []
         """The ids given so far."""
+        self.log_probs: list[TokenLogProb] = []
+        """Of those, where `return_log_probs` asks for them."""
         self.ended = False
         """Whether the engine has ended the answer."""
 
@@ -121,8 +127,10 @@ class Generation:
                 self._metrics.migration_gap.observe(now - self._lost_at)
                 self._lost_at = None
             self.journal += ids
+            if self._reader is not None:
+                self.log_probs += self._reader.take(len(ids))
             self._dispatch.tokens(len(ids), now)
-            if self._relay is not None:
+            if self._relay is not None and self._reader is None:
                 self._stream.sink = self._arrived
             return ids
 
@@ -184,7 +192,12 @@ class Generation:
     async def _open(self, dispatch: Dispatch, *, fresh: bool = False) -> None:
         assert self._request is not None
         instance = dispatch.instance
-        self._stream = await self._streams.open(instance.address, instance.http_port, self._request, fresh=fresh)
+        decode: Callable[[bytes], Any] = orjson.loads
+        if self._sampling.get("return_log_probs"):
+            decode = self._reader = LogProbReader(self._sampling.get("num_top_log_probs", 0))
+        self._stream = await self._streams.open(
+            instance.address, instance.http_port, self._request, fresh=fresh, decode=decode
+        )
         self._registry.add(instance.name, self._stream)
 
     async def _resend(self) -> InstanceError | None:
@@ -265,6 +278,9 @@ _PARAMS = {
     "request_output_len": "max_tokens",
     "runtime_top_k": "top_k",
     "runtime_top_p": "top_p",
+    "return_log_probs": "logprobs",
+    "num_top_log_probs": "top_logprobs",
+    "embedding_bias": "logit_bias",
 }
 
 

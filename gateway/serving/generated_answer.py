@@ -8,6 +8,7 @@ from gateway.dispatch.generation import Generation
 from gateway.retrieval.context import Grounding
 from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.citations import AnswerCitations
+from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import FinishReason, OutputProcessor
 
 
@@ -30,6 +31,7 @@ class GeneratedAnswer:
         prompt_tokens: int,
         grounding: Grounding | None = None,
         citations: CitationFinder | None = None,
+        log_probs: AnswerLogProbs | None = None,
         not_found: str = "",
         on_first_token: Callable[[], None] = lambda: None,
     ) -> None:
@@ -43,6 +45,8 @@ class GeneratedAnswer:
         self._pieces: list[str] = []
         self.grounding = grounding
         """What was looked for and found; None for an answer without retrieval."""
+        self.log_probs = log_probs
+        """Of the pieces given, where they are asked for."""
 
     async def next(self) -> str | None:
         """The next piece of text (may be ''), or None when the answer is complete."""
@@ -56,6 +60,8 @@ class GeneratedAnswer:
             if self._on_first_token is not None:
                 self._on_first_token()
                 self._on_first_token = None
+            if self.log_probs is not None:
+                self.log_probs.push(self._generation.log_probs[-len(ids) :] if ids else ())
             if ids:
                 piece = self._output.push(ids)
                 if self._output.ended():
@@ -63,6 +69,8 @@ class GeneratedAnswer:
             else:
                 piece = self._output.finish()
         self._pieces.append(piece)
+        if self.log_probs is not None:
+            self.log_probs.show(len(piece), whole=self._output.ended() and not self._output.cut)
         return piece
 
     def relay(self, ready: Callable[[], bool], write: Callable[[str], None]) -> None:

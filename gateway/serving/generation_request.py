@@ -23,8 +23,12 @@ class SamplingParameters:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
+    bias: Mapping[int, float] = field(default_factory=dict)
+    """Token id → what is added to its logit."""
     stop: Sequence[str] = ()
     """Strings that end the answer, and are not in it."""
+    log_probs: int | None = None
+    """How many alternatives are told beside each token and its log probability; None: nothing of it is told."""
     guide: Guide | None = None
     """What the answer must be; None: anything."""
 

@@ -24,6 +24,7 @@ from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
+from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import RequestPlan, RequestPlanner
 from gateway.tenants.tenant import Tenant
@@ -205,6 +206,7 @@ class GenerationService:
             prompt_tokens=len(context.input_ids),
             grounding=grounding,
             citations=citations,
+            log_probs=None if sampling.log_probs is None else AnswerLogProbs(self._table),
             not_found=self._settings.rag_not_found,
             on_first_token=on_first_token,
         )

@@ -49,6 +49,11 @@ class OutputProcessor:
         """Whether the answer is complete."""
         return self.finish_reason is not None
 
+    @property
+    def cut(self) -> bool:
+        """Whether a stop string ended it."""
+        return self._stop is not None and self._stop.matched is not None
+
     def say_nothing(self) -> None:
         """No engine was asked."""
         self.finish_reason = "stop"

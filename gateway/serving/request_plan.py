@@ -9,6 +9,7 @@ from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, Unavaila
 from gateway.fleet.models import ServedModels
 from gateway.retrieval.store_resolver import RAG, is_rag
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
+from gateway.triton.logit_bias import embedding_bias
 from tokens.table import TokenTable
 
 COMPLETION_TOKENS = 16
@@ -44,6 +45,12 @@ class RequestPlanner:
             raise BadRequest(
                 f"Invalid value for '{request.text_param}': there is no token {wrong}; the model has {size} tokens.",
                 param=request.text_param,
+                code="invalid_value",
+            )
+        if (bias := request.sampling.bias) and (wrong := max(bias)) >= size:
+            raise BadRequest(
+                f"Invalid value for 'logit_bias': there is no token {wrong}; the model has {size} tokens.",
+                param="logit_bias",
                 code="invalid_value",
             )
         if self._models.generating:
@@ -120,6 +127,12 @@ class RequestPlanner:
         for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
             if (value := getattr(sampling, name)) is not None:
                 inputs[name] = value
+        if sampling.bias:
+            inputs["embedding_bias"] = embedding_bias(sampling.bias, self._table.vocab_size)
+        if sampling.log_probs is not None:
+            inputs["return_log_probs"] = True
+            if sampling.log_probs:
+                inputs["num_top_log_probs"] = sampling.log_probs
         if sampling.guide is not None:
             inputs |= sampling.guide.engine_inputs()
         return inputs

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import orjson
 
-from gateway.triton.fake_answers import Answers, ModelCall, Script
+from gateway.triton.fake_answers import Answers, ModelCall, Script, told
 from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
 
 _INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding", "search"))
@@ -181,7 +181,10 @@ class FakeTriton:
                 break
             ids.append(following)
             who = {"id": request["id"], "model_name": "llm", "model_version": "1"}
-            out.put({**who, "output_ids": following, "sequence_length": 1})
+            beside = {}
+            if request.get("return_log_probs"):
+                beside = told(following, request.get("num_top_log_probs", 0), range(8))
+            out.put({**who, "output_ids": following, "sequence_length": 1, **beside})
             if (count + 1) % script.per_segment == 0:
                 await flush(count + 1)
         call.end = "finished"

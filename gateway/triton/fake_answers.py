@@ -37,6 +37,23 @@ def hashed(choices: Sequence[int]) -> NextId:
     return next_id
 
 
+def told(token: int, top: int, choices: Sequence[int]) -> dict[str, Any]:
+    """What an engine tells beside a token: a log probability that its id decides, and as many alternatives, itself first."""
+    others = [other for other in choices if other != token][: max(0, top - 1)]
+    likeliest = [token, *others][:top]
+    outputs: dict[str, Any] = {"output_log_probs": log_prob_of(token), "cum_log_probs": 0.0}
+    if top == 1:  # Triton writes a tensor of one element as a number
+        outputs |= {"top_token_ids": token, "top_log_probs": log_prob_of(token)}
+    elif top:
+        outputs |= {"top_token_ids": likeliest, "top_log_probs": [log_prob_of(other) for other in likeliest]}
+    return outputs
+
+
+def log_prob_of(token: int) -> float:
+    """Of every fake, whatever came before."""
+    return -(token % 64) / 8
+
+
 def saying(words: Sequence[int], *, after: int) -> NextId:
     """The ids of `words` and then the end; `after` is the id that ends every prompt and is not one of them."""
 

@@ -53,6 +53,7 @@ class TokenStream:
 
     __slots__ = (
         "_connection",
+        "_decode",
         "_done",
         "_error",
         "_forget",
@@ -75,7 +76,10 @@ class TokenStream:
         patience_s: float,
         forget: Callable[["TokenStream"], None],
         traffic: Callable[[], None],
+        decode: Callable[[bytes], Any] = orjson.loads,
     ) -> None:
+        """decode: reads an event; see `LogProbReader`."""
+        self._decode = decode
         self._connection: Connection | None = None
         self._kept = False
         self._spoken = False
@@ -157,7 +161,7 @@ class TokenStream:
         self._tail = events.pop()
         try:
             for event in events:
-                message = orjson.loads(event[6:])  # after "data: "
+                message = self._decode(event[6:])  # after "data: "
                 ids = message.get("output_ids")
                 if type(ids) is int:
                     self._ids.append(ids)
@@ -260,14 +264,26 @@ class TokenStreams:
         self._live: set[TokenStream] = set()
         self._gathering = Gathering(gather_s)
 
-    async def open(self, host: str, port: int, request: GenerateRequest, *, fresh: bool = False) -> TokenStream:
-        """Send the request, over a new connection if `fresh`. A kept one that turns out dead shows at `next()`, as STALE."""
+    async def open(
+        self,
+        host: str,
+        port: int,
+        request: GenerateRequest,
+        *,
+        fresh: bool = False,
+        decode: Callable[[bytes], Any] = orjson.loads,
+    ) -> TokenStream:
+        """Send the request, over a new connection if `fresh`. A kept one that turns out dead shows at `next()`, as STALE.
+
+        decode: reads the events.
+        """
         connection, kept = await self._pool.take(host, port, fresh=fresh)
         stream = TokenStream(
             deadline=time.monotonic() + self._first_s,
             patience_s=self._token_s,
             forget=self._live.discard,
             traffic=self._traffic,
+            decode=decode,
         )
         self._live.add(stream)
         stream.attach(connection, kept=kept)

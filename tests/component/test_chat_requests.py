@@ -104,9 +104,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_token": 5}, "max_token"),
     ({"n": 2}, "n"),
     ({"n": True}, "n"),
-    ({"logprobs": True}, "logprobs"),
     ({"top_logprobs": 5}, "top_logprobs"),
-    ({"logit_bias": {"5": -100}}, "logit_bias"),
+    ({"logit_bias": {"5": -101}}, "logit_bias.5"),
+    ({"logit_bias": {"5": "1"}}, "logit_bias.5"),
+    ({"logit_bias": {"5": None}}, "logit_bias.5"),
+    ({"logit_bias": {"-5": 1}}, "logit_bias.-5"),
+    ({"logit_bias": {"05": 1}}, "logit_bias.05"),
+    ({"logit_bias": {"five": 1}}, "logit_bias.five"),
+    ({"logit_bias": {"999999": 1}}, "logit_bias"),
+    ({"logit_bias": {str(n): 1 for n in range(301)}}, "logit_bias"),
+    ({"logit_bias": [5]}, "logit_bias"),
+    ({"logit_bias": 5}, "logit_bias"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
     ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
     ({"tool_choice": "required"}, "tool_choice"),
@@ -172,7 +180,7 @@ async def test_missing_field_is_named(fleet: Fleet, missing: str) -> None:
 
 
 async def test_unsupported_parameters_say_so(fleet: Fleet) -> None:
-    assert (await fleet.chat(logprobs=True)).error["code"] == "unsupported_parameter"
+    assert (await fleet.chat(audio={})).error["code"] == "unsupported_parameter"
     assert (await fleet.chat(surprise=1)).error["code"] == "unknown_parameter"
 
 

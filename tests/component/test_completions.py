@@ -87,8 +87,6 @@ async def test_client_that_leaves_frees_engine_and_place(fleet: Fleet, sent: int
         ({"echo": True}, 400, "echo"),
         ({"n": 2}, 400, "n"),
         ({"suffix": "x"}, 400, "suffix"),
-        ({"logprobs": 1}, 400, "logprobs"),
-        ({"logprobs": 0}, 400, "logprobs"),
         ({"prompt": ""}, 400, "prompt"),
         ({"prompt": []}, 400, "prompt"),
         ({"prompt": [2**30]}, 400, "prompt"),

@@ -194,7 +194,7 @@ async def test_metrics_tell_what_happened(fleet: Fleet) -> None:
     fleet.answers.script("llm", Script(reset_after=3))
     usage = (await fleet.chat()).json["usage"]
     await fleet.chat(model="gpt-9")
-    await fleet.chat(logprobs=True)
+    await fleet.chat(top_logprobs=1)
     text = (await fleet.get("/metrics")).raw.decode()
     for line in (
         'ragfleet_requests_total{model="tiny",route="chat",status="200",tenant="default"} 1.0',

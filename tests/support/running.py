@@ -110,7 +110,7 @@ class Fleet:
         self.plain = [
             i
             for i, text in enumerate(self.table.text_of)
-            if text and text.isprintable() and i not in self.table.special_ids
+            if text and text.isprintable() and i not in self.table.special_names
         ]
         """Ids that are printable text by themselves."""
         self.answers = Answers(

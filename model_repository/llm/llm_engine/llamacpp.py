@@ -196,9 +196,7 @@ class LlamaEngine:
 
     def _run(self, job: _Job) -> None:
         for phase in self._phases(job):
-            raw = completions.body(
-                phase, job.request, drawn=job.produced, max_context=self.max_context
-            )
+            raw = completions.body(phase, job.request, drawn=job.produced, max_context=self.max_context)
             self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
 
     def _phases(self, job: _Job) -> Iterator[Phase]:

@@ -57,8 +57,8 @@ class SimulatedEngine:
         self._thread.start()
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
-        """See Engine. A bias of 100 and more leaves only its tokens, one of −100 and less forbids its own; between them nobody could
-        say what a hash would choose."""
+        """See Engine. A bias of 100 and more leaves only its tokens, one of -100 and less forbids its own; between them nobody
+        could say what a hash would choose."""
         bias = request.sampling.bias
         if any(abs(value) < DECISIVE for value in bias.values()):
             raise BadRequest("embedding_bias", f"this engine takes values from {DECISIVE} up and from -{DECISIVE} down")

@@ -314,7 +314,9 @@ def _common(kept: list[int], wanted: list[int]) -> int:
     return next((n for n, (a, b) in enumerate(zip(kept, wanted, strict=False)) if a != b), min(len(kept), len(wanted)))
 
 
-def _load(options: TorchOptions, log: Callable[[str], None]) -> tuple["SlotModel", Callable[..., tuple[int, TokenLogProbs]]]:
+def _load(
+    options: TorchOptions, log: Callable[[str], None]
+) -> tuple["SlotModel", Callable[..., tuple[int, TokenLogProbs]]]:
     """The model, and what draws a token."""
     # Here and not above: the other flavours have no need of torch, which takes seconds and much memory.
     try:

@@ -24,6 +24,8 @@ DTYPES = {
     "streaming": np.bool_,
     "stop": np.bool_,
     "return_log_probs": np.bool_,
+    "num_top_log_probs": np.int32,
+    "embedding_bias": np.float32,
     "exclude_input_in_output": np.bool_,
     "temperature": np.float32,
     "runtime_top_p": np.float32,
@@ -46,6 +48,7 @@ class Response:
     ids: list[int]
     length: int
     log_probs: list[float] = field(default_factory=list)
+    top: list[tuple[int, float]] = field(default_factory=list)
 
 
 class Call(Protocol):
@@ -89,7 +92,8 @@ class HttpCall:
                 raise Refused(event["error"])
             if "output_ids" in event:
                 probs = _many(event.get("output_log_probs", []))
-                yield Response(_many(event["output_ids"]), event["sequence_length"], probs)
+                top = zip(_many(event.get("top_token_ids", [])), _many(event.get("top_log_probs", [])), strict=True)
+                yield Response(_many(event["output_ids"]), event["sequence_length"], probs, list(top))
         self.close()
 
     def close(self) -> None:
@@ -141,8 +145,9 @@ class GrpcCall:
                 assert ids.ndim == 3
                 assert ids.shape[:2] == (1, 1)
                 probs = result.as_numpy("output_log_probs")
+                top = zip(*(_listed(result.as_numpy(name)) for name in ("top_token_ids", "top_log_probs")), strict=True)
                 length = int(result.as_numpy("sequence_length").reshape(-1)[0])
-                yield Response(ids.reshape(-1).tolist(), length, [] if probs is None else probs.reshape(-1).tolist())
+                yield Response(ids.reshape(-1).tolist(), length, _listed(probs), list(top))
             if result.get_response().parameters["triton_final_response"].bool_param:
                 self.close()
                 return
@@ -161,6 +166,10 @@ class GrpcClient:
 
     def open(self, inputs: dict[str, Any], request_id: str = "") -> Call:
         return GrpcCall(self._triton, inputs, request_id)
+
+
+def _listed(tensor: Any) -> list[Any]:
+    return [] if tensor is None else list(tensor.reshape(-1).tolist())
 
 
 def _many(value: Any) -> list[Any]:

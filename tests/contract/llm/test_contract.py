@@ -224,10 +224,25 @@ def test_log_probs_where_the_engine_knows_them(llm: Llm) -> None:
         with pytest.raises(Refused, match="llm: bad request: return_log_probs"):
             llm.tokens(return_log_probs=True)
         return
-    responses = list(llm.open(length=4, return_log_probs=True))
+    responses = list(llm.open(length=4, return_log_probs=True, num_top_log_probs=3))
     assert [len(response.log_probs) for response in responses] == [1] * 4
     assert all(response.log_probs[0] <= 0 for response in responses)
     assert [response.ids[0] for response in responses] == llm.tokens(length=4)
+    for response in responses:  # greedy: the token is the likeliest one
+        assert response.top[0] == (response.ids[0], response.log_probs[0])
+        assert [value for _, value in response.top] == sorted((value for _, value in response.top), reverse=True)
+        assert len(response.top) == 3
+
+
+def test_a_bias_forbids_and_decides(llm: Llm) -> None:
+    if llm.flavour == "llmapi":
+        with pytest.raises(Refused, match="llm: bad request: embedding_bias"):
+            llm.tokens(embedding_bias=[0.0, -100.0])
+        return
+    usual = llm.tokens(length=2)
+    forbidden = [0.0] * usual[0] + [-100.0]
+    assert llm.tokens(length=1, embedding_bias=forbidden) != usual[:1]
+    assert llm.tokens(length=3, embedding_bias=[0.0] * 500 + [100.0]) == [500] * 3
 
 
 def test_no_id_is_lost_where_characters_span_tokens(llm: Llm) -> None:

@@ -13,9 +13,7 @@ HEAD = b'{"choices":[{"text":"216;","index":0,"logprobs":'
 TAIL = b',"finish_reason":null}],"created":1,"model":"llm","object":"text_completion","id":"x"}'
 
 
-def asked(
-    sampling: Sampling, *, drawn: int = 0, banned: tuple[int, ...] = (), **fields: Any
-) -> dict[str, Any]:
+def asked(sampling: Sampling, *, drawn: int = 0, banned: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
     phase = Phase(tokens=[1, 2], max_tokens=5, banned=banned)
     request = Request(input_ids=[1, 2], max_tokens=5, sampling=sampling, **fields)
     wanted: dict[str, Any] = json.loads(body(phase, request, drawn=drawn, max_context=64))

@@ -194,3 +194,15 @@ def test_draws_follow_the_probabilities() -> None:
     for seed in range(3000):
         counts[draw(logits, Sampling(top_p=1.0, seed=seed), tokens=[0], produced=0, banned=()).token] += 1
     assert [round(count / 3000, 1) for count in counts] == [0.5, 0.3, 0.2]
+
+
+@given(logits=LOGITS, top=st.integers(0, 4))
+def test_the_likeliest_are_told_as_the_model_sees_them(logits: torch.Tensor, top: int) -> None:
+    """Bias and penalties decide what is drawn, not what is told."""
+    sampling = Sampling(top_k=1, bias={1: 100.0}, repetition_penalty=1.5)
+    drawn = draw(logits, sampling, tokens=[0], produced=0, banned=(), top=top)
+    assert drawn.token == 1
+    probs = logits.log_softmax(0)
+    assert drawn.log_probs.chosen == float(probs[1])
+    assert [value for _, value in drawn.log_probs.top] == sorted(probs.tolist(), reverse=True)[:top]
+    assert all(float(probs[token]) == value for token, value in drawn.log_probs.top)
