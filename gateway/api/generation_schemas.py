@@ -80,8 +80,8 @@ def _few(value: Any) -> Any:
 
 LogitBias = Annotated[
     dict[Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,8})$")], Annotated[float, Field(ge=-100, le=100)]],
-    BeforeValidator(_few),  # before each of them is read
     Field(max_length=MAX_BIASED),
+    BeforeValidator(_few),  # before each of them is read
 ]
 """Token ids as strings, and what is added to their logits."""
 
