@@ -149,6 +149,11 @@ class Settings:
     rag_not_found: str = "I could not find anything about that in the knowledge base."
     """The answer where no passage is relevant; the model is not asked then."""
 
+    store_responses: bool = True
+    """Whether an answer of `/v1/responses` is kept where its request does not say (`store`). OpenAI's default."""
+    stored_answer_days: float = 30.0
+    """How long stored answers and conversations are kept, from their last use. Raising it keeps more of what was said."""
+
     admission_headroom: float = 2.0
     """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""
     admission_reserve: float = 0.25

@@ -41,6 +41,7 @@ from gateway.retrieval.store_resolver import StoreResolver
 from gateway.routing import Placer, policies
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.generation_service import GenerationService
+from gateway.serving.stored_answers import StoredAnswers
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
 from gateway.triton.connection import Pool, get
@@ -122,6 +123,7 @@ class Container:
             citation_check=CitationCheck(self.objects),
             metrics=self.metrics,
         )
+        self.stored = StoredAnswers(self.catalog.of, settings)
         self.retrieval_places = TenantAdmission(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,

@@ -25,6 +25,7 @@ ID_PATTERN = r"^[A-Za-z0-9_\-]{1,128}$"
 StoreId = Annotated[str, Path(pattern=ID_PATTERN)]
 FileId = Annotated[str, Path(pattern=ID_PATTERN)]
 BatchId = Annotated[str, Path(pattern=ID_PATTERN)]
+ResponseId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 _bearer = Security(HTTPBearer(auto_error=False, description="The API key"))
 _header = Security(

@@ -14,7 +14,8 @@ from gateway.api.validation import MAX_NAME, complaint
 
 log = logging.getLogger("ragfleet.gateway")
 
-_NOUNS = {"store_id": "vector store", "file_id": "file", "batch_id": "file batch", "model": "model"}
+_NOUNS = {"store_id": "vector store", "batch_id": "file batch"}
+"""What an id in a path is of, where its name does not say."""
 
 
 def install(app: FastAPI) -> None:
@@ -57,5 +58,6 @@ def _refusal(error: RequestValidationError) -> errors.RagfleetError:
     for each in every:
         where, name = each["loc"][0], str(each["loc"][-1])[:MAX_NAME]
         if where == "path":
-            return errors.NotFound(f"There is no {_NOUNS[name]} '{str(each['input'])[:MAX_NAME]}'.", param=name)
+            noun = _NOUNS.get(name, name.removesuffix("_id"))
+            return errors.NotFound(f"There is no {noun} '{str(each['input'])[:MAX_NAME]}'.", param=name)
     return complaint(every[0]["type"], str(every[0]["loc"][-1])[:MAX_NAME], every[0]["msg"])

@@ -199,6 +199,11 @@ class ConversationRequest(Sampling):
         """Whether a file_search tool is to be used, where there is one."""
 
     @property
+    def truncates(self) -> bool:
+        """Whether the oldest turns may be left out."""
+        return False
+
+    @property
     @abstractmethod
     def answer_limit(self) -> tuple[int | None, str]:
         """Answer tokens that the client asked for at the most, and the parameter's name."""
@@ -215,5 +220,6 @@ class ConversationRequest(Sampling):
             max_tokens=max_tokens,
             max_tokens_param=param,
             text_param=self.text_param,
+            truncates=self.truncates,
             file_search=self.tools[0].parameters if self.tools and self.searches else None,
         )

@@ -1,10 +1,11 @@
 """The wire schema of a Responses request, as OpenAI's clients send it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from gateway.api.dependencies import ID_PATTERN
 from gateway.api.generation_schemas import (
     MAX_PARTS,
     SERVER_EXTRAS,
@@ -13,13 +14,13 @@ from gateway.api.generation_schemas import (
     ConversationRequest,
     TopLogProbs,
 )
-from gateway.api.json_body import json_object
 from gateway.api.validation import (
     MANY,
     ONE,
     ONE_OR_MANY,
     WHOLE,
     Harmless,
+    Words,
     items,
     read,
     refuse_unsupported,
@@ -29,11 +30,7 @@ from gateway.api.validation import (
 _TEXT = {"format": {"type": "text"}}
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
-    "store": (False,),
-    "previous_response_id": (),
-    "conversation": (),
     "background": (False,),
-    "truncation": ("disabled",),
     "reasoning": ({}, {"effort": "none"}),
     "text": ({}, _TEXT, {"verbosity": "medium"}, {**_TEXT, "verbosity": "medium"}),
     "max_tool_calls": (),
@@ -74,17 +71,11 @@ class SearchCall(BaseModel):
 
 
 class ItemReference(BaseModel):
-    """An item that the client believes to be stored here."""
+    """An item that is stored here."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    type: Literal["item_reference"]
-
-    @model_validator(mode="after")
-    def _refused(self) -> "ItemReference":
-        raise ValueError(
-            "answers are not stored here, so an item cannot be referred to; send the earlier turns themselves "
-            "(AI SDK: providerOptions: { openai: { store: false } })"
-        )
+    type: Literal["item_reference"] = "item_reference"
+    id: Annotated[str, Field(pattern=ID_PATTERN)]
 
 
 _KINDS = {"file_search_call": "SearchCall", "item_reference": "ItemReference"}
@@ -92,6 +83,8 @@ _KINDS = {"file_search_call": "SearchCall", "item_reference": "ItemReference"}
 
 def _kind(item: Any) -> str:
     kind = item.get("type") if isinstance(item, dict) else None
+    if kind is None and isinstance(item, dict) and "role" not in item and "id" in item:
+        return "ItemReference"
     return _KINDS.get(kind, "InputMessage") if isinstance(kind, str) else "InputMessage"
 
 
@@ -110,6 +103,31 @@ class ToolChoice(BaseModel):
     type: Literal["file_search"]
 
 
+class ConversationId(BaseModel):
+    """A conversation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: Annotated[str, Field(pattern=ID_PATTERN)]
+
+
+Metadata = Annotated[
+    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]], Field(max_length=16)
+]
+"""What a client notes beside what is stored; OpenAI's bounds."""
+
+Include = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
+"""More to be shown of an answer; of what is never in one there is nothing to show."""
+
+
 class ResponsesRequest(ConversationRequest):
     """`POST /v1/responses`."""
 
@@ -121,21 +139,45 @@ class ResponsesRequest(ConversationRequest):
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice = "auto"
-    include: (
-        Annotated[list[Literal["file_search_call.results", "message.output_text.logprobs"]], items(0, 16)] | None
-    ) = None
+    include: Annotated[list[Include], items(0, 16)] | None = None
     top_logprobs: TopLogProbs = 0
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
+    store: bool | None = None
+    """None: as the settings have it."""
+    previous_response_id: Annotated[str, Field(pattern=ID_PATTERN)] | None = None
+    kept_in: Annotated[str, Field(pattern=ID_PATTERN)] | ConversationId | None = Field(None, alias="conversation")
+    """The conversation that it is a turn of."""
+    truncation: Literal["auto", "disabled"] = "disabled"
 
     @model_validator(mode="after")
     def _fits(self) -> "ResponsesRequest":
         if not self.tools and self.tool_choice not in ("none", "auto"):
             raise ValueError("tool_choice: there is no tool to choose")
-        if not self.messages:
+        if self.previous_response_id is not None and self.kept_in is not None:
+            raise ValueError("previous_response_id: not together with conversation")
+        if self.conversation_id is not None and self.store is False:
+            raise ValueError("store: a turn of a conversation is stored")
+        if not self.messages and not self.continues:
             raise ValueError("input: there is no message in it")
         if self.top_logprobs and self.log_probs is None:
             raise ValueError(f"top_logprobs: only with {LOG_PROBS} in include")
         return self
+
+    @property
+    def truncates(self) -> bool:
+        """See ConversationRequest."""
+        return self.truncation == "auto"
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation that it is a turn of."""
+        return self.kept_in.id if isinstance(self.kept_in, ConversationId) else self.kept_in
+
+    @property
+    def continues(self) -> bool:
+        """Whether a part of what was said is stored here."""
+        referred = not isinstance(self.input, str) and any(isinstance(item, ItemReference) for item in self.input)
+        return self.previous_response_id is not None or self.kept_in is not None or referred
 
     @property
     def messages(self) -> Sequence[InputMessage]:
@@ -173,8 +215,8 @@ class ResponsesRequest(ConversationRequest):
         return self.tool_choice != "none"
 
 
-def parse_responses(body: bytes) -> ResponsesRequest:
-    """The request in a body. Raises BadRequest whose `param` names the field."""
-    raw = without_nulls(json_object(body))
+def parse_responses(given: Mapping[str, Any]) -> ResponsesRequest:
+    """The request in a JSON object. Raises BadRequest whose `param` names the field."""
+    raw = without_nulls(given)
     refuse_unsupported(raw, HARMLESS, IGNORED)
     return read(ResponsesRequest, raw)

@@ -1,4 +1,4 @@
-"""`POST /v1/responses`: an answer as a list of items, whole or as events. Nothing of it is kept: `store` is false."""
+"""`POST /v1/responses`: an answer as a list of items, whole or as events, which is stored at its end."""
 
 import time
 import uuid
@@ -9,15 +9,19 @@ import orjson
 
 from gateway import errors
 from gateway.api.generation_serializers import ragfleet_field
+from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import content_log_probs
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
+from gateway.api.response_items import as_items
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.sse import TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.knowledge.catalog.types import ResponseRecord
 from gateway.retrieval.context import Grounding
 from gateway.serving.citations import AnswerCitations
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
+from gateway.serving.stored_answers import AnswerHistory, StoredAnswers
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -29,25 +33,67 @@ class ResponsesCall(StreamingRequest):
     ROUTE = "responses"
     """As metrics name it."""
 
-    def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
+    def __init__(
+        self, service: GenerationService, stored: StoredAnswers, body: bytes, tenant: Tenant, request_id: str
+    ) -> None:
         self._service = service
+        self._stored = stored
         self._tenant = tenant
-        self._wire = parse_responses(body)
-        self._request = self._wire.generation_request(request_id, route=self.ROUTE)
-        self._response = _response(self._wire)
+        self._request_id = request_id
+        self._raw = json_object(body)
+        self._wire = parse_responses(self._raw)
+        self._history = AnswerHistory()
+        self._store = stored.by_default if self._wire.store is None else self._wire.store
+        self._store |= self._wire.kept_in is not None
+        self._input = as_items(self._raw["input"]) if self._store or self._wire.continues else []
+        self._response = _response(self._wire, store=self._store)
         self._events = _Events()
+        if not self._wire.continues:
+            self._request = self._wire.generation_request(request_id, route=self.ROUTE)
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
+        try:
+            await self._continue()
+        except errors.RagfleetError as error:
+            self._service.refused(self.ROUTE, self._tenant, error)
+            raise
         async with self._service.open(self._request, self._tenant) as answer:
             await (self._stream(out, answer) if self._wire.stream else self._whole(out, answer))
+
+    async def count_tokens(self) -> int:
+        """Tokens that its prompt would have. Raises RagfleetError."""
+        await self._continue()
+        return await self._service.count_tokens(self._request, self._tenant)
+
+    async def _continue(self) -> None:
+        """Put what is stored before the input, and in place of references. Raises NotFound, Conflict, BadRequest."""
+        given = self._wire
+        if not given.continues:
+            return
+        self._history = await self._stored.history(self._tenant, given.previous_response_id, given.conversation_id)
+        self._input = await self._stored.referred(self._tenant, self._input)
+        raw = {name: value for name, value in self._raw.items() if name not in ("previous_response_id", "conversation")}
+        self._wire = parse_responses({**raw, "input": [*self._history.items, *self._input]})
+        self._request = self._wire.generation_request(self._request_id, route=self.ROUTE)
+
+    async def _kept(self, response: Json) -> Json:
+        """The response after it was stored, where it is to be. Raises CatalogUnavailable where its client has asked for that."""
+        if not self._store:
+            return response
+        history = self._history
+        record = ResponseRecord(
+            body=response, input=self._input, chain=history.chain, conversation_id=history.conversation_id
+        )
+        wanted = self._wire.store is True or history.conversation_id is not None
+        return {**response, "store": await self._stored.keep(self._tenant, record, wanted=wanted)}
 
     async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         text, grounding = await answer.whole(), answer.grounding
         search = [] if grounding is None else [self._search(grounding, _id("fs"))]
         found = await answer.citations()
         message = _message(_id("msg"), _ended(answer), text, _annotations(found), _log_probs(answer))
-        await out.json(self._finished(answer, [*search, message], found))
+        await out.json(await self._kept(self._finished(answer, [*search, message], found)))
 
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         event = self._events.event
@@ -77,7 +123,7 @@ class ResponsesCall(StreamingRequest):
         end.append(event("response.content_part.done", **at, part=_text(text, citations, told)))
         output.append(_message(item_id, _ended(answer), text, citations, told))
         end.append(event("response.output_item.done", output_index=len(output) - 1, item=output[-1]))
-        response = self._finished(answer, output, found)
+        response = await self._kept(self._finished(answer, output, found))
         end.append(event(f"response.{response['status']}", response=response))
         await out.end(b"".join(end))
 
@@ -163,7 +209,7 @@ class _Events:
         return number
 
 
-def _response(request: ResponsesRequest) -> Json:
+def _response(request: ResponsesRequest, *, store: bool) -> Json:
     """The response object before there is anything in it."""
     choice = request.tool_choice
     return {
@@ -180,17 +226,18 @@ def _response(request: ResponsesRequest) -> Json:
         "model": request.model,
         "output": [],
         "parallel_tool_calls": True,
-        "previous_response_id": None,
+        "previous_response_id": request.previous_response_id,
         "reasoning": {"effort": None, "summary": None},
-        "store": False,
+        "store": store,
         "temperature": request.temperature,
         "text": {"format": {"type": "text"}},
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "tools": [tool.model_dump(exclude_none=True) for tool in request.tools or ()],
         "top_logprobs": request.top_logprobs,
         "top_p": request.top_p,
-        "truncation": "disabled",
+        "truncation": request.truncation,
         "usage": None,
+        **({} if request.conversation_id is None else {"conversation": {"id": request.conversation_id}}),
     }
 
 

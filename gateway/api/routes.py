@@ -13,6 +13,7 @@ from gateway.api import (
     operations,
     store_files,
     store_search,
+    stored_responses,
     vector_stores,
 )
 from gateway.api.authentication import Authenticator
@@ -25,7 +26,7 @@ from gateway.api.openapi import describe, documented
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesCall
 from gateway.api.schemas import ChatRequest
-from gateway.api.streaming import StreamingEndpoint
+from gateway.api.streaming import Opener, StreamingEndpoint
 from gateway.container import Container
 
 _ANSWER: dict[str, Any] = {
@@ -48,22 +49,21 @@ def install(app: DirectRoutes, gateway: Container) -> None:
     authenticator = Authenticator(gateway.tenants, gateway.metrics)
     app.state.container, app.state.bodies, app.state.authenticator = gateway, bodies, authenticator
     _generation(app, gateway, authenticator, bodies)
-    for module in (models, embeddings, files, vector_stores, store_files, store_search, operations):
+    for module in (models, embeddings, files, vector_stores, store_files, store_search, stored_responses, operations):
         app.include_router(module.router)
     error_handlers.install(app)
     describe(app)
 
 
 def _generation(app: DirectRoutes, gateway: Container, authenticator: Authenticator, bodies: Bodies) -> None:
-    calls: dict[str, type[ChatCall | CompletionCall | ResponsesCall]] = {
-        "/v1/chat/completions": ChatCall,
-        "/v1/completions": CompletionCall,
-        "/v1/responses": ResponsesCall,
-    }
     service = gateway.generation
-    for path, call in calls.items():
-        on_refusal = partial(service.refused, call.ROUTE)
-        endpoint = StreamingEndpoint(partial(call, service), authenticator, bodies, on_refusal)
+    calls: dict[str, tuple[str, Opener]] = {
+        "/v1/chat/completions": (ChatCall.ROUTE, partial(ChatCall, service)),
+        "/v1/completions": (CompletionCall.ROUTE, partial(CompletionCall, service)),
+        "/v1/responses": (ResponsesCall.ROUTE, partial(ResponsesCall, service, gateway.stored)),
+    }
+    for path, (route, opener) in calls.items():
+        endpoint = StreamingEndpoint(opener, authenticator, bodies, partial(service.refused, route))
         app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.
@@ -73,7 +73,7 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
 
     @app.post("/v1/responses", summary="Answer, as a list of items", **_GENERATED)
     async def responses(body: ResponsesRequest) -> None:
-        """OpenAI's responses; a stream of server-sent events with `stream`. Nothing is stored."""
+        """OpenAI's responses; a stream of server-sent events with `stream`."""
 
     @app.post("/v1/chat/completions", summary="Answer a conversation, with or without the knowledge base", **_GENERATED)
     async def chat_completions(body: ChatRequest) -> None:

@@ -54,6 +54,8 @@ class GenerationRequest:
     """Tokens of the answer at the most; None: the settings' default."""
     max_tokens_param: str = "max_tokens"
     """What the client calls that limit, for messages of errors."""
+    truncates: bool = False
+    """Whether the oldest turns are left out where all of them do not fit."""
     file_search: FileSearchParameters | None = None
     """The stores to answer from, where the client names some."""
 

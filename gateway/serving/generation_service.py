@@ -27,6 +27,7 @@ from gateway.serving.generation_request import GenerationRequest, SamplingParame
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import RequestPlan, RequestPlanner
+from gateway.serving.truncation import truncations
 from gateway.tenants.tenant import Tenant
 from tokens.table import TokenTable, TooManyTokens
 
@@ -79,7 +80,7 @@ class GenerationService:
         started, status = time.monotonic(), 200
         deadline_s = self._settings.request_deadline_s
         try:
-            self._planner.check(request)  # a bad request need not wait to hear so
+            self._check(request)  # a bad request need not wait to hear so
             with await self._admit(tenant):
                 try:
                     async with asyncio.timeout(deadline_s), self._answer(request, tenant, started) as answer:
@@ -98,6 +99,9 @@ class GenerationService:
         finally:
             self._observe(request, tenant, status, time.monotonic() - started)
 
+    def _check(self, request: GenerationRequest) -> None:
+        self._planner.check(truncations(request)[-1] if request.truncates else request)
+
     def refused(self, route: str, tenant: Tenant | None, error: errors.RagfleetError) -> None:
         """Count what was refused before it was a request that could be opened."""
         name = "" if tenant is None else tenant.name
@@ -106,7 +110,7 @@ class GenerationService:
     def check(self, request: GenerationRequest, tenant: Tenant) -> None:
         """Refuse (and count) what no instance could serve, where others are to be opened before it. See RequestPlanner."""
         try:
-            self._planner.check(request)
+            self._check(request)
         except errors.RagfleetError as error:
             self._observe(request, tenant, errors.face(error).status, 0.0)
             raise
@@ -120,7 +124,7 @@ class GenerationService:
     async def _answer(
         self, request: GenerationRequest, tenant: Tenant, started: float
     ) -> AsyncIterator[GeneratedAnswer]:
-        plan, context = await self._prompt(request, tenant)
+        plan, context = await self._longest_prompt(request, tenant)
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
             rag = "0" if context.grounding is None else "1"
@@ -138,6 +142,31 @@ class GenerationService:
             finally:
                 answer.close()
                 self._settle(answer, tenant)
+
+    async def count_tokens(self, request: GenerationRequest, tenant: Tenant) -> int:
+        """Tokens of the prompt that a request would be. Raises RagfleetError as `open` does."""
+        self._check(request)
+        with await self._admit(tenant):
+            _, context = await self._longest_prompt(request, tenant)
+        return len(context.input_ids)
+
+    async def _longest_prompt(self, request: GenerationRequest, tenant: Tenant) -> tuple[RequestPlan, Context]:
+        """The prompt with as many turns as fit, where some may be left out; found by halving, for fewer are never longer."""
+        try:
+            return await self._prompt(request, tenant)
+        except errors.ContextLengthExceeded:
+            if not request.truncates:
+                raise
+        shorter = truncations(request)
+        low, high, found = 1, len(shorter) - 1, None
+        while low < high:
+            middle = (low + high) // 2
+            try:
+                found = await self._prompt(shorter[middle], tenant)
+                high = middle
+            except errors.ContextLengthExceeded:
+                low = middle + 1
+        return found or await self._prompt(shorter[high], tenant)
 
     async def _prompt(self, request: GenerationRequest, tenant: Tenant) -> tuple[RequestPlan, Context]:
         """What the engine is to read: the prompt as it stands, or one with what was found for the conversation."""

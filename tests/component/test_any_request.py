@@ -47,6 +47,8 @@ class Ids:
     store: str
     file: str
     batch: str
+    response: str
+    item: str
 
 
 @pytest.fixture
@@ -68,8 +70,9 @@ async def ids(fleet: Fleet) -> AsyncIterator[Ids]:
     )
     await fleet.gateway.objects.put("files/file-0/content", b"text")
     batch = await fleet.post({"file_ids": [file.id]}, path=f"/v1/vector_stores/{store}/file_batches")
+    response = (await fleet.post({"model": MODEL, "input": "How long?"}, path="/v1/responses")).json
     async with ingestion(fleet.gateway):
-        yield Ids(store, file.id, batch.json["id"])
+        yield Ids(store, file.id, batch.json["id"], response["id"], response["output"][0]["id"])
 
 
 async def _sent(
@@ -176,7 +179,15 @@ BODIES: dict[str, list[dict[str, Any]]] = {
             "max_output_tokens": 8,
         },
         {"model": "rag:handbook", "input": "How long?", "instructions": "Be brief.", "metadata": {"a": "b"}},
+        {
+            "model": MODEL,
+            "input": [{"type": "item_reference", "id": "{item}"}, {"role": "user", "content": "Why?"}],
+            "previous_response_id": "{response}",
+            "store": True,
+            "truncation": "auto",
+        },
     ],
+    "/v1/responses/input_tokens": [{"model": MODEL, "input": "How long?", "previous_response_id": "{response}"}],
     "/v1/chat/completions": [
         {
             "model": MODEL,
@@ -248,6 +259,8 @@ def _escaped(value: Any) -> bool:
 async def test_bodies(fleet: Fleet, ids: Ids, path: str, data: st.DataObject) -> None:
     body = data.draw(bodies(path))
     headers = data.draw(HEADERS)
+    for name, value in vars(ids).items():
+        body = body.replace(f"{{{name}}}".encode(), value.encode())
     await _sent(fleet, "POST", path.format(**vars(ids)), data=body, headers=headers)
 
 
@@ -278,6 +291,7 @@ SEGMENT = st.sampled_from(
         "{store}",
         "{file}",
         "{batch}",
+        "{response}",
         "handbook",
         "file-0",
         "..",
@@ -299,6 +313,8 @@ PATHS = st.one_of(
     st.builds("/v1/files/{}".format, SEGMENT),
     st.builds("/v1/files/{}/content".format, SEGMENT),
     st.builds("/v1/models/{}".format, SEGMENT),
+    st.builds("/v1/responses/{}".format, SEGMENT),
+    st.builds("/v1/responses/{}/{}".format, SEGMENT, st.sampled_from(["input_items", "cancel", "nothing"])),
     st.builds("/v1/vector_stores/{}".format, SEGMENT),
     st.builds("/v1/vector_stores/{}/{}".format, SEGMENT, st.sampled_from(["files", "file_batches", "search", "nothing"])),
     st.builds("/v1/vector_stores/{}/files/{}".format, SEGMENT, SEGMENT),
@@ -329,7 +345,7 @@ async def test_paths_and_queries(
 @fuzz(40)
 @given(path=PATHS)
 async def test_deletions(fleet: Fleet, ids: Ids, path: str) -> None:
-    for name, value in (("store", "vs_0"), ("file", "file-1"), ("batch", "vsfb_0")):
+    for name, value in (("store", "vs_0"), ("file", "file-1"), ("batch", "vsfb_0"), ("response", "resp_0")):
         path = path.replace(f"{{{name}}}", value)
     await _sent(fleet, "DELETE", "".join(c if c.isascii() else "%C3%A9" for c in path))
 

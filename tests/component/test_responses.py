@@ -1,4 +1,4 @@
-"""`/v1/responses`: items and events, citations, and what is refused because nothing is stored."""
+"""`/v1/responses`: items and events, citations, and what is refused."""
 
 import json
 from typing import Any
@@ -43,7 +43,7 @@ async def test_whole_answer(fleet: Fleet) -> None:
     fleet.says("Thirty days.")
     reply = await fleet.post(_body(instructions="Be brief.", metadata={"a": "b"}), path=PATH)
     body = reply.json
-    assert (body["object"], body["status"], body["store"], body["error"]) == ("response", "completed", False, None)
+    assert (body["object"], body["status"], body["store"], body["error"]) == ("response", "completed", True, None)
     assert (body["metadata"], body["previous_response_id"]) == ({"a": "b"}, None)
     (message,) = body["output"]
     assert (message["type"], message["role"], message["status"]) == ("message", "assistant", "completed")
@@ -180,10 +180,20 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
-        ({"store": True}, 400, "store"),
-        ({"previous_response_id": "resp_1"}, 400, "previous_response_id"),
+        ({"store": 1}, 400, "store"),
+        ({"previous_response_id": ""}, 400, "previous_response_id"),
+        ({"previous_response_id": "resp_1"}, 404, "previous_response_id"),
+        ({"previous_response_id": "resp_1", "conversation": "conv_1"}, 400, "previous_response_id"),
+        ({"conversation": {"name": "conv_1"}}, 400, "conversation"),
+        ({"conversation": "conv_1"}, 404, "conversation"),
+        ({"conversation": "conv_1", "store": False}, 400, "store"),
+        ({"input": [{"type": "item_reference", "id": "x" * 200}]}, 400, "input"),
+        ({"input": [{"type": "item_reference"}]}, 400, "input"),
+        ({"metadata": {"x" * 65: "y"}}, 400, "metadata"),
+        ({"metadata": {"x": "y" * 513}}, 400, "metadata"),
+        ({"metadata": {str(n): "y" for n in range(17)}}, 400, "metadata"),
         ({"background": True}, 400, "background"),
-        ({"truncation": "auto"}, 400, "truncation"),
+        ({"truncation": "some"}, 400, "truncation"),
         ({"reasoning": {"effort": "high"}}, 400, "reasoning"),
         ({"text": {"format": {"type": "json_object"}}}, 400, "text"),
         ({"text": {"verbosity": "low"}}, 400, "text"),
@@ -197,7 +207,7 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
         ({"tools": [{"type": "web_search"}]}, 400, "tools"),
         ({"tools": [SEARCH, SEARCH]}, 400, "tools"),
         ({"tool_choice": "required"}, 400, "tool_choice"),
-        ({"include": ["reasoning.encrypted_content"]}, 400, "include"),
+        ({"include": ["everything"]}, 400, "include"),
         ({"max_output_tokens": 0}, 400, "max_output_tokens"),
         ({"max_output_tokens": 10_000}, 400, "max_output_tokens"),
         ({"surprise": 1}, 400, "surprise"),
@@ -234,8 +244,8 @@ async def test_a_reference_to_an_item_names_the_cure(fleet: Fleet) -> None:
     """The AI SDK sends it in the second turn."""
     given = [{"role": "user", "content": "Hi"}, {"type": "item_reference", "id": "msg_1"}]
     reply = await fleet.post(_body(input=given), path=PATH)
-    assert (reply.status, reply.error["param"]) == (400, "input.1")
-    assert "store: false" in reply.error["message"]
+    assert (reply.status, reply.error["param"], reply.error["code"]) == (404, "input.1", "item_not_found")
+    assert "send the item itself" in reply.error["message"]
 
 
 async def test_client_that_leaves_frees_the_engine(fleet: Fleet) -> None:

@@ -26,7 +26,7 @@ from tests.support.running import Fleet
 
 CASES = int(os.environ.get("RAGFLEET_SCHEMATHESIS_CASES", "0"))
 # Some of their parameters go together only with others.
-GENERATION = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+GENERATION = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/responses/input_tokens"}
 pytestmark = pytest.mark.timeout(1800 if CASES else 300)
 
 
@@ -103,8 +103,9 @@ async def test_paths_keep_what_they_promise(fleet: Fleet) -> None:
         file = (await response.json())["id"]
     batch = await _made(fleet, f"/v1/vector_stores/{store}/file_batches", {"file_ids": [file]})
     await bring_in(fleet.gateway)
+    response = await _made(fleet, "/v1/responses", {"model": "tiny", "input": "How long?"})
     document = (await fleet.get("/openapi.json")).json
-    ids = {"store_id": store, "file_id": file, "batch_id": batch, "model": "tiny"}
+    ids = {"store_id": store, "file_id": file, "batch_id": batch, "model": "tiny", "response_id": response}
     async with ingestion(fleet.gateway):
         found = await asyncio.to_thread(_ask, document, fleet.url, ids)
     cases = found.pop("cases")

@@ -23,7 +23,12 @@ tenants:
   - {name: acme, keys: [acme-key]}
   - {name: globex, keys: [globex-key]}
 """
-NOBODYS = {"store_id": "vs_" + "0" * 24, "file_id": "file-" + "0" * 24, "batch_id": "vsfb_" + "0" * 24}
+NOBODYS = {
+    "store_id": "vs_" + "0" * 24,
+    "file_id": "file-" + "0" * 24,
+    "batch_id": "vsfb_" + "0" * 24,
+    "response_id": "resp_" + "0" * 32,
+}
 
 
 @dataclass
@@ -64,7 +69,8 @@ class Tenant:
         store = made["id"]
         batch = await self.ask("POST", f"{STORES}/{store}/file_batches", {"file_ids": [file, gone]})
         await bring_in(self.fleet.gateway)
-        self.own = {"store_id": store, "file_id": file, "batch_id": batch["id"]}
+        response = await self.ask("POST", "/v1/responses", {"model": MODEL, "input": "How long?"})
+        self.own = {"store_id": store, "file_id": file, "batch_id": batch["id"], "response_id": response["id"]}
         other = (await self.ask("POST", STORES, {"name": "old"}))["id"]
         self.gone = {"store_id": other, "file_id": gone}
         async with ingestion(self.fleet.gateway):
@@ -133,7 +139,7 @@ async def test_no_path_shows_or_changes_what_is_anothers(acme: Tenant, globex: T
     """Each path with every mixture of the other's ids, own ones and nobody's: 404, and the same words."""
     document = (await globex.fleet.get("/openapi.json")).json
     paths = list(_paths(document))
-    assert len(paths) == 17, "a new path: see that this test covers it"
+    assert len(paths) == 20, "a new path: see that this test covers it"
     for method, path in paths:
         names = re.findall(r"{(\w+)}", path)
         wanted = json.dumps(BODIES.get(path, {})) if method == "POST" else "null"
@@ -232,6 +238,24 @@ async def test_same_name_means_ones_own_store_whatever_the_filter(acme: Tenant, 
         assert acme.own["store_id"] not in expression
 
 
+async def test_no_answer_continues_anothers(acme: Tenant, globex: Tenant) -> None:
+    response = await acme.ask("GET", f"/v1/responses/{acme.own['response_id']}")
+    theirs = {**acme.own, "item_id": response["output"][0]["id"]}
+    for name, fields in (
+        ("response_id", {"previous_response_id": "{response_id}"}),
+        ("item_id", {"input": [{"type": "item_reference", "id": "{item_id}"}]}),
+    ):
+        said = []
+        for ids in (theirs, {**NOBODYS, "item_id": "msg_" + "0" * 32}):
+            body = {"model": MODEL, "input": "And?", **json.loads(_with(json.dumps(fields), ids))}
+            for path in ("/v1/responses", "/v1/responses/input_tokens"):
+                reply = await globex.call("POST", path, body)
+                assert reply.status == 404, (name, reply.raw)
+                said.append(_with_names(reply.raw.decode(), ids))
+        assert len(set(said)) == 1, name
+    assert await acme.ask("GET", f"/v1/responses/{acme.own['response_id']}") == response
+
+
 async def test_same_key_and_same_request_are_anothers_work(acme: Tenant, globex: Tenant) -> None:
     """Both sent the same requests under the same keys: each made its own, and a key tells nothing of the other's."""
     assert set(acme.own.values()).isdisjoint(globex.own.values())
@@ -247,11 +271,11 @@ async def test_same_key_and_same_request_are_anothers_work(acme: Tenant, globex:
 async def test_same_request_id_does_not_mix_two_answers(acme: Tenant, globex: Tenant) -> None:
     """Who leaves ends only its own answer, even under the other's X-Request-Id."""
     fleet = acme.fleet
-    ids = set()
+    before = len(fleet.calls("llm"))
     for tenant in (acme, globex):
         headers = {"authorization": f"Bearer {tenant.name}-key", "x-request-id": "the-same"}
         assert (await fleet.chat(headers=headers)).status == 200
-        ids = {call.body["id"] for call in fleet.calls("llm")}
+    ids = {call.body["id"] for call in fleet.calls("llm")[before:]}
     assert len(ids) == 2
 
 

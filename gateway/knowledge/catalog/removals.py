@@ -39,7 +39,8 @@ class RemovalQueue:
 
     async def expire(self) -> int:
         """Delete files past their `expires_at`, and stores past theirs by a day, with all traces; how many there were. Each is a
-        transaction of its own: what is used meanwhile stays. Old tombstones and idempotency keys are forgotten, too."""
+        transaction of its own: what is used meanwhile stays. Old stored answers, tombstones and idempotency keys are forgotten,
+        too."""
         now, files, stores = self._database.now(), schema.files, schema.stores
         old = files.c.expires_at <= now
         gone = stores.c.last_active_at + (stores.c.expires_after_days + 1) * DAY_S <= now
@@ -59,6 +60,10 @@ class RemovalQueue:
                 if (row := (await connection.execute(query)).one_or_none()) is not None:
                     await forget_store(self._database, connection, row)
                     ended += 1
+        for table in schema.responses, schema.conversations:
+            old_answers = select(table.c.id).where(table.c.expires_at <= now).limit(_EXPIRE)
+            async with self._database.write() as connection:
+                await connection.execute(delete(table).where(table.c.id.in_(old_answers)))
         tombstones, keys = schema.tombstones, schema.idempotency
         async with self._database.write() as connection:
             await connection.execute(delete(tombstones).where(tombstones.c.deleted_at <= now - DAY_S))

@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 4
+VERSION = 5
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -39,6 +39,22 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "ALTER TABLE members ADD COLUMN excused BIGINT NOT NULL DEFAULT 0",
             """CREATE TABLE pauses (cause TEXT NOT NULL PRIMARY KEY, message TEXT NOT NULL,
             since DOUBLE PRECISION NOT NULL)""",
+        ),
+        5: (
+            """CREATE TABLE responses (id TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, created_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL, status TEXT NOT NULL, previous_id TEXT, conversation_id TEXT, body TEXT NOT NULL)""",
+            "CREATE INDEX ix_responses_expires_at ON responses (expires_at)",
+            """CREATE TABLE response_items (response_id TEXT NOT NULL REFERENCES responses (id) ON DELETE CASCADE,
+            position BIGINT NOT NULL, tenant TEXT NOT NULL, id TEXT NOT NULL, is_output BOOLEAN NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (response_id, position))""",
+            "CREATE INDEX response_items_found ON response_items (tenant, id)",
+            """CREATE TABLE conversations (id TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, created_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL, metadata JSONB NOT NULL)""",
+            "CREATE INDEX ix_conversations_expires_at ON conversations (expires_at)",
+            """CREATE TABLE conversation_items (conversation_id TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            position BIGINT NOT NULL, tenant TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (conversation_id, position))""",
+            "CREATE UNIQUE INDEX conversation_items_found ON conversation_items (conversation_id, id)",
         ),
     }
 )
@@ -212,6 +228,55 @@ idempotency = Table(
     Column("request_hash", Text, nullable=False),
     Column("response", Text),
     Column("expires_at", Float(53), nullable=False, index=True),
+)
+
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("previous_id", Text),
+    Column("conversation_id", Text),
+    Column("body", Text, nullable=False),
+)
+"""Answers of `/v1/responses`: the object as JSON, without the output, whose items lie beside it."""
+
+response_items = Table(
+    "response_items",
+    metadata,
+    Column("response_id", ForeignKey(responses.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("is_output", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("response_items_found", "tenant", "id"),
+)
+"""What a response was asked and what it answered, in that order."""
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("metadata", _json, nullable=False),
+)
+
+conversation_items = Table(
+    "conversation_items",
+    metadata,
+    Column("conversation_id", ForeignKey(conversations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("conversation_items_found", "conversation_id", "id", unique=True),
 )
 
 

@@ -3,20 +3,22 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from gateway.knowledge.catalog.conversations import TenantConversations
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
 from gateway.knowledge.catalog.idempotency import IdempotencyKeys
 from gateway.knowledge.catalog.members import TenantMembers
 from gateway.knowledge.catalog.pauses import Pauses
 from gateway.knowledge.catalog.removals import is_removing
+from gateway.knowledge.catalog.responses import TenantResponses
 from gateway.knowledge.catalog.stores import TenantStores
 from gateway.knowledge.catalog.types import Pause
 from gateway.tenants.tenant import Tenant
 
 
 class TenantCatalog:
-    """Files, stores, members and idempotency keys of one tenant. An id of another tenant raises NotFound exactly as an id that
-    nobody has. No method takes a tenant: whose rows it sees was decided when the request was authenticated.
+    """Files, stores, members, stored answers and idempotency keys of one tenant. An id of another tenant raises NotFound exactly
+    as an id that nobody has. No method takes a tenant: whose rows it sees was decided when the request was authenticated.
     """
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
@@ -26,6 +28,8 @@ class TenantCatalog:
         self.stores = TenantStores(database, tenant)
         self.members = TenantMembers(database, tenant)
         self.keys = IdempotencyKeys(database, tenant)
+        self.responses = TenantResponses(database, tenant)
+        self.conversations = TenantConversations(database, tenant)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["TenantCatalog"]:

@@ -6,9 +6,10 @@ All times are Unix seconds (UTC, whole), as OpenAI's API gives them, unless a fi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
+Json = dict[str, Any]
 
 AttributeValue = str | float | bool
 Attributes = Mapping[str, AttributeValue]
@@ -230,6 +231,30 @@ class Collection:
     dimension: int
     state: CollectionState
     created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRecord:
+    """One answer as it is stored. The items are JSON objects, each with an `id`."""
+
+    body: Json
+    """The response object as clients read it, `output` included."""
+    input: Sequence[Json]
+    chain: Sequence[str] = ()
+    """The responses that it continues, of which the last is `previous_response_id`: they are kept as long as it is."""
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation without its items."""
+
+    id: str
+    """`conv_` and 24 hexadecimal digits."""
+    tenant: str
+    created_at: int
+    expires_at: int
+    metadata: Mapping[str, str]
 
 
 MAX_KEY = 255

@@ -1,0 +1,128 @@
+"""`/v1/responses/{id}`: answers that were stored; and how many tokens a request would be."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict
+
+from gateway.api.bodies import HeldBody
+from gateway.api.dependencies import (
+    CatalogDep,
+    ContainerDep,
+    RequestIdDep,
+    ResponseId,
+    TenantDep,
+    current_tenant,
+    held_body,
+    while_connected,
+)
+from gateway.api.multipart import ClientLeft
+from gateway.api.openapi import documented
+from gateway.api.pagination import ListBody, PageParameters, page_body
+from gateway.api.replies import JsonReply
+from gateway.api.response_schemas import Include, ResponsesRequest
+from gateway.api.responses import ResponsesCall
+from gateway.api.serializers import DeletedObject, deleted_shape
+from gateway.api.validation import items
+
+Json = dict[str, Any]
+
+
+class StoredResponse(TypedDict):
+    """An answer, as it was given; docs/openai.md has its fields."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: str
+    model: str
+    output: list[Json]
+
+
+class StoredItem(TypedDict):
+    """An item of an input."""
+
+    id: str
+    type: str
+
+
+class InputTokens(TypedDict):
+    """Tokens of a prompt."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
+class ShownParameters(BaseModel):
+    """What is to be shown of an answer. What is stored is shown, so that `include` changes nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+    include: Annotated[list[Include], items(0, 16)] | None = None
+
+
+class InputPageParameters(PageParameters):
+    """Which page of an input."""
+
+    include: Annotated[list[Include], items(0, 16)] | None = None
+
+
+router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+
+
+@router.get("/{response_id}", summary="A stored answer", **documented(StoredResponse, 400, 404))
+async def get_response(
+    response_id: ResponseId, catalog: CatalogDep, query: Annotated[ShownParameters, Query()]
+) -> Response:
+    """As it was given."""
+    return JsonReply(await catalog.responses.get(response_id))
+
+
+@router.delete("/{response_id}", summary="Delete a stored answer", **documented(DeletedObject, 404))
+async def delete_response(response_id: ResponseId, catalog: CatalogDep) -> Response:
+    """With what it was asked. Answers that continue it can be read, and not be continued any more."""
+    await catalog.responses.delete(response_id)
+    return JsonReply(deleted_shape("response", response_id))
+
+
+@router.get(
+    "/{response_id}/input_items",
+    summary="What a stored answer was asked, newest first",
+    **documented(ListBody[StoredItem], 400, 404),
+)
+async def list_input_items(
+    response_id: ResponseId, catalog: CatalogDep, query: Annotated[InputPageParameters, Query()]
+) -> Response:
+    """Its own input; what was said before is with the answers that it continues."""
+    page = await catalog.responses.input_items(response_id, query.page)
+    return JsonReply(page_body(page, lambda item: item))
+
+
+async def _call(
+    request: Request,
+    held: Annotated[HeldBody, Depends(held_body)],
+    *,
+    parts: ContainerDep,
+    tenant: TenantDep,
+    request_id: RequestIdDep,
+) -> ResponsesCall:
+    """The request in a body. Raises BadRequest, ClientLeft."""
+    body = await held.read(request.scope, request.receive)
+    if body is None:
+        raise ClientLeft
+    return await held.parsed(body, lambda body: ResponsesCall(parts.generation, parts.stored, body, tenant, request_id))
+
+
+@router.post(
+    "/input_tokens",
+    summary="Count the tokens of a request",
+    **documented(InputTokens, 404, 409, 502, 504, body=ResponsesRequest),
+)
+async def count_input_tokens(request: Request, call: Annotated[ResponsesCall, Depends(_call)]) -> Response:
+    """As the fleet builds the prompt, with what a search finds for it."""
+    body: InputTokens = {
+        "object": "response.input_tokens",
+        "input_tokens": await while_connected(request, call.count_tokens()),
+    }
+    return JsonReply(body)

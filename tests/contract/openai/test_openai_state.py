@@ -1,0 +1,38 @@
+"""Answers that are kept, by the official client, unmodified."""
+
+import pytest
+from openai import NotFoundError
+
+from tests.support.openai_service import Service
+
+
+async def test_an_answer_is_kept_continued_and_deleted(service: Service) -> None:
+    responses = service.client.responses
+    first = await responses.create(
+        model=service.model, input="How long may goods be returned?", max_output_tokens=16, metadata={"team": "a"}
+    )
+    assert (first.store, first.metadata) == (True, {"team": "a"})
+    read = await responses.retrieve(first.id)
+    assert (read.id, read.output_text, read.usage) == (first.id, first.output_text, first.usage)
+    second = await responses.create(
+        model=service.model, input="Why?", previous_response_id=first.id, max_output_tokens=16, truncation="auto"
+    )
+    assert second.previous_response_id == first.id
+    assert second.usage is not None
+    assert first.usage is not None
+    assert second.usage.input_tokens > first.usage.input_tokens
+    asked = [item async for item in responses.input_items.list(first.id, order="asc")]
+    assert [item.type for item in asked] == ["message"]
+    await responses.delete(first.id)
+    with pytest.raises(NotFoundError):
+        await responses.retrieve(first.id)
+    with pytest.raises(NotFoundError):
+        await responses.create(model=service.model, input="And?", previous_response_id=second.id)
+
+
+async def test_tokens_are_counted(service: Service) -> None:
+    asked = "How long may goods be returned?"
+    counted = await service.client.responses.input_tokens.count(model=service.model, input=asked)
+    answer = await service.client.responses.create(model=service.model, input=asked, max_output_tokens=4, store=False)
+    assert answer.usage is not None
+    assert counted.input_tokens == answer.usage.input_tokens
