@@ -5,11 +5,13 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Self
 
 import aiohttp
 import psutil
 
+from tests.support.attacks import Target
 from tests.support.chat_client import Client
 
 LIVE_EVERY_S = 0.02
@@ -24,9 +26,15 @@ class Noticed:
     live_s: list[float] = field(default_factory=list)
     """Seconds of each /health/live."""
     ttft_s: list[float] = field(default_factory=list)
-    """Of the second tenant's answers."""
+    """Of the second tenant's answers: until the first token,"""
+    answer_s: list[float] = field(default_factory=list)
+    """until the last one,"""
+    step_s: list[float] = field(default_factory=list)
+    """and between two."""
+    embedding_s: list[float] = field(default_factory=list)
+    """Of its embeddings of one text."""
     failed: list[str] = field(default_factory=list)
-    """Its answers that were refused, or broke."""
+    """What of it was refused, or broke."""
     waited_s: float = 0.0
     """For an answer that has not begun."""
     rss_mb: float = 0.0
@@ -40,11 +48,11 @@ class Noticed:
 class Watch:
     """Looks at a gateway until it is left. `stretch()` begins to note anew."""
 
-    def __init__(self, port: int, key: str, model: str, pid: int) -> None:
-        """key: the second tenant's."""
-        self._url = f"http://127.0.0.1:{port}"
-        self._client = Client(port, key, deadline_s=60)
-        self._model = model
+    def __init__(self, other: Target, pid: int) -> None:
+        """other: the gateway, as the second tenant knows it."""
+        self._url = f"http://127.0.0.1:{other.port}"
+        self._client = Client(other.port, other.key, deadline_s=60)
+        self._other = other
         self._process = psutil.Process(pid)
         self._tasks: list[asyncio.Task[None]] = []
         self._ejections = 0.0
@@ -92,12 +100,30 @@ class Watch:
     async def _ask(self) -> None:
         while True:
             self._asked = time.monotonic()
-            seen = await self._client.ask(self._model, "How far is it?", max_tokens=ANSWER_TOKENS)
+            seen = await self._client.ask(self._other.model, "How far is it?", max_tokens=ANSWER_TOKENS)
             if seen.ok:
                 self.noticed.ttft_s.append(seen.ttft_s)
+                self.noticed.answer_s.append(seen.ended - seen.started)
+                self.noticed.step_s += [late - early for early, late in pairwise(seen.at)]
             else:
                 self.noticed.failed.append(f"{seen.status} {(seen.error or '')[:120]}")
+            await self._embed()
             await asyncio.sleep(ASK_EVERY_S)
+
+    async def _embed(self) -> None:
+        started = time.monotonic()
+        body = {"model": self._other.embedding_model, "input": "How far is it?"}
+        headers = {"Authorization": f"Bearer {self._other.key}"}
+        try:
+            async with self._http.post(f"{self._url}/v1/embeddings", json=body, headers=headers) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.noticed.failed.append(f"embedding: {error!r}")
+            return
+        if answer.status == 200:
+            self.noticed.embedding_s.append(time.monotonic() - started)
+        else:
+            self.noticed.failed.append(f"embedding: {answer.status} {text[:120]}")
 
     async def _memory(self) -> None:
         while True:

@@ -47,6 +47,7 @@ class InstanceLoad:
         self.context_calls = 0
         self.produced = 0
         """Answer tokens that ours have given, ever; tickets add to it directly, per token."""
+        self._produced_by_ended = 0
         self.limit = float(instance.max_context)
         """Tokens that a request may need at most: the context, and the whole KV cache once it is known."""
         self.serving = False
@@ -83,11 +84,18 @@ class InstanceLoad:
                 overhead_s,
                 token_s,
                 self.speed.step_s,
+                self._remaining_tokens(),
                 self.ours + self.others(now),
                 self.queued_tokens + self.others_waiting(now) * self.averages.prompt_tokens.value,
                 self.kv_capacity_tokens * (1.0 - self.kv_fraction(now)),
             )
         return snapshot
+
+    def _remaining_tokens(self) -> float:
+        """Answers that have gone on for long go on for as long again: those that have ended tell of the short ones only."""
+        decoding = self.ours - self.queued
+        so_far = (self.produced - self._produced_by_ended) / decoding if decoding > 0 else 0.0
+        return max(self.averages.answer_tokens.value, so_far)
 
     def others(self, now: float) -> float:
         """Requests of other gateways in the instance, as far as the last sample and our own behaviour tell.
@@ -182,9 +190,19 @@ class InstanceLoad:
         prefill.learn(compute_tokens, spent, slower=self.averages.undisturbed)
         self._measured_at = now
 
-    def released(self, now: float, dispatched_at: float, compute_tokens: float, kv_tokens: float, queued: bool) -> None:
-        """One of ours left the instance; `queued`: it never had a first token."""
+    def released(
+        self,
+        now: float,
+        dispatched_at: float,
+        *,
+        compute_tokens: float,
+        kv_tokens: float,
+        produced: int,
+        queued: bool,
+    ) -> None:
+        """One of ours left the instance, after `produced` tokens; `queued`: it never had a first token."""
         self._snapshot = None
+        self._produced_by_ended += produced
         if queued:
             self.queued -= 1
             self.queued_tokens -= compute_tokens

@@ -22,6 +22,8 @@ class LoadSnapshot:
     """For each prompt token to compute."""
     step_s: float
     """From one token to the next."""
+    remaining_tokens: float
+    """That each answer inside is expected to have still."""
     requests: float
     """Requests in the instance, whoever sent them."""
     ahead: float

@@ -160,7 +160,14 @@ class Placer:
         """A ticket ended."""
         now = self._clock()
         queued = ticket.answered_at is None
-        account.released(now, ticket.dispatched_at, ticket.compute_tokens, ticket.kv_tokens, queued)
+        account.released(
+            now,
+            ticket.dispatched_at,
+            compute_tokens=ticket.compute_tokens,
+            kv_tokens=ticket.kv_tokens,
+            produced=ticket.produced,
+            queued=queued,
+        )
         if outcome is TicketOutcome.OK:
             self.averages.learn_answer(ticket.job.max_tokens, ticket.produced)
             self.averages.stay_s.learn(now - ticket.dispatched_at)

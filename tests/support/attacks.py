@@ -16,6 +16,8 @@ BODY = 3_900_000
 PATIENCE_S = 30.0
 """After which an attack counts as one that was neither answered nor cut off."""
 CHUNK = 1 << 16
+PER_ADDRESS = 250
+"""Connections of an attack that come from one address of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,8 @@ HEADS: Sequence[Attack] = (
 """Without a key."""
 
 CROWDS: Sequence[Attack] = (
-    Attack("silent connections", lambda _: b"", connections=480, within_s=15),
-    Attack("heads that never end", lambda _: _LIVE + b"X-A: ", connections=480, slowly=True, within_s=15),
+    Attack("silent connections", lambda _: b"", connections=1000, within_s=15),
+    Attack("heads that never end", lambda _: _LIVE + b"X-A: ", connections=1000, slowly=True, within_s=15),
     Attack(
         "bodies that never come",
         _post(_CHAT, lambda: b"{", announced=900_000),
@@ -177,13 +179,14 @@ def launched(name: str, target: Target) -> list[Outcome]:
 async def launch(attack: Attack, target: Target) -> list[Outcome]:
     """Send it and wait for what becomes of it."""
     data = attack.data(target)
-    return list(await asyncio.gather(*(_one(attack, target, data) for _ in range(attack.connections))))
+    return list(await asyncio.gather(*(_one(attack, target, data, n) for n in range(attack.connections))))
 
 
-async def _one(attack: Attack, target: Target, data: bytes) -> Outcome:
+async def _one(attack: Attack, target: Target, data: bytes, number: int) -> Outcome:
     started = time.monotonic()
+    address = f"127.0.0.{1 + number // PER_ADDRESS}", 0
     try:
-        reader, writer = await asyncio.open_connection(target.host, target.port)
+        reader, writer = await asyncio.open_connection(target.host, target.port, local_addr=address)
     except OSError:
         return Outcome(None, time.monotonic() - started, closed=True)
     sending = asyncio.ensure_future(_send(writer, data, slowly=attack.slowly))

@@ -2,8 +2,8 @@
 
     prefill ahead   (queued prompt tokens of ours + the others' waiting × the usual prompt) × measured s/token
   + own prefill     overhead + (prompt − what the prefix index says is cached there) × measured s/token
-  + slot wait       requests beyond the slots × measured step × expected answer / slots
-  + KV wait         where blocks are lacking: max(their share of the cache, 1/requests) × measured step × expected answer
+  + slot wait       requests beyond the slots × measured step × what the answers inside have still to go / slots
+  + KV wait         where blocks are lacking: max(their share of the cache, 1/requests) × measured step × the same
   + burden          what a busy batch costs the answer itself: BURDEN × requests/slots × measured step × answer
 
 What is compared is this and WORK times the prefill of what another candidate has cached, as far as the batch is full: all
@@ -46,9 +46,8 @@ class PredictedTtft:
         ahead, requests = snapshot.ahead, snapshot.requests
         if not account.knows_queue:
             ahead, requests = account.queued_tokens, account.ours
-        return (
-            snapshot.overhead_s + ahead * snapshot.token_s + _turns(requests, account.slots) * snapshot.step_s * answer
-        )
+        steps = _steps(requests, account.slots, answer, snapshot.remaining_tokens)
+        return snapshot.overhead_s + ahead * snapshot.token_s + steps * snapshot.step_s
 
     def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The eligible instance with the least predicted seconds, the others' part counted too."""
@@ -71,12 +70,13 @@ class PredictedTtft:
             snapshot, slots = a.snapshot(now), a.slots
             ahead, requests = (snapshot.ahead, snapshot.requests) if lit else (a.queued_tokens, a.ours)
             compute, token = prompt - hit, snapshot.token_s
-            turnover = snapshot.step_s * answer
-            wait = snapshot.overhead_s + (ahead + compute) * token + _turns(requests, slots) * turnover
+            steps = _steps(requests, slots, answer, snapshot.remaining_tokens)
+            wait = snapshot.overhead_s + (ahead + compute) * token + steps * snapshot.step_s
             if (
                 kv and (lacking := compute + answer - snapshot.kv_free) > 0
             ):  # at least until the next of those inside ends
-                wait += max(lacking / a.kv_capacity_tokens, 1 / max(requests, 1.0)) * turnover
+                share = max(lacking / a.kv_capacity_tokens, 1 / max(requests, 1.0))
+                wait += share * snapshot.step_s * snapshot.remaining_tokens
             seconds.append(wait)
             costs.append(wait + work * min(requests / slots, 1.0) * (best - hit) * token)
         bound = min(costs) + self.grain
@@ -89,6 +89,6 @@ class PredictedTtft:
         return Choice(account.instance, reason, cached_tokens=hit)
 
 
-def _turns(requests: float, slots: int) -> float:
-    """Answers' durations that a request loses: the burden of those beside it, and the wait where no slot is free."""
-    return (BURDEN * requests + max(requests + 1 - slots, 0.0)) / slots
+def _steps(requests: float, slots: int, answer: float, remaining: float) -> float:
+    """Decoding steps that a request loses: the burden of those beside its answer, and where no slot is free, the wait for one."""
+    return (BURDEN * requests * answer + max(requests + 1 - slots, 0.0) * remaining) / slots

@@ -72,6 +72,18 @@ def test_a_hot_spot_loses_the_conversation_when_its_queue_costs_more_than_the_pr
     assert fleet.place(PROMPT).instance != first.instance
 
 
+def test_a_short_question_does_not_wait_for_a_slot_that_long_answers_hold() -> None:
+    fleet = taught(2)
+    short = [*PROMPT[:64], 7]
+    fleet.serve(fleet.placer.place(fleet.job(short, max_tokens=8), {"triton-1"}), 0.1, tokens=8)
+    long = [fleet.placer.place(fleet.job(40, max_tokens=3900), {"triton-1"}) for _ in range(8)]
+    long += [fleet.placer.place(fleet.job(40, max_tokens=3900), {"triton-0"}) for _ in range(4)]
+    for ticket in long:
+        ticket.first_token(fleet.now)
+        ticket.tokens(400)
+    assert fleet.place(short, max_tokens=8).instance.name == "triton-1"
+
+
 def test_one_hot_prefix_spreads_over_the_fleet_instead_of_drowning_one_instance() -> None:
     fleet = taught()
     spread = Counter(fleet.place(PROMPT).instance.name for _ in range(60))
