@@ -86,6 +86,10 @@ class Settings:
     """One key for one tenant called `default`."""
     tenants_file: Path | None = None
     """YAML: `tenants: [{name, keys: [...], weight, priority}]`."""
+    admin_key: str = ""
+    """The first administrator's key: it makes tenants and keys by `/admin`, and asks for nothing else."""
+    audit_file: Path | None = None
+    """Where each act of an administrator is written as a line of JSON, beside the catalog. None: `<home>/audit.jsonl`."""
     open: bool = False
     """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
 
@@ -208,13 +212,14 @@ class Settings:
 
     def check_access(self) -> None:
         """Raises ConfigError where everybody who reaches this gateway would be let in, and nobody has said so."""
-        if self.api_key or self.tenants_file is not None:
+        if self.api_key or self.admin_key or self.tenants_file is not None:
             if self.open:
                 raise ConfigError("RAGFLEET_OPEN is set, and so is a key. Unset one of them.")
         elif not self.open:
             raise ConfigError(
-                "No API key is configured, so everybody would be let in. Set RAGFLEET_API_KEY or RAGFLEET_TENANTS_FILE; a file "
-                "that RAGFLEET_API_KEY_FILE names must not be empty. For a trial on this machine alone, set RAGFLEET_OPEN=1."
+                "No API key is configured, so everybody would be let in. Set RAGFLEET_API_KEY, RAGFLEET_TENANTS_FILE or "
+                "RAGFLEET_ADMIN_KEY; a file that RAGFLEET_API_KEY_FILE names must not be empty. For a trial on this machine "
+                "alone, set RAGFLEET_OPEN=1."
             )
         elif not _is_loopback(self.gateway_host):
             raise ConfigError(

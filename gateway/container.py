@@ -28,6 +28,7 @@ from gateway.fleet.view import FleetView
 from gateway.ingestion.monitor import IngestionMonitor
 from gateway.ingestion.process import IngestionProcess
 from gateway.knowledge.active_collection import ActiveCollection
+from gateway.knowledge.catalog.administration import Administration, audit_file
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
@@ -44,6 +45,7 @@ from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
+from gateway.tenants.directory_sync import DirectorySync
 from gateway.triton.connection import Pool, get
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
@@ -64,7 +66,7 @@ class Container:
         self.draining = False
         self.started_at = int(time.time())
         """Unix seconds."""
-        self.tenants = Directory.from_settings(settings.api_key, settings.tenants_file)
+        self.tenants = Directory.from_settings(settings.api_key, settings.tenants_file, settings.admin_key)
         self.table = TokenTable.load(settings.tokenizer_dir)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         self.store = FleetStore(time.monotonic)
@@ -76,7 +78,7 @@ class Container:
         self.admission = Admission(
             lambda: round(self.models.slots * settings.admission_headroom),
             time.monotonic,
-            tenant_limit=self._tenant_limit if len(self.tenants.tenants()) > 1 else None,
+            tenant_limit=self._tenant_limit,
             limit=settings.admission_queue,
         )
         # A place for each call of a model, not for each request: one with a thousand texts takes turns with the others', and what
@@ -105,6 +107,8 @@ class Container:
         for admission in self.admission, self.retrieval_admission:
             self.store.subscribe(partial(_refresh, admission))
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
+        self.tenants_sync = DirectorySync(self.tenants, self.catalog.tenants)
+        self.administration = Administration(self.catalog.database, audit_file(settings.audit_file, settings.home))
         self.objects = object_store(settings)
         self.reserve = StorageReserve.from_settings(settings)
         self.active = ActiveCollection(self.catalog.collections, time.monotonic)
@@ -168,6 +172,7 @@ class Container:
         gc.collect()
         gc.freeze()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "tenants": self.tenants_sync.run,
             "discovery": self.discovery.run,
             "scraper": self.scraper.run,
             "streams": self.streams.run,
@@ -208,8 +213,10 @@ class Container:
             if not member.healthy:  # whoever drains is not, either
                 self.pool.close((member.instance.address, member.instance.http_port))
 
-    def _tenant_limit(self) -> int:
+    def _tenant_limit(self) -> int | None:
         """Answers that one tenant may have at a time: some engine slots stay free for whoever else comes."""
+        if not self.tenants.several:
+            return None
         return int(self.models.slots * (1 - self.settings.admission_reserve))
 
     def _outlier_changed(self, change: Transition) -> None:

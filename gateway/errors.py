@@ -5,6 +5,7 @@
     │   ├── ContextLengthExceeded
     │   └── PayloadTooLarge
     ├── Unauthenticated
+    ├── PermissionDenied           the key is good, but not for this
     ├── NotFound
     ├── Conflict                   the request does not fit what is there now
     ├── Overloaded                 the client may try again later
@@ -79,6 +80,10 @@ class Unauthenticated(RagfleetError):
     """No key, or one that nobody has."""
 
 
+class PermissionDenied(RagfleetError):
+    """The key is known, and may not do this."""
+
+
 class NotFound(RagfleetError):
     """No such model, store or path."""
 
@@ -139,6 +144,7 @@ HTTP: dict[type[RagfleetError], HttpFace] = {
     ContextLengthExceeded: HttpFace(400, "invalid_request_error", "context_length_exceeded"),
     PayloadTooLarge: HttpFace(413, "invalid_request_error", "payload_too_large"),
     Unauthenticated: HttpFace(401, "invalid_request_error", "invalid_api_key"),
+    PermissionDenied: HttpFace(403, "invalid_request_error", "insufficient_permissions"),
     NotFound: HttpFace(404, "invalid_request_error", "not_found"),
     Conflict: HttpFace(409, "invalid_request_error", "conflict"),
     Overloaded: HttpFace(429, "rate_limit_error", "overloaded"),

@@ -7,7 +7,20 @@ from collections.abc import Callable
 
 import typer
 
-from ragfleet.commands import demo, evaluate, filters, fleet, knowledge, machine, reconcile, reembed, settings
+from ragfleet.commands import (
+    audit,
+    demo,
+    evaluate,
+    filters,
+    fleet,
+    keys,
+    knowledge,
+    machine,
+    reconcile,
+    reembed,
+    settings,
+    tenants,
+)
 from ragfleet.console import EPILOG
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -26,6 +39,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reconcile": reconcile.reconcile,
     "reembed": reembed.reembed,
     "sign-filter": filters.sign_filter,
+    "audit": audit.show_audit,
+}
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "tenant": ("Who may ask, and how much.", tenants.COMMANDS),
+    "key": ("The keys of tenants.", keys.COMMANDS),
 }
 
 
@@ -40,6 +58,11 @@ def application() -> typer.Typer:
     )
     for name, command in COMMANDS.items():
         app.command(name, epilog=EPILOG)(command)
+    for name, (purpose, commands) in GROUPS.items():
+        group = typer.Typer(help=purpose, epilog=EPILOG, no_args_is_help=True)
+        for verb, command in commands.items():
+            group.command(verb, epilog=EPILOG)(command)
+        app.add_typer(group, name=name)
     return app
 
 

@@ -76,9 +76,13 @@ def start(home: Home, wanted: FleetSpec) -> int:
     before = fleet_spec.read(home.plan_file)
     key = wanted.api_key or (before.api_key if before else "") or f"sk-ragfleet-{secrets.token_urlsafe(24)}"
     fleet_spec.write(home.plan_file, replace(wanted, api_key=key))
-    if not home.filter_secret.exists():
-        home.filter_secret.touch(mode=0o600)
-        home.filter_secret.write_text(secrets.token_hex(32) + "\n", encoding="utf-8")
+    for file, secret in (
+        (home.filter_secret, secrets.token_hex(32)),
+        (home.admin_key, f"sk-ragfleet-admin-{secrets.token_urlsafe(32)}"),
+    ):
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(secret + "\n", encoding="utf-8")
     for stale in (home.parts_file, *home.run.glob("triton-*.json")):
         stale.unlink(missing_ok=True)
     # The embedded Consul holds nothing but registrations; those of an earlier fleet would haunt this one.

@@ -63,6 +63,11 @@ class Home:
         return self.run / "filter_secret"
 
     @property
+    def admin_key(self) -> Path:
+        """The key that administers: it makes tenants and keys by the gateway's /admin."""
+        return self.run / "admin_key"
+
+    @property
     def parts_file(self) -> Path:
         """What the supervisor sees of each part."""
         return self.run / "parts.json"

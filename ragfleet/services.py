@@ -20,6 +20,7 @@ from worker.state import Phase
 ANSWER_SECONDS = 2.0
 
 SECRET = "RAGFLEET_FILTER_SECRET"  # noqa: S105 - the name of a variable
+ADMIN_KEY = "RAGFLEET_ADMIN_KEY"
 
 SMALL_MODEL: Mapping[str, str] = {"RAGFLEET_RAG_TOP_K": "2", "RAGFLEET_PROMPT_BEST": "first"}
 """For the model that comes with the embedded fleet (135M parameters): a short prompt, the best passage where it begins.
@@ -113,6 +114,7 @@ def gateway(plan: FleetSpec, home: Home) -> Service:
         RAGFLEET_GATEWAY_HOST=os.environ.get("RAGFLEET_GATEWAY_HOST") or "127.0.0.1",
         RAGFLEET_GATEWAY_PORT=str(plan.ports.gateway),
         RAGFLEET_API_KEY=plan.api_key,
+        **_own_file(home.admin_key, ADMIN_KEY, os.environ),
     )
 
     def ready(_: int) -> bool:
@@ -158,14 +160,15 @@ def _addresses(plan: FleetSpec, home: Home) -> dict[str, str]:
         "RAGFLEET_CONSUL_URL": plan.consul_url,
         "MILVUS_URI": plan.milvus,
         "RAGFLEET_TOKENIZER_DIR": os.environ.get("RAGFLEET_TOKENIZER_DIR") or str(home.tokenizer),
-        **_filter_secret(home, os.environ),
+        **_own_file(home.filter_secret, SECRET, os.environ),
         **_for_the_model(plan, os.environ),
     }
 
 
-def _filter_secret(home: Home, environment: Mapping[str, str]) -> dict[str, str]:
-    own = environment.get(SECRET) or environment.get(f"{SECRET}_FILE")
-    return {} if own else {f"{SECRET}_FILE": str(home.filter_secret)}
+def _own_file(file: Path, variable: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The file with a secret of this fleet's own, where the environment brings none."""
+    own = environment.get(variable) or environment.get(f"{variable}_FILE")
+    return {} if own else {f"{variable}_FILE": str(file)}
 
 
 def _for_the_model(plan: FleetSpec, environment: Mapping[str, str]) -> dict[str, str]:

@@ -51,6 +51,8 @@ class FleetStatus:
     """Every instance is ready, and so is the gateway."""
     gateway_url: str
     api_key: str
+    admin_key_file: str
+    """Holds the key for /admin."""
     consul_url: str
     milvus_uri: str
     flavour: str
@@ -104,6 +106,7 @@ def gather(home: Home) -> FleetStatus:
         ready=alive and ready and not not_ready and len(instances) == wanted.instances,
         gateway_url=wanted.gateway_url,
         api_key=wanted.api_key,
+        admin_key_file=str(home.admin_key),
         consul_url=wanted.consul_url,
         milvus_uri=wanted.milvus,
         flavour=wanted.flavour or "default",

@@ -65,7 +65,7 @@ class Admission:
         capacity: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         *,
-        tenant_limit: Callable[[], int] | None = None,
+        tenant_limit: Callable[[], int | None] = lambda: None,
         limit: int = 512,
         recheck_s: float = 0.1,
         rng: random.Random | None = None,
@@ -100,7 +100,7 @@ class Admission:
     def refresh(self) -> None:
         """Read the capacity now; whoever fits in is let in. To be called when the fleet changes."""
         self._read_at = self._clock()
-        self._gate.resize(self._capacity(), None if self._tenant_limit is None else self._tenant_limit())
+        self._gate.resize(self._capacity(), self._tenant_limit())
 
     def drain(self, reason: str = "The gateway is shutting down; send the request again.") -> None:
         """Refuse what is new and what waits, from now on, with a 503 that says `reason`; permits given stay good."""

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Scope
 
-from gateway.errors import Overloaded, Unauthenticated
+from gateway.errors import CatalogUnavailable, Overloaded, Unauthenticated
 from gateway.metrics import Metrics
-from gateway.tenants.directory import Directory
+from gateway.tenants.api_key import id_of
+from gateway.tenants.directory import Directory, shown_key
 from gateway.tenants.tenant import Tenant
 
 FREE_FAILURES = 5
@@ -25,24 +26,30 @@ ADDRESSES = 4096
 
 
 class Authenticator:
-    """Finds tenants, and lets an address that sends wrong keys wait for its refusals. A right key never waits."""
+    """Finds tenants, and lets an address that sends wrong keys wait for its refusals. A right key never waits.
+
+    fresh: waits until the directory has what the catalog has now; a key may have been issued a moment ago.
+    """
 
     def __init__(
         self,
         directory: Directory,
         metrics: Metrics,
         *,
+        fresh: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._directory = directory
         self._metrics = metrics
+        self._fresh = fresh
         self._clock = clock
         self._sleep = sleep
         self._failures: OrderedDict[str, _WrongKeys] = OrderedDict()
 
     async def tenant_of(self, scope: Scope) -> Tenant:
-        """By `Authorization: Bearer KEY`, or by `api-key: KEY`. Raises Unauthenticated, Overloaded."""
+        """By `Authorization: Bearer KEY`, or by `api-key: KEY`. Raises Unauthenticated, PermissionDenied, Overloaded, and
+        CatalogUnavailable where only the catalog could tell."""
         authorization = api_key = None
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -50,11 +57,20 @@ class Authenticator:
             elif name == b"api-key":
                 api_key = value.decode("latin-1")
         try:
-            return self._directory.authenticate(authorization, api_key)
+            return await self._authenticate(authorization, api_key)
         except Unauthenticated:
             self._metrics.authentication_failures.inc()
             await self._pause(scope["client"][0] if scope.get("client") else "")
             raise
+
+    async def _authenticate(self, authorization: str | None, api_key: str | None) -> Tenant:
+        try:
+            return self._directory.authenticate(authorization, api_key)
+        except (Unauthenticated, CatalogUnavailable):
+            if self._fresh is None or id_of(shown_key(authorization, api_key)) is None:
+                raise
+        await self._fresh()
+        return self._directory.authenticate(authorization, api_key)
 
     async def _pause(self, address: str) -> None:
         now = self._clock()

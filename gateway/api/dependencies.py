@@ -15,6 +15,7 @@ from gateway.api.multipart import ClientLeft
 from gateway.api.validation import read, without_nulls
 from gateway.container import Container
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
+from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
 
 M = TypeVar("M", bound=BaseModel)
@@ -51,6 +52,21 @@ async def current_tenant(request: Request, _: Annotated[Any, _bearer], __: Annot
 
 
 TenantDep = Annotated[Tenant, Depends(current_tenant)]
+
+
+class RequiredScope:
+    """A dependency: the key must have one of these scopes. Each route has one, but those for which no key is asked for."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        self.scopes = scopes
+
+    async def __call__(self, tenant: TenantDep) -> None:
+        """Raises PermissionDenied."""
+        tenant.key.require(self.scopes)
+
+
+READS = (Depends(RequiredScope(Scope.KNOWLEDGE_READ)),)
+WRITES = (Depends(RequiredScope(Scope.KNOWLEDGE_WRITE)),)
 
 
 async def tenant_catalog(parts: ContainerDep, tenant: TenantDep) -> TenantCatalog:

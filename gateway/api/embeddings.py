@@ -12,8 +12,8 @@ from gateway.api.dependencies import (
     ContainerDep,
     JsonBody,
     RequestIdDep,
+    RequiredScope,
     TenantDep,
-    current_tenant,
     while_connected,
 )
 from gateway.api.openapi import documented
@@ -33,6 +33,7 @@ from gateway.api.validation import (
 )
 from gateway.errors import BadRequest
 from gateway.retrieval.embedding import Vector
+from gateway.tenants.key import Scope
 
 IGNORED = frozenset({"user"})
 
@@ -99,7 +100,7 @@ def _supported(raw: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-router = APIRouter(tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+router = APIRouter(tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.EMBEDDINGS))])
 
 
 @router.post(

@@ -8,12 +8,12 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from gateway.api.bodies import refuse_encoded
 from gateway.api.deletion import removed
-from gateway.api.dependencies import CatalogDep, ContainerDep, FileId, current_tenant
+from gateway.api.dependencies import READS, WRITES, CatalogDep, ContainerDep, FileId
 from gateway.api.idempotency import REPLAYED, IdempotentDep
 from gateway.api.multipart import Form
 from gateway.api.openapi import documented
@@ -58,11 +58,12 @@ _CONTENT: dict[str, Any] = {
     "description": "The bytes",
 }
 
-router = APIRouter(prefix="/v1/files", tags=["Files"], dependencies=[Depends(current_tenant)])
+router = APIRouter(prefix="/v1/files", tags=["Files"])
 
 
 @router.post(
     "",
+    dependencies=WRITES,
     summary="Upload a file (multipart: file, purpose)",
     openapi_extra=_FORM,
     **documented(FileObject, 400, 409, 413, 415, 507),
@@ -120,19 +121,21 @@ async def _may_be_known(catalog: TenantCatalog, file_id: str) -> bool:
     return True
 
 
-@router.get("", summary="Files, newest first", **documented(ListBody[FileObject], 400, 404))
+@router.get("", dependencies=READS, summary="Files, newest first", **documented(ListBody[FileObject], 400, 404))
 async def list_files(catalog: CatalogDep, query: Annotated[FilePageParameters, Query()]) -> Response:
     """Files of the tenant."""
     return JsonReply(page_body(await catalog.files.page(query.page, purpose=query.purpose), file_shape))
 
 
-@router.get("/{file_id}", summary="One file", **documented(FileObject, 404))
+@router.get("/{file_id}", dependencies=READS, summary="One file", **documented(FileObject, 404))
 async def get_file(file_id: FileId, catalog: CatalogDep) -> Response:
     """One file."""
     return JsonReply(file_shape(await catalog.files.get(file_id)))
 
 
-@router.delete("/{file_id}", summary="Delete a file with every trace of it", **documented(DeletedObject, 404))
+@router.delete(
+    "/{file_id}", dependencies=WRITES, summary="Delete a file with every trace of it", **documented(DeletedObject, 404)
+)
 async def delete_file(file_id: FileId, catalog: CatalogDep) -> Response:
     """It leaves every store that it is in."""
     await catalog.files.delete(file_id)
@@ -140,7 +143,9 @@ async def delete_file(file_id: FileId, catalog: CatalogDep) -> Response:
     return JsonReply(deleted_shape("file", file_id))
 
 
-@router.get("/{file_id}/content", summary="The file as it was uploaded", **documented(_CONTENT, 404))
+@router.get(
+    "/{file_id}/content", dependencies=READS, summary="The file as it was uploaded", **documented(_CONTENT, 404)
+)
 async def get_content(file_id: FileId, catalog: CatalogDep, parts: ContainerDep) -> Response:
     """The bytes. Whether they are there is asked before the answer begins, while it can still be an error."""
     file = await catalog.files.get(file_id)

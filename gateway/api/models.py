@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Path
 from fastapi.responses import Response
 from typing_extensions import TypedDict
 
-from gateway.api.dependencies import ContainerDep, TenantDep, current_tenant
+from gateway.api.dependencies import ContainerDep, RequiredScope, TenantDep
 from gateway.api.openapi import documented
 from gateway.api.replies import JsonReply
 from gateway.container import Container
 from gateway.errors import NotFound
+from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
 
 
@@ -31,7 +32,7 @@ class ModelsBody(TypedDict):
     data: list[ModelObject]
 
 
-router = APIRouter(tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+router = APIRouter(tags=["OpenAI"], dependencies=[Depends(RequiredScope(*Scope))])
 
 
 @router.get(

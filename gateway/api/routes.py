@@ -20,7 +20,7 @@ from gateway.api.authentication import Authenticator
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall, CompletionRequest
-from gateway.api.dependencies import current_tenant
+from gateway.api.dependencies import RequiredScope
 from gateway.api.direct_routes import DirectRoutes
 from gateway.api.openapi import describe, documented
 from gateway.api.response_schemas import ResponsesRequest
@@ -28,6 +28,7 @@ from gateway.api.responses import ResponsesCall
 from gateway.api.schemas import ChatRequest
 from gateway.api.streaming import Opener, StreamingEndpoint
 from gateway.container import Container
+from gateway.tenants.key import Scope
 
 _ANSWER: dict[str, Any] = {
     "description": "As JSON, or with `stream` as server-sent events",
@@ -38,7 +39,7 @@ _ANSWER: dict[str, Any] = {
 }
 _GENERATED: dict[str, Any] = {
     "tags": ["OpenAI"],
-    "dependencies": [Depends(current_tenant)],
+    "dependencies": [Depends(RequiredScope(Scope.CHAT))],
     **documented(_ANSWER, 400, 404, 413, 415, 502, 504),
 }
 
@@ -46,7 +47,7 @@ _GENERATED: dict[str, Any] = {
 def install(app: DirectRoutes, gateway: Container) -> None:
     """Add every route and error handler."""
     bodies = Bodies(max_bytes=gateway.settings.max_body_bytes, total_bytes=gateway.settings.max_held_bytes)
-    authenticator = Authenticator(gateway.tenants, gateway.metrics)
+    authenticator = Authenticator(gateway.tenants, gateway.metrics, fresh=gateway.tenants_sync.fresh)
     app.state.container, app.state.bodies, app.state.authenticator = gateway, bodies, authenticator
     _generation(app, gateway, authenticator, bodies)
     for module in (models, embeddings, files, vector_stores, store_files, store_search, stored_responses, operations):
@@ -63,7 +64,8 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
         "/v1/responses": (ResponsesCall.ROUTE, partial(ResponsesCall, service, gateway.stored)),
     }
     for path, (route, opener) in calls.items():
-        endpoint = StreamingEndpoint(opener, authenticator, bodies, partial(service.refused, route))
+        on_refusal = partial(service.refused, route)
+        endpoint = StreamingEndpoint(opener, authenticator, bodies, on_refusal, scope=Scope.CHAT)
         app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from typing_extensions import TypedDict
 
 from gateway.api.deletion import removed
-from gateway.api.dependencies import BatchId, CatalogDep, FileId, JsonBody, StoreId, current_tenant
+from gateway.api.dependencies import READS, WRITES, BatchId, CatalogDep, FileId, JsonBody, StoreId
 from gateway.api.idempotency import IdempotentDep
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, MemberPageParameters, page_body
@@ -45,12 +45,15 @@ class FileContentPage(TypedDict):
     next_page: None
 
 
-router = APIRouter(
-    prefix="/v1/vector_stores/{store_id}", tags=["Files in vector stores"], dependencies=[Depends(current_tenant)]
+router = APIRouter(prefix="/v1/vector_stores/{store_id}", tags=["Files in vector stores"])
+
+
+@router.post(
+    "/files",
+    dependencies=WRITES,
+    summary="Let a file join a store",
+    **documented(StoreFileObject, 404, 409, body=NewFile),
 )
-
-
-@router.post("/files", summary="Let a file join a store", **documented(StoreFileObject, 404, 409, body=NewFile))
 async def attach_file(
     store_id: StoreId, request: Annotated[NewFile, Depends(JsonBody(NewFile))], once: IdempotentDep
 ) -> Response:
@@ -63,7 +66,12 @@ async def attach_file(
     return await once(request.model_dump(exclude_unset=True), work)
 
 
-@router.get("/files", summary="Files of a store, newest first", **documented(ListBody[StoreFileObject], 400, 404))
+@router.get(
+    "/files",
+    dependencies=READS,
+    summary="Files of a store, newest first",
+    **documented(ListBody[StoreFileObject], 400, 404),
+)
 async def list_store_files(
     store_id: StoreId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]
 ) -> Response:
@@ -72,7 +80,9 @@ async def list_store_files(
     return await _page(catalog, found)
 
 
-@router.get("/files/{file_id}", summary="One file with its status", **documented(StoreFileObject, 404))
+@router.get(
+    "/files/{file_id}", dependencies=READS, summary="One file with its status", **documented(StoreFileObject, 404)
+)
 async def get_store_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
     """With a header that says when to ask again."""
     member = await catalog.members.get(store_id, file_id)
@@ -81,6 +91,7 @@ async def get_store_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep
 
 @router.post(
     "/files/{file_id}",
+    dependencies=WRITES,
     summary="Replace a file's attributes",
     **documented(StoreFileObject, 404, 409, body=NewAttributes),
 )
@@ -99,7 +110,10 @@ async def update_store_file(
 
 
 @router.delete(
-    "/files/{file_id}", summary="Take a file out of a store; it stays in /v1/files", **documented(DeletedObject, 404)
+    "/files/{file_id}",
+    dependencies=WRITES,
+    summary="Take a file out of a store; it stays in /v1/files",
+    **documented(DeletedObject, 404),
 )
 async def detach_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
     """Of this store only."""
@@ -108,7 +122,12 @@ async def detach_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -
     return JsonReply(deleted_shape("vector_store.file.deleted", file_id))
 
 
-@router.get("/files/{file_id}/content", summary="The text as it is searched", **documented(FileContentPage, 404))
+@router.get(
+    "/files/{file_id}/content",
+    dependencies=READS,
+    summary="The text as it is searched",
+    **documented(FileContentPage, 404),
+)
 async def get_store_content(store_id: StoreId, file_id: FileId, catalog: CatalogDep) -> Response:
     """Its chunks, in their order."""
     chunks = await catalog.members.chunks(store_id, file_id)
@@ -122,7 +141,10 @@ async def get_store_content(store_id: StoreId, file_id: FileId, catalog: Catalog
 
 
 @router.post(
-    "/file_batches", summary="Let files join a store together", **documented(BatchObject, 404, 409, body=NewBatch)
+    "/file_batches",
+    dependencies=WRITES,
+    summary="Let files join a store together",
+    **documented(BatchObject, 404, 409, body=NewBatch),
 )
 async def create_batch(
     store_id: StoreId, request: Annotated[NewBatch, Depends(JsonBody(NewBatch))], once: IdempotentDep
@@ -136,7 +158,9 @@ async def create_batch(
     return await once(request.model_dump(exclude_unset=True), work)
 
 
-@router.get("/file_batches/{batch_id}", summary="One batch with its counts", **documented(BatchObject, 404))
+@router.get(
+    "/file_batches/{batch_id}", dependencies=READS, summary="One batch with its counts", **documented(BatchObject, 404)
+)
 async def get_batch(store_id: StoreId, batch_id: BatchId, catalog: CatalogDep) -> Response:
     """With a header that says when to ask again."""
     return _batch(await catalog.members.batch(store_id, batch_id))
@@ -144,6 +168,7 @@ async def get_batch(store_id: StoreId, batch_id: BatchId, catalog: CatalogDep) -
 
 @router.post(
     "/file_batches/{batch_id}/cancel",
+    dependencies=WRITES,
     summary="Stop what has not come in yet",
     **documented(BatchObject, 400, 404, 409),
 )
@@ -157,7 +182,10 @@ async def cancel_batch(store_id: StoreId, batch_id: BatchId, once: IdempotentDep
 
 
 @router.get(
-    "/file_batches/{batch_id}/files", summary="Files of a batch", **documented(ListBody[StoreFileObject], 400, 404)
+    "/file_batches/{batch_id}/files",
+    dependencies=READS,
+    summary="Files of a batch",
+    **documented(ListBody[StoreFileObject], 400, 404),
 )
 async def list_batch_files(
     store_id: StoreId, batch_id: BatchId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]

@@ -12,9 +12,9 @@ from gateway.api.dependencies import (
     ContainerDep,
     JsonBody,
     RequestIdDep,
+    RequiredScope,
     StoreId,
     TenantDep,
-    current_tenant,
     while_connected,
 )
 from gateway.api.openapi import documented
@@ -24,6 +24,7 @@ from gateway.api.store_schemas import SearchRequest
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.options import RetrievalOptions
+from gateway.tenants.key import Scope
 
 
 class SearchResultsPage(TypedDict):
@@ -36,7 +37,7 @@ class SearchResultsPage(TypedDict):
     next_page: None
 
 
-router = APIRouter(tags=["Vector stores"], dependencies=[Depends(current_tenant)])
+router = APIRouter(tags=["Vector stores"], dependencies=[Depends(RequiredScope(Scope.KNOWLEDGE_READ))])
 
 
 @router.post(

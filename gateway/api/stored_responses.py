@@ -12,9 +12,9 @@ from gateway.api.dependencies import (
     CatalogDep,
     ContainerDep,
     RequestIdDep,
+    RequiredScope,
     ResponseId,
     TenantDep,
-    current_tenant,
     held_body,
     while_connected,
 )
@@ -26,6 +26,7 @@ from gateway.api.response_schemas import Include, ResponsesRequest
 from gateway.api.responses import ResponsesCall
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.validation import items
+from gateway.tenants.key import Scope
 
 Json = dict[str, Any]
 
@@ -68,7 +69,7 @@ class InputPageParameters(PageParameters):
     include: Annotated[list[Include], items(0, 16)] | None = None
 
 
-router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.CHAT))])
 
 
 @router.get("/{response_id}", summary="A stored answer", **documented(StoredResponse, 400, 404))

@@ -19,6 +19,7 @@ from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
 from gateway.serving.generated_answer import GeneratedAnswer
+from gateway.tenants.key import Scope as KeyScope
 from gateway.tenants.tenant import Tenant
 
 log = logging.getLogger("ragfleet.gateway")
@@ -113,7 +114,11 @@ class StreamingEndpoint:
     costs as much as a dozen tokens, and reads and refuses bodies in shapes that are not OpenAI's.
     """
 
-    def __init__(self, opener: Opener, authenticator: Authenticator, bodies: Bodies, on_refusal: OnRefusal) -> None:
+    def __init__(
+        self, opener: Opener, authenticator: Authenticator, bodies: Bodies, on_refusal: OnRefusal, *, scope: KeyScope
+    ) -> None:
+        """scope: what the key must be good for."""
+        self._required = (scope,)
         self._opener = opener
         self._authenticator = authenticator
         self._bodies = bodies
@@ -124,6 +129,7 @@ class StreamingEndpoint:
         tenant: Tenant | None = None
         try:
             tenant = await self._authenticator.tenant_of(scope)
+            tenant.key.require(self._required)
             await self._serve(tenant, scope, receive, send)
         except errors.RagfleetError as error:
             self._on_refusal(tenant, error)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from gateway.api.deletion import removed
-from gateway.api.dependencies import CatalogDep, JsonBody, StoreId, current_tenant
+from gateway.api.dependencies import READS, WRITES, CatalogDep, JsonBody, StoreId
 from gateway.api.idempotency import IdempotentDep
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, PageParameters, page_body
@@ -17,10 +17,12 @@ from gateway.api.store_schemas import ChangedStore, NewStore
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Store
 
-router = APIRouter(prefix="/v1/vector_stores", tags=["Vector stores"], dependencies=[Depends(current_tenant)])
+router = APIRouter(prefix="/v1/vector_stores", tags=["Vector stores"])
 
 
-@router.post("", summary="Make a vector store", **documented(VectorStoreObject, 404, 409, body=NewStore))
+@router.post(
+    "", dependencies=WRITES, summary="Make a vector store", **documented(VectorStoreObject, 404, 409, body=NewStore)
+)
 async def create_store(request: Annotated[NewStore, Depends(JsonBody(NewStore))], once: IdempotentDep) -> Response:
     """With its first files, which begin to come in at once."""
 
@@ -40,13 +42,15 @@ async def create_store(request: Annotated[NewStore, Depends(JsonBody(NewStore))]
     return await once(request.model_dump(exclude_unset=True), work)
 
 
-@router.get("", summary="Vector stores, newest first", **documented(ListBody[VectorStoreObject], 400, 404))
+@router.get(
+    "", dependencies=READS, summary="Vector stores, newest first", **documented(ListBody[VectorStoreObject], 400, 404)
+)
 async def list_stores(catalog: CatalogDep, query: Annotated[PageParameters, Query()]) -> Response:
     """Stores of the tenant."""
     return JsonReply(page_body(await catalog.stores.page(query.page), _shape))
 
 
-@router.get("/{store_id}", summary="One vector store", **documented(VectorStoreObject, 404))
+@router.get("/{store_id}", dependencies=READS, summary="One vector store", **documented(VectorStoreObject, 404))
 async def get_store(store_id: StoreId, catalog: CatalogDep) -> Response:
     """One store."""
     return JsonReply(_shape(await catalog.stores.get(store_id)))
@@ -54,6 +58,7 @@ async def get_store(store_id: StoreId, catalog: CatalogDep) -> Response:
 
 @router.post(
     "/{store_id}",
+    dependencies=WRITES,
     summary="Change name, metadata, expiry, retrieval",
     **documented(VectorStoreObject, 404, 409, body=ChangedStore),
 )
@@ -76,7 +81,12 @@ async def update_store(
     return await once(request.model_dump(exclude_unset=True), work)
 
 
-@router.delete("/{store_id}", summary="Delete a vector store; its files stay", **documented(DeletedObject, 404))
+@router.delete(
+    "/{store_id}",
+    dependencies=WRITES,
+    summary="Delete a vector store; its files stay",
+    **documented(DeletedObject, 404),
+)
 async def delete_store(store_id: StoreId, catalog: CatalogDep) -> Response:
     """Its files stay in `/v1/files`."""
     await catalog.stores.delete(store_id)

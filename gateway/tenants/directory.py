@@ -1,55 +1,162 @@
 """API key → tenant."""
 
-import hashlib
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
 
 from gateway.config import ConfigError
-from gateway.errors import Unauthenticated
+from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
+from gateway.tenants import api_key as api_keys
+from gateway.tenants.key import Key, Scope
+from gateway.tenants.records import DirectoryChanges, KeyRecord, TenantRecord
 from gateway.tenants.tenant import Tenant
 
 DEFAULT = Tenant("default")
+ADMIN = Tenant("admin", key=Key("admin", frozenset({Scope.ADMIN})))
+"""Who comes with the key of RAGFLEET_ADMIN_KEY: it administers, and asks for nothing else."""
+GRACE_S = 60.0
+"""While the catalog is away, keys that were known are taken as they were for so long."""
+_NOBODYS = KeyRecord(id="", tenant="", digest=bytes(32), scopes=frozenset())
+"""No secret has this digest."""
 
 
 class Directory:
-    """Finds the tenant of a key. Keys are kept as SHA-256 digests, so that a dump of memory or a log shows none."""
+    """Finds the tenant of a key. Keys are kept as SHA-256 digests, so that a dump of memory or a log shows none.
 
-    def __init__(self, tenants_by_key: Mapping[str, Tenant]) -> None:
-        self._by_digest = {_digest(key): tenant for key, tenant in tenants_by_key.items()}
+    Some keys are configured (the tenants file, RAGFLEET_API_KEY, RAGFLEET_ADMIN_KEY). The others are the catalog's, whose changes
+    a DirectorySync brings; a tenant that both know is as the catalog has it.
+
+    wall: Unix seconds, for expiry. clock: for the age of what the catalog said.
+    """
+
+    def __init__(
+        self,
+        tenants_by_key: Mapping[str, Tenant],
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._configured = {api_keys.digest(key): tenant for key, tenant in tenants_by_key.items()}
+        self._wall = wall
+        self._clock = clock
+        self._tenants: dict[str, TenantRecord] = {}
+        self._keys: dict[str, KeyRecord] = {}
+        self._used: dict[str, float] = {}
+        self._names = {tenant.name for tenant in self.tenants()}
+        self._confirmed_at: float | None = None
+        self._away = False
+        self.revision: int | None = None
+        """Of the catalog, up to which this has every change; None before the first."""
 
     @classmethod
-    def from_settings(cls, api_key: str, tenants_file: Path | None) -> "Directory":
-        """One key for `default`, and those of a YAML file: `tenants: [{name, keys, weight, priority, class}]`."""
+    def from_settings(cls, api_key: str, tenants_file: Path | None, admin_key: str = "") -> "Directory":
+        """One key for `default`, one for administrators, and those of a YAML file:
+        `tenants: [{name, keys, weight, priority, class}]`. Raises ConfigError."""
         keys = {api_key: DEFAULT} if api_key else {}
         if tenants_file is not None:
             keys |= _read(tenants_file)
-        return cls(keys)
+        if admin_key in keys:
+            raise ConfigError("RAGFLEET_ADMIN_KEY is the key of a tenant, too. Make another one for administrators.")
+        return cls(keys | ({admin_key: ADMIN} if admin_key else {}))
 
     def tenants(self) -> list[Tenant]:
-        """All that have a key, sorted by name; of a name that is there twice, the last."""
-        return [tenant for _, tenant in sorted({each.name: each for each in self._by_digest.values()}.items())]
+        """All that can ask, sorted by name; of a name that is configured twice, the last."""
+        configured = {each.name: each for each in self._configured.values() if each is not ADMIN}
+        known = {name: record.tenant(Key()) for name, record in self._tenants.items() if not record.suspended}
+        return [tenant for _, tenant in sorted((configured | known).items())]
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one tenant."""
+        return len(self._names) > 1
 
     def authenticate(self, authorization: str | None, api_key: str | None = None) -> Tenant:
-        """The tenant of an `Authorization: Bearer KEY` header, or of `api-key: KEY`. With no keys configured everyone is
-        `default`. Raises Unauthenticated."""
-        if not self._by_digest:
+        """The tenant of an `Authorization: Bearer KEY` header, or of `api-key: KEY`. With no keys configured whoever shows no
+        issued key is `default`. Raises Unauthenticated, PermissionDenied; CatalogUnavailable where it alone could tell."""
+        text = shown_key(authorization, api_key)
+        digest = api_keys.digest(text)
+        if (configured := self._configured.get(digest)) is not None:
+            return self._as_catalog_has_it(configured)
+        if (key_id := api_keys.id_of(text)) is not None:
+            return self._issued(key_id, digest)
+        if not self._configured:
             return DEFAULT
-        scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            key = api_key or ""
-        if not key.strip():
+        if not text:
             raise Unauthenticated("No API key given. Send it as 'Authorization: Bearer KEY'.")
-        tenant = self._by_digest.get(_digest(key.strip()))
-        if tenant is None:
-            raise Unauthenticated("Incorrect API key. `ragfleet status --json` prints the embedded fleet's key.")
-        return tenant
+        raise _incorrect()
+
+    def apply(self, changes: DirectoryChanges) -> None:
+        """The catalog's news."""
+        if changes.complete:
+            self._tenants.clear()
+            self._keys.clear()
+        self._tenants |= {each.name: each for each in changes.tenants}
+        for each in changes.keys:
+            if each.revoked_at is None:
+                self._keys[each.id] = each
+            else:
+                self._keys.pop(each.id, None)
+        self.revision = changes.revision
+        self._names = {tenant.name for tenant in self.tenants()}
+
+    def confirm(self, at: float) -> None:
+        """At this moment (of `clock`) the catalog had nothing that is not here."""
+        self._confirmed_at, self._away = at, False
+
+    def lose(self) -> None:
+        """The catalog does not answer."""
+        self._away = True
+
+    def take_use(self) -> Mapping[str, float]:
+        """When keys were last used since the last call, by id."""
+        used, self._used = self._used, {}
+        return used
+
+    def _as_catalog_has_it(self, configured: Tenant) -> Tenant:
+        record = self._tenants.get(configured.name)
+        if record is None or configured is ADMIN:
+            return configured
+        _check_suspended(record)
+        return record.tenant(configured.key)
+
+    def _issued(self, key_id: str, digest: bytes) -> Tenant:
+        """Everything is looked at before anything is said, so that an id that nobody has takes as long as a wrong secret."""
+        now, record = self._wall(), self._keys.get(key_id)
+        if self._confirmed_at is None or self._clock() - self._confirmed_at > GRACE_S:
+            raise _unknowable()
+        opened = (record or _NOBODYS).opened_by(digest, now)
+        if record is None or not opened:
+            raise _unknowable() if self._away else _incorrect()
+        if record.expired(now):
+            raise Unauthenticated("This API key has expired. Ask an administrator for a new one.")
+        tenant = self._tenants[record.tenant]
+        _check_suspended(tenant)
+        self._used[key_id] = now
+        return tenant.tenant(record.key)
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def shown_key(authorization: str | None, api_key: str | None) -> str:
+    """The key in the headers of a request; empty where there is none."""
+    scheme, _, key = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        key = api_key or ""
+    return key.strip()
+
+
+def _check_suspended(record: TenantRecord) -> None:
+    if record.suspended:
+        raise PermissionDenied(f"The tenant '{record.name}' is suspended.", code="tenant_suspended")
+
+
+def _incorrect() -> Unauthenticated:
+    return Unauthenticated("Incorrect API key. `ragfleet status --json` prints the embedded fleet's key.")
+
+
+def _unknowable() -> CatalogUnavailable:
+    return CatalogUnavailable("The catalog does not answer, and it knows the keys; try again shortly.", retry_after_s=2)
 
 
 def _read(path: Path) -> dict[str, Tenant]:

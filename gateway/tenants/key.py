@@ -1,8 +1,10 @@
 """What a caller has shown: a key, and what it is good for."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.errors import PermissionDenied
 from gateway.tenants.limits import UNLIMITED, Limits
 
 
@@ -29,6 +31,12 @@ class Key:
     groups: frozenset[str] | None = None
     """The groups whose documents it may see, beside those that all of the tenant may; None: every document of the tenant."""
     limits: Limits = UNLIMITED
+
+    def require(self, scopes: Collection[Scope]) -> None:
+        """Raises PermissionDenied where it has none of these."""
+        if self.scopes.isdisjoint(scopes):
+            wanted = " or ".join(f"'{scope}'" for scope in scopes)
+            raise PermissionDenied(f"You have insufficient permissions for this operation. Missing scope: {wanted}.")
 
 
 TENANTS_OWN = Key()

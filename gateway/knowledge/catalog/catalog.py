@@ -11,6 +11,7 @@ from gateway.knowledge.catalog.pauses import Pauses
 from gateway.knowledge.catalog.queue import IngestionQueue
 from gateway.knowledge.catalog.removals import RemovalQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
+from gateway.knowledge.catalog.tenant_registry import TenantRegistry
 from gateway.tenants.tenant import Tenant
 
 
@@ -35,6 +36,7 @@ class Catalog:
         self.removals = RemovalQueue(self.database)
         self.collections = CollectionRegistry(self.database)
         self.inventory = Inventory(self.database)
+        self.tenants = TenantRegistry(self.database)
 
     def of(self, tenant: Tenant) -> TenantCatalog:
         """What this tenant has."""

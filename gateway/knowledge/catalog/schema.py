@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 5
+VERSION = 6
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -55,6 +55,22 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             position BIGINT NOT NULL, tenant TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
             PRIMARY KEY (conversation_id, position))""",
             "CREATE UNIQUE INDEX conversation_items_found ON conversation_items (conversation_id, id)",
+        ),
+        6: (
+            """CREATE TABLE tenants (name TEXT NOT NULL PRIMARY KEY, weight DOUBLE PRECISION NOT NULL, priority BIGINT NOT NULL,
+            placement TEXT NOT NULL, limits JSONB NOT NULL, suspended BOOLEAN NOT NULL, created_at BIGINT NOT NULL,
+            revision BIGINT NOT NULL)""",
+            "CREATE INDEX ix_tenants_revision ON tenants (revision)",
+            """CREATE TABLE api_keys (id TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants (name),
+            digest TEXT NOT NULL, previous_digest TEXT, previous_until BIGINT, scopes JSONB NOT NULL, groups JSONB,
+            limits JSONB NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT, revoked_at BIGINT, last_used_at BIGINT,
+            revision BIGINT NOT NULL)""",
+            "CREATE INDEX ix_api_keys_tenant ON api_keys (tenant)",
+            "CREATE INDEX ix_api_keys_revision ON api_keys (revision)",
+            "CREATE TABLE revisions (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
+            """CREATE TABLE audit (id TEXT NOT NULL PRIMARY KEY, at DOUBLE PRECISION NOT NULL, actor TEXT NOT NULL,
+            act TEXT NOT NULL, subject TEXT NOT NULL, before JSONB, after JSONB)""",
+            "CREATE INDEX audit_listed ON audit (at, id)",
         ),
     }
 )
@@ -229,6 +245,60 @@ idempotency = Table(
     Column("response", Text),
     Column("expires_at", Float(53), nullable=False, index=True),
 )
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("weight", Float(53), nullable=False),
+    Column("priority", BigInteger, nullable=False),
+    Column("placement", Text, nullable=False),
+    Column("limits", _json, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", ForeignKey(tenants.c.name), nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("previous_digest", Text),
+    Column("previous_until", BigInteger),
+    Column("scopes", _json, nullable=False),
+    Column("groups", _json),
+    Column("limits", _json, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("revision", BigInteger, nullable=False, index=True),
+)
+"""Of each key's secret a SHA-256, in hexadecimal."""
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""How often something was changed, for those who hold a copy of it; the rows that a change touched carry its number."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Float(53), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", _json),
+    Column("after", _json),
+    Index("audit_listed", "at", "id"),
+)
+"""Acts of administrators; rows are added and never changed."""
 
 
 responses = Table(

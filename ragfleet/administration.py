@@ -1,0 +1,49 @@
+"""Tenants and keys from the command line: the catalog itself is asked, so that it works with any gateway, or none."""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from ragfleet.console import Exit, fail
+from ragfleet.paths import home_from_environment
+
+if TYPE_CHECKING:
+    from gateway.knowledge.catalog.administration import Administration, Administrator
+
+T = TypeVar("T")
+
+
+def administer(work: "Callable[[Administrator], Awaitable[T]]") -> T:
+    """What `work` gives. The audit names the user of this machine. Raises typer.Exit, having said why."""
+    return _run(lambda administration: work(administration.by(f"cli:{getpass.getuser()}")))
+
+
+def inspect_trail(work: "Callable[[Administration], Awaitable[T]]") -> T:
+    """The same for what is nobody's act."""
+    return _run(work)
+
+
+def _run(work: "Callable[[Administration], Awaitable[T]]") -> T:
+    from gateway.config import ConfigError, Settings
+    from gateway.errors import BadRequest, RagfleetError
+    from gateway.knowledge.catalog.administration import Administration, audit_file
+    from gateway.knowledge.catalog.catalog import Catalog, catalog_url
+
+    home = home_from_environment()
+
+    async def run() -> T:
+        settings = Settings.from_env()
+        home.root.mkdir(parents=True, exist_ok=True)
+        catalog = Catalog(catalog_url(settings.catalog_url, home.root))
+        try:
+            return await work(Administration(catalog.database, audit_file(settings.audit_file, home.root)))
+        finally:
+            await catalog.close()
+
+    try:
+        return asyncio.run(run())
+    except BadRequest as error:
+        raise fail(str(error), Exit.USAGE) from None
+    except (RagfleetError, ConfigError, OSError) as error:
+        raise fail(str(error)) from None
