@@ -51,8 +51,6 @@ class FleetStatus:
     """Every instance is ready, and so is the gateway."""
     gateway_url: str
     api_key: str
-    admin_key_file: str
-    """Holds the key for /admin."""
     consul_url: str
     milvus_uri: str
     flavour: str
@@ -63,6 +61,8 @@ class FleetStatus:
     """Why it is not ready."""
     waits: list[str] = field(default_factory=list)
     """What the ingestion waits for; answers go on."""
+    admin_key_file: str = ""
+    """Holds the key for the gateway's /admin."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as docs/contracts.md names them."""
