@@ -16,6 +16,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from tokens.token_bytes import byte_level, sentence_piece
+
 # Special tokens that end a turn by convention, whatever the configuration files say. llama.cpp has the same list
 # (`special_eog_ids` in llama-vocab.cpp): a fine-tuned model's eos is often still that of its base model.
 _ENDS_BY_CONVENTION = (
@@ -35,7 +37,6 @@ _SEAM = re.compile(r"(?<=[^\s])(?= [^\s])")
 _PROBE = "One two, 2 3 !(four) -- don't é 中 'x' _y \"z\" #a\n b .c"
 _PIECE = 1 << 14
 """Characters."""
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class BadTokenizer(ValueError):
@@ -196,21 +197,8 @@ def _reader_of(definition: Mapping[str, Any]) -> Callable[[str], bytes]:
     """The function from a token's name in the vocabulary to its bytes, by the kind of decoder."""
     kinds = {part["type"] for part in _decoders(definition)}
     if "ByteLevel" in kinds:
-        alphabet = _byte_alphabet()
-
-        def byte_level(token: str) -> bytes:
-            try:
-                return bytes([alphabet[character] for character in token])
-            except KeyError:  # not in the alphabet of bytes: some tokenizers add whole words to the vocabulary
-                return token.encode()
-
         return byte_level
     if kinds & {"ByteFallback", "Metaspace"}:
-
-        def sentence_piece(token: str) -> bytes:
-            single = _BYTE_TOKEN.fullmatch(token)
-            return bytes([int(single[1], 16)]) if single else token.replace("▁", " ").encode()
-
         return sentence_piece
     raise BadTokenizer(f"decoder {sorted(kinds)} is neither byte-level BPE nor SentencePiece")
 
@@ -249,13 +237,6 @@ def _cuts_at_spaces(tokenizer: Tokenizer, definition: Mapping[str, Any]) -> bool
         return False
     words = tokenizer.pre_tokenizer.pre_tokenize_str(_PROBE)
     return {seam.start() for seam in _SEAM.finditer(_PROBE)} <= {start for _, (start, _) in words}
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 bytes stand for themselves, the other 68 for the characters from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
 def _whole(piece: bytes) -> str | None:

@@ -5,11 +5,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from llm_engine.engine import TokenLogProbs
 from llm_engine.request import Request
 
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp takes it for "another one each time"."""
+REDRAWN = 1 << 47
+"""Added to the seed of a draw among some tokens: it may follow one among all at the same place."""
 TEXT = b'"text":"'
 
 
@@ -20,6 +25,8 @@ class Phase:
     tokens: Sequence[int]
     max_tokens: int
     banned: Collection[int]
+    among: str = ""
+    """Nothing but these tokens (`ranges`), the first of which must be the last; "": any."""
 
 
 class Chunk(NamedTuple):
@@ -50,8 +57,13 @@ def body(phase: Phase, request: Request, *, drawn: int, max_context: int) -> byt
         "temperature": 0.0 if sampling.greedy else sampling.temperature,
         "top_k": 1 if sampling.greedy else sampling.top_k,
         "top_p": sampling.top_p or 1.0,
-        "seed": RANDOM_SEED if sampling.seed is None else _seed(sampling.seed + drawn),
+        "seed": RANDOM_SEED
+        if sampling.seed is None
+        else _seed(sampling.seed + drawn + (REDRAWN if phase.among else 0)),
     }
+    if phase.among:
+        # llama.cpp's own llguidance: over the vocabulary of ids a token can only be named by its number.
+        wanted["grammar"] = f"%llguidance {{}}\nstart: <[{phase.among}]>\n"
     if sampling.bias or phase.banned:
         wanted["logit_bias"] = [*sampling.bias.items(), *([token, False] for token in sorted(phase.banned))]
     penalties = {
@@ -65,6 +77,12 @@ def body(phase: Phase, request: Request, *, drawn: int, max_context: int) -> byt
     if request.log_probs:
         wanted["n_probs"] = max(1, request.top_log_probs)
     return json.dumps(wanted, separators=(",", ":")).encode()
+
+
+def ranges(tokens: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rising ids as ranges: the first and the last of each."""
+    gaps = np.flatnonzero(np.diff(tokens) != 1)
+    return tokens[np.concatenate(([0], gaps + 1))], tokens[np.concatenate((gaps, [tokens.size - 1]))]
 
 
 def parse(raw: bytes) -> Chunk:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.request import Request
 
 
@@ -62,6 +63,10 @@ class Engine(Protocol):
     vocab_size: int
     max_context: int
     gives_log_probs: bool
+
+    @property
+    def guides(self) -> GuideCompiler | None:
+        """Makes the constraint of a guided request before it is submitted. None: the engine reads `guided` itself, or refuses."""
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         """Take a request. Raises QueueFull or BadRequest; the sink is untouched then."""

@@ -1,6 +1,6 @@
 """From a model's configuration to the engine that it asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from llm_engine.scheduler import Spec
 from llm_engine.service import Periods
 from llm_engine.simulated import SimulatedEngine
 from llm_engine.torch_engine import TorchEngine, TorchOptions
+from tokens.table import TokenTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Flavour:
     engine: str = "llamacpp"
     faults_file: str = ""
     """JSON with the simulated engine's faults; it may come, change and go at run time."""
+    tokenizer_dir: str = ""
+    """For guided answers of the simulated engine; empty: RAGFLEET_TOKENIZER_DIR."""
     senders: int = 4
 
 
@@ -44,7 +47,8 @@ def open_engine(
         spec = parameters.build(Spec, values)
         file = Path(flavour.faults_file) if flavour.faults_file else None
         faults = FaultFile(file, parameters.build(Faults, values), log)
-        engine = SimulatedEngine(spec, faults, senders=flavour.senders, log=log)
+        vocabulary = _vocabulary(flavour.tokenizer_dir or environment.get("RAGFLEET_TOKENIZER_DIR", ""))
+        engine = SimulatedEngine(spec, faults, vocabulary=vocabulary, senders=flavour.senders, log=log)
         log(f"llm: simulated, {spec.slots} slots, context {spec.max_context}, {spec.kv_blocks} KV blocks")
     elif flavour.engine == "llamacpp":
         options = parameters.build(LlamaOptions, values)
@@ -65,3 +69,8 @@ def open_engine(
             f"llm: engine {flavour.engine!r}; there are llamacpp, llmapi, simulated and torch"
         )
     return engine, parameters.build(Periods, values)
+
+
+def _vocabulary(folder: str) -> Callable[[], Sequence[bytes]] | None:
+    """Reads what each id spells from a folder's tokenizer.json; None without a folder."""
+    return (lambda: TokenTable.load(Path(folder)).bytes_of) if folder else None

@@ -16,16 +16,20 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+from tokens.token_bytes import byte_level, sentence_piece
 
 UINT32, INT32, STRING, ARRAY = 4, 5, 8, 9
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 END_TEXTS = frozenset({"</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>"})
 """How the tokens are written that end an answer, in the models' own vocabularies."""
-NORMAL = 1
+NORMAL, USER_DEFINED, BYTE = 1, 4, 6
+SPELLINGS = {b"gpt2": byte_level, b"llama": sentence_piece}
+"""How a kind of tokenizer writes its tokens."""
 COPY_BYTES = 8 << 20
 
 
@@ -44,6 +48,19 @@ class Vocabulary:
     """Every id that ends an answer when a request names none."""
     trained_context: int
     """Tokens that the model was trained to see at once."""
+    kind: bytes = field(repr=False)
+    raw_texts: bytes = field(repr=False)
+    raw_types: bytes = field(repr=False)
+
+    def token_bytes(self) -> list[bytes]:
+        """What each id spells; b"" for control tokens. Raises NotGguf for a kind of tokenizer that is not known here."""
+        spelling = SPELLINGS.get(self.kind)
+        if spelling is None:
+            raise NotGguf(f"its tokenizer is of the kind {self.kind.decode(errors='replace')!r}")
+        texts = [text.decode(errors="replace") for text in _parse_strings(self.raw_texts)]
+        types = struct.unpack_from(f"<{len(texts)}i", self.raw_types, 12) if self.raw_types else [NORMAL] * len(texts)
+        spell: dict[int, Callable[[str], bytes]] = {NORMAL: spelling, BYTE: sentence_piece, USER_DEFINED: str.encode}
+        return [spell[kind](text) if kind in spell else b"" for text, kind in zip(texts, types, strict=True)]
 
 
 class _Reader:
@@ -164,7 +181,15 @@ def _vocabulary(values: dict[bytes, tuple[int, bytes]]) -> Vocabulary:
         if key in values
     }
     written = {index for index, text in enumerate(texts) if text.decode(errors="replace") in END_TEXTS}
-    return Vocabulary(size=len(texts), eos_id=eos, end_ids=frozenset({eos} | named | written), trained_context=context)
+    return Vocabulary(
+        size=len(texts),
+        eos_id=eos,
+        end_ids=frozenset({eos} | named | written),
+        trained_context=context,
+        kind=values.get(b"tokenizer.ggml.model", (STRING, _string(b"")))[1][8:],
+        raw_texts=values[b"tokenizer.ggml.tokens"][1],
+        raw_types=values.get(b"tokenizer.ggml.token_type", (ARRAY, b""))[1],
+    )
 
 
 def _with_ids(values: dict[bytes, tuple[int, bytes]], vocabulary: Vocabulary) -> dict[bytes, tuple[int, bytes]]:

@@ -19,15 +19,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from llm_engine import completions, gguf_file
 from llm_engine.completions import Phase
 from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
 from llm_engine.stop_words import StopWatch
 
 JOIN_S = 5.0
+MANY_RANGES = 500
+"""Of token ids. llama.cpp reads a grammar of more of them for milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +88,13 @@ class _Job:
     cancelled: bool = False
     finished: bool = False
     """Its sink has heard of the end."""
+    allowed: npt.NDArray[np.intp] | None = None
+    """What its guide allows to come next, rising."""
     error: str = ""
+
+    @property
+    def over(self) -> bool:
+        return self.finished or self.cancelled or bool(self.error)
 
 
 class LlamaEngine:
@@ -95,6 +107,7 @@ class LlamaEngine:
         self._log = log
         self._server, self._vocabulary = _load(options, model)
         self.vocab_size = self._vocabulary.size
+        self.guides = GuideCompiler(self._vocabulary.token_bytes, vocab_size=self.vocab_size)
         self.max_context = options.max_context
         self._wake = threading.Condition()
         self._closed = False
@@ -195,7 +208,8 @@ class LlamaEngine:
             return job
 
     def _run(self, job: _Job) -> None:
-        for phase in self._phases(job):
+        phases = self._phases(job) if job.request.constraint is None else self._guided(job, job.request.constraint)
+        for phase in phases:
             raw = completions.body(phase, job.request, drawn=job.produced, max_context=self.max_context)
             self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
 
@@ -203,7 +217,7 @@ class LlamaEngine:
         """A request is one call of llama.cpp but for two cases: `min_tokens`, where the end tokens are forbidden in a first
         call, and llama.cpp's own end token where it is an ordinary one for this request: it is gone on after it."""
         request = job.request
-        while not job.finished and not job.cancelled and not job.error:
+        while not job.over:
             before = job.produced
             early = job.produced < request.min_tokens
             yield Phase(
@@ -211,7 +225,31 @@ class LlamaEngine:
                 max_tokens=(request.min_tokens if early else request.max_tokens) - job.produced,
                 banned=request.bad_tokens | (job.end_ids if early else frozenset()),
             )
-            if job.produced == before and not job.finished and not job.cancelled and not job.error:
+            if job.produced == before and not job.over:
+                job.error = "llama.cpp gave no token"
+
+    def _guided(self, job: _Job, constraint: Constraint) -> Iterator[Phase]:
+        """A call for each token, which costs llama.cpp no more than the next one of a stream.
+
+        Where the guide leaves few tokens, one of these is asked for. Where it leaves many, any; and if that is not allowed, it is
+        drawn anew among these. Either way a token comes as often as the model wants it among those that are allowed.
+        """
+        request = job.request
+        while not job.over:
+            before, early = job.produced, job.produced < request.min_tokens
+            job.allowed = constraint.allowed(ends=() if early else job.end_ids, banned=request.bad_tokens)
+            if not job.allowed.size:
+                job.finished = True
+                job.sink.fail(constraint.failure)
+                return
+            banned = request.bad_tokens | (job.end_ids if early else frozenset())
+            firsts, lasts = completions.ranges(job.allowed)
+            if firsts.size > MANY_RANGES:
+                yield Phase(tokens=job.tokens, max_tokens=1, banned=banned)
+            if job.produced == before and not job.over:
+                among = ",".join(map("{}-{}".format, firsts.tolist(), lasts.tolist()))
+                yield Phase(tokens=job.tokens, max_tokens=1, banned=(), among=among)
+            if job.produced == before and not job.over:
                 job.error = "llama.cpp gave no token"
 
     def _take(self, job: _Job, raw: bytes) -> bool:
@@ -237,6 +275,9 @@ class LlamaEngine:
 
     def _generated(self, job: _Job, token: int, log_probs: TokenLogProbs | None) -> None:
         job.reading = False
+        constraint = job.request.constraint
+        if job.allowed is not None and not _contains(job.allowed, token):
+            return
         if token in job.end_ids:
             job.finished = True
             job.sink.end()
@@ -244,6 +285,9 @@ class LlamaEngine:
         job.tokens.append(token)
         job.produced += 1
         job.finished = job.watch.ends_with(token) or job.produced >= job.request.max_tokens
+        if constraint is not None:
+            constraint.take(token)
+            job.finished = job.finished or constraint.ended
         job.sink.token(token, last=job.finished, log_probs=log_probs)
 
     def _finish(self, job: _Job) -> None:
@@ -254,6 +298,11 @@ class LlamaEngine:
             job.sink.fail(str(EngineFailed("it is shutting down")))
         elif not job.finished:
             job.sink.end()
+
+
+def _contains(rising: npt.NDArray[np.intp], token: int) -> bool:
+    at = int(rising.searchsorted(token))
+    return at < rising.size and int(rising[at]) == token
 
 
 def _load(options: LlamaOptions, model: Path) -> tuple[Any, gguf_file.Vocabulary]:

@@ -84,6 +84,7 @@ class LlmApiEngine:
     tokens to the sinks: that is a round trip to Triton, and one stream's must not hold up another's.
     """
 
+    guides = None  # TensorRT-LLM follows them itself
     gives_log_probs = False  # an engine that streams with them can crash when a client leaves (TensorRT-LLM #10810)
 
     def __init__(self, options: LlmApiOptions, *, log: Callable[[str], None] = print) -> None:

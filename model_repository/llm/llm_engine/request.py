@@ -6,7 +6,7 @@ one beam, hints for the KV cache, padding) is accepted. Values that ask for noth
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from llm_engine.errors import BadRequest
 from llm_engine.stop_words import Words
 from llm_engine.stop_words import parse as parse_words
+
+if TYPE_CHECKING:
+    from llm_engine.guided_decoding import Constraint
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -66,8 +69,12 @@ SERVED = frozenset(
         "return_log_probs",
         "num_top_log_probs",
         "embedding_bias",
+        "guided_decoding_guide_type",
+        "guided_decoding_guide",
+        "guided_decoding_prefix_length",
     }
 )
+GUIDE_TYPES = ("json", "json_schema", "regex", "ebnf_grammar")
 
 
 MAX_TOP_LOG_PROBS = 20
@@ -98,6 +105,18 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuidedDecoding:
+    """What the answer must be. The names are TensorRT-LLM's."""
+
+    kind: str
+    """One of GUIDE_TYPES."""
+    guide: str = ""
+    """The schema, the expression or the grammar; `json` needs none."""
+    prefix_length: int = 0
+    """So many tokens at the end of the prompt are the answer so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What an engine works on. Token counts are of one sequence."""
 
@@ -115,6 +134,9 @@ class Request:
     log_probs: bool = False
     top_log_probs: int = 0
     """How many of the likeliest tokens are told beside each token."""
+    guided: GuidedDecoding | None = None
+    constraint: "Constraint | None" = field(default=None, compare=False)
+    """What the engine's `guides` made of `guided`; it is this request's own, and changes with its tokens."""
 
     def check(self, *, vocab_size: int, max_context: int, gives_log_probs: bool) -> None:
         """Raises BadRequest where an engine of these limits cannot serve it."""
@@ -151,8 +173,9 @@ def decode(tensors: Tensors) -> Request:
     if min_tokens > max_tokens:
         raise BadRequest("min_tokens", f"{min_tokens} is more than request_output_len, {max_tokens}")
     log_probs = bool(_scalar(tensors, "return_log_probs", False))
+    prompt = _prompt(tensors)
     return Request(
-        input_ids=_prompt(tensors),
+        input_ids=prompt,
         max_tokens=max_tokens,
         streaming=bool(_scalar(tensors, "streaming", False)),
         end_id=_integer(tensors, "end_id", least=-1),
@@ -162,6 +185,7 @@ def decode(tensors: Tensors) -> Request:
         sampling=_sampling(tensors),
         log_probs=log_probs,
         top_log_probs=_top_log_probs(tensors, log_probs=log_probs),
+        guided=_guided(tensors, len(prompt)),
     )
 
 
@@ -218,6 +242,33 @@ def _top_log_probs(tensors: Tensors, *, log_probs: bool) -> int:
     if count and not log_probs:
         raise BadRequest("num_top_log_probs", "it needs return_log_probs")
     return count
+
+
+def _guided(tensors: Tensors, prompt_tokens: int) -> GuidedDecoding | None:
+    kind, guide = (_text(tensors, name) for name in ("guided_decoding_guide_type", "guided_decoding_guide"))
+    done = _integer(tensors, "guided_decoding_prefix_length", least=0) or 0
+    if kind is None:
+        for name, given in (("guided_decoding_guide", guide), ("guided_decoding_prefix_length", done)):
+            if given:
+                raise BadRequest(name, "it needs guided_decoding_guide_type")
+        return None
+    if kind not in GUIDE_TYPES:
+        raise BadRequest("guided_decoding_guide_type", f"{kind[:40]!r}; there are {', '.join(GUIDE_TYPES)}")
+    if guide is None and kind != "json":
+        raise BadRequest("guided_decoding_guide", f"required for {kind}")
+    if done > prompt_tokens:
+        raise BadRequest("guided_decoding_prefix_length", f"{done}, but input_ids has {prompt_tokens}")
+    return GuidedDecoding(kind=kind, guide=guide or "", prefix_length=done)
+
+
+def _text(tensors: Tensors, name: str) -> str | None:
+    value = _scalar(tensors, name, None)
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(name, "it is not UTF-8") from error
 
 
 def _words(tensors: Tensors, name: str) -> Words:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from llm_engine import token_chain
 from llm_engine.engine import Stats
 from llm_engine.errors import BadRequest, QueueFull
+from llm_engine.guided_decoding import Constraint
 from llm_engine.kv_cache import BlockPool, Lease
 from llm_engine.stop_words import StopWatch, Words
 
@@ -62,6 +63,9 @@ class Work:
     bad_tokens: frozenset[int] = frozenset()
     only_tokens: Sequence[int] = ()
     """Where there are any, no other is generated."""
+    constraint: Constraint | None = None
+    closing: frozenset[int] = frozenset()
+    """Tokens that a constrained answer is drawn to, so that it comes to an end."""
 
 
 class Finish(enum.Enum):
@@ -70,6 +74,8 @@ class Finish(enum.Enum):
     LENGTH = "length"
     END = "end token"
     STOP = "stop word"
+    GUIDE = "guide"
+    """Its constraint has ended, or allows no token."""
 
 
 class Emission(NamedTuple):
@@ -77,10 +83,12 @@ class Emission(NamedTuple):
 
     key: Hashable
     token: int | None
-    """None: the end token came, which is not part of the output."""
+    """None: the end token came, which is not part of the output, or nothing may come."""
     produced: int
     """Tokens of the output so far."""
     finish: Finish | None
+    failure: str = ""
+    """Why no token may come."""
 
 
 @dataclass(slots=True, eq=False)
@@ -201,13 +209,13 @@ class BatchScheduler:
 
     def _advance(self, sequence: _Sequence) -> Emission:
         work, spec = sequence.work, self.spec
-        banned = work.bad_tokens | work.end_ids if sequence.produced < work.min_tokens else work.bad_tokens
-        if work.only_tokens:
-            token = work.only_tokens[sequence.state % len(work.only_tokens)]
-        else:
-            token = token_chain.choose(sequence.state, spec.first_token_id, spec.vocab_size, banned)
+        token = self._choose(sequence)
         if sequence.key in self._reading:
             self.pool.publish(sequence.lease, sequence.block_keys)
+        if token is None:
+            assert work.constraint is not None
+            self._leave(sequence)
+            return Emission(sequence.key, None, sequence.produced, Finish.GUIDE, work.constraint.failure)
         if token in work.end_ids:
             self._leave(sequence)
             return Emission(sequence.key, None, sequence.produced, Finish.END)
@@ -217,13 +225,31 @@ class BatchScheduler:
         if sequence.length % spec.tokens_per_block == 0:
             sequence.block_keys.append(sequence.state)
         finish = None
+        if work.constraint is not None:
+            work.constraint.take(token)
         if sequence.watch.ends_with(token):
             finish = Finish.STOP
+        elif work.constraint is not None and work.constraint.ended:
+            finish = Finish.GUIDE
         elif sequence.produced >= work.max_tokens:
             finish = Finish.LENGTH
         if finish:
             self._leave(sequence)
         return Emission(sequence.key, token, sequence.produced, finish)
+
+    def _choose(self, sequence: _Sequence) -> int | None:
+        """The next token; None where a constraint leaves none."""
+        work, spec, early = sequence.work, self.spec, sequence.produced < sequence.work.min_tokens
+        if work.constraint is None:
+            if work.only_tokens:
+                return work.only_tokens[sequence.state % len(work.only_tokens)]
+            banned = work.bad_tokens | work.end_ids if early else work.bad_tokens
+            return token_chain.choose(sequence.state, spec.first_token_id, spec.vocab_size, banned)
+        allowed = work.constraint.allowed(ends=() if early else work.end_ids, banned=work.bad_tokens)
+        if not allowed.size:
+            return None
+        wanted = [token for token in work.only_tokens if token in allowed]
+        return token_chain.choose_among(sequence.state, wanted or allowed.tolist(), work.closing | work.end_ids)
 
     def _leave(self, sequence: _Sequence) -> None:
         del self._running[sequence.key]

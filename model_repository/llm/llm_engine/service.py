@@ -4,11 +4,13 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llm_engine import request as requests_
 from llm_engine.engine import Engine
 from llm_engine.errors import EngineFailed, LlmError
+from llm_engine.guide_preparation import GuidePreparation
 from llm_engine.metrics import Gauges
 from llm_engine.responses import ResponseStream
 
@@ -43,6 +45,7 @@ class Service:
         self._streams: dict[int, tuple[str, ResponseStream]] = {}
         """By the engine's key: the client's request id and its stream."""
         self._busy = threading.Event()
+        self._preparation = None if engine.guides is None else GuidePreparation(engine.guides, log)
         self._gauges.show(engine.stats())
         self._tasks = [
             Periodic(self._look_for_the_gone, periods.cancellation_check_period_ms / 1000, self._busy, log),
@@ -70,6 +73,8 @@ class Service:
         """End everything."""
         for task in self._tasks:
             task.close()
+        if self._preparation is not None:
+            self._preparation.close()
         self._engine.close()
 
     def _start(self, request_id: str, tensors: requests_.Tensors, sender: Any) -> None:
@@ -83,10 +88,24 @@ class Service:
             self._streams[key] = (request_id, stream)
             self._busy.set()
         try:
-            engine.submit(key, request, stream)
+            if request.guided is None or self._preparation is None:
+                engine.submit(key, request, stream)
+            else:
+                self._preparation.prepare(key, request, partial(self._submit_guided, key, stream), stream.fail)
         except BaseException:
             self._forget(key)
             raise
+
+    def _submit_guided(self, key: int, stream: ResponseStream, request: requests_.Request) -> None:
+        """Its guide is compiled."""
+        assert request.constraint is not None
+        if stream.cancelling or request.constraint.ended:  # its instance was lost behind the last token
+            stream.end()
+            return
+        try:
+            self._engine.submit(key, request, stream)
+        except LlmError as error:
+            stream.fail(str(error))
 
     def _stream(self, key: int, sender: Any, request: requests_.Request | None = None) -> ResponseStream:
         return ResponseStream(sender, self._backend, request=request, on_close=lambda: self._forget(key))
@@ -107,6 +126,8 @@ class Service:
     def _look_for_the_gone(self) -> None:
         with self._lock:
             streams = [(key, stream) for key, (_, stream) in self._streams.items()]
+        if self._preparation is not None:
+            self._preparation.expire()
         for key, stream in streams:
             # Again and again: the first cancel may have come before the engine knew the request.
             if stream.cancelling or stream.gone():

@@ -2,18 +2,19 @@
 
 It is greedy by nature: seed, temperature, top_k, top_p and the penalties are accepted and do not change a token. Length,
 min_tokens, end_id, stop words and forbidden tokens are honoured. It has no end token of its own: without `end_id` every
-answer has its full length.
+answer has its full length. Under a guide its hash chooses among what the guide allows, and so that answers come to an end.
 """
 
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from llm_engine.engine import Sink, Stats
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.faults import FaultFile, Faults
+from llm_engine.guided_decoding import GUIDE, GuideCompiler
 from llm_engine.request import Request
 from llm_engine.scheduler import BatchScheduler, Emission, Spec, Work
 from llm_engine.senders import Senders
@@ -25,6 +26,8 @@ LATE_S = 0.25
 JOIN_S = 2.0
 DECISIVE = 100
 """Of a bias: no other token can have as much."""
+CLOSING = b'"}], '
+"""What closes strings, objects and lists."""
 
 
 class SimulatedEngine:
@@ -37,11 +40,15 @@ class SimulatedEngine:
         spec: Spec,
         faults: FaultFile | None = None,
         *,
+        vocabulary: Callable[[], Sequence[bytes]] | None = None,
         senders: int = 4,
         clock: Callable[[], float] = time.monotonic,
         die: Callable[[], None] | None = None,
         log: Callable[[str], None] = print,
     ) -> None:
+        """vocabulary: what each id spells (GuideCompiler); without it there are no guided answers."""
+        self.guides = None if vocabulary is None else GuideCompiler(vocabulary, vocab_size=spec.vocab_size)
+        self._vocabulary = vocabulary
         self.vocab_size = spec.vocab_size
         self.max_context = spec.max_context
         self._scheduler = BatchScheduler(spec)
@@ -62,6 +69,8 @@ class SimulatedEngine:
         bias = request.sampling.bias
         if any(abs(value) < DECISIVE for value in bias.values()):
             raise BadRequest("embedding_bias", f"this engine takes values from {DECISIVE} up and from -{DECISIVE} down")
+        if request.guided is not None and request.constraint is None:
+            raise BadRequest(GUIDE, "the simulated engine needs a tokenizer for it: set tokenizer_dir")
         work = Work(
             prompt=request.input_ids,
             max_tokens=request.max_tokens,
@@ -70,6 +79,8 @@ class SimulatedEngine:
             stop_words=request.stop_words,
             bad_tokens=request.bad_tokens | {token for token, value in bias.items() if value < 0},
             only_tokens=tuple(sorted(token for token, value in bias.items() if value > 0)),
+            constraint=request.constraint,
+            closing=frozenset() if request.constraint is None else self._closing,
         )
         with self._wake:
             if self._closed.is_set():
@@ -101,6 +112,11 @@ class SimulatedEngine:
             sink.fail(str(EngineFailed("it is shutting down")))
         self._thread.join(JOIN_S)
         self._senders.close()
+
+    @cached_property
+    def _closing(self) -> frozenset[int]:
+        spelled = self._vocabulary() if self._vocabulary is not None else ()
+        return frozenset(token for token, text in enumerate(spelled) if text and not text.strip(CLOSING))
 
     def _drive(self) -> None:
         start = self._clock()
@@ -144,7 +160,10 @@ class SimulatedEngine:
 
     def _tell(self, sink: Sink, emission: Emission, faults: Faults) -> None:
         if emission.token is None:
-            sink.end()
+            if emission.failure:
+                sink.fail(emission.failure)
+            else:
+                sink.end()
             return
         fails = faults.error_at_token and emission.produced == faults.error_at_token
         sink.token(emission.token, last=emission.finish is not None and not fails)

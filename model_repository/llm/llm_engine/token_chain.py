@@ -4,7 +4,7 @@ The same 64-bit state names a KV block (the state at its end stands for the whol
 that a sequence goes on identically on any instance that is given all its tokens so far.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 
 MASK = (1 << 64) - 1
 START = 0x5DEECE66D
@@ -32,3 +32,10 @@ def choose(state: int, first: int, size: int, banned: frozenset[int] = frozenset
         state = extend(state, token)
         token = first + state % (size - first)
     return token
+
+
+def choose_among(state: int, allowed: Sequence[int], closing: Set[int]) -> int:
+    """One of `allowed`; one time in four one of `closing`, where some of them are allowed."""
+    if state >> 62 == 0 and (some := [token for token in allowed if token in closing]):
+        allowed = some
+    return allowed[state % len(allowed)]

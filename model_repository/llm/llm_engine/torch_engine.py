@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.hf_folder import ModelFacts
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
 from llm_engine.senders import Senders
 from llm_engine.stop_words import StopWatch
+from tokens.table import TokenTable
 
 if TYPE_CHECKING:
     from llm_engine.torch_model import Pass, SlotModel
@@ -87,7 +89,7 @@ class _Job:
         """Whether the likeliest token is the next one, whatever came before."""
         drawn = self.request.sampling
         penalised = drawn.repetition_penalty != 1 or drawn.presence_penalty or drawn.frequency_penalty
-        changed = penalised or drawn.bias or self.banned
+        changed = penalised or drawn.bias or self.banned or self.request.constraint is not None
         return drawn.greedy and not changed and not self.request.log_probs
 
 
@@ -109,6 +111,8 @@ class TorchEngine:
                 f"llm: max_context {options.max_context} is more than the model's {self._facts.max_positions} positions"
             )
         self.vocab_size = self._facts.vocab_size
+        tokens = partial(TokenTable.load, Path(options.model_dir))
+        self.guides = GuideCompiler(lambda: tokens().bytes_of, vocab_size=self.vocab_size)
         self.max_context = options.max_context
         self._model, self._draw = _load(options, log)
         self._wake = threading.Condition()
@@ -268,8 +272,10 @@ class TorchEngine:
 
     def _give(self, slot: int, job: _Job, best: int, logits: Any) -> None:
         """The next token of a job, or its end."""
-        token, log_probs = best, None
-        if not job.plain:
+        token, log_probs, constraint = best, None, job.request.constraint
+        allowed = None if constraint is None else constraint.allowed(ends=job.end_ids, banned=job.banned)
+        stuck = allowed is not None and not allowed.size
+        if not job.plain and not stuck:
             token, log_probs = self._draw(
                 logits,
                 job.request.sampling,
@@ -277,14 +283,20 @@ class TorchEngine:
                 produced=job.produced,
                 banned=job.banned,
                 top=job.request.top_log_probs,
+                allowed=allowed,
             )
         call: Callable[[], None]
-        if token in job.end_ids:
+        if constraint is not None and stuck:
+            last, call = True, partial(job.sink.fail, constraint.failure)
+        elif token in job.end_ids:
             last, call = True, job.sink.end
         else:
             job.tokens.append(token)
             job.produced += 1
             last = job.watch.ends_with(token) or job.produced >= job.request.max_tokens
+            if constraint is not None:
+                constraint.take(token)
+                last = last or constraint.ended
             call = partial(job.sink.token, token, last=last, log_probs=log_probs)
         if last:
             with self._wake:

@@ -8,6 +8,8 @@ import random
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from llm_engine.engine import TokenLogProbs
@@ -31,10 +33,14 @@ def draw(
     produced: int,
     banned: Collection[int],
     top: int = 0,
+    allowed: npt.NDArray[np.intp] | None = None,
 ) -> Drawn:
     """`logits` is FP32 [vocabulary] and stays as it is; `tokens` are prompt and answer so far, `produced` the answer's part;
-    top: how many of the likeliest tokens are told of."""
+    top: how many of the likeliest tokens are told of. Of `allowed`, where it is given, some id must not be `banned`."""
     row = penalized(logits, sampling, tokens)
+    if allowed is not None:
+        ids = torch.from_numpy(allowed).to(row.device)
+        row = torch.full_like(row, -torch.inf).index_copy(0, ids, row[ids])
     if banned:
         row[list(banned)] = -torch.inf
     token = int(row.argmax()) if sampling.greedy else _sampled(row, sampling, _uniform(sampling.seed, produced))

@@ -11,6 +11,7 @@ import pytest
 from llm_engine import service as service_module
 from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import QueueFull
+from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.metrics import EMPTY, Gauges
 from llm_engine.request import Request
 from llm_engine.service import Periodic, Periods, Service
@@ -23,6 +24,7 @@ class FakeEngine:
     vocab_size = 1000
     max_context = 100
     gives_log_probs = True
+    guides: GuideCompiler | None = None
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[Request, Sink]] = {}
