@@ -1,5 +1,6 @@
 """Guides are compiled beside the running streams: in time, or the request hears why not."""
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.request import GuidedDecoding, Request
 
 WAIT_S = 20.0
+KEYS = itertools.count()
 VOCABULARY = [b"", *(bytes([byte]) for byte in range(256))]
 
 
@@ -63,7 +65,7 @@ def preparation(guides: GuideCompiler, clock: Clock) -> Iterator[GuidePreparatio
 def ask(made: GuidePreparation, kind: str, guide: str, *, prompt: Sequence[int] = (1,), prefix: int = 0) -> Outcome:
     heard = Outcome()
     guided = GuidedDecoding(kind=kind, guide=guide, prefix_length=prefix)
-    made.prepare(0, Request(input_ids=list(prompt), max_tokens=8, guided=guided), heard.take, heard.fail)
+    made.prepare(next(KEYS), Request(input_ids=list(prompt), max_tokens=8, guided=guided), heard.take, heard.fail)
     return heard
 
 
