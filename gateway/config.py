@@ -32,6 +32,16 @@ class Rewrite(StrEnum):
     MODEL = "model"  # as the fleet's model words it; where it cannot, by the history
 
 
+class ToolFormat(StrEnum):
+    """How the model writes calls of functions."""
+
+    AUTO = "auto"  # as its chat template looks
+    HERMES = "hermes"  # and Qwen
+    LLAMA3_JSON = "llama3_json"
+    MISTRAL = "mistral"
+    JSON = "json"  # it has no way of its own: JSON under a grammar
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set from outside."""
@@ -134,6 +144,10 @@ class Settings:
     """OpenAI's default, for the bare model."""
     rag_temperature: float = 0.0
     """For answers from the knowledge base, where invention is the fault to avoid."""
+
+    tool_format: ToolFormat = ToolFormat.AUTO
+    """How the model writes calls of functions: `hermes` (and Qwen), `llama3_json`, `mistral`, `json` (under a grammar, for models
+    without a way of their own). `auto`: as its chat template looks."""
 
     rag_top_k: int = 4
     """Passages asked from Milvus. Raising it finds more and fills the prompt."""

@@ -14,6 +14,8 @@ from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.log_probs import AnswerLogProbs
+from gateway.serving.tool_call_reader import ToolCallReader
+from gateway.serving.tools import CallBegun, TextPiece, ToolCall
 from gateway.tenants.tenant import Tenant
 
 
@@ -28,8 +30,9 @@ class ChatCall(StreamingRequest):
         self._tenant = tenant
         self._wire = parse_chat(body)
         self._request = self._wire.generation_request(request_id, route=self.ROUTE)
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._base = {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "id": self._id,
             "object": "chat.completion.chunk" if self._wire.stream else "chat.completion",
             "created": int(time.time()),
             "model": self._wire.model,
@@ -50,19 +53,56 @@ class ChatCall(StreamingRequest):
             # The sources are known before the engine has read the prompt: the client gets them at once.
             await out.events(first)
             first = b""
-        first = await out.pieces(answer, chunks.text, first)
-        assert answer.finish_reason is not None
-        found = await answer.citations()
+        reader = ToolCallReader(answer, self._id)
+        if answer.tool_parser is None:
+            first = await out.pieces(answer, chunks.text, first)
+            found = await answer.citations()
+        else:
+            first = await self._stream_calls(out, reader, chunks, first)
+            found = await answer.citations(reader.text)
         annotations = [url_citation(each) for each in found.citations]
         rag = {} if grounding is None else {"rag": rag_citations(found)}
-        end = [first, chunks.finish(answer.finish_reason, annotations, {**rag, **ragfleet_field(answer.attempts)})]
+        reason = self._finish_reason(answer, reader.calls)
+        end = [first, chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})]
         if include_usage:
             end.append(chunks.usage(usage_shape(answer.usage)))
         await out.end(b"".join([*end, DONE]))
 
+    async def _stream_calls(
+        self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter", first: bytes
+    ) -> bytes:
+        """Text and calls as they come; `first` goes with the first of them, or comes back."""
+        write = chunks.older_call if self._wire.older_functions else chunks.call
+        async for piece in reader.pieces():
+            if isinstance(piece, TextPiece):
+                told = chunks.text(piece.text)
+            elif isinstance(piece, CallBegun):
+                told = write(len(reader.calls) - 1, reader.calls[-1])
+            else:
+                told = write(len(reader.calls) - 1, piece.text)
+            await out.events(first + told)
+            first = b""
+        return first
+
+    def _finish_reason(self, answer: GeneratedAnswer, calls: Sequence[ToolCall]) -> str:
+        assert answer.finish_reason is not None
+        if not calls or answer.finish_reason != "stop":
+            return answer.finish_reason
+        return "function_call" if self._wire.older_functions else "tool_calls"
+
     async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
-        message: dict[str, Any] = {"role": "assistant", "content": await answer.whole(), "refusal": None}
-        found, grounding = await answer.citations(), answer.grounding
+        reader = ToolCallReader(answer, self._id)
+        text = await reader.whole()
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if reader.calls and not text else text,
+            "refusal": None,
+        }
+        if reader.calls and self._wire.older_functions:
+            message["function_call"] = {"name": reader.calls[0].name, "arguments": reader.calls[0].arguments}
+        elif reader.calls:
+            message["tool_calls"] = [tool_call(each) for each in reader.calls]
+        found, grounding = await answer.citations(text), answer.grounding
         if found.citations:
             message["annotations"] = [url_citation(each) for each in found.citations]
         rag = {}
@@ -72,7 +112,7 @@ class ChatCall(StreamingRequest):
             "index": 0,
             "message": message,
             "logprobs": _log_probs(answer.log_probs),
-            "finish_reason": answer.finish_reason,
+            "finish_reason": self._finish_reason(answer, reader.calls),
         }
         await out.json(
             {
@@ -109,6 +149,19 @@ class ChunkWriter:
         extra = {} if rag is None else {"rag": rag}
         return sse(self._body({"delta": {"role": "assistant", "content": ""}, "finish_reason": None}, extra))
 
+    def call(self, index: int, part: ToolCall | str) -> bytes:
+        """A chunk in which a call begins, or with a piece of its arguments."""
+        if isinstance(part, str):
+            told: dict[str, Any] = {"index": index, "function": {"arguments": part}}
+        else:
+            told = {"index": index, **tool_call(ToolCall(part.id, part.name))}
+        return sse(self._body({"delta": {"tool_calls": [told]}, "finish_reason": None}, {}))
+
+    def older_call(self, index: int, part: ToolCall | str) -> bytes:
+        """The same for the one call that there was before there were several."""
+        told = {"arguments": part} if isinstance(part, str) else {"name": part.name, "arguments": ""}
+        return sse(self._body({"delta": {"function_call": told}, "finish_reason": None}, {}))
+
     def finish(self, reason: str, annotations: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> bytes:
         """The last chunk with a choice: why the answer ended, and its citations."""
         delta: dict[str, Any] = {"annotations": annotations} if annotations else {}
@@ -133,3 +186,8 @@ class ChunkWriter:
 def _log_probs(log_probs: AnswerLogProbs | None) -> dict[str, Any] | None:
     """Of the tokens since the last call."""
     return None if log_probs is None else chat_log_probs(log_probs.take())
+
+
+def tool_call(call: ToolCall) -> dict[str, Any]:
+    """A call as an answer has it."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
+from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import SERVER_EXTRAS, LogitBias, Sampling
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import MAX_VALUES, json_object
@@ -32,6 +33,7 @@ from gateway.dispatch.attempts import Attempt
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.generation_service import GenerationService
+from gateway.serving.guide import Guide
 from gateway.tenants.tenant import Tenant
 
 HARMLESS: Harmless = {
@@ -65,6 +67,13 @@ class CompletionRequest(Sampling):
     max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
     logit_bias: LogitBias | None = None
+    response_format: ChatFormat | None = None
+    """Extension: as in chats; vLLM's."""
+
+    @property
+    def format_guide(self) -> tuple[Guide | None, str]:
+        """See Sampling."""
+        return None if self.response_format is None else self.response_format.guide, "response_format"
 
     @model_validator(mode="after")
     def _options(self) -> "CompletionRequest":
@@ -101,6 +110,7 @@ class CompletionRequest(Sampling):
                 text_param="prompt",
                 sampling=self.sampling_parameters(self.max_tokens),
                 max_tokens=self.max_tokens,
+                guide_param=self.guide()[1],
             )
             for index, prompt in enumerate(self.prompts)
         ]

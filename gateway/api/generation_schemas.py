@@ -1,4 +1,4 @@
-"""What requests that ask for an answer have in common, whatever path they take: sampling, the file_search tool, the question."""
+"""What requests that ask for an answer have in common, whatever path they take: sampling, tools, the question."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,30 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from gateway.api.format_schemas import GuidedDecoding
 from gateway.api.ranking_schema import RankingOptions
+from gateway.api.tool_schemas import (
+    ChatFunction,
+    FunctionDefinition,
+    ResponseFunction,
+    ToolChoice,
+    check_functions,
+    kind_of,
+    tool_use,
+    wants_search,
+)
 from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Harmless, items
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
+from gateway.serving.guide import Guide
+from gateway.serving.tools import ToolUse
 
 
 class FileSearch(BaseModel):
-    """The one tool: answer from knowledge stores."""
+    """The tool that is ours: answer from knowledge stores."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["file_search"]
@@ -44,6 +57,11 @@ class FileSearch(BaseModel):
             filters=self.filters,
             options=RetrievalOptions.read({**given, "max_num_results": self.max_num_results}),
         )
+
+
+def tool_kind(value: Any) -> str:
+    """The arm of a tool, for discriminators."""
+    return "FileSearch" if kind_of(value) == "file_search" else "Function"
 
 
 SERVER_EXTRAS: Harmless = {
@@ -89,7 +107,7 @@ TopLogProbs = Annotated[int, Field(ge=0, le=20), WHOLE]
 """Alternatives to each token; OpenAI's bound."""
 
 
-class Sampling(BaseModel):
+class Sampling(GuidedDecoding):
     """How tokens are chosen and when they end, the same for every path that generates."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -119,6 +137,28 @@ class Sampling(BaseModel):
         """Token ids as strings, and what is to be added to their logits."""
         return {}
 
+    @model_validator(mode="after")
+    def _guides(self) -> Self:
+        guide, param = self.guide()
+        if guide is not None and self.ignore_eos:
+            raise ValueError(f"ignore_eos: cannot be combined with '{param}', which ends an answer")
+        return self
+
+    @property
+    @abstractmethod
+    def format_guide(self) -> tuple[Guide | None, str]:
+        """What the answer must be by OpenAI's parameter, and its name."""
+
+    def guide(self) -> tuple[Guide | None, str]:
+        """What the answer must be, and the name of the parameter that says so. Raises ValueError where two do."""
+        guide, param = self.format_guide
+        extension = self.extension_guide()
+        if extension is None:
+            return guide, param
+        if guide is not None:
+            raise ValueError(f"{extension[1]}: cannot be combined with '{param}'")
+        return extension
+
     def sampling_parameters(self, max_tokens: int | None) -> SamplingParameters:
         """The same without its wire form. Raises BadRequest for an answer that would never end."""
         if self.ignore_eos and max_tokens is None:
@@ -137,11 +177,27 @@ class Sampling(BaseModel):
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
             bias={int(token): value for token, value in self.bias.items()},
             log_probs=self.log_probs,
+            guide=self.guide()[0],
         )
 
 
 MAX_PARTS = 256
 """Of the content of one message."""
+
+
+MAX_CALLS = 128
+"""Of one message."""
+
+
+def _read_here(kind: Any) -> Any:
+    for other in ("image", "audio", "video", "file"):
+        if isinstance(kind, str) and other in kind:
+            raise ValueError(f"the models here read text alone, no {other} ('abilities' in /v1/models)")
+    return kind
+
+
+READ_HERE = BeforeValidator(_read_here)
+"""Before the literal type of a part: what other models read is refused by its name."""
 
 
 class ContentPart(BaseModel):
@@ -154,13 +210,30 @@ class ContentPart(BaseModel):
 class BaseMessage(BaseModel):
     """A message."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Sequence[ContentPart]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | Sequence[ContentPart] | None
 
     @property
     def text(self) -> str:
         """The content as one string."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
+
+    def wire(self) -> dict[str, Any]:
+        """As the model `prompt` reads it."""
+        return {"role": self.role, "content": self.text}
+
+
+class CalledFunction(BaseModel):
+    """A function that was called, and its arguments as the model wrote them."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    arguments: str
+
+
+def call_wire(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    """A call of an earlier turn, as the model `prompt` reads it."""
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 class Streaming(BaseModel):
@@ -180,7 +253,9 @@ class ConversationRequest(Sampling):
     stream_options: Streaming | None = None
     text_param: ClassVar[str]
     """The name of what holds the messages."""
-    tools: Annotated[list[FileSearch], items(0, 1)] | None = None
+    parallel_tool_calls: bool | None = None
+    """Whether an answer may call several functions."""
+    tool_choice: ToolChoice = "auto"
 
     @model_validator(mode="after")
     def _streams(self) -> Self:
@@ -188,15 +263,59 @@ class ConversationRequest(Sampling):
             raise ValueError("stream_options: only with stream=true")
         return self
 
-    @property
-    @abstractmethod
-    def conversation(self) -> Sequence[BaseMessage]:
-        """The messages, oldest first; not empty."""
+    @model_validator(mode="after")
+    def _tools(self) -> Self:
+        if sum(isinstance(each, FileSearch) for each in self.offered) > 1:
+            raise ValueError("tools: there can be one file_search")
+        check_functions(self.functions_offered, self.functions_param)
+        if self.tool_use() is None:
+            return self
+        extension = self.extension_guide()
+        if extension is not None:
+            raise ValueError(f"{extension[1]}: cannot be combined with functions; tool_choice 'none' turns them off")
+        if self.ignore_eos:
+            raise ValueError("ignore_eos: cannot be combined with functions")
+        return self
 
     @property
     @abstractmethod
-    def searches(self) -> bool:
-        """Whether a file_search tool is to be used, where there is one."""
+    def conversation(self) -> Sequence[dict[str, Any]]:
+        """The messages as the model `prompt` reads them, oldest first; not empty."""
+
+    @property
+    @abstractmethod
+    def offered(self) -> Sequence[FileSearch | ChatFunction | ResponseFunction]:
+        """The tools."""
+
+    @property
+    def functions_offered(self) -> Sequence[FunctionDefinition]:
+        """Among the tools."""
+        return [each.definition for each in self.offered if not isinstance(each, FileSearch)]
+
+    @property
+    def functions_param(self) -> str:
+        """The name of what holds the functions."""
+        return "tools"
+
+    @property
+    def chosen(self) -> tuple[ToolChoice, str]:
+        """Which tools the answer may or must use, and the parameter's name."""
+        return self.tool_choice, "tool_choice"
+
+    def tool_use(self) -> ToolUse | None:
+        """What the answer may call. Raises ValueError for a choice of what is not there."""
+        choice, param = self.chosen
+        searches = self._file_search is not None
+        return tool_use(self.functions_offered, choice, self.parallel, searches=searches, param=param)
+
+    @property
+    def parallel(self) -> bool | None:
+        """Whether the answer may call several functions; None: the client has not said."""
+        return self.parallel_tool_calls
+
+    @property
+    def _file_search(self) -> FileSearch | None:
+        return next((each for each in self.offered if isinstance(each, FileSearch)), None)
 
     @property
     def truncates(self) -> bool:
@@ -211,15 +330,18 @@ class ConversationRequest(Sampling):
     def generation_request(self, request_id: str, *, route: str) -> GenerationRequest:
         """What is asked for, without its wire form. route: as metrics name the path."""
         max_tokens, param = self.answer_limit
+        file_search, tools = self._file_search, self.tool_use()
         return GenerationRequest(
             id=request_id,
             route=route,
             model=self.model,
-            messages=[{"role": each.role, "content": each.text} for each in self.conversation],
+            messages=self.conversation,
             sampling=self.sampling_parameters(max_tokens),
             max_tokens=max_tokens,
             max_tokens_param=param,
             text_param=self.text_param,
             truncates=self.truncates,
-            file_search=self.tools[0].parameters if self.tools and self.searches else None,
+            file_search=file_search.parameters if file_search and wants_search(self.tool_choice) else None,
+            tools=tools,
+            guide_param=self.functions_param if tools is not None else self.guide()[1],
         )

@@ -6,16 +6,24 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from gateway.api.dependencies import ID_PATTERN
+from gateway.api.format_schemas import ResponseFormat
 from gateway.api.generation_schemas import (
     MAX_PARTS,
+    READ_HERE,
     SERVER_EXTRAS,
     BaseMessage,
+    CalledFunction,
     ContentPart,
     ConversationRequest,
+    FileSearch,
     TopLogProbs,
+    call_wire,
+    tool_kind,
 )
+from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction, ResponseToolChoice
 from gateway.api.validation import (
     MANY,
+    MAX_NAME,
     ONE,
     ONE_OR_MANY,
     WHOLE,
@@ -26,19 +34,18 @@ from gateway.api.validation import (
     refuse_unsupported,
     without_nulls,
 )
+from gateway.serving.guide import Guide
 
-_TEXT = {"format": {"type": "text"}}
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
     "background": (False,),
     "reasoning": ({}, {"effort": "none"}),
-    "text": ({}, _TEXT, {"verbosity": "medium"}, {**_TEXT, "verbosity": "medium"}),
     "max_tool_calls": (),
     "prompt": (),
     "context_management": ([],),
     "service_tier": ("auto", "default"),
 }
-IGNORED = frozenset({"user", "parallel_tool_calls", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
+IGNORED = frozenset({"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 
 RESULTS = "file_search_call.results"
 LOG_PROBS = "message.output_text.logprobs"
@@ -48,7 +55,14 @@ class InputTextPart(ContentPart):
     """A piece of text of a message; one of our own answers comes back with its annotations."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    type: Literal["input_text", "output_text"]
+    type: Annotated[Literal["input_text", "output_text"], READ_HERE]
+
+
+Content = Annotated[
+    Annotated[str, ONE] | Annotated[list[InputTextPart], items(0, MAX_PARTS), MANY],
+    ONE_OR_MANY,
+    WHOLE,
+]
 
 
 class InputMessage(BaseMessage):
@@ -56,11 +70,29 @@ class InputMessage(BaseMessage):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["message"] = "message"
-    content: Annotated[
-        Annotated[str, ONE] | Annotated[list[InputTextPart], items(0, MAX_PARTS), MANY],
-        ONE_OR_MANY,
-        WHOLE,
-    ]
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+
+
+class FunctionCallItem(CalledFunction):
+    """A call of an earlier turn."""
+
+    type: Literal["function_call"]
+    call_id: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class FunctionOutputItem(BaseModel):
+    """What a function gave."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["function_call_output"]
+    call_id: Annotated[str, Field(min_length=1, max_length=256)]
+    output: Content
+
+    def wire(self) -> dict[str, Any]:
+        """As the model `prompt` reads it."""
+        text = self.output if isinstance(self.output, str) else "".join(part.text for part in self.output)
+        return {"role": "tool", "content": text, "tool_call_id": self.call_id}
 
 
 class SearchCall(BaseModel):
@@ -78,7 +110,12 @@ class ItemReference(BaseModel):
     id: Annotated[str, Field(pattern=ID_PATTERN)]
 
 
-_KINDS = {"file_search_call": "SearchCall", "item_reference": "ItemReference"}
+_KINDS = {
+    "file_search_call": "SearchCall",
+    "item_reference": "ItemReference",
+    "function_call": "FunctionCallItem",
+    "function_call_output": "FunctionOutputItem",
+}
 
 
 def _kind(item: Any) -> str:
@@ -91,16 +128,46 @@ def _kind(item: Any) -> str:
 Item = Annotated[
     Annotated[InputMessage, Tag("InputMessage")]
     | Annotated[SearchCall, Tag("SearchCall")]
+    | Annotated[FunctionCallItem, Tag("FunctionCallItem")]
+    | Annotated[FunctionOutputItem, Tag("FunctionOutputItem")]
     | Annotated[ItemReference, Tag("ItemReference")],
     Discriminator(_kind),
 ]
 
 
-class ToolChoice(BaseModel):
-    """The one tool there is, by name."""
+ResponseTool = Annotated[
+    Annotated[ResponseFunction, Tag("Function")] | Annotated[FileSearch, Tag("FileSearch")], Discriminator(tool_kind)
+]
+
+
+class TextOptions(BaseModel):
+    """What the answer's text must be."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    type: Literal["file_search"]
+    format: ResponseFormat | None = None
+    verbosity: Literal["medium"] | None = None
+
+
+def conversation_of(items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Items as the model `prompt` reads them: calls that follow each other, and the text before them, are one message.
+
+    Raises ValueError for the output of a call that is not there.
+    """
+    messages: list[dict[str, Any]] = []
+    called: set[str] = set()
+    for index, item in enumerate(items):
+        if isinstance(item, FunctionCallItem):
+            called.add(item.call_id)
+            if not messages or messages[-1]["role"] != "assistant":
+                messages.append({"role": "assistant", "content": ""})
+            messages[-1].setdefault("tool_calls", []).append(call_wire(item.call_id, item.name, item.arguments))
+        elif isinstance(item, FunctionOutputItem):
+            if item.call_id not in called:
+                raise ValueError(f"input.{index}.call_id: no item before it has called '{item.call_id[:MAX_NAME]}'")
+            messages.append(item.wire())
+        elif isinstance(item, InputMessage):
+            messages.append(item.wire())
+    return messages
 
 
 class ConversationId(BaseModel):
@@ -138,7 +205,9 @@ class ResponsesRequest(ConversationRequest):
     ]
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
-    tool_choice: Literal["none", "auto", "required"] | ToolChoice = "auto"
+    tools: Annotated[list[ResponseTool], items(0, MAX_TOOLS + 1)] | None = None
+    tool_choice: ResponseToolChoice = "auto"
+    text: TextOptions | None = None
     include: Annotated[list[Include], items(0, 16)] | None = None
     top_logprobs: TopLogProbs = 0
     metadata: Metadata | None = None
@@ -151,13 +220,11 @@ class ResponsesRequest(ConversationRequest):
 
     @model_validator(mode="after")
     def _fits(self) -> "ResponsesRequest":
-        if not self.tools and self.tool_choice not in ("none", "auto"):
-            raise ValueError("tool_choice: there is no tool to choose")
         if self.previous_response_id is not None and self.kept_in is not None:
             raise ValueError("previous_response_id: not together with conversation")
         if self.conversation_id is not None and self.store is False:
             raise ValueError("store: a turn of a conversation is stored")
-        if not self.messages and not self.continues:
+        if not self.continues and not self.conversation:
             raise ValueError("input: there is no message in it")
         if self.top_logprobs and self.log_probs is None:
             raise ValueError(f"top_logprobs: only with {LOG_PROBS} in include")
@@ -180,13 +247,6 @@ class ResponsesRequest(ConversationRequest):
         return self.previous_response_id is not None or self.kept_in is not None or referred
 
     @property
-    def messages(self) -> Sequence[InputMessage]:
-        """The messages of the input."""
-        if isinstance(self.input, str):
-            return [InputMessage(role="user", content=self.input)]
-        return [item for item in self.input if isinstance(item, InputMessage)]
-
-    @property
     def results(self) -> bool:
         """Whether the client wants to see what was found."""
         return RESULTS in (self.include or ())
@@ -204,15 +264,24 @@ class ResponsesRequest(ConversationRequest):
         return self.max_output_tokens, "max_output_tokens"
 
     @property
-    def conversation(self) -> Sequence[BaseMessage]:
+    def conversation(self) -> Sequence[dict[str, Any]]:
         """See ConversationRequest. The instructions are in front."""
-        first = [] if self.instructions is None else [BaseMessage(role="system", content=self.instructions)]
-        return [*first, *self.messages]
+        first = [] if self.instructions is None else [{"role": "system", "content": self.instructions}]
+        if isinstance(self.input, str):
+            return [*first, {"role": "user", "content": self.input}]
+        said = conversation_of(self.input)
+        return [*first, *said] if said else []
 
     @property
-    def searches(self) -> bool:
+    def offered(self) -> Sequence[FileSearch | ResponseFunction]:
         """See ConversationRequest."""
-        return self.tool_choice != "none"
+        return self.tools or ()
+
+    @property
+    def format_guide(self) -> tuple[Guide | None, str]:
+        """See Sampling."""
+        given = None if self.text is None else self.text.format
+        return None if given is None else given.guide, "text.format"
 
 
 def parse_responses(given: Mapping[str, Any]) -> ResponsesRequest:

@@ -1,27 +1,28 @@
 """`POST /v1/responses`: an answer as a list of items, whole or as events, which is stored at its end."""
 
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from gateway import errors
+from gateway.api.generation_schemas import FileSearch
 from gateway.api.generation_serializers import ragfleet_field
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import content_log_probs
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
 from gateway.api.response_items import as_items
+from gateway.api.response_output import OutputItems, ResponseEvents, call_item, message_item, new_id
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
-from gateway.api.sse import TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.api.tool_schemas import ResponseFunction
 from gateway.knowledge.catalog.types import ResponseRecord
 from gateway.retrieval.context import Grounding
 from gateway.serving.citations import AnswerCitations
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import AnswerHistory, StoredAnswers
+from gateway.serving.tool_call_reader import ToolCallReader
+from gateway.serving.tools import ArgumentsPiece, CallBegun
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -47,7 +48,7 @@ class ResponsesCall(StreamingRequest):
         self._store |= self._wire.kept_in is not None
         self._input = as_items(self._raw["input"]) if self._store or self._wire.continues else []
         self._response = _response(self._wire, store=self._store)
-        self._events = _Events()
+        self._events = ResponseEvents()
         if not self._wire.continues:
             self._request = self._wire.generation_request(request_id, route=self.ROUTE)
 
@@ -89,56 +90,66 @@ class ResponsesCall(StreamingRequest):
         return {**response, "store": await self._stored.keep(self._tenant, record, wanted=wanted)}
 
     async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
-        text, grounding = await answer.whole(), answer.grounding
-        search = [] if grounding is None else [self._search(grounding, _id("fs"))]
-        found = await answer.citations()
-        message = _message(_id("msg"), _ended(answer), text, _annotations(found), _log_probs(answer))
-        await out.json(await self._kept(self._finished(answer, [*search, message], found)))
+        reader = ToolCallReader(answer, self._response["id"])
+        text, grounding = await reader.whole(), answer.grounding
+        output = [] if grounding is None else [self._search(grounding, new_id("fs"))]
+        found, status = await answer.citations(text), _ended(answer)
+        if text or not reader.calls:
+            output.append(message_item(new_id("msg"), status, text, _annotations(found), _log_probs(answer)))
+        for index, call in enumerate(reader.calls, 1):
+            cut = status if index == len(reader.calls) else "completed"
+            output.append(call_item(call, cut, new_id("fc")))
+        await out.json(await self._kept(self._finished(answer, output, found)))
 
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         event = self._events.event
         begin = [event("response.created", response=self._response)]
         begin.append(event("response.in_progress", response=self._response))
-        output: list[Json] = []
-        if answer.grounding is not None:
-            output.append(self._search(answer.grounding, _id("fs")))
-            begin += self._searched(output[0])
-        item_id = _id("msg")
-        at: Json = {"output_index": len(output)}
-        begin.append(event("response.output_item.added", **at, item=_message(item_id, "in_progress")))
-        at |= {"content_index": 0, "item_id": item_id}
-        begin.append(event("response.content_part.added", **at, part=_text("", [])))
-        await out.events(b"".join(begin))
-        told: list[Json] = []
-        await out.pieces(answer, self._deltas(answer, at, told))
-        told += _log_probs(answer)
-        text = answer.text
-        found = await answer.citations()
-        citations = _annotations(found)
-        end = [
-            event("response.output_text.annotation.added", **at, annotation_index=index, annotation=citation)
-            for index, citation in enumerate(citations)
-        ]
-        end.append(event("response.output_text.done", **at, text=text, logprobs=told))
-        end.append(event("response.content_part.done", **at, part=_text(text, citations, told)))
-        output.append(_message(item_id, _ended(answer), text, citations, told))
-        end.append(event("response.output_item.done", output_index=len(output) - 1, item=output[-1]))
-        response = await self._kept(self._finished(answer, output, found))
-        end.append(event(f"response.{response['status']}", response=response))
-        await out.end(b"".join(end))
+        search = [] if answer.grounding is None else [self._search(answer.grounding, new_id("fs"))]
+        for item in search:
+            begin += self._searched(item)
+        output = OutputItems(self._events, search, log_probs=answer.log_probs)
+        if answer.tool_parser is None:
+            await out.events(b"".join([*begin, output.begin_message()]))
+            await out.pieces(answer, output.delta)
+            found = await answer.citations()
+            end = output.end_message(_ended(answer), answer.text, _annotations(found))
+        else:
+            await out.events(b"".join(begin))
+            found, end = await self._stream_calls(out, answer, output)
+        response = await self._kept(self._finished(answer, output.items, found))
+        await out.end(end + event(f"response.{response['status']}", response=response))
 
-    def _deltas(self, answer: GeneratedAnswer, at: Json, told: list[Json]) -> Callable[[str], bytes]:
-        """The events of pieces of text. told: takes their log probabilities, where they are asked for."""
-        kind = "response.output_text.delta"
-        if answer.log_probs is None:
-            return self._events.deltas(kind, **at, logprobs=[])
+    async def _stream_calls(
+        self, out: ResponseWriter, answer: GeneratedAnswer, output: OutputItems
+    ) -> tuple[AnswerCitations, bytes]:
+        """Messages and calls as they come, but for the end of the last one, which is given back with what the answer cites."""
+        reader = ToolCallReader(answer, self._response["id"])
+        found, text = AnswerCitations(), ""
 
-        def delta(piece: str) -> bytes:
-            new = _log_probs(answer)
-            told.extend(new)
-            return self._events.event(kind, **at, delta=piece, logprobs=new)
+        async def end(status: str) -> bytes:
+            """Of the item that is being written."""
+            nonlocal found, text
+            if output.writing == "call":
+                return output.end_call(status)
+            if output.writing is None:
+                return b""
+            found = await answer.citations(text)
+            told, text = output.end_message(status, text, _annotations(found)), ""
+            return told
 
-        return delta
+        async for piece in reader.pieces():
+            if isinstance(piece, CallBegun):
+                told = await end("completed") + output.begin_call(reader.calls[-1])
+            elif isinstance(piece, ArgumentsPiece):
+                told = output.delta(piece.text)
+            else:
+                told = b"" if output.writing == "message" else await end("completed") + output.begin_message()
+                told += output.delta(piece.text)
+                text += piece.text
+            await out.events(told)
+        begun = output.writing is not None
+        return found, (b"" if begun else output.begin_message()) + await end(_ended(answer))
 
     def _searched(self, item: Json) -> list[bytes]:
         """The events of a search: it is over when the stream begins, so that its errors have a status of their own."""
@@ -185,35 +196,11 @@ class ResponsesCall(StreamingRequest):
         return self._events.event("response.failed", response={**self._response, "status": "failed", "error": found})
 
 
-class _Events:
-    """Numbers the events of one stream."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def event(self, kind: str, **fields: Any) -> bytes:
-        """One event."""
-        return sse({"type": kind, "sequence_number": self._number(), **fields}, name=kind)
-
-    def deltas(self, kind: str, **fields: Any) -> Callable[[str], bytes]:
-        """Events that add a piece of text each."""
-        event = TextEvent(lambda text: {"type": kind, **fields, "delta": text}, name=kind)
-
-        def numbered(piece: str) -> bytes:
-            return b'%b%b,"sequence_number":%d}\n\n' % (event.before, orjson.dumps(piece), self._number())
-
-        return numbered
-
-    def _number(self) -> int:
-        number, self._next = self._next, self._next + 1
-        return number
-
-
 def _response(request: ResponsesRequest, *, store: bool) -> Json:
     """The response object before there is anything in it."""
     choice = request.tool_choice
     return {
-        "id": _id("resp"),
+        "id": new_id("resp"),
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
@@ -225,14 +212,14 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
         "metadata": request.metadata or {},
         "model": request.model,
         "output": [],
-        "parallel_tool_calls": True,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
         "reasoning": {"effort": None, "summary": None},
         "store": store,
         "temperature": request.temperature,
-        "text": {"format": {"type": "text"}},
-        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
-        "tools": [tool.model_dump(exclude_none=True) for tool in request.tools or ()],
+        "text": {"format": _format(request), "verbosity": "medium"},
+        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_none=True),
+        "tools": [_tool(each) for each in request.tools or ()],
         "top_logprobs": request.top_logprobs,
         "top_p": request.top_p,
         "truncation": request.truncation,
@@ -241,20 +228,20 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
     }
 
 
-def _message(
-    item_id: str, status: str, text: str | None = None, citations: Sequence[Json] = (), log_probs: Sequence[Json] = ()
-) -> Json:
-    content = [] if text is None else [_text(text, citations, log_probs)]
-    return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": content}
-
-
-def _text(text: str, citations: Sequence[Json], log_probs: Sequence[Json] = ()) -> Json:
-    return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": list(log_probs)}
-
-
 def _log_probs(answer: GeneratedAnswer) -> list[Json]:
-    """Of the tokens since the last call."""
+    """Of all of the answer's tokens, where they are asked for."""
     return [] if answer.log_probs is None else content_log_probs(answer.log_probs.take())
+
+
+def _tool(tool: FileSearch | ResponseFunction) -> Json:
+    if isinstance(tool, FileSearch):
+        return tool.model_dump(exclude_none=True)
+    return {"strict": True, "parameters": None, "description": None, **tool.model_dump(exclude_none=True)}
+
+
+def _format(request: ResponsesRequest) -> Json:
+    given = None if request.text is None else request.text.format
+    return {"type": "text"} if given is None else given.model_dump(by_alias=True, exclude_none=True)
 
 
 def _annotations(found: AnswerCitations) -> list[Json]:
@@ -263,7 +250,3 @@ def _annotations(found: AnswerCitations) -> list[Json]:
 
 def _ended(answer: GeneratedAnswer) -> str:
     return "incomplete" if answer.finish_reason == "length" else "completed"
-
-
-def _id(prefix: str) -> str:
-    return f"{prefix}_{uuid.uuid4().hex}"

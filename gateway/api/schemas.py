@@ -7,21 +7,37 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import (
+    MAX_CALLS,
     MAX_PARTS,
+    READ_HERE,
     SERVER_EXTRAS,
     BaseMessage,
+    CalledFunction,
     ContentPart,
     ConversationRequest,
+    FileSearch,
     LogitBias,
     Streaming,
     TopLogProbs,
+    call_wire,
+    tool_kind,
 )
 from gateway.api.json_body import json_object
+from gateway.api.tool_schemas import (
+    MAX_TOOLS,
+    ChatFunction,
+    ChatToolChoice,
+    FunctionDefinition,
+    NamedFunction,
+    ToolChoice,
+)
 from gateway.api.validation import (
     MANY,
+    MAX_NAME,
     ONE,
     ONE_OR_MANY,
     WHOLE,
@@ -31,15 +47,12 @@ from gateway.api.validation import (
     refuse_unsupported,
     without_nulls,
 )
+from gateway.serving.guide import Guide
 
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
     "n": (1,),
-    "response_format": ({"type": "text"},),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none",),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -56,7 +69,6 @@ IGNORED = frozenset(
     {
         "user",
         "metadata",
-        "parallel_tool_calls",
         "safety_identifier",
         "prompt_cache_key",
         "prompt_cache_retention",
@@ -68,23 +80,119 @@ class TextPart(ContentPart):
     """A piece of text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    type: Literal["text"]
+    type: Annotated[Literal["text"], READ_HERE]
     cache_control: Annotated[dict[str, Any], Field(max_length=4)] | None = None
     """Where Anthropic's clients want a prompt cached; here prompts are cached wherever they begin alike."""
 
 
+Content = Annotated[
+    Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
+    ONE_OR_MANY,
+    WHOLE,
+]
+
+
 class Message(BaseMessage):
-    """One message of the conversation."""
+    """A message of the system or the user."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    content: Annotated[
-        Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
-        ONE_OR_MANY,
-        WHOLE,
-    ]
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
-    function_call: None = None
-    """Both would change the answer, and there are no functions to call."""
+    content: Content
+
+
+class CallOfMessage(BaseModel):
+    """A call of an earlier answer."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class AssistantMessage(BaseMessage):
+    """An earlier answer: text, calls, or both."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    role: Literal["assistant"]
+    content: Content | None = None
+    tool_calls: Annotated[list[CallOfMessage], items(0, MAX_CALLS)] | None = None
+    function_call: CalledFunction | None = None
+    """The older way."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "AssistantMessage":
+        if self.content is None and not self.tool_calls and self.function_call is None:
+            raise ValueError("content: it may be left out beside tool_calls only")
+        return self
+
+    def wire(self) -> dict[str, Any]:
+        """See BaseMessage."""
+        calls = [call_wire(each.id, each.function.name, each.function.arguments) for each in self.tool_calls or ()]
+        if self.function_call is not None:
+            calls.append(
+                call_wire(_older_id(self.function_call.name), self.function_call.name, self.function_call.arguments)
+            )
+        return {**super().wire(), **({"tool_calls": calls} if calls else {})}
+
+
+class ToolMessage(BaseMessage):
+    """What a function gave."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    role: Literal["tool"]
+    content: Content
+    tool_call_id: Annotated[str, Field(min_length=1, max_length=256)]
+
+    def wire(self) -> dict[str, Any]:
+        """See BaseMessage."""
+        return {**super().wire(), "tool_call_id": self.tool_call_id}
+
+
+class FunctionMessage(BaseMessage):
+    """The same in the older way."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    role: Literal["function"]
+    content: Content
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+
+    def wire(self) -> dict[str, Any]:
+        """See BaseMessage."""
+        return {"role": "tool", "content": self.text, "tool_call_id": _older_id(self.name)}
+
+
+def _older_id(name: str) -> str:
+    """Of a call that has none."""
+    return f"call_{name}"
+
+
+_ROLES = {"assistant": "AssistantMessage", "tool": "ToolMessage", "function": "FunctionMessage"}
+
+
+def _role(message: Any) -> str:
+    role = message.get("role") if isinstance(message, dict) else None
+    return _ROLES.get(role, "Message") if isinstance(role, str) else "Message"
+
+
+AnyMessage = Annotated[
+    Annotated[Message, Tag("Message")]
+    | Annotated[AssistantMessage, Tag("AssistantMessage")]
+    | Annotated[ToolMessage, Tag("ToolMessage")]
+    | Annotated[FunctionMessage, Tag("FunctionMessage")],
+    Discriminator(_role),
+]
+ChatTool = Annotated[
+    Annotated[ChatFunction, Tag("Function")] | Annotated[FileSearch, Tag("FileSearch")], Discriminator(tool_kind)
+]
+
+
+def _function_call(value: Any) -> str:
+    return "str" if isinstance(value, str) else "NamedFunction"
+
+
+FunctionCallChoice = Annotated[
+    Annotated[Literal["none", "auto"], Tag("str")] | Annotated[NamedFunction, Tag("NamedFunction")],
+    Discriminator(_function_call),
+]
 
 
 class StreamOptions(Streaming):
@@ -98,11 +206,16 @@ class StreamOptions(Streaming):
 class ChatRequest(ConversationRequest):
     """`POST /v1/chat/completions`."""
 
-    messages: Annotated[list[Message], items(1, 1000)]
+    messages: Annotated[list[AnyMessage], items(1, 1000)]
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
-    tool_choice: Literal["none", "auto"] = "auto"
+    tools: Annotated[list[ChatTool], items(0, MAX_TOOLS + 1)] | None = None
+    tool_choice: ChatToolChoice = "auto"
+    functions: Annotated[list[FunctionDefinition], items(0, MAX_TOOLS)] | None = None
+    function_call: FunctionCallChoice | None = None
+    """Both are the older way to offer functions."""
+    response_format: ChatFormat | None = None
     logprobs: bool = False
     top_logprobs: TopLogProbs = 0
     logit_bias: LogitBias | None = None
@@ -131,20 +244,67 @@ class ChatRequest(ConversationRequest):
             return self.max_completion_tokens, "max_completion_tokens"
         return self.max_tokens, "max_tokens"
 
-    @property
-    def conversation(self) -> Sequence[Message]:
-        """See ConversationRequest."""
-        return self.messages
+    @model_validator(mode="after")
+    def _calls_fit(self) -> "ChatRequest":
+        if self.functions and any(not isinstance(each, FileSearch) for each in self.offered):
+            raise ValueError("functions: cannot be combined with functions among 'tools'")
+        if self.function_call not in (None, "none") and not self.functions:
+            raise ValueError("function_call: there are no functions to call")
+        called: set[str] = set()
+        for index, message in enumerate(self.messages):
+            if isinstance(message, AssistantMessage):
+                called |= {each.id for each in message.tool_calls or ()}
+            elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+                raise ValueError(
+                    f"messages.{index}.tool_call_id: no message before it has called '{message.tool_call_id[:MAX_NAME]}'"
+                )
+        return self
 
     @property
-    def searches(self) -> bool:
+    def conversation(self) -> Sequence[dict[str, Any]]:
         """See ConversationRequest."""
-        return self.tool_choice != "none"
+        return [each.wire() for each in self.messages]
+
+    @property
+    def offered(self) -> Sequence[FileSearch | ChatFunction]:
+        """See ConversationRequest."""
+        return self.tools or ()
+
+    @property
+    def functions_offered(self) -> Sequence[FunctionDefinition]:
+        """See ConversationRequest."""
+        return self.functions or super().functions_offered
+
+    @property
+    def functions_param(self) -> str:
+        """See ConversationRequest."""
+        return "functions" if self.functions else "tools"
+
+    @property
+    def chosen(self) -> tuple[ToolChoice, str]:
+        """See ConversationRequest."""
+        if self.functions:
+            return self.function_call or "auto", "function_call"
+        return self.tool_choice, "tool_choice"
+
+    @property
+    def parallel(self) -> bool | None:
+        """See ConversationRequest."""
+        return False if self.functions else self.parallel_tool_calls
+
+    @property
+    def older_functions(self) -> bool:
+        """Whether the answer is to have one `function_call` in place of `tool_calls`."""
+        return bool(self.functions)
+
+    @property
+    def format_guide(self) -> tuple[Guide | None, str]:
+        """See Sampling."""
+        return None if self.response_format is None else self.response_format.guide, "response_format"
 
 
 def parse_chat(body: bytes) -> ChatRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""
     raw = without_nulls(json_object(body))
-    choice = raw.get("tool_choice", "auto")
     refuse_unsupported(raw, HARMLESS, IGNORED)
-    return read(ChatRequest, raw | {"tool_choice": choice})
+    return read(ChatRequest, raw)

@@ -64,12 +64,17 @@ class ContextBuilder:
         question: str,
         retrieval: RetrievalRequest | None,
         max_prompt_tokens: int,
+        tools: str = "",
     ) -> Context:
-        """Token ids for `messages` (OpenAI's list as JSON). Raises BadRequest, KnowledgeUnavailable, Unavailable."""
+        """Token ids for `messages` (OpenAI's list as JSON). Raises BadRequest, KnowledgeUnavailable, Unavailable.
+
+        tools: OpenAI's list of functions as JSON; with them passages may help, and the answer need not come from them alone.
+        """
         inputs: dict[str, Tensor] = {
             "messages": text(messages.decode()),
             "max_prompt_tokens": int32(max_prompt_tokens),
-            "grounded": boolean(retrieval is not None),
+            "grounded": boolean(retrieval is not None and not tools),
+            **({"tools": text(tools)} if tools else {}),
             **({"passages": text("[]")} if retrieval is None else retrieval.inputs(question, self._signer)),
         }
         started = time.monotonic()
@@ -92,6 +97,7 @@ class ContextBuilder:
                 question=question,
                 retrieval=None,
                 max_prompt_tokens=max_prompt_tokens,
+                tools=tools,
             )
             return replace(bare, grounding=Grounding(store=retrieval.label, query=question, unavailable=True))
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)

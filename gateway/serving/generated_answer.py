@@ -10,6 +10,7 @@ from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.citations import AnswerCitations
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import FinishReason, OutputProcessor
+from gateway.serving.tool_parsers import ToolCallParser
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class GeneratedAnswer:
         log_probs: AnswerLogProbs | None = None,
         not_found: str = "",
         on_first_token: Callable[[], None] = lambda: None,
+        tool_parser: ToolCallParser | None = None,
     ) -> None:
         """generation: None where no engine is asked, and the answer is `not_found`."""
         self._generation = generation
@@ -47,6 +49,8 @@ class GeneratedAnswer:
         """What was looked for and found; None for an answer without retrieval."""
         self.log_probs = log_probs
         """Of the pieces given, where they are asked for."""
+        self.tool_parser = tool_parser
+        """Finds calls of functions in the text; None where there are none to call."""
 
     async def next(self) -> str | None:
         """The next piece of text (may be ''), or None when the answer is complete."""
@@ -100,6 +104,12 @@ class GeneratedAnswer:
             pass
         return self.text
 
+    def end(self) -> None:
+        """What is there is all that is wanted: the engine need not go on."""
+        if not self._output.ended():
+            self._output.say_nothing()
+            self.close()
+
     def close(self) -> None:
         """Free the engine. Idempotent."""
         if self._generation is not None:
@@ -125,8 +135,11 @@ class GeneratedAnswer:
         """Which instances worked on it, and why each part ended."""
         return () if self._generation is None else self._generation.attempts
 
-    async def citations(self) -> AnswerCitations:
-        """What the whole answer cites; after its end. Waits for what runs beside it, and never long."""
+    async def citations(self, text: str | None = None) -> AnswerCitations:
+        """What the whole answer cites; after its end. Waits for what runs beside it, and never long.
+
+        text: what the client sees of it, where that is not all.
+        """
         if self._citations is None or self.grounding is None:
             return AnswerCitations()
-        return await self._citations.find(self.text)
+        return await self._citations.find(self.text if text is None else text)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import is_rag
 from gateway.serving.guide import Guide
+from gateway.serving.tools import ToolUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,8 @@ class GenerationRequest:
     """The path, as metrics name it."""
     model: str
     """As the client called it."""
-    messages: Sequence[Mapping[str, str]] = ()
-    """A conversation (role and content), oldest first."""
+    messages: Sequence[Mapping[str, Any]] = ()
+    """A conversation, oldest first: role and content, a text; `tool_calls` and `tool_call_id` as OpenAI has them in chats."""
     prompt: str | Sequence[int] | None = None
     """A prompt as it stands, text or token ids, in place of messages."""
     text_param: str
@@ -58,6 +60,10 @@ class GenerationRequest:
     """Whether the oldest turns are left out where all of them do not fit."""
     file_search: FileSearchParameters | None = None
     """The stores to answer from, where the client names some."""
+    tools: ToolUse | None = None
+    """Functions that the answer may call."""
+    guide_param: str = "response_format"
+    """What the client calls the guide, for messages of errors."""
 
     @property
     def grounded(self) -> bool:
@@ -67,5 +73,5 @@ class GenerationRequest:
     @property
     def question(self) -> str:
         """The text to retrieve for: the last message of the user, or the last message."""
-        asked = [message["content"] for message in self.messages if message["role"] == "user"]
-        return asked[-1] if asked else self.messages[-1]["content"]
+        asked = [str(message["content"]) for message in self.messages if message["role"] == "user"]
+        return asked[-1] if asked else str(self.messages[-1]["content"])

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -27,6 +28,8 @@ from gateway.serving.generation_request import GenerationRequest, SamplingParame
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.request_plan import RequestPlan, RequestPlanner
+from gateway.serving.tool_calling import ToolCalling
+from gateway.serving.tool_parsers import ToolCallParser
 from gateway.serving.truncation import truncations
 from gateway.tenants.tenant import Tenant
 from tokens.table import TokenTable, TooManyTokens
@@ -68,6 +71,7 @@ class GenerationService:
         self._citation_check = citation_check
         self._metrics = metrics
         self._planner = RequestPlanner(settings, models, table)
+        self._tool_calling = ToolCalling.of(settings)
         self._rewriter = QueryRewriter(settings, metrics)
 
     @asynccontextmanager
@@ -89,6 +93,8 @@ class GenerationService:
                     raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
         except errors.RagfleetError as error:
             status = errors.face(error).status
+            if error.param == "guided_decoding_guide":
+                error.param = request.guide_param
             raise
         except asyncio.CancelledError:
             status = CLIENT_LEFT
@@ -128,12 +134,17 @@ class GenerationService:
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
             rag = "0" if context.grounding is None else "1"
+            sampling, tool_parser = request.sampling, None
+            if request.tools is not None:
+                tool_parser = self._tool_calling.parser(request.tools, sampling.guide)
+                sampling = replace(sampling, guide=self._tool_calling.guide(request.tools, sampling.guide))
             answer = self._start(
                 request.id,
                 tenant,
                 plan,
                 context,
-                request.sampling,
+                sampling,
+                tool_parser=tool_parser,
                 citations=citations,
                 on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
             )
@@ -185,6 +196,7 @@ class GenerationService:
             question=query,
             retrieval=retrieval,
             max_prompt_tokens=plan.max_prompt,
+            tools="" if request.tools is None else request.tools.wire(),
         )
         return plan, context
 
@@ -211,13 +223,14 @@ class GenerationService:
         *,
         citations: CitationFinder | None = None,
         on_first_token: Callable[[], None] = lambda: None,
+        tool_parser: ToolCallParser | None = None,
     ) -> GeneratedAnswer:
         """Nothing is sent to an engine before the answer's first `next()`."""
         limit = min(plan.max_tokens, plan.max_context - len(context.input_ids))
         grounding = context.grounding
         generation = None
-        # Nothing relevant was found: we say so ourselves, no engine can invent.
-        if grounding is None or grounding.passages or grounding.unavailable:
+        # Nothing relevant was found: we say so ourselves, no engine can invent. With functions it may know more by calling one.
+        if grounding is None or grounding.passages or grounding.unavailable or tool_parser is not None:
             job = PlacementRequest(
                 request_id=request_id,
                 model=plan.model,
@@ -231,14 +244,24 @@ class GenerationService:
             )
         return GeneratedAnswer(
             generation,
-            OutputProcessor(self._table, stops=sampling.stop, max_tokens=limit),
+            OutputProcessor(
+                self._table,
+                stops=sampling.stop,
+                max_tokens=limit,
+                shown={} if tool_parser is None else self._shown(tool_parser),
+            ),
             prompt_tokens=len(context.input_ids),
             grounding=grounding,
             citations=citations,
             log_probs=None if sampling.log_probs is None else AnswerLogProbs(self._table),
             not_found=self._settings.rag_not_found,
             on_first_token=on_first_token,
+            tool_parser=tool_parser,
         )
+
+    def _shown(self, parser: ToolCallParser) -> Mapping[int, str]:
+        controls = self._table.controls
+        return {controls[name].id: name for name in parser.MARKERS if name in controls}
 
     async def _reword(
         self, messages: Sequence[Mapping[str, str]], *, plan: RequestPlan, tenant: Tenant, request_id: str

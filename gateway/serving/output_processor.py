@@ -1,6 +1,6 @@
 """The text side of an answer: ids in, text out, and why it ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gateway.serving.stop_strings import StopMatcher
@@ -13,7 +13,11 @@ FinishReason = Literal["stop", "length"]
 class OutputProcessor:
     """Turns ids into text as they come, over the seams of a migration as if there were none."""
 
-    def __init__(self, table: TokenTable, *, stops: Sequence[str], max_tokens: int) -> None:
+    def __init__(
+        self, table: TokenTable, *, stops: Sequence[str], max_tokens: int, shown: Mapping[int, str] | None = None
+    ) -> None:
+        """shown: control tokens that are to be seen, with their text."""
+        self._shown = shown or {}
         self._detokenizer = IncrementalDetokenizer(table)
         self._stop = StopMatcher(stops) if stops else None
         self._max_tokens = max_tokens
@@ -24,12 +28,12 @@ class OutputProcessor:
 
     def plain(self, ids: Sequence[int]) -> bool:
         """Whether `push` of these ids can only add text: there is nothing in them that could end the answer."""
-        return self._stop is None and self._ends.isdisjoint(ids)
+        return self._stop is None and self._ends.isdisjoint(ids) and self._shown.keys().isdisjoint(ids)
 
     def push(self, ids: Sequence[int]) -> str:
         """The text that these ids add; '' while a character or a possible stop string is incomplete."""
         push = self._detokenizer.push
-        if self._stop is None and self._ends.isdisjoint(ids):
+        if self.plain(ids):
             self.tokens += len(ids)
             return push(ids[0]) if len(ids) == 1 else "".join([push(i) for i in ids])
         out = ""
@@ -38,7 +42,7 @@ class OutputProcessor:
                 self.finish_reason = "stop"
                 return out + self._rest()
             self.tokens += 1
-            piece = push(token)
+            piece = self._detokenizer.flush() + self._shown[token] if token in self._shown else push(token)
             out += piece if self._stop is None else self._stop.push(piece)
             if self._stop is not None and self._stop.matched is not None:
                 self.finish_reason = "stop"

@@ -85,7 +85,7 @@ class RequestPlanner:
         """Tokens that the text has at the least."""
         prompt = request.prompt
         if prompt is None:  # many templates drop the white space around a message
-            return self._table.least_tokens(*(message["content"].strip() for message in request.messages))
+            return self._table.least_tokens(*(str(message["content"]).strip() for message in request.messages))
         return self._table.least_tokens(prompt) if isinstance(prompt, str) else len(prompt)
 
     def _model(self, request: GenerationRequest) -> str:

@@ -195,7 +195,6 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
         ({"background": True}, 400, "background"),
         ({"truncation": "some"}, 400, "truncation"),
         ({"reasoning": {"effort": "high"}}, 400, "reasoning"),
-        ({"text": {"format": {"type": "json_object"}}}, 400, "text"),
         ({"text": {"verbosity": "low"}}, 400, "text"),
         ({"service_tier": "flex"}, 400, "service_tier"),
         ({"context_management": [{"type": "compaction"}]}, 400, "context_management"),

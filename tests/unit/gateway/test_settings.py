@@ -49,13 +49,13 @@ def test_value_of_the_wrong_kind_is_named(name: str, value: str) -> None:
 
 
 def test_every_setting_can_be_set() -> None:
-    words = {"rag_unavailable": "answer", "rag_rewrite": "model"} | {
+    words = {"rag_unavailable": "answer", "rag_rewrite": "model", "tool_format": "json"} | {
         f.name: "off" for f in fields(Settings) if f.type is bool
     }
     given = {f.name: words.get(f.name, "7") for f in fields(Settings)}
     env = {variables(name)[0]: value for name, value in given.items()}
     settings = Settings.from_env(env)
-    assert all(str(getattr(settings, name)) in ("7", "7.0", "False", "answer", "model") for name in given)
+    assert all(str(getattr(settings, name)) in ("7", "7.0", "False", "answer", "model", "json") for name in given)
 
 
 def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:

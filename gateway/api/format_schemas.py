@@ -1,0 +1,192 @@
+"""What an answer must be, as clients say it: OpenAI's `response_format` and `text.format`, and vLLM's `guided_*`."""
+
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from gateway.api.json_body import MAX_KEYS
+from gateway.api.tool_schemas import kind_of
+from gateway.api.validation import items
+from gateway.serving.guide import Guide, GuideKind
+
+MAX_GUIDE_BYTES = 64 * 1024
+"""Of a schema (as JSON), an expression or a grammar."""
+MAX_CHOICES = 512
+
+
+def _bounded(value: dict[str, Any]) -> dict[str, Any]:
+    if (size := len(orjson.dumps(value))) > MAX_GUIDE_BYTES:
+        raise ValueError(f"the schema has {size} bytes; at most {MAX_GUIDE_BYTES} are read")
+    return value
+
+
+Schema = Annotated[dict[str, Any], Field(max_length=MAX_KEYS), AfterValidator(_bounded)]
+Expression = Annotated[str, Field(min_length=1, max_length=MAX_GUIDE_BYTES)]
+
+
+def _schema_guide(schema: dict[str, Any]) -> Guide:
+    return Guide(GuideKind.JSON_SCHEMA, orjson.dumps(schema).decode())
+
+
+def _known_type(value: Any) -> Any:
+    if value != "text":
+        raise ValueError("there are the types 'text', 'json_object' and 'json_schema'")
+    return value
+
+
+class TextFormat(BaseModel):
+    """Any text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Annotated[Literal["text"], BeforeValidator(_known_type)]
+
+    @property
+    def guide(self) -> Guide | None:
+        """None: an answer may be anything."""
+        return None
+
+
+class JsonObjectFormat(BaseModel):
+    """Any JSON object."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["json_object"]
+
+    @property
+    def guide(self) -> Guide | None:
+        """What it makes an engine write."""
+        return Guide(GuideKind.JSON, "")
+
+
+class NamedSchema(BaseModel):
+    """A JSON Schema with its name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: Annotated[str, Field(max_length=8192)] | None = None
+    schema_: Annotated[Schema, Field(alias="schema")]
+    strict: bool | None = None
+    """Under a grammar the answer keeps to its schema, whatever stands here."""
+
+    @property
+    def guide(self) -> Guide | None:
+        """What it makes an engine write."""
+        return _schema_guide(self.schema_)
+
+
+class ChatJsonSchemaFormat(BaseModel):
+    """An instance of a schema, as a chat has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+    @property
+    def guide(self) -> Guide | None:
+        """What it makes an engine write."""
+        return self.json_schema.guide
+
+
+class ResponseJsonSchemaFormat(NamedSchema):
+    """An instance of a schema, as a response has it."""
+
+    type: Literal["json_schema"]
+
+
+def _format(value: Any) -> str:
+    return {"json_object": "JsonObject", "json_schema": "JsonSchema"}.get(kind_of(value), "Text")
+
+
+ChatFormat = Annotated[
+    Annotated[TextFormat, Tag("Text")]
+    | Annotated[JsonObjectFormat, Tag("JsonObject")]
+    | Annotated[ChatJsonSchemaFormat, Tag("JsonSchema")],
+    Discriminator(_format),
+]
+ResponseFormat = Annotated[
+    Annotated[TextFormat, Tag("Text")]
+    | Annotated[JsonObjectFormat, Tag("JsonObject")]
+    | Annotated[ResponseJsonSchemaFormat, Tag("JsonSchema")],
+    Discriminator(_format),
+]
+
+Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], items(1, MAX_CHOICES)]
+
+
+def _schema_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise ValueError("a JSON Schema is an object, or one written as JSON") from None
+
+
+LooseSchema = Annotated[
+    Schema,
+    BeforeValidator(
+        _schema_text, json_schema_input_type=Annotated[dict[str, Any], Field(max_length=MAX_KEYS)] | Expression
+    ),
+]
+"""vLLM takes a schema as text, too."""
+
+
+class StructuredOutputs(BaseModel):
+    """Of newer vLLM: one of these."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+    json_: LooseSchema | None = Field(None, alias="json")
+    regex: Expression | None = None
+    choice: Choices | None = None
+    grammar: Expression | None = None
+    json_object: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("structured_outputs: give exactly one of json, regex, choice, grammar and json_object")
+        return self
+
+    @property
+    def guide(self) -> Guide:
+        """What it makes an engine write."""
+        if self.json_ is not None:
+            return _schema_guide(self.json_)
+        if self.regex is not None:
+            return Guide(GuideKind.REGEX, self.regex)
+        if self.choice is not None:
+            return Guide(GuideKind.EBNF_GRAMMAR, f"root ::= {' | '.join(map(_literal, self.choice))}\n")
+        if self.grammar is not None:
+            return Guide(GuideKind.EBNF_GRAMMAR, self.grammar)
+        return Guide(GuideKind.JSON, "")
+
+
+class GuidedDecoding(BaseModel):
+    """Extensions: what an answer must be, by vLLM's names. One of these at the most."""
+
+    guided_json: LooseSchema | None = None
+    guided_regex: Expression | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: Expression | None = None
+    structured_outputs: StructuredOutputs | None = None
+
+    def extension_guide(self) -> tuple[Guide, str] | None:
+        """The guide and the parameter that has it. Raises ValueError where there are two."""
+        found: list[tuple[Guide, str]] = []
+        for name in ("json", "regex", "choice", "grammar"):
+            value = getattr(self, f"guided_{name}")
+            if value is not None:
+                given = StructuredOutputs.model_validate({name: value})
+                found.append((given.guide, f"guided_{name}"))
+        if self.structured_outputs is not None:
+            found.append((self.structured_outputs.guide, "structured_outputs"))
+        if len(found) > 1:
+            raise ValueError(f"{found[1][1]}: cannot be combined with '{found[0][1]}'")
+        return found[0] if found else None
+
+
+def _literal(text: str) -> str:
+    """A text as a terminal of a grammar."""
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return '"' + "".join(escapes.get(char, char) for char in text) + '"'

@@ -1,0 +1,151 @@
+"""The items of a response's output and the events that tell of them."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import orjson
+
+from gateway.api.log_prob_serializers import content_log_probs
+from gateway.api.sse import TextEvent, sse
+from gateway.serving.log_probs import AnswerLogProbs
+from gateway.serving.tools import ToolCall
+
+Json = dict[str, Any]
+
+
+class ResponseEvents:
+    """Numbers the events of one stream."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def event(self, kind: str, **fields: Any) -> bytes:
+        """One event."""
+        return sse({"type": kind, "sequence_number": self._number(), **fields}, name=kind)
+
+    def deltas(self, kind: str, **fields: Any) -> Callable[[str], bytes]:
+        """Events that add a piece of text each."""
+        event = TextEvent(lambda text: {"type": kind, **fields, "delta": text}, name=kind)
+
+        def numbered(piece: str) -> bytes:
+            return b'%b%b,"sequence_number":%d}\n\n' % (event.before, orjson.dumps(piece), self._number())
+
+        return numbered
+
+    def _number(self) -> int:
+        number, self._next = self._next, self._next + 1
+        return number
+
+
+class OutputItems:
+    """The items so far, `items`, and the events of the one that is being written."""
+
+    def __init__(
+        self, events: ResponseEvents, items: Sequence[Json] = (), *, log_probs: AnswerLogProbs | None = None
+    ) -> None:
+        """items: those that are complete already. log_probs: of the answer, where they are asked for."""
+        self._events = events
+        self._log_probs = log_probs
+        self._told: list[Json] = []
+        self._item_id = ""
+        self._call = ToolCall("", "")
+        self.items = list(items)
+        self.writing: Literal["message", "call"] | None = None
+        """What was begun and is not complete."""
+        self.delta: Callable[[str], bytes] = lambda _: b""
+        """The event with a further piece of the item that was begun last."""
+
+    def begin_message(self) -> bytes:
+        """A message begins."""
+        self._item_id, self.writing = new_id("msg"), "message"
+        event = self._events.event
+        self._told = []
+        self.delta = self._text_delta
+        if self._log_probs is None:
+            self.delta = self._events.deltas("response.output_text.delta", **self._part, logprobs=[])
+        return event(
+            "response.output_item.added", **self._place, item=message_item(self._item_id, "in_progress")
+        ) + event("response.content_part.added", **self._part, part=text_part("", []))
+
+    def end_message(self, status: str, text: str, citations: Sequence[Json]) -> bytes:
+        """The message is complete."""
+        event, at = self._events.event, self._part
+        self._take_log_probs()
+        told = [
+            event("response.output_text.annotation.added", **at, annotation_index=index, annotation=citation)
+            for index, citation in enumerate(citations)
+        ]
+        told.append(event("response.output_text.done", **at, text=text, logprobs=self._told))
+        told.append(event("response.content_part.done", **at, part=text_part(text, citations, self._told)))
+        return b"".join([*told, self._done(message_item(self._item_id, status, text, citations, self._told))])
+
+    def begin_call(self, call: ToolCall) -> bytes:
+        """A call of a function begins."""
+        self._item_id, self.writing, self._call = new_id("fc"), "call", call
+        at = {**self._place, "item_id": self._item_id}
+        self.delta = self._events.deltas("response.function_call_arguments.delta", **at)
+        item = call_item(ToolCall(call.id, call.name), "in_progress", self._item_id)
+        return self._events.event("response.output_item.added", **self._place, item=item)
+
+    def end_call(self, status: str) -> bytes:
+        """The call is complete, with the arguments that it has by now."""
+        call, at = self._call, {**self._place, "item_id": self._item_id}
+        kind = "response.function_call_arguments.done"
+        told = self._events.event(kind, **at, name=call.name, arguments=call.arguments)
+        return told + self._done(call_item(call, status, self._item_id))
+
+    def _text_delta(self, piece: str) -> bytes:
+        return self._events.event(
+            "response.output_text.delta", **self._part, delta=piece, logprobs=self._take_log_probs()
+        )
+
+    def _take_log_probs(self) -> list[Json]:
+        """Of the tokens since the last call."""
+        new = [] if self._log_probs is None else content_log_probs(self._log_probs.take())
+        self._told += new
+        return new
+
+    @property
+    def _place(self) -> Json:
+        return {"output_index": len(self.items)}
+
+    @property
+    def _part(self) -> Json:
+        return {**self._place, "content_index": 0, "item_id": self._item_id}
+
+    def _done(self, item: Json) -> bytes:
+        told = self._events.event("response.output_item.done", **self._place, item=item)
+        self.items.append(item)
+        self.writing = None
+        return told
+
+
+def message_item(
+    item_id: str, status: str, text: str | None = None, citations: Sequence[Json] = (), log_probs: Sequence[Json] = ()
+) -> Json:
+    """A message; text: None while there is none."""
+    content = [] if text is None else [text_part(text, citations, log_probs)]
+    return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def text_part(text: str, citations: Sequence[Json], log_probs: Sequence[Json] = ()) -> Json:
+    """The one part of a message."""
+    return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": list(log_probs)}
+
+
+def call_item(call: ToolCall, status: str, item_id: str) -> Json:
+    """A call of a function."""
+    return {
+        "id": item_id,
+        "type": "function_call",
+        "status": status,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
+
+
+def new_id(prefix: str) -> str:
+    """For a response or an item of one."""
+    return f"{prefix}_{uuid.uuid4().hex}"
