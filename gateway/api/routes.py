@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Depends
 
 from gateway.api import (
+    conversations,
     embeddings,
     error_handlers,
     files,
@@ -50,7 +51,17 @@ def install(app: DirectRoutes, gateway: Container) -> None:
     authenticator = Authenticator(gateway.tenants, gateway.metrics, fresh=gateway.tenants_sync.fresh)
     app.state.container, app.state.bodies, app.state.authenticator = gateway, bodies, authenticator
     _generation(app, gateway, authenticator, bodies)
-    for module in (models, embeddings, files, vector_stores, store_files, store_search, stored_responses, operations):
+    for module in (
+        models,
+        embeddings,
+        files,
+        vector_stores,
+        store_files,
+        store_search,
+        stored_responses,
+        conversations,
+        operations,
+    ):
         app.include_router(module.router)
     error_handlers.install(app)
     describe(app)

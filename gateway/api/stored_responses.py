@@ -43,7 +43,7 @@ class StoredResponse(TypedDict):
 
 
 class StoredItem(TypedDict):
-    """An item of an input."""
+    """An item of an input, or of a conversation."""
 
     id: str
     type: str
@@ -63,8 +63,8 @@ class ShownParameters(BaseModel):
     include: Annotated[list[Include], items(0, 16)] | None = None
 
 
-class InputPageParameters(PageParameters):
-    """Which page of an input."""
+class StoredItemPageParameters(PageParameters):
+    """Which page of an input, or of a conversation."""
 
     include: Annotated[list[Include], items(0, 16)] | None = None
 
@@ -93,7 +93,7 @@ async def delete_response(response_id: ResponseId, catalog: CatalogDep) -> Respo
     **documented(ListBody[StoredItem], 400, 404),
 )
 async def list_input_items(
-    response_id: ResponseId, catalog: CatalogDep, query: Annotated[InputPageParameters, Query()]
+    response_id: ResponseId, catalog: CatalogDep, query: Annotated[StoredItemPageParameters, Query()]
 ) -> Response:
     """Its own input; what was said before is with the answers that it continues."""
     page = await catalog.responses.input_items(response_id, query.page)

@@ -45,15 +45,18 @@ class StoredAnswers:
             return AnswerHistory(await catalog.conversations.all_items(conversation_id), (), conversation_id)
         return AnswerHistory()
 
-    async def referred(self, tenant: Tenant, items: Sequence[Json]) -> list[Json]:
-        """The items of a request, with what is stored in place of each reference to it. Raises NotFound."""
+    async def referred(self, tenant: Tenant, items: Sequence[Json], *, param: str = "input") -> list[Json]:
+        """The items of a request, with what is stored in place of each reference to it. Raises NotFound.
+
+        param: what the client calls the list.
+        """
         wanted = [str(item["id"]) for item in items if item["type"] == "item_reference"]
         found = await self._catalogs(tenant).responses.items(wanted) if wanted else {}
         for at, item in enumerate(items):
             if item["type"] == "item_reference" and item["id"] not in found:
                 raise errors.NotFound(
                     f"Item with id {item['id']!r} not found. It may be of an answer that was not stored; send the item itself.",
-                    param=f"input.{at}",
+                    param=f"{param}.{at}",
                     code="item_not_found",
                 )
         return [found[item["id"]] if item["type"] == "item_reference" else item for item in items]

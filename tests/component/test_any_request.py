@@ -49,6 +49,7 @@ class Ids:
     batch: str
     response: str
     item: str
+    talk: str
 
 
 @pytest.fixture
@@ -71,8 +72,9 @@ async def ids(fleet: Fleet) -> AsyncIterator[Ids]:
     await fleet.gateway.objects.put("files/file-0/content", b"text")
     batch = await fleet.post({"file_ids": [file.id]}, path=f"/v1/vector_stores/{store}/file_batches")
     response = (await fleet.post({"model": MODEL, "input": "How long?"}, path="/v1/responses")).json
+    talk = (await fleet.post({}, path="/v1/conversations")).json
     async with ingestion(fleet.gateway):
-        yield Ids(store, file.id, batch.json["id"], response["id"], response["output"][0]["id"])
+        yield Ids(store, file.id, batch.json["id"], response["id"], response["output"][0]["id"], talk["id"])
 
 
 async def _sent(
@@ -186,6 +188,12 @@ BODIES: dict[str, list[dict[str, Any]]] = {
             "store": True,
             "truncation": "auto",
         },
+        {"model": MODEL, "input": "How long?", "conversation": {"id": "{talk}"}, "max_output_tokens": 4},
+    ],
+    "/v1/conversations": [{"items": [{"role": "user", "content": "Hi"}], "metadata": {"a": "b"}}],
+    "/v1/conversations/{talk}": [{"metadata": {"a": "b"}}],
+    "/v1/conversations/{talk}/items": [
+        {"items": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]}
     ],
     "/v1/responses/input_tokens": [{"model": MODEL, "input": "How long?", "previous_response_id": "{response}"}],
     "/v1/chat/completions": [
@@ -292,6 +300,8 @@ SEGMENT = st.sampled_from(
         "{file}",
         "{batch}",
         "{response}",
+        "{talk}",
+        "{item}",
         "handbook",
         "file-0",
         "..",
@@ -313,6 +323,9 @@ PATHS = st.one_of(
     st.builds("/v1/files/{}".format, SEGMENT),
     st.builds("/v1/files/{}/content".format, SEGMENT),
     st.builds("/v1/models/{}".format, SEGMENT),
+    st.builds("/v1/conversations/{}".format, SEGMENT),
+    st.builds("/v1/conversations/{}/items".format, SEGMENT),
+    st.builds("/v1/conversations/{}/items/{}".format, SEGMENT, SEGMENT),
     st.builds("/v1/responses/{}".format, SEGMENT),
     st.builds("/v1/responses/{}/{}".format, SEGMENT, st.sampled_from(["input_items", "cancel", "nothing"])),
     st.builds("/v1/vector_stores/{}".format, SEGMENT),
@@ -345,7 +358,13 @@ async def test_paths_and_queries(
 @fuzz(40)
 @given(path=PATHS)
 async def test_deletions(fleet: Fleet, ids: Ids, path: str) -> None:
-    for name, value in (("store", "vs_0"), ("file", "file-1"), ("batch", "vsfb_0"), ("response", "resp_0")):
+    for name, value in (
+        ("store", "vs_0"),
+        ("file", "file-1"),
+        ("batch", "vsfb_0"),
+        ("response", "resp_0"),
+        ("talk", "conv_0"),
+    ):
         path = path.replace(f"{{{name}}}", value)
     await _sent(fleet, "DELETE", "".join(c if c.isascii() else "%C3%A9" for c in path))
 

@@ -52,7 +52,7 @@ def _ask(document: Mapping[str, Any], url: str, ids: Mapping[str, str]) -> Count
                 if own and operation.method != "delete":
                     strategies.append(operation.as_strategy(generation_mode=mode, path_parameters=own))
                 for strategy in strategies:
-                    examples = max(1, (CASES or 300) // (4 * len(operations)))
+                    examples = max(2, (CASES or 300) // (4 * len(operations)))
 
                     @settings(
                         max_examples=examples,
@@ -104,8 +104,10 @@ async def test_paths_keep_what_they_promise(fleet: Fleet) -> None:
     batch = await _made(fleet, f"/v1/vector_stores/{store}/file_batches", {"file_ids": [file]})
     await bring_in(fleet.gateway)
     response = await _made(fleet, "/v1/responses", {"model": "tiny", "input": "How long?"})
+    talk = await _made(fleet, "/v1/conversations", {"items": [{"id": "msg_1", "role": "user", "content": "Hi"}]})
     document = (await fleet.get("/openapi.json")).json
-    ids = {"store_id": store, "file_id": file, "batch_id": batch, "model": "tiny", "response_id": response}
+    ids = {"store_id": store, "file_id": file, "batch_id": batch, "model": "tiny"}
+    ids |= {"response_id": response, "conversation_id": talk, "item_id": "msg_1"}
     async with ingestion(fleet.gateway):
         found = await asyncio.to_thread(_ask, document, fleet.url, ids)
     cases = found.pop("cases")

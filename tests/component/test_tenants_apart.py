@@ -17,7 +17,7 @@ from tests.support.ingesting import bring_in, clear_away, ingestion
 from tests.support.replies import Reply
 from tests.support.running import EMBEDDING, MODEL, Fleet
 
-FILES, STORES = "/v1/files", "/v1/vector_stores"
+FILES, STORES, TALKS = "/v1/files", "/v1/vector_stores", "/v1/conversations"
 TENANTS = """
 tenants:
   - {name: acme, keys: [acme-key]}
@@ -28,6 +28,8 @@ NOBODYS = {
     "file_id": "file-" + "0" * 24,
     "batch_id": "vsfb_" + "0" * 24,
     "response_id": "resp_" + "0" * 32,
+    "conversation_id": "conv_" + "0" * 24,
+    "item_id": "msg_" + "0" * 32,
 }
 
 
@@ -70,12 +72,22 @@ class Tenant:
         batch = await self.ask("POST", f"{STORES}/{store}/file_batches", {"file_ids": [file, gone]})
         await bring_in(self.fleet.gateway)
         response = await self.ask("POST", "/v1/responses", {"model": MODEL, "input": "How long?"})
+        talk, items = await self._talk()
         self.own = {"store_id": store, "file_id": file, "batch_id": batch["id"], "response_id": response["id"]}
+        self.own |= {"conversation_id": talk, "item_id": items[0]}
         other = (await self.ask("POST", STORES, {"name": "old"}))["id"]
-        self.gone = {"store_id": other, "file_id": gone}
+        self.gone = {"store_id": other, "file_id": gone, "item_id": items[1]}
         async with ingestion(self.fleet.gateway):
             await self.ask("DELETE", f"{FILES}/{gone}")
             await self.ask("DELETE", f"{STORES}/{other}")
+
+    async def _talk(self) -> tuple[str, list[str]]:
+        """A conversation of two items, of which the second is deleted again, and their ids."""
+        items = [{"role": "user", "content": text} for text in ("How long?", "Why?")]
+        talk = (await self.ask("POST", TALKS, {"items": items}, "the same key for a conversation"))["id"]
+        listed = (await self.ask("GET", f"{TALKS}/{talk}/items?order=asc"))["data"]
+        await self.ask("DELETE", f"{TALKS}/{talk}/items/{listed[1]['id']}")
+        return talk, [item["id"] for item in listed]
 
 
 @pytest.fixture
@@ -107,6 +119,7 @@ async def globex(fleet: Fleet, acme: Tenant) -> AsyncIterator[Tenant]:
 async def _all_of(tenant: Tenant) -> list[Any]:
     store, batch = tenant.own["store_id"], tenant.own["batch_id"]
     lists = (FILES, STORES, f"{STORES}/{store}/files", f"{STORES}/{store}/file_batches/{batch}/files")
+    lists += (f"{TALKS}/{tenant.own['conversation_id']}/items",)
     found = [(await tenant.ask("GET", path))["data"] for path in lists]
     for at, each in enumerate(found[1]):
         found[1][at] = {name: value for name, value in each.items() if name != "last_active_at"}
@@ -126,6 +139,8 @@ BODIES: dict[str, Any] = {
     "/v1/vector_stores/{store_id}/files/{file_id}": {"attributes": {"mine": True}},
     "/v1/vector_stores/{store_id}/file_batches": {"file_ids": ["{file_id}"]},
     "/v1/vector_stores/{store_id}/search": {"query": "How long?"},
+    "/v1/conversations/{conversation_id}": {"metadata": {"mine": "yes"}},
+    "/v1/conversations/{conversation_id}/items": {"items": [{"type": "item_reference", "id": "{item_id}"}]},
 }
 
 
@@ -139,7 +154,7 @@ async def test_no_path_shows_or_changes_what_is_anothers(acme: Tenant, globex: T
     """Each path with every mixture of the other's ids, own ones and nobody's: 404, and the same words."""
     document = (await globex.fleet.get("/openapi.json")).json
     paths = list(_paths(document))
-    assert len(paths) == 20, "a new path: see that this test covers it"
+    assert len(paths) == 27, "a new path: see that this test covers it"
     for method, path in paths:
         names = re.findall(r"{(\w+)}", path)
         wanted = json.dumps(BODIES.get(path, {})) if method == "POST" else "null"
@@ -166,6 +181,7 @@ async def test_no_cursor_shows_where_anothers_things_stand_or_stood(acme: Tenant
     store, batch = globex.own["store_id"], globex.own["batch_id"]
     members = (f"{STORES}/{store}/files", f"{STORES}/{store}/file_batches/{batch}/files")
     lists = {FILES: "file_id", STORES: "store_id", **dict.fromkeys(members, "file_id")}
+    lists[f"{TALKS}/{globex.own['conversation_id']}/items"] = "item_id"
     for path, kind in lists.items():
         for param in ("after", "before"):
             expected = (await globex.call("GET", f"{path}?{param}={NOBODYS[kind]}")).raw.decode()
@@ -240,13 +256,15 @@ async def test_same_name_means_ones_own_store_whatever_the_filter(acme: Tenant, 
 
 async def test_no_answer_continues_anothers(acme: Tenant, globex: Tenant) -> None:
     response = await acme.ask("GET", f"/v1/responses/{acme.own['response_id']}")
-    theirs = {**acme.own, "item_id": response["output"][0]["id"]}
+    theirs = {**acme.own, "output_id": response["output"][0]["id"]}
     for name, fields in (
         ("response_id", {"previous_response_id": "{response_id}"}),
+        ("conversation_id", {"conversation": "{conversation_id}"}),
         ("item_id", {"input": [{"type": "item_reference", "id": "{item_id}"}]}),
+        ("output_id", {"input": [{"type": "item_reference", "id": "{output_id}"}]}),
     ):
         said = []
-        for ids in (theirs, {**NOBODYS, "item_id": "msg_" + "0" * 32}):
+        for ids in (theirs, {**NOBODYS, "output_id": "msg_" + "1" * 32}):
             body = {"model": MODEL, "input": "And?", **json.loads(_with(json.dumps(fields), ids))}
             for path in ("/v1/responses", "/v1/responses/input_tokens"):
                 reply = await globex.call("POST", path, body)

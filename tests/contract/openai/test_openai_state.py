@@ -36,3 +36,26 @@ async def test_tokens_are_counted(service: Service) -> None:
     answer = await service.client.responses.create(model=service.model, input=asked, max_output_tokens=4, store=False)
     assert answer.usage is not None
     assert counted.input_tokens == answer.usage.input_tokens
+
+
+async def test_a_conversation_grows_by_answers(service: Service) -> None:
+    conversations = service.client.conversations
+    made = await conversations.create(metadata={"topic": "returns"})
+    answer = await service.client.responses.create(
+        model=service.model, input="How long may goods be returned?", conversation=made.id, max_output_tokens=8
+    )
+    assert answer.conversation is not None
+    assert answer.conversation.id == made.id
+    added = await conversations.items.create(
+        made.id, items=[{"type": "message", "role": "user", "content": "Thank you."}]
+    )
+    listed = [item async for item in conversations.items.list(made.id, order="asc", limit=2)]
+    assert [item.type for item in listed] == ["message"] * 3
+    (last,) = added.data
+    assert last == listed[-1] == await conversations.items.retrieve(last.id or "", conversation_id=made.id)
+    await conversations.items.delete(last.id or "", conversation_id=made.id)
+    assert (await conversations.update(made.id, metadata={"topic": "b"})).metadata == {"topic": "b"}
+    assert (await conversations.retrieve(made.id)).created_at == made.created_at
+    assert (await conversations.delete(made.id)).deleted
+    with pytest.raises(NotFoundError):
+        await conversations.retrieve(made.id)
