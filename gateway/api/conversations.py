@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, WrapValidator
 from typing_extensions import TypedDict
 
 from gateway.api import validation
-from gateway.api.dependencies import ID_PATTERN, CatalogDep, ContainerDep, JsonBody, TenantDep, current_tenant
+from gateway.api.dependencies import ID_PATTERN, CatalogDep, ContainerDep, JsonBody, RequiredScope, TenantDep
 from gateway.api.idempotency import IdempotentDep
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, page_body
@@ -19,6 +19,7 @@ from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.stored_responses import Json, ShownParameters, StoredItem, StoredItemPageParameters
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Conversation, Page
+from gateway.tenants.key import Scope
 
 ConversationId = Annotated[str, Path(pattern=ID_PATTERN)]
 ItemId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -60,7 +61,7 @@ class ConversationObject(TypedDict):
     metadata: dict[str, str]
 
 
-router = APIRouter(prefix="/v1/conversations", tags=["OpenAI"], dependencies=[Depends(current_tenant)])
+router = APIRouter(prefix="/v1/conversations", tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.CHAT))])
 
 
 @router.post("", summary="Begin a conversation", **documented(ConversationObject, 404, 409, body=NewConversation))
