@@ -29,6 +29,13 @@ _ENDS_BY_CONVENTION = (
     "<|end|>",
     "<end_of_turn>",
 )
+# Of a text with a hole: what goes before its beginning, before its end, and before what fills it.
+_INFILLS = (
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<\uff5cfim\u2581begin\uff5c>", "<\uff5cfim\u2581hole\uff5c>", "<\uff5cfim\u2581end\uff5c>"),
+    ("\u2581<PRE>", "\u2581<SUF>", "\u2581<MID>"),
+)
 # What a normalizer other than these does may make text shorter: composed, 4 bytes become 1 at the worst.
 _LENGTHENING = frozenset({"Replace", "Prepend", "ByteLevel"})
 _SHRINKAGE = 4
@@ -78,6 +85,7 @@ class TokenTable:
         "end_id",
         "end_ids",
         "first_text_of",
+        "infill",
         "special_names",
         "text_of",
     )
@@ -94,6 +102,9 @@ class TokenTable:
         self.controls: Mapping[str, ControlToken] = added
         self.special_names = {token.id: name for name, token in added.items() if token.special}
         """They have no text."""
+        fills = (names for names in _INFILLS if all(name in added for name in names))
+        self.infill: tuple[int, ...] | None = next((tuple(added[n].id for n in names) for names in fills), None)
+        """The tokens for filling in, of StarCoder's, Qwen's, DeepSeek's or Code Llama's kind; None where there are none."""
         conventional = (added[name].id for name in _ENDS_BY_CONVENTION if name in added)
         known = tuple(conventional)
         self.end_ids = frozenset(end_ids) | frozenset(known)

@@ -20,9 +20,19 @@ class TenantAdmission:
     async def admit(self, tenant: Tenant) -> Permit:
         """A place, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
         try:
-            return await self._admission.acquire(
-                tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=self._deadline_s
-            )
+            return await self._acquire(tenant)
         except Overloaded:
             self._metrics.refused.labels(tenant.name).inc()
             raise
+
+    async def admit_further(self, tenant: Tenant) -> Permit | None:
+        """One more place for a request that has one. None where it would be refused, which refuses nobody."""
+        try:
+            return await self._acquire(tenant)
+        except Overloaded:
+            return None
+
+    async def _acquire(self, tenant: Tenant) -> Permit:
+        return await self._admission.acquire(
+            tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=self._deadline_s
+        )

@@ -5,18 +5,22 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gateway import errors
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.log_prob_serializers import chat_log_probs
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.tool_call_reader import ToolCallReader
 from gateway.serving.tools import CallBegun, TextPiece, ToolCall
 from gateway.tenants.tenant import Tenant
+
+Json = dict[str, Any]
 
 
 class ChatCall(StreamingRequest):
@@ -40,20 +44,47 @@ class ChatCall(StreamingRequest):
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
-        async with self._service.open(self._request, self._tenant) as answer:
-            await (self._stream(out, answer) if self._wire.stream else self._whole(out, answer))
+        async with self._service.open_choices(self._request, self._tenant) as choices:
+            await (self._stream(out, choices) if self._wire.stream else self._whole(out, choices))
 
-    async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
-        options, grounding = self._wire.stream_options, answer.grounding
-        include_usage = options is not None and bool(options.include_usage)
+    async def _stream(self, out: ResponseWriter, choices: Choices) -> None:
+        options = self._wire.stream_options
         each = options is not None and bool(options.continuous_usage_stats)
-        chunks = ChunkWriter(self._base, chunk_usage(options, answer), usage_changes=each, log_probs=answer.log_probs)
+        usage = chunk_usage(options, choices)
+        left = len(choices.answers)
+        failures: list[errors.RagfleetError] = []
+        last = b""
+
+        async def write(index: int, answer: GeneratedAnswer) -> None:
+            nonlocal left, last
+            chunks = ChunkWriter(self._base, usage, index=index, usage_changes=each, log_probs=answer.log_probs)
+            try:
+                last = await self._stream_choice(out, answer, chunks)
+            except errors.RagfleetError as error:
+                if not out.started:
+                    raise
+                failures.append(error)  # the others are written to their end before the client hears of it
+            left -= 1
+            if left and last:
+                await out.events(last)
+                last = b""
+
+        await choices.each(write)
+        if failures:
+            raise failures[0]
+        if options is not None and options.include_usage:
+            last += sse({**self._base, "choices": [], "usage": usage_shape(choices.usage)})
+        await out.end(last + DONE)
+
+    async def _stream_choice(self, out: ResponseWriter, answer: GeneratedAnswer, chunks: "ChunkWriter") -> bytes:
+        """Write all but the last events, which come back."""
+        grounding = answer.grounding
         first = chunks.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
         if grounding is not None:
             # The sources are known before the engine has read the prompt: the client gets them at once.
             await out.events(first)
             first = b""
-        reader = ToolCallReader(answer, self._id)
+        reader = ToolCallReader(answer, self._choice_id(chunks.index))
         if answer.tool_parser is None:
             first = await out.pieces(answer, chunks.text, first)
             found = await answer.citations()
@@ -63,10 +94,7 @@ class ChatCall(StreamingRequest):
         annotations = [url_citation(each) for each in found.citations]
         rag = {} if grounding is None else {"rag": rag_citations(found)}
         reason = self._finish_reason(answer, reader.calls)
-        end = [first, chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})]
-        if include_usage:
-            end.append(chunks.usage(usage_shape(answer.usage)))
-        await out.end(b"".join([*end, DONE]))
+        return first + chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
 
     async def _stream_calls(
         self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter", first: bytes
@@ -90,54 +118,65 @@ class ChatCall(StreamingRequest):
             return answer.finish_reason
         return "function_call" if self._wire.older_functions else "tool_calls"
 
-    async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
-        reader = ToolCallReader(answer, self._id)
+    async def _whole(self, out: ResponseWriter, choices: Choices) -> None:
+        shapes: dict[int, Json] = {}
+        found: dict[int, Json] = {}
+
+        async def write(index: int, answer: GeneratedAnswer) -> None:
+            shapes[index], found[index] = await self._choice(index, answer)
+
+        await choices.each(write)
+        grounding, rag = choices.answers[0].grounding, {}
+        if grounding is not None:
+            rag = {"rag": {**rag_head(grounding), **rag_sources(grounding)}}
+            if len(shapes) == 1:
+                rag["rag"] |= found[0]
+            else:
+                for index, shape in shapes.items():
+                    shape["rag"] = found[index]
+        body = {"choices": [shapes[index] for index in sorted(shapes)], "usage": usage_shape(choices.usage)}
+        await out.json({**self._base, **body, **rag, **ragfleet_field(choices.attempts)})
+
+    async def _choice(self, index: int, answer: GeneratedAnswer) -> tuple[Json, Json]:
+        """A whole choice, and its citations as a part of the field `rag`."""
+        reader = ToolCallReader(answer, self._choice_id(index))
         text = await reader.whole()
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": None if reader.calls and not text else text,
-            "refusal": None,
-        }
+        message: Json = {"role": "assistant", "content": None if reader.calls and not text else text, "refusal": None}
         if reader.calls and self._wire.older_functions:
             message["function_call"] = {"name": reader.calls[0].name, "arguments": reader.calls[0].arguments}
         elif reader.calls:
             message["tool_calls"] = [tool_call(each) for each in reader.calls]
-        found, grounding = await answer.citations(text), answer.grounding
+        found = await answer.citations(text)
         if found.citations:
             message["annotations"] = [url_citation(each) for each in found.citations]
-        rag = {}
-        if grounding is not None:
-            rag = {"rag": {**rag_head(grounding), **rag_sources(grounding), **rag_citations(found)}}
-        choice = {
-            "index": 0,
+        shape: Json = {
+            "index": index,
             "message": message,
             "logprobs": _log_probs(answer.log_probs),
             "finish_reason": self._finish_reason(answer, reader.calls),
         }
-        await out.json(
-            {
-                **self._base,
-                "choices": [choice],
-                "usage": usage_shape(answer.usage),
-                **rag,
-                **ragfleet_field(answer.attempts),
-            }
-        )
+        return shape, rag_citations(found)
+
+    def _choice_id(self, index: int) -> str:
+        """What the ids of its calls are made from."""
+        return f"{self._id}/{index}" if index else self._id
 
 
 class ChunkWriter:
-    """Builds the chunks of one answer. base: what is the same in all (id, object, created, model). usage: see chunk_usage."""
+    """Builds the chunks of one choice. base: what is the same in all (id, object, created, model). usage: see chunk_usage."""
 
     def __init__(
         self,
         base: Mapping[str, Any],
         usage: Callable[[], Mapping[str, Any]],
         *,
+        index: int = 0,
         usage_changes: bool = False,
         log_probs: AnswerLogProbs | None = None,
     ) -> None:
         self._base = base
         self._usage = usage
+        self.index = index
         self._log_probs = log_probs
         self.text: Callable[[str], bytes] = (
             (lambda text: sse(self._piece(text))) if usage_changes or log_probs is not None else TextEvent(self._piece)
@@ -167,17 +206,13 @@ class ChunkWriter:
         delta: dict[str, Any] = {"annotations": annotations} if annotations else {}
         return sse(self._body({"delta": delta, "finish_reason": reason}, extra))
 
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
-        """The chunk after the last one, for `stream_options.include_usage`: no choices."""
-        return sse({**self._base, "choices": [], "usage": usage})
-
     def _piece(self, text: str) -> dict[str, Any]:
         return self._body({"delta": {"content": text}, "finish_reason": None}, {})
 
     def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         return {
             **self._base,
-            "choices": [{"index": 0, **choice, "logprobs": _log_probs(self._log_probs)}],
+            "choices": [{"index": self.index, **choice, "logprobs": _log_probs(self._log_probs)}],
             **extra,
             **self._usage(),
         }

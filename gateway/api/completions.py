@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
+from gateway import errors
 from gateway.api.format_schemas import ChatFormat
-from gateway.api.generation_schemas import SERVER_EXTRAS, LogitBias, Sampling
+from gateway.api.generation_schemas import MAX_CHOICES, SERVER_EXTRAS, LogitBias, Sampling
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import MAX_VALUES, json_object
 from gateway.api.log_prob_serializers import completion_log_probs
@@ -30,6 +31,7 @@ from gateway.api.validation import (
     without_nulls,
 )
 from gateway.dispatch.attempts import Attempt
+from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.generation_service import GenerationService
@@ -38,12 +40,10 @@ from gateway.tenants.tenant import Tenant
 
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
-    "n": (1,),
-    "best_of": (1,),
-    "echo": (False,),
-    "suffix": ("",),
 }
 IGNORED = frozenset({"user"})
+MAX_ANSWERS = 64
+"""Of one request, to all of its prompts."""
 
 Tokens = Annotated[list[TokenId], items(1, MAX_VALUES)]
 Text = Annotated[str, Field(min_length=1)]
@@ -65,6 +65,12 @@ class CompletionRequest(Sampling):
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] = 1
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] | None = None
+    """Answers that are made; the `n` that the model thinks most of are given."""
+    echo: bool = False
+    suffix: str | None = None
+    """What stands behind the answer."""
     logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
     logit_bias: LogitBias | None = None
     response_format: ChatFormat | None = None
@@ -79,12 +85,27 @@ class CompletionRequest(Sampling):
     def _options(self) -> "CompletionRequest":
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: only with stream=true")
+        if self.best_of is not None and self.best_of < self.n:
+            raise ValueError(f"best_of: it is less than n, which is {self.n}")
+        if self.stream and self.choices > self.n:
+            raise ValueError("best_of: which answers are best is known at their end, so they cannot be streamed")
+        if self.echo and self.logprobs is not None:
+            raise ValueError("echo: not with logprobs; the engine tells none of the prompt's tokens")
+        several = isinstance(self.prompt, list) and not isinstance(self.prompt[0], float)
+        if (count := len(self.prompt) * self.choices if several else 0) > MAX_ANSWERS:
+            name = "n" if self.best_of is None else "best_of"
+            raise ValueError(f"{name}: with so many prompts these are {count} answers, over {MAX_ANSWERS}")
         return self
 
     @property
     def log_probs(self) -> int | None:
-        """See Sampling."""
-        return self.logprobs
+        """See Sampling. What the model thinks of its answers decides which are best."""
+        return 0 if self.logprobs is None and self.choices > self.n else self.logprobs
+
+    @property
+    def choices(self) -> int:
+        """Answers to each prompt."""
+        return self.n if self.best_of is None else self.best_of
 
     @property
     def bias(self) -> LogitBias:
@@ -107,7 +128,9 @@ class CompletionRequest(Sampling):
                 route=route,
                 model=self.model,
                 prompt=prompt,
+                suffix=self.suffix or "",
                 text_param="prompt",
+                choices=self.choices,
                 sampling=self.sampling_parameters(self.max_tokens),
                 max_tokens=self.max_tokens,
                 guide_param=self.guide()[1],
@@ -145,37 +168,68 @@ class CompletionCall(StreamingRequest):
         """See StreamingRequest."""
         for request in self._requests[1:]:
             self._service.check(request, self._tenant)  # before the first one begins
-        choices: list[dict[str, Any]] = []
+        shapes: list[dict[str, Any]] = []
         used: list[TokenUsage] = []
         attempts: list[Attempt] = []
-        for index, request in enumerate(self._requests):
-            async with self._service.open(request, self._tenant) as answer:
+        for number, request in enumerate(self._requests):
+            first = number * self._wire.n
+            echo = self._service.text_of(request.prompt or "") if self._wire.echo else ""
+            async with self._service.open_choices(request, self._tenant) as choices:
                 if self._wire.stream:
-                    await self._stream(out, answer, index)
+                    await self._stream(out, choices, first, echo)
                 else:
-                    choices.append(_choice(index, await answer.whole(), answer, answer.finish_reason))
-            used.append(answer.usage)
-            attempts += answer.attempts
+                    shapes += await self._whole(choices, first, echo)
+            used.append(choices.usage)
+            attempts += choices.attempts
         usage = usage_shape(TokenUsage(sum(u.prompt for u in used), sum(u.completion for u in used)))
         if not self._wire.stream:
-            await out.json({**self._base, "choices": choices, "usage": usage, **ragfleet_field(attempts)})
+            await out.json({**self._base, "choices": shapes, "usage": usage, **ragfleet_field(attempts)})
             return
         options = self._wire.stream_options
         last = sse({**self._base, "choices": [], "usage": usage}) if options and options.include_usage else b""
         await out.end(last + DONE)
 
-    async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer, index: int) -> None:
-        usage = chunk_usage(self._wire.stream_options, answer)
+    async def _whole(self, choices: Choices, first: int, echo: str) -> list[dict[str, Any]]:
+        """The choices of one prompt, the best ones of all that were made. first: the index of the first one."""
 
-        def chunk(text: str, reason: str | None = None) -> dict[str, Any]:
-            return {**self._base, "choices": [_choice(index, text, answer, reason)], **usage()}
+        async def read(_: int, answer: GeneratedAnswer) -> None:
+            await answer.whole()
 
-        options = self._wire.stream_options
-        each = answer.log_probs is not None or (options is not None and options.continuous_usage_stats)
-        await out.pieces(answer, (lambda text: sse(chunk(text))) if each else TextEvent(chunk))
-        await out.events(sse({**chunk("", answer.finish_reason), **ragfleet_field(answer.attempts)}))
+        await choices.each(read)
+        answers = list(choices.answers)
+        if len(answers) > self._wire.n:
+            answers.sort(key=lambda answer: answer.log_probs.mean if answer.log_probs else 0.0, reverse=True)
+        return [
+            self._choice(index, echo + answer.text, answer, answer.finish_reason)
+            for index, answer in enumerate(answers[: self._wire.n], first)
+        ]
 
+    async def _stream(self, out: ResponseWriter, choices: Choices, first: int, echo: str) -> None:
+        """Write the choices of one prompt. first: the index of the first one."""
+        options, usage = self._wire.stream_options, chunk_usage(self._wire.stream_options, choices)
+        each = self._wire.logprobs is not None or (options is not None and bool(options.continuous_usage_stats))
+        failures: list[errors.RagfleetError] = []
 
-def _choice(index: int, text: str, answer: GeneratedAnswer, reason: str | None) -> dict[str, Any]:
-    told = None if answer.log_probs is None else completion_log_probs(answer.log_probs.take())
-    return {"index": index, "text": text, "logprobs": told, "finish_reason": reason}
+        async def write(index: int, answer: GeneratedAnswer) -> None:
+            def chunk(text: str, reason: str | None = None) -> dict[str, Any]:
+                return {**self._base, "choices": [self._choice(first + index, text, answer, reason)], **usage()}
+
+            head = sse(chunk(echo)) if echo else b""
+            try:
+                head = await out.pieces(answer, (lambda text: sse(chunk(text))) if each else TextEvent(chunk), head)
+            except errors.RagfleetError as error:
+                if not out.started:
+                    raise
+                failures.append(error)  # the others are written to their end before the client hears of it
+                return
+            await out.events(head + sse({**chunk("", answer.finish_reason), **ragfleet_field(answer.attempts)}))
+
+        await choices.each(write)
+        if failures:
+            raise failures[0]
+
+    def _choice(self, index: int, text: str, answer: GeneratedAnswer, reason: str | None) -> dict[str, Any]:
+        told = None
+        if self._wire.logprobs is not None and answer.log_probs is not None:
+            told = completion_log_probs(answer.log_probs.take())
+        return {"index": index, "text": text, "logprobs": told, "finish_reason": reason}

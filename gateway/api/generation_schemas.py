@@ -86,6 +86,9 @@ SERVER_EXTRAS: Harmless = {
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+MAX_CHOICES = 8
+"""Of one request; OpenAI's bound is 128."""
+
 MAX_BIASED = 300
 """OpenAI's."""
 
@@ -327,6 +330,11 @@ class ConversationRequest(Sampling):
     def answer_limit(self) -> tuple[int | None, str]:
         """Answer tokens that the client asked for at the most, and the parameter's name."""
 
+    @property
+    def choices(self) -> int:
+        """Answers that are wanted."""
+        return 1
+
     def generation_request(self, request_id: str, *, route: str) -> GenerationRequest:
         """What is asked for, without its wire form. route: as metrics name the path."""
         max_tokens, param = self.answer_limit
@@ -341,6 +349,7 @@ class ConversationRequest(Sampling):
             max_tokens_param=param,
             text_param=self.text_param,
             truncates=self.truncates,
+            choices=self.choices,
             file_search=file_search.parameters if file_search and wants_search(self.tool_choice) else None,
             tools=tools,
             guide_param=self.functions_param if tools is not None else self.guide()[1],

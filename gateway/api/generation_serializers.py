@@ -6,7 +6,8 @@ from typing import Any
 
 from gateway.api.schemas import StreamOptions
 from gateway.dispatch.attempts import Attempt
-from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
+from gateway.serving.choices import Choices
+from gateway.serving.generated_answer import TokenUsage
 
 
 def usage_shape(usage: TokenUsage) -> dict[str, int]:
@@ -18,13 +19,13 @@ def usage_shape(usage: TokenUsage) -> dict[str, int]:
     }
 
 
-def chunk_usage(options: StreamOptions | None, answer: GeneratedAnswer) -> Callable[[], dict[str, Any]]:
+def chunk_usage(options: StreamOptions | None, choices: Choices) -> Callable[[], dict[str, Any]]:
     """The field `usage` of a chunk that is not the last one: null where the last one will have it, the tokens so far where each
     is to, nothing otherwise."""
     if options is None or not (options.include_usage or options.continuous_usage_stats):
         return dict
     if options.continuous_usage_stats:
-        return lambda: {"usage": usage_shape(answer.usage)}
+        return lambda: {"usage": usage_shape(choices.usage)}
     return lambda: {"usage": None}
 
 

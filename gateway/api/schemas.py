@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import (
     MAX_CALLS,
+    MAX_CHOICES,
     MAX_PARTS,
     READ_HERE,
     SERVER_EXTRAS,
@@ -52,7 +53,6 @@ from gateway.serving.guide import Guide
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
-    "n": (1,),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -216,6 +216,7 @@ class ChatRequest(ConversationRequest):
     function_call: FunctionCallChoice | None = None
     """Both are the older way to offer functions."""
     response_format: ChatFormat | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] = 1
     logprobs: bool = False
     top_logprobs: TopLogProbs = 0
     logit_bias: LogitBias | None = None
@@ -259,6 +260,11 @@ class ChatRequest(ConversationRequest):
                     f"messages.{index}.tool_call_id: no message before it has called '{message.tool_call_id[:MAX_NAME]}'"
                 )
         return self
+
+    @property
+    def choices(self) -> int:
+        """See ConversationRequest."""
+        return self.n
 
     @property
     def conversation(self) -> Sequence[dict[str, Any]]:

@@ -38,6 +38,7 @@ class ResponseWriter:
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
         self._send_chunk = raw_send(scope, send)
+        self._beginning = asyncio.Lock()
         self.started = False
         """Whether the head of a stream has gone out, after which an error can only be an event."""
         self.complete = False
@@ -84,9 +85,12 @@ class ResponseWriter:
             await send_error(self._send, error)
 
     async def _begin(self) -> None:
-        if not self.started:
-            self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
+        if self.started:
+            return
+        async with self._beginning:  # several choices may have something to say at once
+            if not self.started:
+                await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
+                self.started = True
 
 
 class StreamingRequest(ABC):

@@ -49,6 +49,8 @@ class GenerationRequest:
     """A conversation, oldest first: role and content, a text; `tool_calls` and `tool_call_id` as OpenAI has them in chats."""
     prompt: str | Sequence[int] | None = None
     """A prompt as it stands, text or token ids, in place of messages."""
+    suffix: str = ""
+    """What stands behind the answer to such a prompt."""
     text_param: str
     """What the client calls the messages or the prompt, for messages of errors."""
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
@@ -58,6 +60,8 @@ class GenerationRequest:
     """What the client calls that limit, for messages of errors."""
     truncates: bool = False
     """Whether the oldest turns are left out where all of them do not fit."""
+    choices: int = 1
+    """Answers that are wanted, at least 1."""
     file_search: FileSearchParameters | None = None
     """The stores to answer from, where the client names some."""
     tools: ToolUse | None = None

@@ -21,9 +21,10 @@ from gateway.retrieval.context import Context, ContextBuilder
 from gateway.retrieval.rewriting import QueryRewriter
 from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
 from gateway.routing.types import PlacementRequest
+from gateway.serving.choices import Choices, choice_seed
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
-from gateway.serving.generated_answer import GeneratedAnswer
+from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import OutputProcessor
@@ -76,7 +77,14 @@ class GenerationService:
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest, tenant: Tenant) -> AsyncIterator[GeneratedAnswer]:
-        """An answer that is ready to give its first piece. Raises RagfleetError; frees everything when left.
+        """The one answer to a request; see `open_choices`."""
+        async with self.open_choices(request, tenant) as choices:
+            (answer,) = choices.answers
+            yield answer
+
+    @asynccontextmanager
+    async def open_choices(self, request: GenerationRequest, tenant: Tenant) -> AsyncIterator[Choices]:
+        """Answers that are ready to give their first piece. Raises RagfleetError; frees everything when left.
 
         From its admission to its end it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does
         not read.
@@ -87,8 +95,8 @@ class GenerationService:
             self._check(request)  # a bad request need not wait to hear so
             with await self._admit(tenant):
                 try:
-                    async with asyncio.timeout(deadline_s), self._answer(request, tenant, started) as answer:
-                        yield answer
+                    async with asyncio.timeout(deadline_s), self._choices(request, tenant, started) as choices:
+                        yield choices
                 except TimeoutError as error:
                     raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
         except errors.RagfleetError as error:
@@ -127,32 +135,44 @@ class GenerationService:
         return permit
 
     @asynccontextmanager
-    async def _answer(
-        self, request: GenerationRequest, tenant: Tenant, started: float
-    ) -> AsyncIterator[GeneratedAnswer]:
+    async def _choices(self, request: GenerationRequest, tenant: Tenant, started: float) -> AsyncIterator[Choices]:
         plan, context = await self._longest_prompt(request, tenant)
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
             rag = "0" if context.grounding is None else "1"
-            sampling, tool_parser = request.sampling, None
-            if request.tools is not None:
-                tool_parser = self._tool_calling.parser(request.tools, sampling.guide)
-                sampling = replace(sampling, guide=self._tool_calling.guide(request.tools, sampling.guide))
-            answer = self._start(
-                request.id,
-                tenant,
-                plan,
-                context,
-                sampling,
-                tool_parser=tool_parser,
-                citations=citations,
-                on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
+            choices = Choices(
+                [
+                    self._start(
+                        f"{request.id}/{index}" if index else request.id,
+                        tenant,
+                        plan,
+                        context,
+                        self._sampling(request, index),
+                        tool_parser=self._tool_parser(request),
+                        citations=citations,
+                        on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
+                    )
+                    for index in range(request.choices)
+                ],
+                lambda: self._admission.admit_further(tenant),
             )
             try:
-                yield answer
+                yield choices
             finally:
-                answer.close()
-                self._settle(answer, tenant)
+                choices.close()
+                self._settle(choices.usage, tenant)
+
+    def _tool_parser(self, request: GenerationRequest) -> ToolCallParser | None:
+        return None if request.tools is None else self._tool_calling.parser(request.tools, request.sampling.guide)
+
+    def _sampling(self, request: GenerationRequest, index: int) -> SamplingParameters:
+        """Of one choice."""
+        sampling = request.sampling
+        if request.tools is not None:
+            sampling = replace(sampling, guide=self._tool_calling.guide(request.tools, sampling.guide))
+        if index and sampling.seed is not None:
+            sampling = replace(sampling, seed=choice_seed(sampling.seed, index))
+        return sampling
 
     async def count_tokens(self, request: GenerationRequest, tenant: Tenant) -> int:
         """Tokens of the prompt that a request would be. Raises RagfleetError as `open` does."""
@@ -184,6 +204,10 @@ class GenerationService:
         plan = self._planner.plan(request)
         if request.prompt is not None:
             ids = await self._encode(request.prompt, plan.max_prompt, param=request.text_param)
+            if request.suffix and self._table.infill is not None:
+                begin, hole, end = self._table.infill
+                behind = await self._encode(request.suffix, max(0, plan.max_prompt - len(ids) - 3), param="suffix")
+                ids = [begin, *ids, hole, *behind, end]
             return plan, Context(input_ids=ids)
         retrieval = await self._stores.resolve(tenant, request.file_search, request.model)
         query = request.question
@@ -199,6 +223,10 @@ class GenerationService:
             tools="" if request.tools is None else request.tools.wire(),
         )
         return plan, context
+
+    def text_of(self, prompt: str | Sequence[int]) -> str:
+        """A prompt as text."""
+        return prompt if isinstance(prompt, str) else self._table.decode(prompt)
 
     async def _encode(self, prompt: str | Sequence[int], limit: int, *, param: str) -> Sequence[int]:
         """A prompt as token ids; of a text that is too long only so much is read. Raises ContextLengthExceeded."""
@@ -283,8 +311,7 @@ class GenerationService:
             answer.close()
         return "" if answer.finish_reason == "length" else text  # cut off: it was never about to end
 
-    def _settle(self, answer: GeneratedAnswer, tenant: Tenant) -> None:
-        usage = answer.usage
+    def _settle(self, usage: TokenUsage, tenant: Tenant) -> None:
         self._metrics.tokens.labels(tenant.name, "prompt").inc(usage.prompt)
         self._metrics.tokens.labels(tenant.name, "completion").inc(usage.completion)
 

@@ -47,6 +47,12 @@ class RequestPlanner:
                 param=request.text_param,
                 code="invalid_value",
             )
+        if request.suffix and self._table.infill is None:
+            raise BadRequest(
+                "'suffix' is not supported by this model; its vocabulary has no tokens for filling in.",
+                param="suffix",
+                code="unsupported_parameter",
+            )
         if (bias := request.sampling.bias) and (wrong := max(bias)) >= size:
             raise BadRequest(
                 f"Invalid value for 'logit_bias': there is no token {wrong}; the model has {size} tokens.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ PATH = "/v1/completions"
 def _body(fleet: Fleet, **fields: Any) -> dict[str, Any]:
     """A greedy request whose prompt ends as the fake's prompts do."""
     return {"model": MODEL, "prompt": [*fleet.table.encode("Hello"), fleet.start], "temperature": 0, **fields}
+
+
+def _chunks(raw: bytes) -> list[dict[str, Any]]:
+    return [json.loads(event[6:]) for event in raw.split(b"\n\n") if event.startswith(b"data: {")]
 
 
 async def test_whole_completion(fleet: Fleet) -> None:
@@ -52,6 +57,42 @@ async def test_moved_stream_is_one_text(fleet: Fleet) -> None:
     assert [attempt["cause"] for attempt in chunks[-1]["ragfleet"]["attempts"]] == ["reset", "end"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_choices_of_each_prompt_are_numbered_through(fleet: Fleet, stream: bool) -> None:
+    body = {"model": MODEL, "prompt": ["The", "Stop"], "max_tokens": 3, "n": 2, "temperature": 0, "echo": True}
+    reply = await fleet.post({**body, "stream": stream}, path=PATH)
+    texts: dict[int, str] = {}
+    parts = _chunks(reply.raw) if stream else [reply.json]
+    for choice in [choice for part in parts for choice in part["choices"]]:
+        texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
+    assert sorted(texts) == [0, 1, 2, 3]
+    assert texts[0] == texts[1] != texts[2] == texts[3]
+    assert [texts[0][:3], texts[2][:4]] == ["The", "Stop"]
+    assert len(fleet.calls()) == 4
+    if not stream:
+        prompts = len(fleet.table.encode("The")) + len(fleet.table.encode("Stop"))
+        assert reply.json["usage"]["prompt_tokens"] == prompts
+        assert reply.json["usage"]["completion_tokens"] == 12
+
+
+async def test_best_of_gives_what_the_model_thinks_most_of(fleet: Fleet) -> None:
+    """The fakes' log probability of a token hangs on its id alone."""
+    good, bad = [token for token in fleet.plain if token % 64 < 8][:3], [t for t in fleet.plain if t % 64 > 40][:3]
+    said = iter([bad, good, bad])
+
+    def follow(ids: Sequence[int]) -> int | None:
+        spoken = list(reversed(ids)).index(fleet.start)
+        answer = good if spoken and ids[-spoken] == good[0] else bad
+        return (answer if spoken else next(said))[spoken] if spoken < 3 else None
+
+    fleet.follows(follow)
+    reply = await fleet.post(_body(fleet, max_tokens=3, best_of=3, n=1), path=PATH)
+    (choice,) = reply.json["choices"]
+    assert choice["text"] == fleet.table.decode(good)
+    assert (choice["index"], choice["logprobs"]) == (0, None)
+    assert reply.json["usage"]["completion_tokens"] == 9
+
+
 @pytest.mark.parametrize("continuous", [False, True])
 async def test_usage_of_a_stream(fleet: Fleet, continuous: bool) -> None:
     """null in each chunk but the last, as the client's types have it; or the tokens so far."""
@@ -84,9 +125,18 @@ async def test_client_that_leaves_frees_engine_and_place(fleet: Fleet, sent: int
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
-        ({"echo": True}, 400, "echo"),
-        ({"n": 2}, 400, "n"),
+        ({"echo": True, "logprobs": 1}, 400, "echo"),
+        ({"echo": "yes"}, 400, "echo"),
+        ({"n": 9}, 400, "n"),
+        ({"n": 0}, 400, "n"),
+        ({"n": True}, 400, "n"),
+        ({"n": 8, "prompt": ["The"] * 9}, 400, "n"),
+        ({"best_of": 8, "prompt": ["The"] * 9}, 400, "best_of"),
+        ({"best_of": 2, "n": 3}, 400, "best_of"),
+        ({"best_of": 9}, 400, "best_of"),
+        ({"best_of": 2, "stream": True}, 400, "best_of"),
         ({"suffix": "x"}, 400, "suffix"),
+        ({"suffix": 5}, 400, "suffix"),
         ({"prompt": ""}, 400, "prompt"),
         ({"prompt": []}, 400, "prompt"),
         ({"prompt": [2**30]}, 400, "prompt"),

@@ -17,7 +17,7 @@ USER = [{"role": "user", "content": "Hello?"}]
 @pytest.mark.parametrize(
     ("fields", "param", "code"),
     [
-        ({"n": 2}, "n", "unsupported_parameter"),
+        ({"n": 9}, "n", "invalid_value"),
         ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
         ({"logit_bias": {"9": 101}}, "logit_bias.9", "invalid_value"),
         ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
@@ -28,7 +28,7 @@ USER = [{"role": "user", "content": "Hello?"}]
         ({"messages": [{"role": "user"}]}, "messages.0.content", "missing_required_parameter"),
         ({"extra_body": {"surprise": 1}}, "surprise", "unknown_parameter"),
         ({"stop": ["a"] * 5}, "stop", "invalid_value"),
-        ({"stream": True, "n": 2}, "n", "unsupported_parameter"),
+        ({"stream": True, "n": 0}, "n", "invalid_value"),
     ],
 )
 async def test_bad_requests(service: Service, fields: dict[str, Any], param: str, code: str) -> None:

@@ -57,10 +57,6 @@ def test_first_and_last_chunks(usage_null: bool) -> None:
     assert read(w.finish("stop", [{"type": "url_citation"}], {})) == chunk([cited], usage_null)
 
 
-def test_usage_chunk_has_no_choices() -> None:
-    assert read(writer(True).usage({"total_tokens": 3})) == chunk([], False, usage={"total_tokens": 3})
-
-
 def test_error_event() -> None:
     error, done, rest = error_event(BadRequest("no")).split(b"\n\n")
     assert orjson.loads(error.removeprefix(b"data: "))["error"]["message"] == "no"
