@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.triton.fake_answers import Script
-from tests.support.running import MODEL, Fleet
+from tests.support.running import MODEL, Fleet, make_tokenizer, settings_for
 
 PATH = "/v1/completions"
 
@@ -91,6 +92,20 @@ async def test_best_of_gives_what_the_model_thinks_most_of(fleet: Fleet) -> None
     assert choice["text"] == fleet.table.decode(good)
     assert (choice["index"], choice["logprobs"]) == (0, None)
     assert reply.json["usage"]["completion_tokens"] == 9
+
+
+async def test_a_hole_is_filled_by_a_model_that_can(tmp_path: Path) -> None:
+    markers = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
+    async with Fleet(settings_for(tmp_path, make_tokenizer(tmp_path / "tokenizer", more=markers))) as fleet:
+        prefix, suffix, middle = (fleet.table.controls[name].id for name in markers)
+        body = {"model": MODEL, "prompt": "The quick", "suffix": "dog", "max_tokens": 3}
+        reply = await fleet.post(body, path=PATH)
+        (call,) = fleet.calls()
+        encode = fleet.table.encode
+        assert call.body["input_ids"] == [prefix, *encode("The quick"), suffix, *encode("dog"), middle]
+        assert reply.json["usage"]["prompt_tokens"] == len(call.body["input_ids"])
+        reply = await fleet.post(body | {"suffix": "dog " * 2000}, path=PATH)
+        assert (reply.status, reply.error["param"]) == (400, "suffix")
 
 
 @pytest.mark.parametrize("continuous", [False, True])

@@ -70,8 +70,8 @@ PASSAGES = (
 )
 
 
-def make_tokenizer(folder: Path) -> Path:
-    """A byte-level BPE of some hundred tokens, as TokenTable reads it."""
+def make_tokenizer(folder: Path, *, more: Sequence[str] = ()) -> Path:
+    """A byte-level BPE of some hundred tokens, as TokenTable reads it. more: tokens beside them."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -83,6 +83,7 @@ def make_tokenizer(folder: Path) -> Path:
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.add_tokens([AddedToken(name, special=False) for name in more])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

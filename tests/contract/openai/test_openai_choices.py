@@ -39,7 +39,9 @@ async def test_streamed_choices_of_the_helper(service: Service) -> None:
     async with service.client.chat.completions.stream(
         model=service.model, messages=USER, max_tokens=4, n=2, logprobs=True, temperature=0
     ) as stream:
-        completion = await stream.get_final_completion()
+        async for _ in stream:
+            pass
+        completion = stream.current_completion_snapshot
     texts = [choice.message.content for choice in completion.choices]
     assert len(texts) == 2
     for choice in completion.choices:
