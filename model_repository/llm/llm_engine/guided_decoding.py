@@ -162,7 +162,10 @@ def _json_grammar(schema: Any) -> str:
         schema = {}
     if not isinstance(schema, dict):
         raise BadRequest(GUIDE, "a JSON schema is an object")
-    return f"{HEADER}start: %json {json.dumps(schema | {'x-guidance': JSON_OPTIONS})}\n"
+    given = schema.get("x-guidance")
+    lenient = isinstance(given, dict) and given.get("lenient") is True
+    options = JSON_OPTIONS | {"lenient": lenient}
+    return f"{HEADER}start: %json {json.dumps(schema | {'x-guidance': options})}\n"
 
 
 def _first_line(error: str) -> str:
