@@ -174,7 +174,7 @@ class _Reading:
 class _References:
     """Where references lead: somewhere in the schema, not straight back, and in the end to values that end."""
 
-    def __init__(self, nodes: Mapping[str, Schema]) -> None:
+    def __init__(self, nodes: dict[str, Schema]) -> None:
         self._nodes = nodes
 
     def check(self) -> None:
