@@ -95,7 +95,7 @@ class Settings:
     api_key: str = ""
     """One key for one tenant called `default`."""
     tenants_file: Path | None = None
-    """YAML: `tenants: [{name, keys: [...], weight, priority}]`."""
+    """YAML: `tenants: [{name, keys: [...], weight, priority}]`; a key is a string, or `{key, groups, scopes}`."""
     admin_key: str = ""
     """The first administrator's key: it makes tenants and keys by `/admin`, and asks for nothing else."""
     audit_file: Path | None = None

@@ -34,6 +34,7 @@ from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.metrics import Metrics
+from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.context import ContextBuilder
 from gateway.retrieval.embedding import EmbeddingService
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
@@ -112,14 +113,15 @@ class Container:
         self.objects = object_store(settings)
         self.reserve = StorageReserve.from_settings(settings)
         self.active = ActiveCollection(self.catalog.collections, time.monotonic)
-        self.knowledge = StoreResolver(settings, self.catalog.of, self.active)
+        access = DocumentAccess(self.catalog.of)
+        self.knowledge = StoreResolver(settings, self.catalog.of, self.active, access)
         # Two, so that tokenizing takes no more than its share of a machine, and none of the threads that files are written by.
         self.tokenizing = ThreadPoolExecutor(2, thread_name_prefix="tokenizing")
         self.generation = GenerationService(
             settings=settings,
             admission=TenantAdmission(self.admission, settings.admission_deadline_s, self.metrics),
             models=self.models,
-            context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics),
+            context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics, access=access),
             generator=self.generator,
             table=self.table,
             threads=self.tokenizing,
@@ -142,6 +144,7 @@ class Container:
         self.search = SearchService(
             settings=settings,
             active=self.active,
+            access=access,
             dispatcher=self.dispatcher,
             pool=self.pool,
             places=self.retrieval_places,

@@ -48,6 +48,8 @@ class Held:
     path: str
     sha256: str
     status: str
+    allow: tuple[str, ...] | None = None
+    """The groups that may see it; None: all of the tenant."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -111,8 +113,12 @@ class VectorStore(Protocol):
     id: str
 
     def held(self) -> Sequence[Held]: ...
-    def upload(self, document: Document) -> str:
-        """Send a file; its id."""
+    def upload(self, document: Document, allow: Sequence[str] | None) -> str:
+        """Send a file, for these groups, or as the gateway has it; its id."""
+        ...
+
+    def allow(self, file_id: str, groups: Sequence[str]) -> None:
+        """Let these groups see a member, and no others."""
         ...
 
     def attach(self, files: Mapping[str, Mapping[str, str]]) -> str:
@@ -131,8 +137,18 @@ class VectorStore(Protocol):
     def delete(self, file_id: str) -> None: ...
 
 
-def sync(store: VectorStore, name: str, paths: Sequence[Path], progress: Progress | None = None) -> SyncReport:
-    """Bring the store up to what the paths hold. Files given by themselves are never removed from it. Raises SyncError."""
+def sync(
+    store: VectorStore,
+    name: str,
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    *,
+    allow: Sequence[str] | None = None,
+) -> SyncReport:
+    """Bring the store up to what the paths hold. Files given by themselves are never removed from it. Raises SyncError.
+
+    allow: the groups that may see these files. None: a file that was there keeps its own.
+    """
     report = SyncReport(name, store.id)
     documents = _documents(paths, report)
     held: dict[tuple[str, str], list[Held]] = {}
@@ -143,10 +159,16 @@ def sync(store: VectorStore, name: str, paths: Sequence[Path], progress: Progres
         digest = _digest(document, report)
         if digest is None:
             continue
-        if any(
-            old.sha256 == digest and old.status in ("completed", "in_progress") for old in held.get(document.key, ())
-        ):
-            report.unchanged.append(document.path)
+        same = [
+            old
+            for old in held.get(document.key, ())
+            if old.sha256 == digest and old.status in ("completed", "in_progress")
+        ]
+        if same:
+            others = [] if allow is None else [old for old in same if old.allow != tuple(allow)]
+            for old in others:
+                store.allow(old.file_id, allow or ())
+            (report.changed if others else report.unchanged).append(document.path)
         else:
             wanted.append((document, digest))
     for start in range(0, len(wanted), BATCH):
@@ -155,7 +177,7 @@ def sync(store: VectorStore, name: str, paths: Sequence[Path], progress: Progres
             if progress is not None:
                 progress(start + count, len(wanted), what)
 
-        _bring(store, wanted[start : start + BATCH], held, report, tell)
+        _bring(store, wanted[start : start + BATCH], held, report, tell, allow=allow)
     _remove(store, [folder_label(path) for path in paths if path.is_dir()], documents, held, report)
     return report
 
@@ -223,12 +245,16 @@ def _bring(
     held: Mapping[tuple[str, str], Sequence[Held]],
     report: SyncReport,
     tell: Callable[[int, str], None],
+    *,
+    allow: Sequence[str] | None,
 ) -> None:
     """Send, attach, wait; then let the files go whose place was taken."""
     sent: dict[str, tuple[Document, str]] = {}
     for document, digest in batch:
         tell(0, f"sending {document.path}")
-        sent[store.upload(document)] = (document, digest)
+        before = held.get(document.key, ())
+        groups = before[-1].allow if allow is None and before else allow
+        sent[store.upload(document, groups)] = (document, digest)
     attributes = {
         file_id: {"folder": document.folder, "path": document.path, "sha256": digest}
         for file_id, (document, digest) in sent.items()

@@ -23,13 +23,20 @@ class GatewayStore:
         """Members that a run of `ragfleet ingest` brought in."""
         return told(self._held)
 
-    def upload(self, document: Document) -> str:
-        """Send a file; its id."""
+    def upload(self, document: Document, allow: Sequence[str] | None) -> str:
+        """Send a file, for these groups, or as the gateway has it; its id."""
+        said = None if allow is None else {"allow": ",".join(allow)}
         try:
             with document.file.open("rb") as content:
-                return told(self._client.files.create, file=(document.file.name, content), purpose="assistants").id
+                file = (document.file.name, content)
+                return told(self._client.files.create, file=file, purpose="assistants", extra_body=said).id
         except OSError as error:
             raise GatewayError(f"{document.file} cannot be read: {error.strerror}") from error
+
+    def allow(self, file_id: str, groups: Sequence[str]) -> None:
+        """Let these groups see a member, and no others."""
+        path = f"/vector_stores/{self.id}/files/{file_id}"
+        told(self._client.post, path, body={"allow": list(groups)}, cast_to=object)
 
     def attach(self, files: Mapping[str, Mapping[str, str]]) -> str:
         """Let files (id → attributes) join; the batch's id."""
@@ -62,7 +69,9 @@ class GatewayStore:
                 folder, path, digest = (str(has.get(key, "")) for key in ("folder", "path", "sha256"))
                 if folder.startswith("/"):  # as it was kept once
                     folder = folder_label(Path(folder))
-                found.append(Held(member.id, folder, path, digest, member.status))
+                allow = (member.model_extra or {}).get("allow")
+                groups = None if allow is None else tuple(allow)
+                found.append(Held(member.id, folder, path, digest, member.status, groups))
         return found
 
     def _failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:

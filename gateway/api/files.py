@@ -5,7 +5,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -23,11 +23,15 @@ from gateway.api.serializers import DeletedObject, FileObject, deleted_shape, fi
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.objects import content_key
+from gateway.tenants.key import GROUP_PATTERN, MAX_GROUPS
 
 PURPOSES = ("assistants", "user_data")
 """The others of OpenAI's are for jobs that this system does not have."""
 
+_ALLOW = ("allow", "allow[]")
+"""Groups between commas, and one group each time, as OpenAI's clients write a list; nothing in them: an empty list."""
 _EXPIRY = {"expires_after[anchor]", "expires_after[seconds]"}
+_GROUP = GROUP_PATTERN.strip("^$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -41,6 +45,7 @@ _FORM: dict[str, Any] = {
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "With a file name"},
                         "purpose": {"type": "string", "enum": list(PURPOSES)},
+                        "allow": {"type": "string", "pattern": f"^({_GROUP}(,{_GROUP}){{0,15}})?$"},
                         "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
                         "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
                     },
@@ -83,7 +88,7 @@ async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep
     try:
         await objects.put(content_key(file_id), content.chunks())
         fields = await form.finish()
-        purpose, expires_at = _purpose(fields), _expiry(fields, int(time.time()))
+        purpose, expires_at, allow = _purpose(fields), _expiry(fields, int(time.time())), _allow(fields)
 
         async def work(inner: TenantCatalog) -> JsonReply:
             file = await inner.files.add(
@@ -93,6 +98,7 @@ async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep
                 size=content.size,
                 sha256=content.sha256,
                 expires_at=expires_at,
+                allow=allow,
             )
             return JsonReply(file_shape(file))
 
@@ -200,7 +206,7 @@ def _filename(given: str) -> str:
 
 
 def _purpose(fields: Mapping[str, str]) -> str:
-    for name in fields.keys() - _EXPIRY - {"purpose"}:
+    for name in fields.keys() - _EXPIRY - {"purpose", *_ALLOW}:
         raise BadRequest(f"Unknown parameter: '{name[:64]}'.", param=name[:64], code="unknown_parameter")
     purpose = fields.get("purpose")
     if purpose is None:
@@ -213,6 +219,22 @@ def _purpose(fields: Mapping[str, str]) -> str:
             code="invalid_value",
         )
     return purpose
+
+
+def _allow(fields: Mapping[str, str]) -> Sequence[str] | None:
+    """Who may see the file; None where nothing was said. Raises BadRequest."""
+    said = [fields[name] for name in _ALLOW if name in fields]
+    if not said:
+        return None
+    groups = sorted({name for each in said if each for name in each.split(",")})
+    if len(groups) > MAX_GROUPS or not all(re.fullmatch(_GROUP, name) for name in groups):
+        raise BadRequest(
+            f"Invalid value for 'allow': it is up to {MAX_GROUPS} groups between commas, each of 1 to 64 letters, digits and "
+            "_.:@/+=-",
+            param="allow",
+            code="invalid_value",
+        )
+    return groups
 
 
 def _expiry(fields: Mapping[str, str], now: int) -> int | None:

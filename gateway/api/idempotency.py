@@ -40,6 +40,7 @@ class IdempotentRequest:
             if self._key is None:
                 return await work(catalog)
             if (before := await catalog.keys.claim(self._key, self._hash(request))) is not None:
+                await _still_shown(catalog, before)
                 return JsonReply(orjson.Fragment(before.body), before.status, {**before.headers, REPLAYED: "true"})
             reply = await work(catalog)
             await catalog.keys.keep(self._key, StoredReply(reply.status_code, bytes(reply.body).decode(), reply.extra))
@@ -48,6 +49,13 @@ class IdempotentRequest:
     def _hash(self, request: Mapping[str, Any]) -> str:
         """SHA-256 of the method, the path and the request, however its fields are ordered."""
         return hashlib.sha256(self._line + orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def _still_shown(catalog: TenantCatalog, before: StoredReply) -> None:
+    """Raises NotFound for an answer about a file that a key with groups does not see (any more)."""
+    told = orjson.loads(before.body)
+    if catalog.restricted and told["object"] in ("file", "vector_store.file"):
+        await catalog.files.get(told["id"])
 
 
 async def _idempotent_request(

@@ -31,7 +31,8 @@ class _Part:
 class Form:
     """Reads one body. `open_file` gives the file's name once its part begins; the file is then read with `chunks`.
 
-    Fields may stand before or behind the file: they are all known after `finish`.
+    Fields may stand before or behind the file: they are all known after `finish`. One whose name ends with `[]` may come again:
+    its values are then joined by commas.
     """
 
     def __init__(self, content_type: str | None, receive: Receive, *, max_bytes: int, file_field: str = "file") -> None:
@@ -46,6 +47,7 @@ class Form:
         self._received = 0
         self._ended = False
         self.fields: dict[str, str] = {}
+        self._field_count = 0
         self._head: dict[str, bytes] = {}
         self._head_name = bytearray()
         self._head_value = bytearray()
@@ -142,8 +144,10 @@ class Form:
             if self._file is not None:
                 raise BadRequest("Send one file at a time.", param="file", code="invalid_value")
             self._file = part
-        elif name in self.fields or len(self.fields) >= MAX_FIELDS:
+        elif (name in self.fields and not name.endswith("[]")) or self._field_count >= MAX_FIELDS:
             raise BadRequest(f"'{name}' is there more than once.", param=name, code="invalid_value")
+        else:
+            self._field_count += 1
         self._part = part
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -162,7 +166,8 @@ class Form:
         if part is self._file:
             self._file_ended = True
         else:
-            self.fields[part.name] = part.value.decode("utf-8", "replace")
+            value = part.value.decode("utf-8", "replace")
+            self.fields[part.name] = f"{self.fields[part.name]},{value}" if part.name in self.fields else value
 
     def _on_end(self) -> None:
         self._closed = True

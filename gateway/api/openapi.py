@@ -51,7 +51,7 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
     schema = _inlined(schema, schema.pop("$defs", {}))
     schema["additionalProperties"] = {"type": "null"}
-    required = bool(schema.get("required") or schema.get("oneOf"))
+    required = bool(schema.get("required") or schema.get("oneOf") or schema.get("anyOf"))
     return {"required": required, "content": {"application/json": {"schema": schema}}}
 
 

@@ -13,7 +13,7 @@ State = Literal["in_progress", "completed", "failed", "cancelled"]
 
 
 class FileObject(TypedDict):
-    """A file."""
+    """A file. `allow` is an extension: the groups that may see it, where not all of the tenant may."""
 
     id: str
     object: Literal["file"]
@@ -23,6 +23,7 @@ class FileObject(TypedDict):
     purpose: str
     status: Literal["processed"]
     expires_at: NotRequired[int]
+    allow: NotRequired[list[str]]
 
 
 class FileCounts(TypedDict):
@@ -77,7 +78,7 @@ class WaitingFor(TypedDict):
 
 class StoreFileObject(TypedDict):
     """A file in a store. Extensions: `receipt`, what was read of it and what was not; `status_details`, while it waits for a part
-    of the system that is away."""
+    of the system that is away; `allow`, its file's."""
 
     id: str
     object: Literal["vector_store.file"]
@@ -90,6 +91,7 @@ class StoreFileObject(TypedDict):
     chunking_strategy: dict[str, Any]
     receipt: dict[str, Any] | None
     status_details: WaitingFor | None
+    allow: NotRequired[list[str]]
 
 
 class BatchObject(TypedDict):
@@ -124,6 +126,8 @@ def file_shape(file: File) -> FileObject:
     }
     if file.expires_at is not None:
         shape["expires_at"] = file.expires_at
+    if file.allow is not None:
+        shape["allow"] = list(file.allow)
     return shape
 
 
@@ -167,7 +171,7 @@ def member_shape(member: Member, pauses: Sequence[Pause] = ()) -> StoreFileObjec
     error: LastError | None = None
     if member.error is not None:
         error = {"code": member.error.code, "message": member.error.message}
-    return {
+    shape: StoreFileObject = {
         "id": member.file_id,
         "object": "vector_store.file",
         "created_at": member.created_at,
@@ -180,6 +184,9 @@ def member_shape(member: Member, pauses: Sequence[Pause] = ()) -> StoreFileObjec
         "receipt": None if member.receipt is None else dict(member.receipt),
         "status_details": _waiting_for(pauses) if member.state is FileState.IN_PROGRESS else None,
     }
+    if member.allow is not None:
+        shape["allow"] = list(member.allow)
+    return shape
 
 
 def _waiting_for(pauses: Sequence[Pause]) -> WaitingFor | None:

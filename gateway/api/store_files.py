@@ -21,7 +21,7 @@ from gateway.api.serializers import (
     deleted_shape,
     member_shape,
 )
-from gateway.api.store_schemas import NewAttributes, NewBatch, NewFile
+from gateway.api.store_schemas import ChangedFile, NewBatch, NewFile
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Batch, FileState, Member, Page, Pause
 
@@ -92,19 +92,25 @@ async def get_store_file(store_id: StoreId, file_id: FileId, catalog: CatalogDep
 @router.post(
     "/files/{file_id}",
     dependencies=WRITES,
-    summary="Replace a file's attributes",
-    **documented(StoreFileObject, 404, 409, body=NewAttributes),
+    summary="Replace a file's attributes, or who may see it",
+    **documented(StoreFileObject, 404, 409, body=ChangedFile),
 )
 async def update_store_file(
     store_id: StoreId,
     file_id: FileId,
-    request: Annotated[NewAttributes, Depends(JsonBody(NewAttributes, dict))],
+    request: Annotated[ChangedFile, Depends(JsonBody(ChangedFile, dict))],
     once: IdempotentDep,
 ) -> Response:
     """The file stays searchable."""
 
     async def work(catalog: TenantCatalog) -> JsonReply:
-        return _member(await catalog.members.set_attributes(store_id, file_id, request.attributes or {}))
+        named = request.model_fields_set
+        member = await catalog.members.get(store_id, file_id)
+        if "attributes" in named:
+            member = await catalog.members.set_attributes(store_id, file_id, request.attributes or {})
+        if "allow" in named:  # at last: from then on the key may not see it any more
+            member = await catalog.members.set_allow(store_id, file_id, request.allow)
+        return _member(member)
 
     return await once(request.model_dump(exclude_unset=True), work)
 

@@ -1,17 +1,26 @@
 """The wire schemas of vector stores and of the files in them, as OpenAI's clients send them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from gateway.api.filter_schema import FILTER
 from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
-from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Words, items
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Words, complaint, items
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
+from gateway.tenants.key import GROUP_PATTERN, MAX_GROUPS
 
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")]
 
+
+Groups = Annotated[
+    list[Annotated[str, Field(pattern=GROUP_PATTERN)]],
+    Field(max_length=MAX_GROUPS),
+    AfterValidator(lambda names: sorted(set(names))),
+]
+"""Extension `allow`: the groups whose keys may see a file; [] for none of them. A name is 1 to 64 letters, digits and _.:@/+=-"""
 
 _NULL: dict[str, Any] = {"type": "null"}
 _GIVEN: dict[str, Any] = {"not": _NULL}
@@ -127,17 +136,27 @@ class NewFile(WithAttributes):
 
     file_id: FileId
     chunking_strategy: ChunkingStrategy | None = None
+    allow: Groups | None = None
 
     @property
     def member(self) -> NewMember:
         """As the catalog wants it."""
-        return _member(self.file_id, self.attributes, self.chunking_strategy)
+        return _member(self.file_id, self.attributes, self.chunking_strategy, self.allow)
 
 
-class NewAttributes(WithAttributes):
-    """`POST /v1/vector_stores/{id}/files/{id}`."""
+class ChangedFile(WithAttributes):
+    """`POST /v1/vector_stores/{id}/files/{id}`: what is named changes; a null clears the attributes, or lets all of the tenant
+    see the file."""
 
-    attributes: AnyAttributes | None
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["attributes"]}, {"required": ["allow"]}]})
+
+    allow: Groups | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> "ChangedFile":
+        if not self.model_fields_set:
+            raise complaint("missing", "attributes", "")
+        return self
 
 
 class NewBatch(WithAttributes):
@@ -156,6 +175,7 @@ class NewBatch(WithAttributes):
                         "files": _GIVEN,
                         "file_ids": _NULL,
                         "attributes": _NULL,
+                        "allow": _NULL,
                         "chunking_strategy": _NULL,
                     },
                 },
@@ -166,16 +186,18 @@ class NewBatch(WithAttributes):
     file_ids: Annotated[list[FileId], items(1, 2000)] | None = None
     files: Annotated[list[NewFile], items(1, 2000)] | None = None
     chunking_strategy: ChunkingStrategy | None = None
+    allow: Groups | None = None
 
     def members(self) -> list[NewMember]:
         """As the catalog wants them, each file once. Raises BadRequest."""
         if (self.file_ids is None) == (self.files is None):
             raise BadRequest("Send either file_ids or files.", param="file_ids", code="invalid_value")
         if self.file_ids is not None:
-            return [_member(each, self.attributes, self.chunking_strategy) for each in dict.fromkeys(self.file_ids)]
+            said = self.attributes, self.chunking_strategy, self.allow
+            return [_member(each, *said) for each in dict.fromkeys(self.file_ids)]
         assert self.files is not None
-        if self.attributes is not None or self.chunking_strategy is not None:
-            name = "attributes" if self.attributes is not None else "chunking_strategy"
+        for_all = ("attributes", "chunking_strategy", "allow")
+        if name := next((name for name in for_all if getattr(self, name) is not None), ""):
             raise BadRequest(f"With files, {name} belongs to each file.", param=name, code="invalid_value")
         if len({each.file_id for each in self.files}) < len(self.files):
             raise BadRequest("A file is there more than once.", param="files", code="invalid_value")
@@ -235,5 +257,11 @@ class SearchRequest(_Wire):
         return [self.query] if isinstance(self.query, str) else self.query
 
 
-def _member(file_id: str, attributes: Attributes | None, strategy: ChunkingStrategy | None) -> NewMember:
-    return NewMember(file_id=file_id, attributes=attributes, chunking=None if strategy is None else strategy.chunking)
+def _member(
+    file_id: str,
+    attributes: Attributes | None,
+    strategy: ChunkingStrategy | None,
+    allow: Sequence[str] | None = None,
+) -> NewMember:
+    chunking = None if strategy is None else strategy.chunking
+    return NewMember(file_id=file_id, attributes=attributes, chunking=chunking, allow=allow)

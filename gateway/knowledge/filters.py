@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.errors import BadRequest
+from gateway.knowledge.catalog.types import FileScope
 
 MAX_DEPTH = 8
 """Compound filters within each other."""
@@ -41,11 +42,19 @@ def quote(value: str) -> str:
     return f'"{value.translate(_ESCAPES)}"'
 
 
-def search_filter(tenant: str, stores: Sequence[str], filters: Mapping[str, Any] | None = None) -> str:
-    """The rows of these stores of a tenant that also pass a client's filter. Raises BadRequest, ValueError without a store."""
+def search_filter(
+    tenant: str, stores: Sequence[str], filters: Mapping[str, Any] | None = None, files: FileScope | None = None
+) -> str:
+    """The rows of these stores of a tenant, and of these files alone, that also pass a client's filter. Raises BadRequest,
+    ValueError without a store."""
     if not stores:
         raise ValueError("a search needs a store")
     only = f"tenant == {quote(tenant)} and store in [{', '.join(map(quote, stores))}]"
+    if files is not None:
+        listed = ", ".join(
+            map(quote, files.ids or [""])
+        )  # no file has that id, and an empty list is none to every parser
+        only += f" and file_id {'not in' if files.inverted else 'in'} [{listed}]"
     return only if filters is None else f"{only} and ({compile_filter(filters)})"
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
 from gateway.metrics import Metrics
+from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
@@ -50,9 +52,15 @@ class Context:
 class ContextBuilder:
     """Builds prompts on the fleet."""
 
-    def __init__(self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics) -> None:
+    LOOKS = 3
+    """At what was found, where some of it was hidden or deleted since the search began."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics, *, access: DocumentAccess
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._access = access
         self._signer = FilterSigner(settings.filter_secret)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
@@ -66,10 +74,39 @@ class ContextBuilder:
         max_prompt_tokens: int,
         tools: str = "",
     ) -> Context:
-        """Token ids for `messages` (OpenAI's list as JSON). Raises BadRequest, KnowledgeUnavailable, Unavailable.
+        """Token ids for `messages` (OpenAI's list as JSON), with nothing in them that the key of the retrieval does not see now.
 
         tools: OpenAI's list of functions as JSON; with them passages may help, and the answer need not come from them alone.
+        Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable, Unavailable.
         """
+        build = partial(
+            self._build,
+            request_id=request_id,
+            messages=messages,
+            question=question,
+            max_prompt_tokens=max_prompt_tokens,
+            tools=tools,
+        )
+        for _ in range(self.LOOKS):
+            context = await build(retrieval=retrieval)
+            if retrieval is None or context.grounding is None:
+                return context
+            hidden = await self._access.hidden(retrieval.tenant, context.grounding.passages)
+            if not hidden:
+                return context
+            retrieval = retrieval.without(hidden)
+        raise KnowledgeUnavailable("The documents change while they are searched; ask again.", retry_after_s=1)
+
+    async def _build(
+        self,
+        *,
+        request_id: str,
+        messages: bytes,
+        question: str,
+        retrieval: RetrievalRequest | None,
+        max_prompt_tokens: int,
+        tools: str,
+    ) -> Context:
         inputs: dict[str, Tensor] = {
             "messages": text(messages.decode()),
             "max_prompt_tokens": int32(max_prompt_tokens),
@@ -91,7 +128,7 @@ class ContextBuilder:
             alone = self._settings.rag_unavailable is WithoutKnowledge.ANSWER
             if retrieval is None or not (alone and isinstance(error, KnowledgeUnavailable)):
                 raise error from refused
-            bare = await self.build(
+            bare = await self._build(
                 request_id=request_id,
                 messages=messages,
                 question=question,

@@ -1,10 +1,11 @@
 """What is to be searched, resolved once: whose rows, in which collection, how, and how many."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.knowledge.catalog.types import Collection, Store
+from gateway.knowledge.catalog.types import Collection, FileScope, Store
 from gateway.knowledge.filters import search_filter
 from gateway.knowledge.normalization import normalized
 from gateway.retrieval.filter_signature import FilterSigner
@@ -30,10 +31,13 @@ class FileSearchParameters:
 
 
 class RetrievalRequest:
-    """A search of stores of a tenant. It is made from the tenant, and nothing else writes a filter: so no search sees another's
-    rows."""
+    """A search of stores of a tenant, in the files that its key sees. It is made from the tenant, and nothing else writes a
+    filter: so no search sees another's rows."""
 
-    __slots__ = ("_options", "collection", "embedding_model", "filter", "label", "limit", "min_score")
+    __slots__ = (
+        *("_files", "_filters", "_options", "_stores"),
+        *("collection", "embedding_model", "filter", "label", "limit", "min_score", "tenant"),
+    )
 
     def __init__(
         self,
@@ -41,17 +45,25 @@ class RetrievalRequest:
         stores: Sequence[Store],
         collection: Collection | None,
         *,
+        files: FileScope | None = None,
         label: str = "",
         filters: Mapping[str, Any] | None = None,
         options: RetrievalOptions | None = None,
         defaults: RetrievalOptions | None = None,
     ) -> None:
-        """label: what the client called the stores, for messages. collection: the active one; None where there is none yet.
-        options: the request's own, over the stores' settings, over the `defaults`. Raises BadRequest for a filter that cannot
-        be read, ValueError without a store.
+        """collection: the active one; None where there is none yet. files: as DocumentAccess has them for the tenant and the
+        stores. label: what the client called the stores, for messages. options: the request's own, over the stores' settings,
+        over the `defaults`. Raises BadRequest for a filter that cannot be read, ValueError without a store, and without `files`
+        for a key with groups.
         """
+        if tenant.key.groups is not None and files is None:
+            raise ValueError("a search for a key with groups needs the files that it sees")
+        self.tenant = tenant
         self.label = label
-        self.filter = search_filter(tenant.name, [store.id for store in stores], filters)
+        self._stores = [store.id for store in stores]
+        self._filters = filters
+        self._files = files
+        self.filter = self._expression()
         """A Milvus expression."""
         self.collection = "" if collection is None else collection.name
         """In Milvus; "": nothing can be found yet."""
@@ -63,6 +75,17 @@ class RetrievalRequest:
         self.limit = chosen.max_num_results or DEFAULT_LIMIT
         self.min_score = EVERY_SCORE if chosen.score_threshold is None else chosen.score_threshold
         self._options = chosen
+
+    def without(self, file_ids: Set[str]) -> "RetrievalRequest":
+        """The same search, of a key with groups, less these files."""
+        assert self._files is not None
+        narrower = copy(self)
+        narrower._files = self._files.without(file_ids)
+        narrower.filter = narrower._expression()
+        return narrower
+
+    def _expression(self) -> str:
+        return search_filter(self.tenant.name, self._stores, self._filters, self._files)
 
     def inputs(self, question: str, signer: FilterSigner, *, limit: int | None = None) -> dict[str, Tensor]:
         """Of the ensembles, for one question. limit: passages to find, where that is not the request's own."""

@@ -16,6 +16,7 @@ from gateway.errors import BadRequest, KnowledgeUnavailable
 from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.types import Store
 from gateway.metrics import Metrics
+from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
@@ -46,12 +47,14 @@ class SearchService:
         *,
         settings: Settings,
         active: ActiveCollection,
+        access: DocumentAccess,
         dispatcher: Dispatcher,
         pool: Pool,
         places: TenantAdmission,
         metrics: Metrics,
     ) -> None:
         self._active = active
+        self._access = access
         self._places = places
         self._signer = FilterSigner(settings.filter_secret)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
@@ -74,7 +77,10 @@ class SearchService:
         model of the default size makes questions worse. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable,
         Unavailable, Overloaded, GenerationFailed.
         """
-        request = RetrievalRequest(tenant, stores, await self._active.get(), filters=filters, options=options)
+        files = await self._access.scope(tenant, stores)
+        request = RetrievalRequest(
+            tenant, stores, await self._active.get(), files=files, filters=filters, options=options
+        )
         if not request.collection:
             return FoundPassages(passages=(), queries=tuple(queries))
         # The retrieval leaves out near-duplicates of one question. Several may find each other's: twice as many, then.
@@ -96,7 +102,9 @@ class SearchService:
                 tasks = [group.create_task(one(number, query)) for number, query in enumerate(queries)]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        passages = distinct(merged([task.result() for task in tasks]))
+        found = merged([task.result() for task in tasks])
+        hidden = await self._access.hidden(tenant, found)
+        passages = distinct([each for each in found if each.file_id not in hidden])
         return FoundPassages(passages=passages[: request.limit], queries=tuple(queries))
 
     async def _one(self, inputs: Mapping[str, Tensor], request_id: str, model: str) -> Sequence[Passage]:

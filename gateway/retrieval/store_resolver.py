@@ -8,6 +8,7 @@ from gateway.errors import BadRequest, CatalogUnavailable, NotFound
 from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Store
+from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters, RetrievalRequest
 from gateway.tenants.tenant import Tenant
@@ -22,11 +23,16 @@ class StoreResolver:
     """The catalog as chats and responses ask it. One for the life of the application."""
 
     def __init__(
-        self, settings: Settings, catalog: Callable[[Tenant], TenantCatalog], active: ActiveCollection
+        self,
+        settings: Settings,
+        catalog: Callable[[Tenant], TenantCatalog],
+        active: ActiveCollection,
+        access: DocumentAccess,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._active = active
+        self._access = access
 
     async def models(self, tenant: Tenant) -> Mapping[str, int]:
         """`rag` and `rag:<name>` for each store with something in it, and since when. With the catalog away: none."""
@@ -93,6 +99,7 @@ class StoreResolver:
             tenant,
             stores,
             await self._active.get(),
+            files=await self._access.scope(tenant, stores),
             label=label,
             filters=None if asked is None else asked.filters,
             options=None if asked is None else asked.options,

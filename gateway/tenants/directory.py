@@ -1,8 +1,10 @@
 """API key → tenant."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -10,7 +12,7 @@ import yaml
 from gateway.config import ConfigError
 from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
 from gateway.tenants import api_key as api_keys
-from gateway.tenants.key import Key, Scope
+from gateway.tenants.key import GROUP_PATTERN, TENANTS_OWN, USER_SCOPES, Key, Scope
 from gateway.tenants.records import DirectoryChanges, KeyRecord, TenantRecord
 from gateway.tenants.tenant import Tenant
 
@@ -54,7 +56,8 @@ class Directory:
     @classmethod
     def from_settings(cls, api_key: str, tenants_file: Path | None, admin_key: str = "") -> "Directory":
         """One key for `default`, one for administrators, and those of a YAML file:
-        `tenants: [{name, keys, weight, priority, class}]`. Raises ConfigError."""
+        `tenants: [{name, keys, weight, priority, class}]`, where a key is a string or
+        `{key, groups, scopes}`. Raises ConfigError."""
         keys = {api_key: DEFAULT} if api_key else {}
         if tenants_file is not None:
             keys |= _read(tenants_file)
@@ -176,13 +179,37 @@ def _read(path: Path) -> dict[str, Tenant]:
             raise ConfigError(f"{where}: wants name, keys, and numbers for weight and priority: {error!r}") from error
         if not 0 < tenant.weight < math.inf:
             raise ConfigError(f"{where} ({tenant.name}): weight must be above 0")
-        if not isinstance(keys, list) or not all(isinstance(key, str) and key.strip() == key != "" for key in keys):
+        made = [_key(each, f"{where} ({tenant.name})") for each in keys] if isinstance(keys, list) else []
+        if not isinstance(keys, list) or not all(text.strip() == text != "" for text, _ in made):
             raise ConfigError(
                 f"{where} ({tenant.name}): keys must be a list of strings; quote those that look like numbers"
             )
-        if shared := found.keys() & keys:
+        if shared := found.keys() & {text for text, _ in made}:
             raise ConfigError(f"{where} ({tenant.name}): {len(shared)} of its keys belong to another tenant already")
-        found |= dict.fromkeys(keys, tenant)
+        found |= {text: replace(tenant, key=key) for text, key in made}
     if not found:
         raise ConfigError(f"{path}: no tenant has a key; without keys everybody would be let in")
     return found
+
+
+def _key(entry: object, where: str) -> tuple[str, Key]:
+    """A key's text, "" where that is none, and what it is good for: of a string, or of `{key, groups, scopes}`.
+
+    Raises ConfigError.
+    """
+    if not isinstance(entry, dict):
+        return (entry if isinstance(entry, str) else ""), TENANTS_OWN
+    text, groups, scopes = entry.get("key"), entry.get("groups"), entry.get("scopes")
+    lists = [each for each in (groups, scopes) if each is not None]
+    if entry.keys() - {"key", "groups", "scopes"} or not all(
+        isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists
+    ):
+        raise ConfigError(f"{where}: a key is a string, or has key, and groups and scopes as lists of strings")
+    try:
+        good_for = USER_SCOPES if scopes is None else frozenset(map(Scope, scopes))
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}; there are {', '.join(Scope)}") from error
+    if wrong := [name for name in groups or () if not re.fullmatch(GROUP_PATTERN, name)]:
+        raise ConfigError(f"{where}: a group is 1 to 64 letters, digits and _.:@/+=-, and {wrong[0]!r} is not")
+    key = Key(scopes=good_for, groups=None if groups is None else frozenset(groups))
+    return (text if isinstance(text, str) else ""), key

@@ -9,6 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -111,6 +112,8 @@ class Answers:
     """Ids that end every prompt."""
     passages: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     """What the retrieval finds, best first."""
+    holds: Callable[[str, Mapping[str, Any]], bool] = lambda _expression, _passage: True
+    """Whether a filter holds for a passage."""
     scripts: dict[str, deque[Script]] = field(default_factory=dict)
     """Scripts by model, for whichever fake is asked next."""
 
@@ -134,7 +137,7 @@ class Answers:
             inputs[tensor["name"]] = tensor["data"][0]
         used: list[Mapping[str, Any]] = []
         if call.model == "context":
-            found = [p for p in self.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
+            found = self._found(inputs)
             used = [{**passage, "n": n} for n, passage in enumerate(found, 1)]
         texts = [passage["text"] for passage in used] + [m["content"] for m in orjson.loads(inputs["messages"])]
         ids = [i for text in texts for i in self.encode(text)] + list(self.prompt_end)
@@ -147,9 +150,13 @@ class Answers:
         ]
         return 200, {"id": call.body["id"], "model_name": call.model, "model_version": "1", "outputs": outputs}
 
+    def _found(self, inputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        found = (p for p in self.passages if p["score"] >= inputs["min_score"] and self.holds(inputs["filter"], p))
+        return list(islice(found, inputs["top_k"]))
+
     def _search(self, call: ModelCall) -> tuple[int, dict[str, Any]]:
         inputs = {tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]}
-        found = [p for p in self.passages if p["score"] >= inputs["min_score"]][: inputs["top_k"]]
+        found = self._found(inputs)
         output = {"name": "passages", "datatype": "BYTES", "shape": [1, 1], "data": [orjson.dumps(found).decode()]}
         return 200, {"id": call.body["id"], "model_name": "search", "model_version": "1", "outputs": [output]}
 

@@ -32,22 +32,34 @@ def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.", exists=True)],
     *,
     store: Store = DEFAULT_STORE,
+    allow: Annotated[
+        str | None,
+        typer.Option(
+            "--allow",
+            metavar="GROUPS",
+            help="Who may see these files: groups between commas, beside keys that see everything. "
+            "Without it, files that were there keep their groups, and new ones are for all of the tenant.",
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a knowledge store hold what the folders hold: new and changed files go in, removed ones leave."""
     if watch and as_json:
         raise fail("--watch and --json cannot be used together. Give one of them.", Exit.USAGE)
+    groups = None if allow is None else sorted({name for each in allow.split(",") if (name := each.strip())})
     _, seen = running_fleet()
     if watch:
-        follow(seen, paths, store)
+        follow(seen, paths, store, groups)
     else:
-        bring_in(seen, paths, store, quiet=as_json)
+        bring_in(seen, paths, store, allow=groups, quiet=as_json)
 
 
-def bring_in(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool = False) -> None:
+def bring_in(
+    seen: FleetStatus, paths: Sequence[Path], store: str, *, allow: Sequence[str] | None = None, quiet: bool = False
+) -> None:
     """Ingests with a progress bar and a summary; with `quiet`, prints the report as JSON instead."""
-    report = _sync(seen, paths, store, quiet=quiet)
+    report = _sync(seen, paths, store, allow, quiet=quiet)
     if quiet:
         sys.stdout.write(json.dumps({**asdict(report), "files": report.files}, indent=1) + "\n")
     else:
@@ -56,14 +68,14 @@ def bring_in(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: boo
         raise typer.Exit(Exit.FAILED)
 
 
-def follow(seen: FleetStatus, paths: Sequence[Path], store: str) -> None:
+def follow(seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence[str] | None) -> None:
     """Ingests again whenever something has changed and then kept still for one look, until interrupted."""
     done: Mapping[tuple[str, str], tuple[int, int]] | None = None
     last, steady = look(paths), True
     try:
         while True:
             if steady and last != done:
-                _tell(_sync(seen, paths, store, quiet=False))
+                _tell(_sync(seen, paths, store, allow, quiet=False))
                 done = last
             time.sleep(WATCH_SECONDS)
             now = look(paths)
@@ -72,7 +84,9 @@ def follow(seen: FleetStatus, paths: Sequence[Path], store: str) -> None:
         output().print("\nNo longer watching.")
 
 
-def _sync(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool) -> SyncReport:
+def _sync(
+    seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence[str] | None, *, quiet: bool
+) -> SyncReport:
     from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
     from ragfleet.vector_store import GatewayStore
 
@@ -86,7 +100,7 @@ def _sync(seen: FleetStatus, paths: Sequence[Path], store: str, *, quiet: bool) 
 
         try:
             with closing(GatewayStore(seen.gateway_url, seen.api_key, store)) as target:
-                return sync(target, store, paths, advance)
+                return sync(target, store, paths, advance, allow=allow)
         except (SyncError, GatewayError) as error:
             raise fail(f"Nothing more was ingested: {error}") from None
         except KeyboardInterrupt:

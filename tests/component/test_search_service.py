@@ -10,6 +10,7 @@ import pytest
 from gateway.errors import BadRequest, GenerationFailed, KnowledgeUnavailable, Unavailable
 from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.types import Store
+from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.search import FoundPassages, SearchService
 from gateway.tenants.tenant import Tenant
@@ -42,6 +43,7 @@ async def search(fleet: Fleet) -> Search:
     service = SearchService(
         settings=fleet.settings,
         active=ActiveCollection(gateway.catalog.collections, time.monotonic, fresh_s=0.0),
+        access=DocumentAccess(gateway.catalog.of),
         dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,
@@ -235,6 +237,7 @@ async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(
     service = SearchService(
         settings=fleet.settings,
         active=ActiveCollection(gateway.catalog.collections, time.monotonic),
+        access=DocumentAccess(gateway.catalog.of),
         dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,

@@ -1,5 +1,6 @@
 """Uploaded files."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, delete, select
@@ -11,17 +12,19 @@ from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.types import File, Page, PageQuery
+from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _files, _members = schema.files, schema.members
 
 
 class TenantFiles:
-    """The files of one tenant."""
+    """The files of one tenant that its key may see."""
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._visibility = Visibility(database, tenant)
 
     async def add(
         self,
@@ -32,8 +35,10 @@ class TenantFiles:
         size: int,
         sha256: str,
         expires_at: int | None = None,
+        allow: Sequence[str] | None = None,
     ) -> File:
-        """Record an upload; its content is in the object store already. Raises Conflict for an id that is taken."""
+        """Record an upload; its content is in the object store already. allow: None as `Visibility.default` has it. Raises
+        Conflict for an id that is taken."""
         check_storable(file_id, filename, purpose)
         file = File(
             id=file_id,
@@ -44,6 +49,7 @@ class TenantFiles:
             sha256=sha256,
             created_at=self._database.now(),
             expires_at=expires_at,
+            allow=self._visibility.default if allow is None else allow,
         )
         try:
             async with self._database.write() as connection:
@@ -73,6 +79,7 @@ class TenantFiles:
                 where=f"{self._tenant}/files",
                 created=_files.c.created_at,
                 ident=_files.c.id,
+                visibility=self._visibility,
                 filters=filters,
             )
         return Page([File(**row._mapping) for row in rows], more)
@@ -88,7 +95,7 @@ class TenantFiles:
             await forget_file(self._database, connection, File(**row._mapping))
 
     def _own(self) -> Select[Any]:
-        return select(_files).where(_files.c.tenant == self._tenant)
+        return select(_files).where(_files.c.tenant == self._tenant, *self._visibility.conditions(_files.c.allow))
 
 
 async def forget_file(database: Database, connection: AsyncConnection, file: File) -> None:
@@ -98,12 +105,14 @@ async def forget_file(database: Database, connection: AsyncConnection, file: Fil
     mine = joined.where(_members.c.file_id == file.id).order_by(_members.c.store_id).with_for_update()
     for row in (await connection.execute(mine)).all():
         left.append({**left[0], "store_id": row.store_id, "generation": row.generation})
-        await record_tombstone(database, connection, f"{file.tenant}/{row.store_id}", file.id, row.created_at)
+        await record_tombstone(
+            database, connection, f"{file.tenant}/{row.store_id}", file.id, row.created_at, allow=file.allow
+        )
     await connection.execute(schema.removals.insert(), left)
     await connection.execute(delete(_files).where(_files.c.id == file.id))
-    await record_tombstone(database, connection, f"{file.tenant}/files", file.id, file.created_at)
+    await record_tombstone(database, connection, f"{file.tenant}/files", file.id, file.created_at, allow=file.allow)
 
 
 def no_file(file_id: str) -> NotFound:
-    """What is raised for a file of another tenant and for one that nobody has."""
+    """What is raised for a file of another tenant, for one that the key may not see, and for one that nobody has."""
     return NotFound(f"There is no file {file_id!r}.", param="file_id")

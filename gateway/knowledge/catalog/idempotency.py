@@ -18,6 +18,7 @@ from gateway.errors import BadRequest, Conflict
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.types import MAX_KEY, StoredReply
+from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _keys = schema.idempotency
@@ -29,11 +30,13 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 class IdempotencyKeys:
-    """The keys of one tenant. Both calls belong into the transaction that does the work."""
+    """The keys of one tenant, apart for API keys that do not see the same documents. Both calls belong into the transaction that
+    does the work."""
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._namespace = Visibility(database, tenant).namespace
 
     async def claim(self, key: str, request: str) -> StoredReply | None:
         """What this request, known by its hash, was answered when its key came first; None: it is to be done now. Where the same
@@ -44,7 +47,7 @@ class IdempotencyKeys:
         check_storable(key)
         now = self._database.clock()
         fresh = {"request_hash": request, "response": None, "expires_at": now + KEEP_S}
-        insert = self._database.insert(_keys).values(tenant=self._tenant, key=key, **fresh)
+        insert = self._database.insert(_keys).values(tenant=self._tenant, key=self._stored(key), **fresh)
         # Past a row of another transaction that is not over yet, it waits for that one's end.
         taken = insert.on_conflict_do_update(
             index_elements=list(_keys.primary_key), set_=fresh, where=_keys.c.expires_at <= now
@@ -78,7 +81,10 @@ class IdempotencyKeys:
             await connection.execute(update(_keys).where(self._is(key)).values(response=kept))
 
     def _is(self, key: str) -> ColumnElement[bool]:
-        return and_(_keys.c.tenant == self._tenant, _keys.c.key == key)
+        return and_(_keys.c.tenant == self._tenant, _keys.c.key == self._stored(key))
+
+    def _stored(self, key: str) -> str:
+        return f"{self._namespace}/{key}" if self._namespace else key
 
 
 def _in_progress() -> Conflict:

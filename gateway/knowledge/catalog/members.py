@@ -1,9 +1,10 @@
 """Members of vector stores, and the batches that they joined in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, exists, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound
@@ -18,29 +19,35 @@ from gateway.knowledge.catalog.types import (
     Chunking,
     ChunkRecord,
     FileError,
+    FileScope,
     FileState,
     Member,
     NewMember,
     Page,
     PageQuery,
 )
+from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
-_members, _batches, _removals = schema.members, schema.batches, schema.removals
+_files, _members, _batches, _removals = schema.files, schema.members, schema.batches, schema.removals
+FEW_FILES = 1000
+"""That a filter names before it is tried whether those which it does not mean are fewer: Milvus Lite looks for 1,000 ids in
+10,000 rows in the time that it takes without them."""
 _ENDED = (FileState.FAILED.value, FileState.CANCELLED.value)
 
 
 class TenantMembers:
-    """Members and batches of one tenant's stores."""
+    """Members of one tenant's stores that its key may see, and their batches."""
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._visibility = Visibility(database, tenant)
 
     async def attach(self, store_id: str, members: Sequence[NewMember]) -> Sequence[Member]:
         """Let files join a store, IN_PROGRESS. A file that is a member already is taken up anew if attributes or a chunking
-        are given that differ from what it has, or if it had failed or been cancelled; else it is given back as it is. Raises
-        NotFound."""
+        are given that differ from what it has, or if it had failed or been cancelled; else it is given back as it is. `allow` is
+        the file's from now on, in every store. Raises NotFound."""
         check_storable(store_id, *(each.file_id for each in members))
         async with self._database.write() as connection:
             return await self._join(connection, store_id, members, None)
@@ -69,6 +76,9 @@ class TenantMembers:
             raise no_store(store_id)
         wanted = {each.file_id: each for each in members}
         names = await self._filenames(connection, sorted(wanted))
+        shown = [{"file": each.file_id, "groups": each.allow} for each in wanted.values() if each.allow is not None]
+        if shown:
+            await self._allow(connection, shown)
         here = and_(_members.c.store_id == store_id, _members.c.file_id.in_(list(wanted)))
         present = {row.file_id: row for row in await lock_members(connection, here)}
         newest = select(_removals.c.file_id, func.max(_removals.c.generation)).where(
@@ -115,13 +125,21 @@ class TenantMembers:
                 await connection.execute(update(_members).where(_is(row)).values(values))
         if fresh:
             await connection.execute(_members.insert(), fresh)
-        joined = {row.file_id: member_of(row) for row in await connection.execute(select(_members).where(here))}
+        # All of them, also those that the key has just hidden from itself: it is told what it did.
+        all_of_them = select(_members, _files.c.allow).join_from(_members, _files).where(here)
+        joined = {row.file_id: member_of(row) for row in await connection.execute(all_of_them)}
         return [joined[each.file_id] for each in members]
+
+    async def _allow(self, connection: AsyncConnection, shown: Sequence[Mapping[str, object]]) -> None:
+        """Set the lists of files that the key sees: {file, groups}, in the order of their ids."""
+        change = update(_files).where(_files.c.id == bindparam("file")).values(allow=bindparam("groups"))
+        await connection.execute(change, sorted(shown, key=lambda each: str(each["file"])))
 
     async def _filenames(self, connection: AsyncConnection, file_ids: list[str]) -> dict[str, str]:
         """Raises NotFound. They are not deleted before the transaction ends."""
         files = schema.files.c
         query = select(files.id, files.filename).where(files.tenant == self._tenant, files.id.in_(file_ids))
+        query = query.where(*self._visibility.conditions(files.allow))
         found = await connection.execute(query.order_by(files.id).with_for_update(read=True, key_share=True))
         names = dict(found.all())
         for file_id in file_ids:
@@ -164,6 +182,7 @@ class TenantMembers:
                 where=f"{self._tenant}/{store_id}",
                 created=_members.c.created_at,
                 ident=_members.c.file_id,
+                visibility=self._visibility,
                 filters=filters,
             )
         return Page([member_of(row) for row in rows], more)
@@ -172,23 +191,36 @@ class TenantMembers:
         """Replace them. The member stays COMPLETED and searchable; the index follows as a job. Raises NotFound."""
         check_storable(store_id, file_id)
         async with self._database.write() as connection:
-            row = await _one(connection, self._own(store_id).with_for_update(), file_id)
+            await _one(connection, self._own(store_id), file_id)
+            await self._filenames(connection, [file_id])  # locked before its members, see `lock_members`
+            row = await _one(connection, self._own(store_id).with_for_update(of=_members), file_id)
             if row.attributes == dict(attributes):
                 return member_of(row)
             values: dict[str, Any] = {"attributes": dict(attributes), "generation": row.generation + 1}
             if row.state not in _ENDED:
                 values |= queued(self._database.clock())
-            changed = update(_members).where(_is(row)).values(values).returning(*_members.c)
-            return member_of((await connection.execute(changed)).one())
+            await connection.execute(update(_members).where(_is(row)).values(values))
+            return member_of(await _one(connection, self._own(store_id), file_id))
+
+    async def set_allow(self, store_id: str, file_id: str, allow: Sequence[str] | None) -> Member:
+        """Who may see the file, here and in every other place, from now on; None: all of the tenant. Raises NotFound."""
+        check_storable(store_id, file_id)
+        async with self._database.write() as connection:
+            member = member_of(await _one(connection, self._own(store_id), file_id))
+            await self._filenames(connection, [file_id])
+            await self._allow(connection, [{"file": file_id, "groups": allow}])
+            return replace(member, allow=allow)
 
     async def detach(self, store_id: str, file_id: str) -> None:
         """Take a file out of a store, and leave a Removal. Raises NotFound."""
         check_storable(store_id, file_id)
         async with self._database.write() as connection:
-            row = await _one(connection, self._own(store_id).with_for_update(), file_id)
+            row = await _one(connection, self._own(store_id).with_for_update(of=_members), file_id)
             await connection.execute(_removals.insert().values(removal_values(row)))
             await connection.execute(delete(_members).where(_is(row)))
-            await record_tombstone(self._database, connection, f"{self._tenant}/{store_id}", file_id, row.created_at)
+            await record_tombstone(
+                self._database, connection, f"{self._tenant}/{store_id}", file_id, row.created_at, allow=row.allow
+            )
 
     async def batch(self, store_id: str, batch_id: str) -> Batch:
         """One batch with its counts. Raises NotFound."""
@@ -197,7 +229,7 @@ class TenantMembers:
             return await self._batch(connection, store_id, batch_id)
 
     async def cancel_batch(self, store_id: str, batch_id: str) -> Batch:
-        """Members of it that are still IN_PROGRESS become CANCELLED. Raises NotFound."""
+        """Members of it that are still IN_PROGRESS, and that the key sees, become CANCELLED. Raises NotFound."""
         check_storable(store_id, batch_id)
         async with self._database.write() as connection:
             await self._batch(connection, store_id, batch_id)
@@ -205,6 +237,7 @@ class TenantMembers:
                 _members.c.store_id == store_id,
                 _members.c.batch_id == batch_id,
                 _members.c.state == FileState.IN_PROGRESS.value,
+                *self._visibility.of_members(),
             )
             ended = {"state": FileState.CANCELLED.value, "pending": False, "owner": None}
             await lock_members(connection, waiting)
@@ -212,6 +245,35 @@ class TenantMembers:
             await forget_contents(connection, (await connection.execute(change.returning(*_members.c))).all())
             await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
             return await self._batch(connection, store_id, batch_id)
+
+    async def scope(self, store_ids: Sequence[str]) -> FileScope | None:
+        """The files of these stores that the key sees, in whichever way is shorter to say; None: all of them."""
+        if not self._visibility.restricted:
+            return None
+        shown = and_(*self._visibility.conditions(_files.c.allow))
+        joined = exists().where(_members.c.file_id == _files.c.id, _members.c.store_id.in_(store_ids))
+        query = select(_files.c.id).where(_files.c.tenant == self._tenant, joined)
+        async with self._database.read() as connection:
+            few = (await connection.scalars(query.where(shown).limit(FEW_FILES + 1))).all()
+            if len(few) <= FEW_FILES:
+                return FileScope(few)
+            hidden = (await connection.scalars(query.where(not_(shown)).limit(FEW_FILES + 1))).all()
+            if len(hidden) <= FEW_FILES:
+                return FileScope(hidden, inverted=True)
+            return FileScope((await connection.scalars(query.where(shown))).all())
+
+    async def hidden(self, found: Iterable[tuple[str, str]]) -> frozenset[str]:
+        """Of members by store and file, the files of those that there are not (any more), or that the key does not see."""
+        pairs = set(found)
+        if not pairs or not self._visibility.restricted:
+            return frozenset()
+        stores, file_ids = zip(*pairs, strict=True)
+        query = select(_members.c.store_id, _members.c.file_id).join_from(_members, _files)
+        query = query.where(_members.c.tenant == self._tenant, *self._visibility.conditions(_files.c.allow))
+        query = query.where(_members.c.store_id.in_(set(stores)), _members.c.file_id.in_(set(file_ids)))
+        async with self._database.read() as connection:
+            seen = {(row.store_id, row.file_id) for row in await connection.execute(query)}
+        return frozenset(file_id for _, file_id in pairs - seen)
 
     async def chunks(self, store_id: str, file_id: str) -> Sequence[ChunkRecord]:
         """A member's chunks, in their order. Raises NotFound."""
@@ -221,14 +283,16 @@ class TenantMembers:
             return await chunks_of(connection, store_id, file_id)
 
     def _own(self, store_id: str) -> Select[Any]:
-        return select(_members).where(_members.c.tenant == self._tenant, _members.c.store_id == store_id)
+        own = select(_members, _files.c.allow).join_from(_members, _files)
+        own = own.where(_members.c.tenant == self._tenant, _members.c.store_id == store_id)
+        return own.where(*self._visibility.conditions(_files.c.allow))
 
     async def _batch(self, connection: AsyncConnection, store_id: str, batch_id: str) -> Batch:
         own = and_(_batches.c.tenant == self._tenant, _batches.c.store_id == store_id, _batches.c.id == batch_id)
         row = (await connection.execute(select(_batches).where(own))).one_or_none()
         if row is None:
             raise NotFound(f"There is no batch {batch_id!r} of this vector store.", param="batch_id")
-        of_batch = _members.c.batch_id == batch_id
+        of_batch = and_(_members.c.batch_id == batch_id, *self._visibility.of_members())
         states = select(_members.c.state, func.count()).where(of_batch).group_by(_members.c.state)
         return Batch(**row._mapping, counts=counts_by((await connection.execute(states)).all()))
 
@@ -254,7 +318,7 @@ async def lock_members(connection: AsyncConnection, scope: ColumnElement[bool]) 
 
 
 def member_of(row: Row[Any]) -> Member:
-    """The member in a row of its table."""
+    """The member in a row of its table, with its file's `allow` where that was asked for."""
     return Member(
         store_id=row.store_id,
         file_id=row.file_id,
@@ -271,6 +335,7 @@ def member_of(row: Row[Any]) -> Member:
         receipt=row.receipt,
         generation=row.generation,
         pending=row.pending,
+        allow=row._mapping.get("allow"),
     )
 
 

@@ -10,6 +10,7 @@ from gateway.errors import NotFound
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.schema import tombstones
 from gateway.knowledge.catalog.types import PageQuery
+from gateway.knowledge.catalog.visibility import Visibility
 
 
 async def fetch_page(
@@ -20,12 +21,14 @@ async def fetch_page(
     where: str,
     created: ColumnElement[int],
     ident: ColumnElement[str],
+    visibility: Visibility,
     filters: Sequence[ColumnElement[bool]] = (),
 ) -> tuple[Sequence[Any], bool]:
     """The rows of a page, and whether there are more in that direction.
 
-    scope: whose things these are; a cursor must be among them, whether or not it passes the filters, or among the tombstones of
-    the list `where`. With `before` alone it is the page that ends just before the cursor. Raises NotFound for an unknown cursor.
+    scope: whose things these are; a cursor must be among them, whether or not it passes the filters, or among those tombstones of
+    the list `where` that the key may see. With `before` alone it is the page that ends just before the cursor. Raises NotFound
+    for an unknown cursor.
     """
     query = scope.where(*filters)
     ascending = page.order == "asc"
@@ -33,7 +36,9 @@ async def fetch_page(
         if cursor is not None:
             at = await connection.scalar(scope.with_only_columns(created).where(ident == cursor))
             if at is None:
-                buried = select(tombstones.c.created_at).where(tombstones.c.id == f"{where}/{cursor}")
+                buried = select(tombstones.c.created_at).where(
+                    tombstones.c.id == f"{where}/{cursor}", *visibility.conditions(tombstones.c.allow)
+                )
                 at = await connection.scalar(buried)
             if at is None:
                 raise NotFound(f"There is no {cursor!r} in this list.", param=param)
@@ -48,9 +53,15 @@ async def fetch_page(
 
 
 async def record_tombstone(
-    database: Database, connection: AsyncConnection, where: str, ident: str, created_at: int
+    database: Database,
+    connection: AsyncConnection,
+    where: str,
+    ident: str,
+    created_at: int,
+    *,
+    allow: Sequence[str] | None = None,
 ) -> None:
-    """Remember where in the list `where` something stood that is deleted now."""
-    tombstone = {"id": f"{where}/{ident}", "created_at": created_at, "deleted_at": database.now()}
+    """Remember where in the list `where` something stood that is deleted now, and whose groups might see it."""
+    tombstone = {"id": f"{where}/{ident}", "created_at": created_at, "deleted_at": database.now(), "allow": allow}
     insert = database.insert(tombstones).values(tombstone)
     await connection.execute(insert.on_conflict_do_update(index_elements=[tombstones.c.id], set_=tombstone))

@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 6
+VERSION = 7
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -72,6 +72,7 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             act TEXT NOT NULL, subject TEXT NOT NULL, before JSONB, after JSONB)""",
             "CREATE INDEX audit_listed ON audit (at, id)",
         ),
+        7: ("ALTER TABLE files ADD COLUMN allow JSONB", "ALTER TABLE tombstones ADD COLUMN allow JSONB"),
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes into both, here and below."""
@@ -95,6 +96,7 @@ files = Table(
     Column("sha256", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, index=True),
+    Column("allow", _json),
     Index("files_listed", "tenant", "created_at", "id"),
 )
 
@@ -233,6 +235,7 @@ tombstones = Table(
     Column("id", Text, primary_key=True),
     Column("created_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger, nullable=False),
+    Column("allow", _json),
 )
 """Where deleted things stood in their lists, for a day: who pages through a list and deletes what it reads goes on."""
 

@@ -11,6 +11,7 @@ from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.types import UNCHANGED, Counts, FileState, Page, PageQuery, Store
+from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _stores, _members = schema.stores, schema.members
@@ -19,11 +20,12 @@ DAY_S = 86_400
 
 
 class TenantStores:
-    """The vector stores of one tenant."""
+    """The vector stores of one tenant; what they hold is what its key may see of it."""
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._visibility = Visibility(database, tenant)
 
     async def create(
         self,
@@ -59,7 +61,7 @@ class TenantStores:
             row = (await connection.execute(self._own().where(_stores.c.id == store_id))).one_or_none()
             if row is None:
                 raise no_store(store_id)
-            return (await _counted(connection, [row]))[0]
+            return (await self._counted(connection, [row]))[0]
 
     async def page(self, page: PageQuery) -> Page[Store]:
         """One page of the stores, with their counts. Raises NotFound for a cursor that is not in the list."""
@@ -72,8 +74,9 @@ class TenantStores:
                 where=f"{self._tenant}/stores",
                 created=_stores.c.created_at,
                 ident=_stores.c.id,
+                visibility=self._visibility,
             )
-            return Page(await _counted(connection, rows), more)
+            return Page(await self._counted(connection, rows), more)
 
     async def resolve(self, names: Sequence[str]) -> Sequence[Store | None]:
         """For each name or id the store it means, or None. An id goes before a name. Names need not be unique: the oldest store
@@ -82,7 +85,7 @@ class TenantStores:
         wanted = or_(_stores.c.id.in_(names), and_(_stores.c.name.in_(names), _lives(self._database.now())))
         async with self._database.read() as connection:
             query = self._own().where(wanted).order_by(_stores.c.created_at.desc(), _stores.c.id.desc())
-            found = await _counted(connection, (await connection.execute(query)).all())
+            found = await self._counted(connection, (await connection.execute(query)).all())
         now = self._database.now()
         meant = {each.name: each for each in found if each.expires_at is None or each.expires_at > now}
         meant |= {each.id: each for each in found}
@@ -99,7 +102,7 @@ class TenantStores:
         """The newest stores that can be searched."""
         query = select(_stores).where(*self._searchable()).order_by(_stores.c.created_at.desc(), _stores.c.id.desc())
         async with self._database.read() as connection:
-            return await _counted(connection, (await connection.execute(query.limit(limit))).all())
+            return await self._counted(connection, (await connection.execute(query.limit(limit))).all())
 
     async def update(
         self,
@@ -129,7 +132,7 @@ class TenantStores:
             row = (await connection.execute(change)).one_or_none()
             if row is None:
                 raise no_store(store_id)
-            return (await _counted(connection, [row]))[0]
+            return (await self._counted(connection, [row]))[0]
 
     async def touch(self, store_ids: Sequence[str]) -> None:
         """Set `last_active_at` to now (at most once a minute each: searches are frequent, expiry is counted in days)."""
@@ -154,9 +157,31 @@ class TenantStores:
             await forget_store(self._database, connection, row)
 
     def _searchable(self) -> tuple[ColumnElement[bool], ...]:
-        """Stores that have not expired and have a completed member."""
-        done = exists().where(_members.c.store_id == _stores.c.id, _members.c.state == FileState.COMPLETED.value)
+        """Stores that have not expired and have a completed member that the key sees."""
+        done = exists().where(
+            _members.c.store_id == _stores.c.id,
+            _members.c.state == FileState.COMPLETED.value,
+            *self._visibility.of_members(),
+        )
         return _stores.c.tenant == self._tenant, _lives(self._database.now()), done
+
+    async def _counted(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Store]:
+        """The stores with what those of their members come to that the key sees."""
+        query = select(_members.c.store_id, _members.c.state, func.count(), func.sum(_members.c.usage_bytes))
+        query = query.where(_members.c.store_id.in_([row.id for row in rows]), *self._visibility.of_members())
+        found: dict[str, list[tuple[str, int, int]]] = {}
+        for store_id, state, number, used in await connection.execute(
+            query.group_by(_members.c.store_id, _members.c.state)
+        ):
+            found.setdefault(store_id, []).append((state, number, int(used)))
+        return [
+            Store(
+                **row._mapping,
+                counts=counts_by((state, number) for state, number, _ in found.get(row.id, ())),
+                usage_bytes=sum(used for _, _, used in found.get(row.id, ())),
+            )
+            for row in rows
+        ]
 
     def _own(self) -> Select[Any]:
         return select(_stores).where(_stores.c.tenant == self._tenant)
@@ -184,22 +209,3 @@ def counts_by(rows: Iterable[tuple[str, int]]) -> Counts:
 def _lives(now: int) -> ColumnElement[bool]:
     days = _stores.c.expires_after_days
     return or_(days.is_(None), _stores.c.last_active_at + days * DAY_S > now)
-
-
-async def _counted(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Store]:
-    """The stores with what their members come to."""
-    query = select(_members.c.store_id, _members.c.state, func.count(), func.sum(_members.c.usage_bytes))
-    query = query.where(_members.c.store_id.in_([row.id for row in rows]))
-    found: dict[str, list[tuple[str, int, int]]] = {}
-    for store_id, state, number, used in await connection.execute(
-        query.group_by(_members.c.store_id, _members.c.state)
-    ):
-        found.setdefault(store_id, []).append((state, number, int(used)))
-    return [
-        Store(
-            **row._mapping,
-            counts=counts_by((state, number) for state, number, _ in found.get(row.id, ())),
-            usage_bytes=sum(used for _, _, used in found.get(row.id, ())),
-        )
-        for row in rows
-    ]

@@ -18,7 +18,8 @@ from gateway.tenants.tenant import Tenant
 
 class TenantCatalog:
     """Files, stores, members, stored answers and idempotency keys of one tenant. An id of another tenant raises NotFound exactly
-    as an id that nobody has. No method takes a tenant: whose rows it sees was decided when the request was authenticated.
+    as an id that nobody has, and so does a file that the tenant's key may not see. No method takes a tenant: whose rows it sees
+    was decided when the request was authenticated.
     """
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
@@ -30,6 +31,8 @@ class TenantCatalog:
         self.keys = IdempotencyKeys(database, tenant)
         self.responses = TenantResponses(database, tenant)
         self.conversations = TenantConversations(database, tenant)
+        self.restricted = tenant.key.groups is not None
+        """Whether there may be documents of the tenant that its key does not see."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["TenantCatalog"]:

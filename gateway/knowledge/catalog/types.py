@@ -3,7 +3,7 @@
 All times are Unix seconds (UTC, whole), as OpenAI's API gives them, unless a field says otherwise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
@@ -43,6 +43,8 @@ class File:
     sha256: str
     created_at: int
     expires_at: int | None = None
+    allow: Sequence[str] | None = None
+    """Groups whose keys may see it, beside keys that see everything; None: all of the tenant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,8 @@ class Member:
     """Raised whenever the member must be written to the index anew, so that work begun for an older one is dropped."""
     pending: bool = False
     """Whether a job is to be done: also of a COMPLETED member whose rows are to be written anew."""
+    allow: Sequence[str] | None = None
+    """Of its file, where a tenant asks; the ingestion reads it not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,22 @@ class NewMember:
     file_id: str
     attributes: Attributes | None = None
     chunking: Chunking | None = None
+    allow: Sequence[str] | None = None
+    """Of its file from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileScope:
+    """These files, or with `inverted` all but these."""
+
+    ids: Sequence[str]
+    inverted: bool = False
+
+    def without(self, file_ids: Set[str]) -> "FileScope":
+        """The same less these."""
+        if self.inverted:
+            return FileScope([*self.ids, *file_ids], inverted=True)
+        return FileScope([each for each in self.ids if each not in file_ids])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import pytest
 from gateway.config import ConfigError
 from gateway.errors import Unauthenticated
 from gateway.tenants.directory import Directory
+from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
 
 
@@ -37,6 +38,16 @@ def test_tenants_of_a_file(tmp_path: Path) -> None:
     red = Tenant("red", weight=2.5, priority=-1)
     assert directory.authenticate("Bearer r1") == directory.authenticate("Bearer r2") == red
     assert directory.authenticate("Bearer b") == Tenant("blue")
+
+
+def test_a_key_of_a_file_may_have_groups_and_scopes(tmp_path: Path) -> None:
+    directory = read(
+        tmp_path, "tenants: [{name: red, keys: [r, {key: h, groups: [hr]}, {key: n, groups: [], scopes: [chat]}]}]"
+    )
+    assert directory.authenticate("Bearer r").key.groups is None
+    assert directory.authenticate("Bearer h").key.groups == {"hr"}
+    of_nobody = directory.authenticate("Bearer n").key
+    assert (of_nobody.groups, of_nobody.scopes) == (frozenset(), {Scope.CHAT})
 
 
 def test_a_tenants_class_is_its_own_name_unless_the_file_says_otherwise(tmp_path: Path) -> None:
@@ -71,6 +82,11 @@ def test_keys_are_not_kept_in_the_clear(tmp_path: Path) -> None:
         ("tenants: [{name: a, keys: [x], weight: .inf}]", "weight must be above 0"),
         ("tenants: [{name: a, keys: [x], weight: heavy}]", "numbers for weight"),
         ("tenants: [{name: a, keys: [x]}, {name: b, keys: [x]}]", "belong to another tenant"),
+        ("tenants: [{name: a, keys: [{groups: [hr]}]}]", "list of strings"),
+        ("tenants: [{name: a, keys: [{key: x, groups: hr}]}]", "lists of strings"),
+        ("tenants: [{name: a, keys: [{key: x, groups: [a b]}]}]", "'a b' is not"),
+        ("tenants: [{name: a, keys: [{key: x, scopes: [cook]}]}]", "cook"),
+        ("tenants: [{name: a, keys: [{key: x, group: [hr]}]}]", "lists of strings"),
     ],
 )
 def test_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:

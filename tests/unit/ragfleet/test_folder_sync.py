@@ -1,6 +1,7 @@
 """A folder becomes a store: what is new, changed or gone is brought over, the rest is left alone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,28 @@ class MemoryStore:
         self.contents: dict[str, bytes] = {}
         self.refused: dict[bytes, tuple[str, str]] = {}
         self.read: dict[bytes, dict[str, Any]] = {}
+        self.groups: dict[str, tuple[str, ...] | None] = {}
         self.uploads = 0
         self.stuck = False
 
     def held(self) -> Sequence[Held]:
         return list(self.members.values())
 
-    def upload(self, document: Document) -> str:
+    def upload(self, document: Document, allow: Sequence[str] | None) -> str:
         self.uploads += 1
         file_id = f"file-{self.uploads}"
+        self.groups[file_id] = None if allow is None else tuple(allow)
         self.contents[file_id] = document.file.read_bytes()
         return file_id
+
+    def allow(self, file_id: str, groups: Sequence[str]) -> None:
+        self.members[file_id] = replace(self.members[file_id], allow=tuple(groups))
 
     def attach(self, files: Mapping[str, Mapping[str, str]]) -> str:
         for file_id, has in files.items():
             status = "failed" if self.contents[file_id] in self.refused else "completed"
-            self.members[file_id] = Held(file_id, has["folder"], has["path"], has["sha256"], status)
+            said = has["folder"], has["path"], has["sha256"]
+            self.members[file_id] = Held(file_id, *said, status, self.groups[file_id])
         return ",".join(files)
 
     def pending(self, batch_id: str) -> int:
@@ -190,3 +197,18 @@ def test_attributes_tell_no_place_on_this_machine(store: MemoryStore, folder: Pa
     assert folders == {folder_label(folder)}
     assert str(folder.parent) not in str(folders)
     assert folder_label(folder) != folder_label(folder.parent / "else" / folder.name)
+
+
+def test_who_may_see_the_files_is_said_or_stays(store: MemoryStore, folder: Path) -> None:
+    def groups() -> dict[str, Any]:
+        return {each.path: each.allow for each in store.members.values()}
+
+    sync(store, "s", [folder], allow=["hr"])
+    assert groups() == {"a.md": ("hr",), "deep/b.md": ("hr",)}
+    (folder / "a.md").write_text("another a")
+    assert sync(store, "s", [folder]).changed == ["a.md"]
+    assert groups() == {"a.md": ("hr",), "deep/b.md": ("hr",)}, "a new content is not for everybody"
+    again = sync(store, "s", [folder], allow=[])
+    assert (sorted(again.changed), again.unchanged, store.uploads) == (["a.md", "deep/b.md"], [], 3)
+    assert groups() == {"a.md": (), "deep/b.md": ()}
+    assert sync(store, "s", [folder], allow=[]).changed == []
