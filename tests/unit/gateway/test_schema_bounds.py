@@ -11,7 +11,7 @@ from gateway.api.embeddings import EmbeddingRequest
 from gateway.api.json_body import MAX_KEYS
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.schemas import ChatRequest
-from gateway.api.store_schemas import ChangedStore, NewAttributes, NewBatch, NewFile, NewStore, SearchRequest
+from gateway.api.store_schemas import ChangedFile, ChangedStore, NewBatch, NewFile, NewStore, SearchRequest
 from gateway.api.validation import read
 from gateway.errors import BadRequest
 
@@ -24,7 +24,7 @@ SCHEMAS: list[type[BaseModel]] = [
     ChangedStore,
     NewFile,
     NewBatch,
-    NewAttributes,
+    ChangedFile,
     SearchRequest,
 ]
 MANY = 150_000
