@@ -23,7 +23,7 @@ from gateway.api.serializers import DeletedObject, FileObject, deleted_shape, fi
 from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.objects import content_key
-from gateway.tenants.key import GROUP_PATTERN, MAX_GROUPS
+from gateway.tenants.key import GROUP_PATTERN, MAX_ALLOWED_GROUPS
 
 PURPOSES = ("assistants", "user_data")
 """The others of OpenAI's are for jobs that this system does not have."""
@@ -227,10 +227,10 @@ def _allow(fields: Mapping[str, str]) -> Sequence[str] | None:
     if not said:
         return None
     groups = sorted({name for each in said if each for name in each.split(",")})
-    if len(groups) > MAX_GROUPS or not all(re.fullmatch(_GROUP, name) for name in groups):
+    if len(groups) > MAX_ALLOWED_GROUPS or not all(re.fullmatch(_GROUP, name) for name in groups):
         raise BadRequest(
-            f"Invalid value for 'allow': it is up to {MAX_GROUPS} groups between commas, each of 1 to 64 letters, digits and "
-            "_.:@/+=-",
+            f"Invalid value for 'allow': it is up to {MAX_ALLOWED_GROUPS} groups between commas, each of 1 to 64 letters, "
+            "digits and _.:@/+=-",
             param="allow",
             code="invalid_value",
         )

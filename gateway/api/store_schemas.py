@@ -10,14 +10,14 @@ from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
 from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Words, complaint, items
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
-from gateway.tenants.key import GROUP_PATTERN, MAX_GROUPS
+from gateway.tenants.key import GROUP_PATTERN, MAX_ALLOWED_GROUPS
 
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")]
 
 
 Groups = Annotated[
     list[Annotated[str, Field(pattern=GROUP_PATTERN)]],
-    Field(max_length=MAX_GROUPS),
+    Field(max_length=MAX_ALLOWED_GROUPS),
     AfterValidator(lambda names: sorted(set(names))),
 ]
 """Extension `allow`: the groups whose keys may see a file; [] for none of them. A name is 1 to 64 letters, digits and _.:@/+=-"""

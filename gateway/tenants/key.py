@@ -21,7 +21,7 @@ class Scope(StrEnum):
 GROUP_PATTERN = r"^[A-Za-z0-9_.:@/+=\-]{1,64}$"
 """What the name of a group looks like."""
 
-MAX_GROUPS = 16
+MAX_ALLOWED_GROUPS = 16
 """Of one document's list."""
 
 USER_SCOPES = frozenset(Scope) - {Scope.ADMIN}

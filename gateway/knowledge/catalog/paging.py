@@ -21,7 +21,7 @@ async def fetch_page(
     where: str,
     created: ColumnElement[int],
     ident: ColumnElement[str],
-    visibility: Visibility,
+    visibility: Visibility | None = None,
     filters: Sequence[ColumnElement[bool]] = (),
 ) -> tuple[Sequence[Any], bool]:
     """The rows of a page, and whether there are more in that direction.
@@ -36,9 +36,8 @@ async def fetch_page(
         if cursor is not None:
             at = await connection.scalar(scope.with_only_columns(created).where(ident == cursor))
             if at is None:
-                buried = select(tombstones.c.created_at).where(
-                    tombstones.c.id == f"{where}/{cursor}", *visibility.conditions(tombstones.c.allow)
-                )
+                shown = [] if visibility is None else visibility.conditions(tombstones.c.allow)
+                buried = select(tombstones.c.created_at).where(tombstones.c.id == f"{where}/{cursor}", *shown)
                 at = await connection.scalar(buried)
             if at is None:
                 raise NotFound(f"There is no {cursor!r} in this list.", param=param)
