@@ -14,7 +14,7 @@ from gateway.api.validation import MAX_NAME, complaint
 
 log = logging.getLogger("ragfleet.gateway")
 
-_NOUNS = {"store_id": "vector store", "batch_id": "file batch"}
+_NOUNS = {"store_id": "vector store", "batch_id": "file batch", "tenant_name": "tenant"}
 """What an id in a path is of, where its name does not say."""
 
 

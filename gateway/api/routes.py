@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Depends
 
 from gateway.api import (
+    admin,
     conversations,
     embeddings,
     error_handlers,
@@ -60,6 +61,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
         store_search,
         stored_responses,
         conversations,
+        admin,
         operations,
     ):
         app.include_router(module.router)

@@ -129,7 +129,7 @@ async def _all_of(tenant: Tenant) -> list[Any]:
 def _paths(document: Any) -> Iterator[tuple[str, str]]:
     """Each method and path with an id in it, of those that the gateway has."""
     for path, methods in document["paths"].items():
-        if "_id}" in path:
+        if "_id}" in path and path.startswith("/v1/"):
             yield from ((method.upper(), path) for method in methods)
 
 
