@@ -85,6 +85,7 @@ class AuditTrail:
             return [AuditRecord(**row._mapping) for row in await connection.execute(query)]
 
     def _append(self, line: str) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         # One write to a file that was opened for appending: lines of several processes do not mix.
         descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
