@@ -30,14 +30,14 @@ class ToolCalling:
     def guide(self, tools: ToolUse, answer: Guide | None) -> Guide | None:
         """What an answer with these tools must be; answer: what it must be where it is no call.
 
-        None: anything, since the model writes calls in its own way.
+        None: anything, since the model writes calls in a way of its own.
         """
         if tools.required:
             return Guide(GuideKind.JSON_SCHEMA, json.dumps(calls_schema(tools)))
         if answer is not None:
             schema = {"type": "object"} if answer.kind is GuideKind.JSON else json.loads(answer.text)
             return Guide(GuideKind.JSON_SCHEMA, json.dumps(calls_schema(tools, schema)))
-        return None
+        return text_or(calls_schema(tools)) if self._format is ToolFormat.JSON else None
 
     def parser(self, tools: ToolUse, answer: Guide | None) -> ToolCallParser:
         """Of one answer. See `guide`."""
@@ -59,13 +59,23 @@ def chat_template(folder: Path) -> str:
 
 def calls_schema(tools: ToolUse, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """JSON Schema of a call, or where several were asked for, of a list of them; or else of an `answer` that is no call."""
-    places = {f"f{index}": dict(each.parameters) for index, each in enumerate(tools.functions)}
+    places = {f"f{index}": _closed(dict(each.parameters)) for index, each in enumerate(tools.functions)}
     calls = [_call(each.name, place) for each, place in zip(tools.functions, places, strict=True)]
     arms = [{"type": "array", "items": _any(calls), "minItems": 1, "maxItems": MAX_CALLS}] if tools.parallel else calls
     if answer is not None:
         places["answer"] = dict(answer)
         arms = [*arms, {"$ref": "#/$defs/answer"}]
     return {**_any(arms), "$defs": {name: _moved(schema, f"#/$defs/{name}") for name, schema in places.items()}}
+
+
+def text_or(schema: Mapping[str, Any]) -> Guide:
+    """An instance of a schema, or any text that does not begin like one: the first character decides.
+
+    In llguidance's language, which has both; engines that guide by another backend refuse it.
+    """
+    guided = {**schema, "x-guidance": {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}}
+    grammar = f"start: TEXT | call\nTEXT: /[^{{\\[\\s](.|\\n)*/\ncall: %json {json.dumps(guided)}\n"
+    return Guide(GuideKind.EBNF_GRAMMAR, grammar)
 
 
 def _call(name: str, place: str) -> dict[str, Any]:
@@ -75,6 +85,25 @@ def _call(name: str, place: str) -> dict[str, Any]:
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
+
+
+_COMBINING = frozenset({"allOf", "anyOf", "oneOf", "if", "$ref", "patternProperties", "unevaluatedProperties"})
+
+
+def _closed(part: Any) -> Any:
+    """The same schema with no properties but those that it names: a small model would go on inventing some for ever."""
+    if isinstance(part, list):
+        return [_closed(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    combines = not _COMBINING.isdisjoint(part)
+    closed = {
+        name: value if name in _VALUES or (combines and name == "allOf") else _closed(value)
+        for name, value in part.items()
+    }
+    if isinstance(part.get("properties"), dict) and part.get("type") == "object" and not combines:
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _any(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ _REFUSALS = {
     "llm: bad request:": Refusal.BAD_REQUEST,
     "prompt: too long:": Refusal.TOO_LONG,
     "prompt: bad messages:": Refusal.BAD_MESSAGES,
+    "prompt: bad tools:": Refusal.BAD_REQUEST,
     "retrieval: unavailable:": Refusal.RETRIEVAL_UNAVAILABLE,
     "retrieval: not found:": Refusal.NOT_FOUND,
     "retrieval: bad query:": Refusal.BAD_QUERY,

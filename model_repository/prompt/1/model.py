@@ -34,6 +34,7 @@ class TritonPythonModel:
                 _value(request, "passages", b"[]"),
                 max_prompt_tokens=int(_value(request, "max_prompt_tokens")),
                 grounded=bool(_value(request, "grounded", False)),
+                tools=_value(request, "tools", b"[]"),
             )
         except PromptError as error:
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))

@@ -11,6 +11,7 @@ from prompt_builder.errors import TooLong
 from prompt_builder.messages import Message, last_question, parse_messages, replaced
 from prompt_builder.passages import Passage, narrowings, numbered, parse_passages
 from prompt_builder.template import ChatTemplate
+from prompt_builder.tools import in_words, parse_tools
 from prompt_builder.wording import Wording
 from tokens import TooManyTokens
 
@@ -31,19 +32,31 @@ class PromptBuilder:
         self._template = template
         self._wording = wording or Wording()
 
-    def build(self, messages: str | bytes, passages: str | bytes, *, max_prompt_tokens: int, grounded: bool) -> Prompt:
-        """Read the two JSON lists and make a prompt of at most `max_prompt_tokens` tokens.
+    def build(
+        self,
+        messages: str | bytes,
+        passages: str | bytes,
+        *,
+        max_prompt_tokens: int,
+        grounded: bool,
+        tools: str | bytes = b"[]",
+    ) -> Prompt:
+        """Read the JSON lists and make a prompt of at most `max_prompt_tokens` tokens.
 
         Where not all fits, the weakest passages first lose the neighbours of their hits, then they are dropped whole; the
-        conversation is never cut. Raises BadMessages, BadPassages, and TooLong when the conversation alone is over the budget.
+        conversation is never cut. Raises BadMessages, BadPassages, BadTools, and TooLong when the conversation alone is over the
+        budget.
         """
         conversation = parse_messages(messages)
         choices = narrowings(parse_passages(passages))
+        functions = parse_tools(tools)
 
         def ids_with(choice: Sequence[Passage]) -> list[int] | TooLong:
             asked = self._with_passages(conversation, choice, grounded=grounded)
+            if not self._template.knows_tools:
+                asked = in_words(asked, functions, self._wording.tools)
             try:
-                ids = self._template.encode(asked, limit=max_prompt_tokens)
+                ids = self._template.encode(asked, tools=functions, limit=max_prompt_tokens)
             except TooManyTokens as error:
                 return TooLong(error.at_least, max_prompt_tokens)
             return ids if len(ids) <= max_prompt_tokens else TooLong(len(ids), max_prompt_tokens)

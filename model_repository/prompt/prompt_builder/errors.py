@@ -17,6 +17,11 @@ class BadPassages(PromptError):
         super().__init__(f"prompt: bad passages: {reason}")
 
 
+class BadTools(PromptError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"prompt: bad tools: {reason}")
+
+
 class TooLong(PromptError):
     """Even without any passage the conversation has more tokens than the budget."""
 

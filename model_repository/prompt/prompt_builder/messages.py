@@ -9,15 +9,27 @@ from typing import Any, Literal
 
 from prompt_builder.errors import BadMessages
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 # Newer OpenAI clients call the system's voice "developer"; open models were trained with "system".
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """`calls` are an assistant's, each with id, type and function (name, arguments as JSON); `call_id` is of the call whose result
+    a tool's message is.
+    """
+
     role: Role
     content: str
+    calls: Sequence[dict[str, Any]] = ()
+    call_id: str = ""
 
 
 def parse_messages(document: str | bytes) -> list[Message]:
@@ -50,10 +62,30 @@ def _message(where: str, item: Any) -> Message:
     role = item.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise BadMessages(f"{where}.role {role!r} is not supported; use one of {', '.join(_ROLES)}")
-    for field in ("tool_calls", "function_call", "audio", "refusal"):
+    for field in ("function_call", "audio", "refusal"):
         if item.get(field):
             raise BadMessages(f"{where}.{field} is not supported")
-    return Message(_ROLES[role], _text(f"{where}.content", item.get("content")))
+    calls = _calls(f"{where}.tool_calls", item.get("tool_calls") or [])
+    if calls and role != "assistant":
+        raise BadMessages(f"{where}.tool_calls are an assistant's")
+    call_id = item.get("tool_call_id") if role == "tool" else ""
+    if not isinstance(call_id, str):
+        raise BadMessages(f"{where}.tool_call_id must be a string")
+    content = item.get("content")
+    text = "" if content is None and calls else _text(f"{where}.content", content)
+    return Message(_ROLES[role], text, tuple(calls), call_id)
+
+
+def _calls(where: str, raw: Any) -> list[dict[str, Any]]:
+    if not isinstance(raw, list):
+        raise BadMessages(f"{where} must be a list")
+    for i, call in enumerate(raw):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(call.get("id"), str):
+            raise BadMessages(f"{where}[{i}] must be an object with id and function")
+        if not isinstance(function.get("name"), str) or not isinstance(function.get("arguments"), str):
+            raise BadMessages(f"{where}[{i}].function must have name and arguments, both strings")
+    return [{"id": call["id"], "type": "function", "function": call["function"]} for call in raw]
 
 
 def _text(where: str, content: Any) -> str:

@@ -50,6 +50,9 @@ class ChatTemplate:
         names = sorted(table.controls, key=len, reverse=True)
         self._to_hide = re.compile("|".join(map(re.escape, [*names, _OPEN])))
         self._cuts = re.compile("|".join([*map(re.escape, names), f"{_OPEN}(?P<hidden>[0-9]+){_CLOSE}"]))
+        self.knows_tools = "tools" in source
+        """Whether it tells a model of functions in the model's own way."""
+        self._short_ids = "[TOOL_CALLS]" in source
         try:
             self._template = _environment(now).from_string(source)
         except TemplateSyntaxError as error:
@@ -73,8 +76,10 @@ class ChatTemplate:
                 specials[name] = content
         return cls(source, table, specials=specials)
 
-    def encode(self, messages: Sequence[Message], *, limit: int | None = None) -> list[int]:
-        """Token ids of the conversation, up to where the assistant's answer begins.
+    def encode(
+        self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] = (), limit: int | None = None
+    ) -> list[int]:
+        """Token ids of the conversation, up to where the assistant's answer begins. `tools` are OpenAI's functions.
 
         Raises BadMessages when the template refuses it (many demand that user and assistant take turns), and TooManyTokens once a
         long one has more than `limit`, before all of it is read.
@@ -85,14 +90,45 @@ class ChatTemplate:
             hidden.append(found[0])
             return f"{_OPEN}{len(hidden) - 1}{_CLOSE}"
 
-        shown = [{"role": message.role, "content": self._to_hide.sub(hide, message.content)} for message in messages]
+        def hidden_in(value: Any) -> Any:
+            if isinstance(value, str):
+                return self._to_hide.sub(hide, value)
+            if isinstance(value, dict):
+                return {hidden_in(name): hidden_in(each) for name, each in value.items()}
+            return [hidden_in(each) for each in value] if isinstance(value, list) else value
+
         try:
             text = self._template.render(
-                messages=shown, add_generation_prompt=True, tools=None, documents=None, **self._specials
+                messages=[hidden_in(self._shown(message)) for message in messages],
+                add_generation_prompt=True,
+                tools=hidden_in(list(tools)) or None,
+                documents=None,
+                **self._specials,
             )
         except TemplateError as error:
             raise BadMessages(f"the model's chat template refuses them: {error}") from error
         return self._ids(text, hidden, limit if len(text) > _LONG else None)
+
+    def _shown(self, message: Message) -> dict[str, Any]:
+        """As templates read it: the arguments of calls are objects there."""
+        shown: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.calls:
+            shown["tool_calls"] = [
+                {
+                    "id": self._call_id(call["id"]),
+                    "type": "function",
+                    "function": {**call["function"], "arguments": _object(call["function"]["arguments"])},
+                }
+                for call in message.calls
+            ]
+        if message.role == "tool":
+            shown["tool_call_id"] = self._call_id(message.call_id)
+        return shown
+
+    def _call_id(self, call_id: str) -> str:
+        return (
+            call_id[-9:].rjust(9, "0") if self._short_ids else call_id
+        )  # Mistral's take nine characters, no more, no less
 
     def _ids(self, text: str, hidden: Sequence[str], limit: int | None) -> list[int]:
         ids: list[int] = []
@@ -125,6 +161,13 @@ class ChatTemplate:
         return ids
 
 
+def _object(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
 class _Generation(Extension):
     """`{% generation %}` marks what a model is trained on; for a prompt it is nothing but its body."""
 
@@ -141,8 +184,14 @@ def _environment(now: Callable[[], datetime]) -> Environment:
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
 
-    def tojson(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
+    def tojson(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]

@@ -31,6 +31,12 @@ class Wording:
     """Where the best passage stands: `last`, right before the question, or `first`."""
     nothing_found: str = "No passage was found. Say that you do not know the answer."
 
+    tools: str = (
+        'To call a function, answer with JSON alone: {"name": the function, "arguments": {its arguments}}. '
+        "Otherwise answer in words. The functions:"
+    )
+    """Before a list of functions, where the model's template does not know of any."""
+
     def __post_init__(self) -> None:
         if self.best not in ("first", "last"):
             raise ValueError(f"prompt: best is {self.best!r}; it is 'first' or 'last'")

@@ -37,7 +37,7 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
         ('[{"content": "x"}]', r"messages\[0\].role None"),
         (
             '[{"role": "user", "content": "x"}, {"role": "tool", "content": "x"}]',
-            r"messages\[1\].role 'tool' is not supported",
+            r"messages\[1\].tool_call_id must be a string",
         ),
         ('[{"role": ["user"], "content": "x"}]', r"messages\[0\].role"),
         ('[{"role": "user"}]', r"messages\[0\].content must be a string"),
@@ -46,7 +46,10 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
         ('[{"role": "user", "content": [{"type": "image_url"}]}]', r"messages\[0\].content\[0\] of type 'image_url'"),
         ('[{"role": "user", "content": ["x"]}]', r"messages\[0\].content\[0\] of type 'str'"),
         ('[{"role": "user", "content": [{"type": "text"}]}]', r"messages\[0\].content\[0\].text must be a string"),
-        ('[{"role": "assistant", "content": "", "tool_calls": [{}]}]', r"messages\[0\].tool_calls is not supported"),
+        (
+            '[{"role": "assistant", "content": "", "tool_calls": [{}]}]',
+            r"messages\[0\].tool_calls\[0\] must be an object",
+        ),
     ],
 )
 def test_a_bad_conversation_names_the_place(document: str, place: str) -> None:
