@@ -22,8 +22,8 @@ _ROLES: dict[str, Role] = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`calls` are an assistant's, each with id, type and function (name, arguments as JSON); `call_id` is of the call whose result
-    a tool's message is.
+    """`calls` are an assistant's, each with id, type and function (name, arguments as JSON); `call_id` is of the call whose
+    result a tool's message is.
     """
 
     role: Role
