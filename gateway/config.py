@@ -149,6 +149,12 @@ class Settings:
     """How the model writes calls of functions: `hermes` (and Qwen), `llama3_json`, `mistral`, `json` (under a grammar, for models
     without a way of their own). `auto`: as its chat template looks."""
 
+    reasoning_start: str = "<think>"
+    """The token that begins what a model thinks before it answers. Where the vocabulary has both, thoughts are told apart from
+    the answer (`reasoning_content`, reasoning items). Empty: never."""
+    reasoning_end: str = "</think>"
+    """The token that ends it."""
+
     rag_top_k: int = 4
     """Passages asked from Milvus. Raising it finds more and fills the prompt."""
     rag_min_score: float = 0.3

@@ -17,7 +17,7 @@ from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.tool_call_reader import ToolCallReader
-from gateway.serving.tools import CallBegun, TextPiece, ToolCall
+from gateway.serving.tools import CallBegun, TextPiece, ThoughtPiece, ToolCall
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -86,7 +86,7 @@ class ChatCall(StreamingRequest):
             first = b""
         reader = ToolCallReader(answer, self._choice_id(chunks.index))
         if answer.tool_parser is None:
-            first = await out.pieces(answer, chunks.text, first)
+            first = await out.pieces(answer, chunks.text, first, thought=chunks.thought)
             found = await answer.citations()
         else:
             first = await self._stream_calls(out, reader, chunks, first)
@@ -102,7 +102,9 @@ class ChatCall(StreamingRequest):
         """Text and calls as they come; `first` goes with the first of them, or comes back."""
         write = chunks.older_call if self._wire.older_functions else chunks.call
         async for piece in reader.pieces():
-            if isinstance(piece, TextPiece):
+            if isinstance(piece, ThoughtPiece):
+                told = chunks.thought(piece.text)
+            elif isinstance(piece, TextPiece):
                 told = chunks.text(piece.text)
             elif isinstance(piece, CallBegun):
                 told = write(len(reader.calls) - 1, reader.calls[-1])
@@ -142,6 +144,8 @@ class ChatCall(StreamingRequest):
         reader = ToolCallReader(answer, self._choice_id(index))
         text = await reader.whole()
         message: Json = {"role": "assistant", "content": None if reader.calls and not text else text, "refusal": None}
+        if answer.reasoning is not None and answer.reasoning.text:
+            message["reasoning_content"] = answer.reasoning.text
         if reader.calls and self._wire.older_functions:
             message["function_call"] = {"name": reader.calls[0].name, "arguments": reader.calls[0].arguments}
         elif reader.calls:
@@ -187,6 +191,10 @@ class ChunkWriter:
         """The first chunk: who speaks, and the sources where there are any (extension field `rag`)."""
         extra = {} if rag is None else {"rag": rag}
         return sse(self._body({"delta": {"role": "assistant", "content": ""}, "finish_reason": None}, extra))
+
+    def thought(self, text: str) -> bytes:
+        """A chunk with a piece of what the model thinks before it answers (DeepSeek's field, and vLLM's)."""
+        return sse(self._body({"delta": {"reasoning_content": text}, "finish_reason": None}, {}))
 
     def call(self, index: int, part: ToolCall | str) -> bytes:
         """A chunk in which a call begins, or with a piece of its arguments."""

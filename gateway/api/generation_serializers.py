@@ -10,13 +10,16 @@ from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import TokenUsage
 
 
-def usage_shape(usage: TokenUsage) -> dict[str, int]:
+def usage_shape(usage: TokenUsage) -> dict[str, Any]:
     """OpenAI's `usage` of chats and completions."""
-    return {
+    shape: dict[str, Any] = {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
     }
+    if usage.reasoning:
+        shape["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    return shape
 
 
 def chunk_usage(options: StreamOptions | None, choices: Choices) -> Callable[[], dict[str, Any]]:

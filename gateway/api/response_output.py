@@ -50,8 +50,9 @@ class OutputItems:
         self._told: list[Json] = []
         self._item_id = ""
         self._call = ToolCall("", "")
+        self._thoughts = ""
         self.items = list(items)
-        self.writing: Literal["message", "call"] | None = None
+        self.writing: Literal["reasoning", "message", "call"] | None = None
         """What was begun and is not complete."""
         self.delta: Callable[[str], bytes] = lambda _: b""
         """The event with a further piece of the item that was begun last."""
@@ -79,6 +80,31 @@ class OutputItems:
         told.append(event("response.output_text.done", **at, text=text, logprobs=self._told))
         told.append(event("response.content_part.done", **at, part=text_part(text, citations, self._told)))
         return b"".join([*told, self._done(message_item(self._item_id, status, text, citations, self._told))])
+
+    def text(self, piece: str) -> bytes:
+        """A piece of a message, which begins with it where none has."""
+        begin = b"" if self.writing == "message" else self.end_reasoning("completed") + self.begin_message()
+        return begin + self.delta(piece)
+
+    def thought(self, piece: str) -> bytes:
+        """A piece of a reasoning item, which begins with it where none has."""
+        event, begin = self._events.event, b""
+        if self.writing != "reasoning":
+            self._item_id, self.writing, self._thoughts = new_id("rs"), "reasoning", ""
+            item = reasoning_item(self._item_id, "in_progress")
+            begin = event("response.output_item.added", **self._place, item=item)
+            begin += event("response.content_part.added", **self._part, part=reasoning_part(""))
+        self._thoughts += piece
+        return begin + event("response.reasoning_text.delta", **self._part, delta=piece)
+
+    def end_reasoning(self, status: str) -> bytes:
+        """The reasoning item is complete, where one was being written."""
+        if self.writing != "reasoning":
+            return b""
+        event, at, text = self._events.event, self._part, self._thoughts
+        told = event("response.reasoning_text.done", **at, text=text)
+        told += event("response.content_part.done", **at, part=reasoning_part(text))
+        return told + self._done(reasoning_item(self._item_id, status, text))
 
     def begin_call(self, call: ToolCall) -> bytes:
         """A call of a function begins."""
@@ -127,6 +153,17 @@ def message_item(
     """A message; text: None while there is none."""
     content = [] if text is None else [text_part(text, citations, log_probs)]
     return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def reasoning_item(item_id: str, status: str, text: str = "") -> Json:
+    """What the model thought."""
+    content = [reasoning_part(text)] if text else []
+    return {"id": item_id, "type": "reasoning", "status": status, "summary": [], "content": content}
+
+
+def reasoning_part(text: str) -> Json:
+    """The one part of a reasoning item."""
+    return {"type": "reasoning_text", "text": text}
 
 
 def text_part(text: str, citations: Sequence[Json], log_probs: Sequence[Json] = ()) -> Json:

@@ -11,7 +11,7 @@ from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import content_log_probs
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
 from gateway.api.response_items import as_items
-from gateway.api.response_output import OutputItems, ResponseEvents, call_item, message_item, new_id
+from gateway.api.response_output import OutputItems, ResponseEvents, call_item, message_item, new_id, reasoning_item
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.api.tool_schemas import ResponseFunction
@@ -22,7 +22,7 @@ from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import AnswerHistory, StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
-from gateway.serving.tools import ArgumentsPiece, CallBegun
+from gateway.serving.tools import ArgumentsPiece, CallBegun, ThoughtPiece
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -94,7 +94,11 @@ class ResponsesCall(StreamingRequest):
         text, grounding = await reader.whole(), answer.grounding
         output = [] if grounding is None else [self._search(grounding, new_id("fs"))]
         found, status = await answer.citations(text), _ended(answer)
-        if text or not reader.calls:
+        thoughts = "" if answer.reasoning is None else answer.reasoning.text
+        if thoughts:
+            cut = "completed" if text or reader.calls else status
+            output.append(reasoning_item(new_id("rs"), cut, thoughts))
+        if text or not (reader.calls or (thoughts and status == "incomplete")):
             output.append(message_item(new_id("msg"), status, text, _annotations(found), _log_probs(answer)))
         for index, call in enumerate(reader.calls, 1):
             cut = status if index == len(reader.calls) else "completed"
@@ -109,7 +113,12 @@ class ResponsesCall(StreamingRequest):
         for item in search:
             begin += self._searched(item)
         output = OutputItems(self._events, search, log_probs=answer.log_probs)
-        if answer.tool_parser is None:
+        if answer.tool_parser is None and answer.reasoning is not None:
+            await out.events(b"".join(begin))
+            await out.pieces(answer, output.text, thought=output.thought)
+            found = await answer.citations()
+            end = self._end_message(answer, output, found)
+        elif answer.tool_parser is None:
             await out.events(b"".join([*begin, output.begin_message()]))
             await out.pieces(answer, output.delta)
             found = await answer.citations()
@@ -119,6 +128,15 @@ class ResponsesCall(StreamingRequest):
             found, end = await self._stream_calls(out, answer, output)
         response = await self._kept(self._finished(answer, output.items, found))
         await out.end(end + event(f"response.{response['status']}", response=response))
+
+    def _end_message(self, answer: GeneratedAnswer, output: OutputItems, found: AnswerCitations) -> bytes:
+        """The end of the one message behind the thoughts; there is none where the answer ended among them."""
+        status, told = _ended(answer), b""
+        if output.writing != "message":
+            if status == "incomplete" and output.writing == "reasoning":
+                return output.end_reasoning(status)
+            told = output.end_reasoning("completed") + output.begin_message()
+        return told + output.end_message(status, answer.text, _annotations(found))
 
     async def _stream_calls(
         self, out: ResponseWriter, answer: GeneratedAnswer, output: OutputItems
@@ -132,6 +150,8 @@ class ResponsesCall(StreamingRequest):
             nonlocal found, text
             if output.writing == "call":
                 return output.end_call(status)
+            if output.writing == "reasoning":
+                return output.end_reasoning(status)
             if output.writing is None:
                 return b""
             found = await answer.citations(text)
@@ -141,6 +161,9 @@ class ResponsesCall(StreamingRequest):
         async for piece in reader.pieces():
             if isinstance(piece, CallBegun):
                 told = await end("completed") + output.begin_call(reader.calls[-1])
+            elif isinstance(piece, ThoughtPiece):
+                told = b"" if output.writing in (None, "reasoning") else await end("completed")
+                told += output.thought(piece.text)
             elif isinstance(piece, ArgumentsPiece):
                 told = output.delta(piece.text)
             else:
@@ -179,7 +202,7 @@ class ResponsesCall(StreamingRequest):
             "input_tokens": used.prompt,
             "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": used.completion,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": used.reasoning},
             "total_tokens": used.prompt + used.completion,
         }
         status = _ended(answer)

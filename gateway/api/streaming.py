@@ -53,13 +53,26 @@ class ResponseWriter:
         await self._begin()
         await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def pieces(self, answer: GeneratedAnswer, event: Callable[[str], bytes], first: bytes = b"") -> bytes:
+    async def pieces(
+        self,
+        answer: GeneratedAnswer,
+        event: Callable[[str], bytes],
+        first: bytes = b"",
+        *,
+        thought: Callable[[str], bytes] | None = None,
+    ) -> bytes:
         """The text of an answer to its end, each piece as an `event`, all but the first one on the quick way (uvicorn_writer.py).
 
-        first: events to send with the first piece; they come back where there was none.
+        first: events to send with the first piece; they come back where there was none. thought: the event of a piece of the
+        thoughts in front of the text.
         """
         relayed = False
         while (piece := await answer.next()) is not None:
+            if thought is not None and answer.reasoning is not None and (new := answer.reasoning.take()):
+                first += thought(new)
+                if not piece:
+                    await self.events(first)
+                    first = b""
             if not piece:
                 continue
             await self.events(first + event(piece))

@@ -60,7 +60,8 @@ class Choices:
     def usage(self) -> TokenUsage:
         """The prompt once, and the tokens of all answers so far."""
         each = [answer.usage for answer in self.answers]
-        return TokenUsage(each[0].prompt, sum(used.completion for used in each))
+        completion, reasoning = sum(used.completion for used in each), sum(used.reasoning for used in each)
+        return TokenUsage(each[0].prompt, completion, reasoning)
 
     @property
     def attempts(self) -> Sequence[Attempt]:

@@ -10,6 +10,7 @@ from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.citations import AnswerCitations
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import FinishReason, OutputProcessor
+from gateway.serving.reasoning import Reasoning
 from gateway.serving.tool_parsers import ToolCallParser
 
 
@@ -19,6 +20,8 @@ class TokenUsage:
 
     prompt: int
     completion: int
+    reasoning: int = 0
+    """Of the completion, those of thoughts."""
 
 
 class GeneratedAnswer:
@@ -33,6 +36,7 @@ class GeneratedAnswer:
         grounding: Grounding | None = None,
         citations: CitationFinder | None = None,
         log_probs: AnswerLogProbs | None = None,
+        reasoning: Reasoning | None = None,
         not_found: str = "",
         on_first_token: Callable[[], None] = lambda: None,
         tool_parser: ToolCallParser | None = None,
@@ -49,6 +53,8 @@ class GeneratedAnswer:
         """What was looked for and found; None for an answer without retrieval."""
         self.log_probs = log_probs
         """Of the pieces given, where they are asked for."""
+        self.reasoning = reasoning
+        """The thoughts in front of the text, which are no part of it; None where the model cannot think."""
         self.tool_parser = tool_parser
         """Finds calls of functions in the text; None where there are none to call."""
 
@@ -128,7 +134,8 @@ class GeneratedAnswer:
     @property
     def usage(self) -> TokenUsage:
         """The tokens so far."""
-        return TokenUsage(self._prompt_tokens if self._generation is not None else 0, self._output.tokens)
+        thoughts = 0 if self.reasoning is None else self.reasoning.tokens
+        return TokenUsage(self._prompt_tokens if self._generation is not None else 0, self._output.tokens, thoughts)
 
     @property
     def attempts(self) -> Sequence[Attempt]:

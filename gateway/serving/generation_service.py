@@ -28,6 +28,7 @@ from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import OutputProcessor
+from gateway.serving.reasoning import Reasoning, Thinking, ThinkingTokens
 from gateway.serving.request_plan import RequestPlan, RequestPlanner
 from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.tool_parsers import ToolCallParser
@@ -73,6 +74,7 @@ class GenerationService:
         self._metrics = metrics
         self._planner = RequestPlanner(settings, models, table)
         self._tool_calling = ToolCalling.of(settings)
+        self._thinking = ThinkingTokens.of(table, settings.reasoning_start, settings.reasoning_end)
         self._rewriter = QueryRewriter(settings, metrics)
 
     @asynccontextmanager
@@ -149,6 +151,7 @@ class GenerationService:
                         context,
                         self._sampling(request, index),
                         tool_parser=self._tool_parser(request),
+                        as_it_stands=request.prompt is not None,
                         citations=citations,
                         on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
                     )
@@ -252,8 +255,9 @@ class GenerationService:
         citations: CitationFinder | None = None,
         on_first_token: Callable[[], None] = lambda: None,
         tool_parser: ToolCallParser | None = None,
+        as_it_stands: bool = False,
     ) -> GeneratedAnswer:
-        """Nothing is sent to an engine before the answer's first `next()`."""
+        """Nothing is sent to an engine before the answer's first `next()`. as_it_stands: thoughts are not told from the text."""
         limit = min(plan.max_tokens, plan.max_context - len(context.input_ids))
         grounding = context.grounding
         generation = None
@@ -270,6 +274,12 @@ class GenerationService:
             generation = self._generator.begin(
                 job, self._planner.engine_inputs(sampling, grounded=grounding is not None, end_id=end_id)
             )
+        reasoning = log_probs = thinking = None
+        if self._thinking is not None and not as_it_stands:
+            reasoning = Reasoning(self._table, self._thinking, context.input_ids)
+            thinking = Thinking(self._thinking, context.input_ids)
+        if sampling.log_probs is not None:
+            log_probs = AnswerLogProbs(self._table, thinking)
         return GeneratedAnswer(
             generation,
             OutputProcessor(
@@ -277,11 +287,13 @@ class GenerationService:
                 stops=sampling.stop,
                 max_tokens=limit,
                 shown={} if tool_parser is None else self._shown(tool_parser),
+                reasoning=reasoning,
             ),
             prompt_tokens=len(context.input_ids),
             grounding=grounding,
             citations=citations,
-            log_probs=None if sampling.log_probs is None else AnswerLogProbs(self._table),
+            log_probs=log_probs,
+            reasoning=reasoning,
             not_found=self._settings.rag_not_found,
             on_first_token=on_first_token,
             tool_parser=tool_parser,

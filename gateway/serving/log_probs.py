@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gateway.serving.reasoning import Thinking
 from gateway.triton.log_probs import TokenLogProb
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.table import TokenTable
@@ -32,8 +33,10 @@ class AnswerLogProbs:
     """Those of one answer. A token is told as soon as a character behind its beginning is shown, and never where a stop string
     swallowed it."""
 
-    def __init__(self, table: TokenTable) -> None:
+    def __init__(self, table: TokenTable, thinking: Thinking | None = None) -> None:
+        """thinking: follows the same tokens, for nothing is told of thoughts."""
         self._table = table
+        self._thinking = thinking
         self._detokenizer = IncrementalDetokenizer(table)
         self._held: deque[tuple[int, TokenLogProb]] = deque()
         self._ready: list[ToldToken] = []
@@ -52,6 +55,8 @@ class AnswerLogProbs:
         for each in told:
             if each.token in self._table.end_ids:
                 return
+            if self._thinking is not None and self._thinking.takes(each.token):
+                continue
             self._held.append((self._length, each))
             self._length += len(self._detokenizer.push(each.token))
 

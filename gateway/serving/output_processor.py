@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from gateway.serving.reasoning import Reasoning
 from gateway.serving.stop_strings import StopMatcher
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.table import TokenTable
@@ -14,21 +15,33 @@ class OutputProcessor:
     """Turns ids into text as they come, over the seams of a migration as if there were none."""
 
     def __init__(
-        self, table: TokenTable, *, stops: Sequence[str], max_tokens: int, shown: Mapping[int, str] | None = None
+        self,
+        table: TokenTable,
+        *,
+        stops: Sequence[str],
+        max_tokens: int,
+        shown: Mapping[int, str] | None = None,
+        reasoning: Reasoning | None = None,
     ) -> None:
-        """shown: control tokens that are to be seen, with their text."""
+        """shown: control tokens that are to be seen, with their text. reasoning: takes the thoughts, where there can be any."""
         self._shown = shown or {}
         self._detokenizer = IncrementalDetokenizer(table)
         self._stop = StopMatcher(stops) if stops else None
         self._max_tokens = max_tokens
         self._ends = table.end_ids
+        self._reasoning = reasoning
+        self._special = self._ends | self._shown.keys() | (frozenset() if reasoning is None else reasoning.markers)
+        self._simple = self._stop is None and (reasoning is None or not reasoning.inside)
+        """Whether all tokens but the special ones can only add text."""
+        self._answered = reasoning is None
+        """Whether the answer has begun, behind its thoughts and the white space that follows them."""
         self.tokens = 0
         """Tokens generated, those of a stop string included."""
         self.finish_reason: FinishReason | None = None
 
     def plain(self, ids: Sequence[int]) -> bool:
         """Whether `push` of these ids can only add text: there is nothing in them that could end the answer."""
-        return self._stop is None and self._ends.isdisjoint(ids) and self._shown.keys().isdisjoint(ids)
+        return self._simple and self._special.isdisjoint(ids)
 
     def push(self, ids: Sequence[int]) -> str:
         """The text that these ids add; '' while a character or a possible stop string is incomplete."""
@@ -40,14 +53,17 @@ class OutputProcessor:
         for token in ids:
             if token in self._ends:  # an engine that knows one end token only lets the model's others through
                 self.finish_reason = "stop"
-                return out + self._rest()
+                out += self._rest()
+                break
             self.tokens += 1
+            if self._reasoning is not None and self._reasoning.takes(token):
+                continue
             piece = self._detokenizer.flush() + self._shown[token] if token in self._shown else push(token)
             out += piece if self._stop is None else self._stop.push(piece)
             if self._stop is not None and self._stop.matched is not None:
                 self.finish_reason = "stop"
                 break
-        return out
+        return out if self._reasoning is None else self._without_seam(out, self._reasoning)
 
     def ended(self) -> bool:
         """Whether the answer is complete."""
@@ -67,7 +83,16 @@ class OutputProcessor:
         if self.finish_reason is not None:
             return ""
         self.finish_reason = "length" if self.tokens >= self._max_tokens else "stop"
-        return self._rest()
+        rest = self._rest()
+        return rest if self._reasoning is None else self._without_seam(rest, self._reasoning)
+
+    def _without_seam(self, text: str, reasoning: Reasoning) -> str:
+        """The text without the white space between thoughts and answer."""
+        if not self._answered:
+            text = text.lstrip() if reasoning.tokens else text
+            self._answered = bool(text)
+        self._simple = self._stop is None and self._answered and not reasoning.inside
+        return text
 
     def _rest(self) -> str:
         rest = self._detokenizer.flush()

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 
 from gateway.serving.generated_answer import GeneratedAnswer
-from gateway.serving.tools import ArgumentsPiece, CallBegun, ParsedPiece, TextPiece, ToolCall
+from gateway.serving.tools import ArgumentsPiece, CallBegun, ParsedPiece, TextPiece, ThoughtPiece, ToolCall
 
 
 class ToolCallReader:
@@ -18,9 +18,11 @@ class ToolCallReader:
         self._text: list[str] = []
         self.calls: list[ToolCall] = []
 
-    async def pieces(self) -> AsyncIterator[ParsedPiece]:
+    async def pieces(self) -> AsyncIterator[ParsedPiece | ThoughtPiece]:
         """To the answer's end. A CallBegun is the last of `calls` by then."""
         while (text := await self._answer.next()) is not None:
+            if self._answer.reasoning is not None and (thought := self._answer.reasoning.take()):
+                yield ThoughtPiece(thought)
             if self._parser is None:
                 if text:
                     yield self._keep(TextPiece(text))

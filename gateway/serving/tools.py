@@ -63,6 +63,13 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtPiece:
+    """A thought, which is no part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallBegun:
     """A call of a function begins. What follows are pieces of its arguments, until the next one begins."""
 
