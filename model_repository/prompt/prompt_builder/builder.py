@@ -85,7 +85,7 @@ class PromptBuilder:
         if not grounded and not passages:
             return conversation
         at = last_question(conversation)
-        texts = [passage.text for passage in passages]
+        texts = [self._template.disarmed(passage.text) for passage in passages]
         question = self._wording.question(conversation[at].content, texts, grounded=grounded)
         asked = replaced(conversation, at, question)
         if grounded and not any(message.role == "system" for message in conversation):

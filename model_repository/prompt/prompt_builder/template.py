@@ -19,6 +19,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from prompt_builder.disarming import disarming
 from prompt_builder.errors import BadMessages
 from prompt_builder.messages import Message
 from tokens import TokenTable
@@ -53,6 +54,8 @@ class ChatTemplate:
         self.knows_tools = "tools" in source
         """Whether it tells a model of functions in the model's own way."""
         self._short_ids = "[TOOL_CALLS]" in source
+        self.disarmed = disarming(source)
+        """A passage, so that none of the template's own markers is in it."""
         try:
             self._template = _environment(now).from_string(source)
         except TemplateSyntaxError as error:
