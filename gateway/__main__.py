@@ -83,6 +83,7 @@ def main() -> int:
         log_level="info",
         server_header=False,
         proxy_headers=False,  # nothing here reads who is behind a proxy, and the middleware costs every request
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=5,
     )
     Server(config, gateway).run()

@@ -123,7 +123,10 @@ class Settings:
     max_header_fields: int = 100
     """Of the head of a request. Past it: 431."""
     header_deadline_s: float = 10.0
-    """From a connection's begin, or the answer before, to the end of a request's head."""
+    """From a connection's begin, or a further request's first byte, to the end of the head."""
+    keep_alive_s: int = 20
+    """For which a connection is kept for a further request. Less than clients keep theirs (httpx 5, aiohttp 15), and a request can
+    meet the closing of its connection, and be lost."""
     body_min_bytes_s: int = 10_000
     """Bytes a second that a body comes in with at the least. Raising it frees connections sooner, and shuts slow networks out."""
     body_grace_s: float = 10.0

@@ -124,7 +124,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._limits = connections.limits
         self.address = ""
         self._refusal: errors.RagfleetError | None = None
-        # The head that is awaited: since when (None while a request is under way), and what has come of it.
+        # The head that is awaited: since when (None while a request is under way, and while nothing of a further one has come:
+        # uvicorn's timer sees to kept connections), and what has come of it.
         self._head_since: float | None = None
         self._head_bytes = 0
         self._head_fields = 0
@@ -167,6 +168,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(self._refusal or errors.BadRequest("This is not HTTP.", code="invalid_http"))
             return
         self._fruitless = self._fruitless + len(data) if self._progress == before else 0
+        if self._fruitless and self._head_since is None and (self._running is None or self._running.response_complete):
+            self._head_since = self.loop.time()
         if self._fruitless > self._limits.max_header_bytes:
             self._refuse(self._head_too_large())
 
@@ -241,7 +244,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._body is not None:
             self._linger_until, self._linger_bytes = now + LINGER_S, LINGER_BYTES
         else:
-            self._head_since = now
+            self._head_since = now if self._fruitless else None
 
     def _refuse(self, error: errors.RagfleetError) -> None:
         """Say why, unless an answer is under way, and close."""

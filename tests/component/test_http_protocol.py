@@ -71,7 +71,7 @@ async def quick(start: Start, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     monkeypatch.setattr(http_protocol, "SWEEP_S", 0.02)
     monkeypatch.setattr(http_protocol, "LINGER_S", 0.1)
     fleet: Fleet = await start(
-        header_deadline_s=0.2, body_grace_s=0.2, body_min_bytes_s=100_000, max_body_bytes=1_000_000
+        header_deadline_s=0.2, keep_alive_s=1, body_grace_s=0.2, body_min_bytes_s=100_000, max_body_bytes=1_000_000
     )
     return fleet
 
@@ -126,6 +126,28 @@ async def test_a_client_that_trickles_its_head_is_cut_off(quick: Fleet) -> None:
 
 async def test_a_connection_that_goes_quiet_after_an_answer_is_closed(quick: Fleet) -> None:
     assert (await sent(quick, LIVE + b"\r\n")).startswith(b"HTTP/1.1 200")
+    assert not len(quick.connections)
+
+
+async def test_a_kept_connection_outlives_the_deadline_for_heads(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends its next request while we close loses it."""
+    monkeypatch.setattr(http_protocol, "SWEEP_S", 0.02)
+    fleet: Fleet = await start(header_deadline_s=0.1, keep_alive_s=100)
+    async with connected(fleet) as (reader, writer):
+        writer.write(LIVE + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        (connection,) = fleet.connections._open
+        connection.check(asyncio.get_running_loop().time() + 60)
+        writer.write(LIVE + b"\r\n")
+        assert b"HTTP/1.1 200" in await reader.readuntil(b"\r\n\r\n")
+
+
+async def test_the_deadline_holds_for_a_later_head_too(quick: Fleet) -> None:
+    async with connected(quick) as (reader, writer):
+        writer.write(LIVE + b"\r\n")
+        await reader.readuntil(b'{"status":"live"}')
+        writer.write(LIVE)
+        assert error(await rest(reader)) == (408, "request_timeout")
     assert not len(quick.connections)
 
 

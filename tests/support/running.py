@@ -135,7 +135,9 @@ class Fleet:
             self.members()
             app = create_app(self.gateway)
             await self._stack.enter_async_context(app.router.lifespan_context(app))
-            self.url = await self._stack.enter_async_context(_serve(app, self._state, self.connections))
+            self.url = await self._stack.enter_async_context(
+                _serve(app, self._state, self.connections, self.settings.keep_alive_s)
+            )
             self.http = await self._stack.enter_async_context(aiohttp.ClientSession(self.url))
         except BaseException:
             await self._stack.aclose()
@@ -310,8 +312,16 @@ def settings_for(home: Path, tokenizer_dir: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def _serve(app: Any, state: ServerState, connections: Connections) -> AsyncIterator[str]:
-    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
+async def _serve(app: Any, state: ServerState, connections: Connections, keep_alive_s: int) -> AsyncIterator[str]:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=keep_alive_s,
+    )
     config.load()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
