@@ -125,8 +125,8 @@ class Settings:
     header_deadline_s: float = 10.0
     """From a connection's begin, or a further request's first byte, to the end of the head."""
     keep_alive_s: int = 20
-    """For which a connection is kept for a further request. Less than clients keep theirs (httpx 5, aiohttp 15), and a request can
-    meet the closing of its connection, and be lost."""
+    """For which a connection is kept for a further request. Less than clients keep theirs (httpx 5, aiohttp 15), and requests
+    meet the closing of their connection, and are lost."""
     body_min_bytes_s: int = 10_000
     """Bytes a second that a body comes in with at the least. Raising it frees connections sooner, and shuts slow networks out."""
     body_grace_s: float = 10.0
