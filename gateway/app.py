@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from gateway.api import routes
 from gateway.api.direct_routes import DirectRoutes
 from gateway.api.middleware import RequestCounter, RequestId
+from gateway.api.rate_limits import EMBEDDINGS, RateLimitHeaders
 from gateway.config import Settings
 from gateway.container import Container
 
@@ -22,6 +23,7 @@ def create_app(settings: Settings | Container) -> FastAPI:
             yield
 
     app = DirectRoutes(
+        gateway.quotas,
         title="Ragfleet",
         summary="A highly available RAG and LLM inference system, with OpenAI's API.",
         lifespan=lifespan,
@@ -31,6 +33,7 @@ def create_app(settings: Settings | Container) -> FastAPI:
     )
     routes.install(app, gateway)
     app.add_middleware(RequestCounter, metrics=gateway.metrics)
+    app.add_middleware(RateLimitHeaders, quotas=gateway.quotas, paths=(EMBEDDINGS,))
     app.add_middleware(RequestId)
     if origins := gateway.settings.cors_origins.split():
         app.allow_origins(origins)

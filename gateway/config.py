@@ -24,6 +24,13 @@ class WithoutKnowledge(StrEnum):
     ANSWER = "answer"  # the model alone, marked as such
 
 
+class WithoutQuotas(StrEnum):
+    """What to do with a request whose tenant has limits, while the database that counts them is away and no lease is in hand."""
+
+    REFUSE = "refuse"  # 503: a limit is never passed
+    ALLOW = "allow"  # let in, uncounted
+
+
 class Rewrite(StrEnum):
     """What is searched for a question that follows others."""
 
@@ -100,6 +107,9 @@ class Settings:
     """The first administrator's key: it makes tenants and keys by `/admin`, and asks for nothing else."""
     audit_file: Path | None = None
     """Where each act of an administrator is written as a line of JSON, beside the catalog. None: `<home>/audit.jsonl`."""
+    quota_unavailable: WithoutQuotas = WithoutQuotas.REFUSE
+    """`refuse`: 503 to tenants with limits, while the catalog's database is away and this gateway's lease is used up. `allow`:
+    they are let in, and what they use then counts for no limit. Tenants without limits never wait for it."""
     open: bool = False
     """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
 

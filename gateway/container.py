@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.admission import Admission
 from gateway.admission.tenant_admission import TenantAdmission
-from gateway.config import Settings
+from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.generation import Generator
 from gateway.dispatch.streams import StreamRegistry
@@ -30,6 +30,8 @@ from gateway.ingestion.process import IngestionProcess
 from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.administration import Administration, audit_file
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
+from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.quotas import SqlQuotaStore
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.knowledge.storage_reserve import StorageReserve
@@ -47,6 +49,8 @@ from gateway.serving.stored_answers import StoredAnswers
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
+from gateway.tenants.quota_client import QuotaClient
+from gateway.tenants.quotas import Quotas
 from gateway.triton.connection import Pool, get
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
@@ -117,8 +121,16 @@ class Container:
         self.knowledge = StoreResolver(settings, self.catalog.of, self.active, access)
         # Two, so that tokenizing takes no more than its share of a machine, and none of the threads that files are written by.
         self.tokenizing = ThreadPoolExecutor(2, thread_name_prefix="tokenizing")
+        # Connections of their own: an answer must not wait for the catalog's, nor wake the ingestion.
+        self.accounts = Database(catalog_url(settings.catalog_url, settings.home))
+        self.quotas = Quotas(
+            QuotaClient(SqlQuotaStore(self.accounts), on_failure=self.metrics.quota_failures.inc),
+            open_without_store=settings.quota_unavailable is WithoutQuotas.ALLOW,
+            on_refusal=lambda tenant, limit: self.metrics.quota_refused.labels(tenant, limit).inc(),
+        )
         self.generation = GenerationService(
             settings=settings,
+            quotas=self.quotas,
             admission=TenantAdmission(self.admission, settings.admission_deadline_s, self.metrics),
             models=self.models,
             context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics, access=access),
@@ -136,6 +148,7 @@ class Container:
             models=self.models,
             dispatcher=self.dispatcher,
             pool=self.pool,
+            quotas=self.quotas,
             places=self.retrieval_places,
             threads=self.tokenizing,
             text=_embedding_text(settings),
@@ -181,6 +194,7 @@ class Container:
             "streams": self.streams.run,
             "rescue": self.registry.run,
             "ingestion's queue": self.ingestion_monitor.run,
+            "quotas": self.quotas.run,
         }
         if self.ingestion is not None:
             loops["ingestion"] = self.ingestion.run
@@ -190,6 +204,8 @@ class Container:
         finally:
             self.pool.close()
             self.tokenizing.shutdown(wait=False, cancel_futures=True)
+            await self.quotas.close()
+            await self.accounts.close()
             await self.catalog.close()
 
     def _idle(self) -> bool:

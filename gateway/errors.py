@@ -9,6 +9,8 @@
     ├── NotFound
     ├── Conflict                   the request does not fit what is there now
     ├── Overloaded                 the client may try again later
+    │   └── RateLimited
+    ├── InsufficientQuota          what the client may use is used up
     ├── Unavailable                nothing can serve this now
     │   ├── KnowledgeUnavailable
     │   ├── CatalogUnavailable
@@ -96,6 +98,14 @@ class Overloaded(RagfleetError):
     """Admission refused the request; `retry_after_s` says when a place is likely."""
 
 
+class RateLimited(Overloaded):
+    """A limit of the tenant, or of its key, is reached; without `retry_after_s` the request is more than the limit by itself."""
+
+
+class InsufficientQuota(RagfleetError):
+    """A budget of the tenant, or of its key, is spent, and will be for longer than a client should wait."""
+
+
 class Unavailable(RagfleetError):
     """No instance can take the request now."""
 
@@ -148,6 +158,8 @@ HTTP: dict[type[RagfleetError], HttpFace] = {
     NotFound: HttpFace(404, "invalid_request_error", "not_found"),
     Conflict: HttpFace(409, "invalid_request_error", "conflict"),
     Overloaded: HttpFace(429, "rate_limit_error", "overloaded"),
+    RateLimited: HttpFace(429, "rate_limit_error", "rate_limit_exceeded"),
+    InsufficientQuota: HttpFace(429, "insufficient_quota", "insufficient_quota"),
     Unavailable: HttpFace(503, "server_error", "unavailable"),
     KnowledgeUnavailable: HttpFace(503, "server_error", "knowledge_unavailable"),
     CatalogUnavailable: HttpFace(503, "server_error", "catalog_unavailable"),
@@ -174,11 +186,12 @@ def body(error: RagfleetError) -> dict[str, Any]:
 
 def headers(error: RagfleetError) -> list[tuple[bytes, bytes]]:
     """How to send a key that is missing. Retry-After in whole seconds (RFC 9110) and in milliseconds, which the openai client
-    prefers. It would also repeat each conflict and each full disk by itself: one that stays is marked as such."""
+    prefers. It would also repeat each conflict, each full disk and each 429 by itself: one that stays is marked as such."""
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'Bearer realm="ragfleet"')]
     if error.retry_after_s is None:
-        return [(b"x-should-retry", b"false")] if isinstance(error, Conflict | StorageFull) else []
+        stays = isinstance(error, Conflict | StorageFull | RateLimited | InsufficientQuota)
+        return [(b"x-should-retry", b"false")] if stays else []
     seconds = max(1, round(error.retry_after_s))
     millis = max(1, round(error.retry_after_s * 1000))
     return [(b"retry-after", str(seconds).encode()), (b"retry-after-ms", str(millis).encode())]

@@ -41,6 +41,12 @@ class Metrics:
             "ragfleet_admission_wait_seconds", "Waiting for a place.", buckets=SECONDS, registry=r
         )
         self.refused = Counter("ragfleet_admission_refused", "Requests refused by admission.", ["tenant"], registry=r)
+        self.quota_refused = Counter(
+            "ragfleet_quota_refused", "Requests over a limit of their tenant or key.", ["tenant", "limit"], registry=r
+        )
+        self.quota_failures = Counter(
+            "ragfleet_quota_failures", "Times that the limits' database did not answer.", registry=r
+        )
         self.migrations = Counter("ragfleet_migrations", "Streams moved to another instance.", ["cause"], registry=r)
         self.migration_gap = Histogram(
             "ragfleet_migration_gap_seconds", "Last token before to first token after.", buckets=SECONDS, registry=r

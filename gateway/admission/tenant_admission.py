@@ -17,22 +17,23 @@ class TenantAdmission:
         self._deadline_s = deadline_s
         self._metrics = metrics
 
-    async def admit(self, tenant: Tenant) -> Permit:
-        """A place, after a fair wait. Raises Overloaded; the permit is to be released on every path."""
+    async def admit(self, tenant: Tenant, *, cost: float = 1.0) -> Permit:
+        """A place, after a fair wait. cost: what the tenant's share is charged with, in the same unit for all that use this gate.
+        Raises Overloaded; the permit is to be released on every path."""
         try:
-            return await self._acquire(tenant)
+            return await self._acquire(tenant, cost)
         except Overloaded:
             self._metrics.refused.labels(tenant.name).inc()
             raise
 
-    async def admit_further(self, tenant: Tenant) -> Permit | None:
+    async def admit_further(self, tenant: Tenant, *, cost: float) -> Permit | None:
         """One more place for a request that has one. None where it would be refused, which refuses nobody."""
         try:
-            return await self._acquire(tenant)
+            return await self._acquire(tenant, cost)
         except Overloaded:
             return None
 
-    async def _acquire(self, tenant: Tenant) -> Permit:
+    async def _acquire(self, tenant: Tenant, cost: float) -> Permit:
         return await self._admission.acquire(
-            tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=self._deadline_s
+            tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=self._deadline_s, cost=cost
         )

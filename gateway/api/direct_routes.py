@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
 from gateway.api.middleware import RequestId
+from gateway.api.rate_limits import HEADERS, RateLimitHeaders
 from gateway.api.streaming import send_error
+from gateway.tenants.quotas import Quotas
 
 log = logging.getLogger("ragfleet.gateway")
 
@@ -22,14 +24,15 @@ log = logging.getLogger("ragfleet.gateway")
 class DirectRoutes(FastAPI):
     """FastAPI with paths that it documents and does not serve; see `direct`."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, quotas: Quotas, **options: Any) -> None:
         super().__init__(**options)
+        self._quotas = quotas
         self._direct: dict[tuple[str, str], ASGIApp] = {}
         self._outermost: ASGIApp = self._dispatch
 
     def direct(self, method: str, path: str, endpoint: ASGIApp) -> None:
         """Serve a path by a plain ASGI application. It may raise RagfleetError while no response has begun."""
-        self._direct[method, path] = RequestId(_Boundary(endpoint))
+        self._direct[method, path] = RequestId(RateLimitHeaders(_Boundary(endpoint), self._quotas))
 
     def allow_origins(self, origins: Sequence[str]) -> None:
         """Let pages of these origins call from a browser (CORS); `*` stands for any."""
@@ -38,7 +41,7 @@ class DirectRoutes(FastAPI):
             allow_origins=origins,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "openai-processing-ms", "openai-poll-after-ms", "retry-after"),
+            expose_headers=("x-request-id", "openai-processing-ms", "openai-poll-after-ms", "retry-after", *HEADERS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

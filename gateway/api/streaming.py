@@ -145,7 +145,7 @@ class StreamingEndpoint:
         """Answer one request. Raises RagfleetError for what is refused before anything is taken."""
         tenant: Tenant | None = None
         try:
-            tenant = await self._authenticator.tenant_of(scope)
+            tenant = scope["state"]["tenant"] = await self._authenticator.tenant_of(scope)
             tenant.key.require(self._required)
             await self._serve(tenant, scope, receive, send)
         except errors.RagfleetError as error:

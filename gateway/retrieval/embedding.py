@@ -18,6 +18,8 @@ from gateway.fleet.models import ServedModels
 from gateway.knowledge.text_windows import Windows
 from gateway.metrics import Metrics
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
+from gateway.tenants.budgets import Resource
+from gateway.tenants.quotas import Quotas
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -58,6 +60,7 @@ class EmbeddingService:
         models: ServedModels,
         dispatcher: Dispatcher,
         pool: Pool,
+        quotas: Quotas,
         places: TenantAdmission,
         text: EmbeddingTokenizer | None,
         threads: Executor,
@@ -66,6 +69,7 @@ class EmbeddingService:
         """text: None where this host does not have the model's tokenizer. threads: to tokenize in."""
         self._settings = settings
         self._models = models
+        self._quotas = quotas
         self._places = places
         self._text = text
         self._threads = threads
@@ -77,20 +81,23 @@ class EmbeddingService:
         """Texts, or token ids of the model's own tokenizer. What is longer than its window is embedded in pieces.
 
         Raises NotFound for an unknown model, ContextLengthExceeded, BadRequest for unknown ids, Unavailable, Overloaded,
-        GenerationFailed.
+        RateLimited, GenerationFailed.
         """
         self._check(model)
         if self._text is None:
             raise Unavailable(
                 "This gateway does not have the embedding model's tokenizer: set RAGFLEET_EMBEDDING_DIR to its folder."
             )
-        for each in inputs:
-            self._text.check_size(each, self._settings.embedding_max_tokens)
-        with await self._places.admit(tenant):
-            windows, tokens = await self._prepared(self._text, inputs)
-            vectors = await self._batch(model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
-        if len(windows.pieces) > MAX_BATCH:
-            vectors += await self._others(tenant, model, windows.pieces, request_id)
+        least = sum(self._text.check_size(each, self._settings.embedding_max_tokens) for each in inputs)
+        with await self._quotas.reserve(tenant, {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: least}) as reserved:
+            with await self._places.admit(tenant):
+                windows, tokens = await self._prepared(self._text, inputs)
+                charge = {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: tokens}
+                await reserved.resize(charge)
+                vectors = await self._batch(model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
+            if len(windows.pieces) > MAX_BATCH:
+                vectors += await self._others(tenant, model, windows.pieces, request_id)
+            reserved.settle(charge)
         return Embedded(windows.join(np.array(vectors, np.float32)), tokens)
 
     def _check(self, model: str) -> None:

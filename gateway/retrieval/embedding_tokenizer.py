@@ -29,11 +29,12 @@ class EmbeddingTokenizer:
         """Tokens that the model reads at once."""
         self._longest = max(len(token.encode()) for token in self._tokenizer.get_vocab())
 
-    def check_size(self, value: str | Sequence[int], limit: int) -> None:
-        """Refuse what has more than `limit` tokens by its size, before it is read. Raises ContextLengthExceeded."""
+    def check_size(self, value: str | Sequence[int], limit: int) -> int:
+        """How many tokens it has at the least, by its size, before it is read. Raises ContextLengthExceeded over `limit`."""
         least = len(value.encode("utf-8", "replace")) // self._longest if isinstance(value, str) else len(value)
         if least > limit:
             raise ContextLengthExceeded.of(least, limit, param="input")
+        return least
 
     def count(self, text: str, limit: int | None = None) -> int:
         """Its tokens, without the two that every input gets in addition; of a long text with more than `limit` some of them."""

@@ -23,6 +23,11 @@ class TokenUsage:
     reasoning: int = 0
     """Of the completion, those of thoughts."""
 
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.prompt + self.completion
+
 
 class GeneratedAnswer:
     """Gives its text by `next()`, or as a whole by `whole()`. It must be closed on every path."""

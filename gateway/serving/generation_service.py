@@ -1,4 +1,4 @@
-"""The life of an answer, whatever path it is asked for on: check → admit → deadline → prompt → stream → settle → observe."""
+"""The life of an answer, on any path: check → reserve → admit → deadline → prompt → stream → settle → observe."""
 
 import asyncio
 import time
@@ -33,6 +33,8 @@ from gateway.serving.request_plan import RequestPlan, RequestPlanner
 from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.tool_parsers import ToolCallParser
 from gateway.serving.truncation import truncations
+from gateway.tenants.budgets import Resource
+from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
 from tokens.table import TokenTable, TooManyTokens
 
@@ -51,6 +53,7 @@ class GenerationService:
         self,
         *,
         settings: Settings,
+        quotas: Quotas,
         admission: TenantAdmission,
         models: ServedModels,
         context: ContextBuilder,
@@ -63,6 +66,7 @@ class GenerationService:
     ) -> None:
         """threads: to tokenize prompts in."""
         self._settings = settings
+        self._quotas = quotas
         self._admission = admission
         self._models = models
         self._context = context
@@ -95,9 +99,11 @@ class GenerationService:
         deadline_s = self._settings.request_deadline_s
         try:
             self._check(request)  # a bad request need not wait to hear so
-            with await self._admit(tenant):
+            tokens = self._planner.estimate(request)
+            with await self._reserve(tenant, tokens) as reserved, await self._admit(tenant, tokens / request.choices):
                 try:
-                    async with asyncio.timeout(deadline_s), self._choices(request, tenant, started) as choices:
+                    opened = self._choices(request, tenant, reserved, started)
+                    async with asyncio.timeout(deadline_s), opened as choices:
                         yield choices
                 except TimeoutError as error:
                     raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
@@ -131,14 +137,21 @@ class GenerationService:
             self._observe(request, tenant, errors.face(error).status, 0.0)
             raise
 
-    async def _admit(self, tenant: Tenant) -> Permit:
-        permit = await self._admission.admit(tenant)
+    async def _reserve(self, tenant: Tenant, tokens: int) -> Reservation:
+        return await self._quotas.reserve(tenant, {Resource.REQUESTS: 1, Resource.ANSWERS: 1, Resource.TOKENS: tokens})
+
+    async def _admit(self, tenant: Tenant, tokens: float) -> Permit:
+        permit = await self._admission.admit(tenant, cost=tokens)
         self._metrics.admission_wait.observe(permit.waited_s)
         return permit
 
     @asynccontextmanager
-    async def _choices(self, request: GenerationRequest, tenant: Tenant, started: float) -> AsyncIterator[Choices]:
+    async def _choices(
+        self, request: GenerationRequest, tenant: Tenant, reserved: Reservation, started: float
+    ) -> AsyncIterator[Choices]:
         plan, context = await self._longest_prompt(request, tenant)
+        limit = _answer_limit(plan, context)
+        await reserved.resize({Resource.TOKENS: len(context.input_ids) + limit * request.choices})
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
             rag = "0" if context.grounding is None else "1"
@@ -157,13 +170,19 @@ class GenerationService:
                     )
                     for index in range(request.choices)
                 ],
-                lambda: self._admission.admit_further(tenant),
+                lambda: self._admission.admit_further(tenant, cost=len(context.input_ids) + limit),
             )
+            failed = False
             try:
                 yield choices
+            except errors.RagfleetError:
+                failed = True
+                raise
             finally:
                 choices.close()
                 self._settle(choices.usage, tenant)
+                if choices.usage.completion or not failed:  # else nothing came of it: the reservation is given back
+                    reserved.settle({Resource.REQUESTS: 1, Resource.TOKENS: choices.usage.total})
 
     def _tool_parser(self, request: GenerationRequest) -> ToolCallParser | None:
         return None if request.tools is None else self._tool_calling.parser(request.tools, request.sampling.guide)
@@ -180,7 +199,7 @@ class GenerationService:
     async def count_tokens(self, request: GenerationRequest, tenant: Tenant) -> int:
         """Tokens of the prompt that a request would be. Raises RagfleetError as `open` does."""
         self._check(request)
-        with await self._admit(tenant):
+        with await self._admit(tenant, self._planner.estimate(request)):
             _, context = await self._longest_prompt(request, tenant)
         return len(context.input_ids)
 
@@ -258,7 +277,7 @@ class GenerationService:
         as_it_stands: bool = False,
     ) -> GeneratedAnswer:
         """Nothing is sent to an engine before the answer's first `next()`. as_it_stands: thoughts are not told from the text."""
-        limit = min(plan.max_tokens, plan.max_context - len(context.input_ids))
+        limit = _answer_limit(plan, context)
         grounding = context.grounding
         generation = None
         # Nothing relevant was found: we say so ourselves, no engine can invent. With functions it may know more by calling one.
@@ -334,3 +353,7 @@ class GenerationService:
         model = request.model if known else RAG if is_rag(request.model) else "unknown"
         self._metrics.requests.labels(request.route, model, tenant.name, str(status)).inc()
         self._metrics.duration.labels("1" if request.grounded else "0").observe(seconds)
+
+
+def _answer_limit(plan: RequestPlan, context: Context) -> int:
+    return min(plan.max_tokens, plan.max_context - len(context.input_ids))

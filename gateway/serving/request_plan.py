@@ -87,6 +87,14 @@ class RequestPlanner:
             raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
         return RequestPlan(model, max_context, room, usual)
 
+    def estimate(self, request: GenerationRequest) -> int:
+        """Tokens of the prompt and all answers, at the most as far as is known before the prompt is built."""
+        default = self._settings.default_max_tokens if request.prompt is None else COMPLETION_TOKENS
+        answer = default if request.max_tokens is None else request.max_tokens
+        context = self._models.generating.get(request.model) or max(self._models.generating.values(), default=None)
+        prompt = self._least_tokens(request)
+        return prompt + request.choices * (answer if context is None else max(0, min(answer, context - prompt)))
+
     def _least_tokens(self, request: GenerationRequest) -> int:
         """Tokens that the text has at the least."""
         prompt = request.prompt

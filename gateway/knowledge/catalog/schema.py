@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 7
+VERSION = 8
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -73,6 +73,13 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "CREATE INDEX audit_listed ON audit (at, id)",
         ),
         7: ("ALTER TABLE files ADD COLUMN allow JSONB", "ALTER TABLE tombstones ADD COLUMN allow JSONB"),
+        8: (
+            """CREATE TABLE quotas (subject TEXT NOT NULL, resource TEXT NOT NULL, begin BIGINT NOT NULL,
+            used BIGINT NOT NULL, PRIMARY KEY (subject, resource))""",
+            """CREATE TABLE seats (subject TEXT NOT NULL, resource TEXT NOT NULL, gateway TEXT NOT NULL,
+            held BIGINT NOT NULL, PRIMARY KEY (subject, resource, gateway))""",
+            "CREATE TABLE gateways (id TEXT NOT NULL PRIMARY KEY, seen_at DOUBLE PRECISION NOT NULL)",
+        ),
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes into both, here and below."""
@@ -302,6 +309,34 @@ audit = Table(
     Index("audit_listed", "at", "id"),
 )
 """Acts of administrators; rows are added and never changed."""
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("begin", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+)
+"""What tenants and keys have used of their budgets, in the period that begins then."""
+
+seats = Table(
+    "seats",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("held", BigInteger, nullable=False),
+)
+"""What a gateway has of the budgets that are for the moment. It counts as long as the gateway lives."""
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seen_at", Float(53), nullable=False),
+)
+"""Processes that hold something, and their last sign of life."""
 
 
 responses = Table(

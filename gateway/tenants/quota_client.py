@@ -1,0 +1,86 @@
+"""One gateway's way to the store of all: each step has a deadline, and after a failure the store is left alone for a moment."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from gateway.errors import CatalogUnavailable
+from gateway.tenants.budgets import Budget, Counter, Needs
+from gateway.tenants.leases import Held, Taken
+from gateway.tenants.quota_store import SEATS_LIVE_S, QuotaStore
+
+log = logging.getLogger("ragfleet.tenants")
+
+T = TypeVar("T")
+
+STEP_S = 2.0
+"""For one step of the store."""
+AWAY_S = 1.0
+"""After a failure, for which the store is not asked again."""
+
+
+class QuotaClient:
+    """Knows which gateway this is. What it answers with None has failed, or was not tried: its outcome is unknown."""
+
+    def __init__(
+        self,
+        store: QuotaStore,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """clock: Unix seconds. on_failure: told of each step that failed."""
+        self._store = store
+        self._on_failure = on_failure
+        self.now = clock
+        self.gateway = secrets.token_hex(8)
+        """Of this process: one that starts anew holds nothing."""
+        self._away_until = self._beaten_at = float("-inf")
+
+    @property
+    def is_away(self) -> bool:
+        """The store failed a moment ago."""
+        return self.now() < self._away_until
+
+    @property
+    def is_late(self) -> bool:
+        """The store may have taken this gateway for dead, and given others what it holds for the moment."""
+        return self.now() - self._beaten_at > SEATS_LIVE_S
+
+    async def take(self, needs: Sequence[Needs], held: Mapping[Budget, Held]) -> Mapping[Budget, Taken] | None:
+        """See QuotaStore."""
+        now = self.now()
+        taken = await self._step(lambda: self._store.take(self.gateway, needs, held, now))
+        if taken is not None:
+            self._beaten_at = now
+        return taken
+
+    async def give_back(self, returned: Mapping[Counter, Held]) -> bool:
+        """See QuotaStore."""
+        return await self._step(lambda: _done(self._store.give_back(self.gateway, returned))) is not None
+
+    async def beat(self) -> None:
+        """See QuotaStore."""
+        now = self.now()
+        if await self._step(lambda: _done(self._store.beat(self.gateway, now))) is not None:
+            self._beaten_at = now
+
+    async def _step(self, step: Callable[[], Awaitable[T]]) -> T | None:
+        if self.is_away:
+            return None
+        try:
+            async with asyncio.timeout(STEP_S):
+                return await step()
+        except (CatalogUnavailable, TimeoutError) as error:
+            log.warning("the store of the quotas does not answer: %s", error or "deadline")
+            self._on_failure()
+            self._away_until = self.now() + AWAY_S
+            return None
+
+
+async def _done(step: Awaitable[None]) -> bool:
+    await step
+    return True
