@@ -131,6 +131,7 @@ class CompletionRequest(Sampling):
                 suffix=self.suffix or "",
                 text_param="prompt",
                 choices=self.choices,
+                own_names={} if self.logprobs is not None else {"logprobs": "best_of"},
                 sampling=self.sampling_parameters(self.max_tokens),
                 max_tokens=self.max_tokens,
                 guide_param=self.guide()[1],

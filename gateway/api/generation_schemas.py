@@ -86,6 +86,8 @@ SERVER_EXTRAS: Harmless = {
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
 MAX_CHOICES = 8
 """Of one request; OpenAI's bound is 128."""
 
@@ -256,6 +258,8 @@ class ConversationRequest(Sampling):
     stream_options: Streaming | None = None
     text_param: ClassVar[str]
     """The name of what holds the messages."""
+    own_names: ClassVar[Mapping[str, str]] = {}
+    """See GenerationRequest."""
     parallel_tool_calls: bool | None = None
     """Whether an answer may call several functions."""
     tool_choice: ToolChoice = "auto"
@@ -335,6 +339,11 @@ class ConversationRequest(Sampling):
         """Answers that are wanted."""
         return 1
 
+    @property
+    @abstractmethod
+    def effort(self) -> ReasoningEffort | None:
+        """How much the model is to think; None: as it likes."""
+
     def generation_request(self, request_id: str, *, route: str) -> GenerationRequest:
         """What is asked for, without its wire form. route: as metrics name the path."""
         max_tokens, param = self.answer_limit
@@ -349,7 +358,9 @@ class ConversationRequest(Sampling):
             max_tokens_param=param,
             text_param=self.text_param,
             truncates=self.truncates,
+            own_names=self.own_names,
             choices=self.choices,
+            reasoning_effort=self.effort or "",
             file_search=file_search.parameters if file_search and wants_search(self.tool_choice) else None,
             tools=tools,
             guide_param=self.functions_param if tools is not None else self.guide()[1],

@@ -16,6 +16,7 @@ from gateway.api.generation_schemas import (
     ContentPart,
     ConversationRequest,
     FileSearch,
+    ReasoningEffort,
     TopLogProbs,
     call_wire,
     tool_kind,
@@ -39,7 +40,6 @@ from gateway.serving.guide import Guide
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
     "background": (False,),
-    "reasoning": ({}, {"effort": "none"}),
     "max_tool_calls": (),
     "prompt": (),
     "context_management": ([],),
@@ -110,7 +110,15 @@ class ItemReference(BaseModel):
     id: Annotated[str, Field(pattern=ID_PATTERN)]
 
 
+class ReasoningItem(BaseModel):
+    """What the model thought in an earlier turn, which clients send back with its answer. Models are not told of it again."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["reasoning"]
+
+
 _KINDS = {
+    "reasoning": "ReasoningItem",
     "file_search_call": "SearchCall",
     "item_reference": "ItemReference",
     "function_call": "FunctionCallItem",
@@ -128,6 +136,7 @@ def _kind(item: Any) -> str:
 Item = Annotated[
     Annotated[InputMessage, Tag("InputMessage")]
     | Annotated[SearchCall, Tag("SearchCall")]
+    | Annotated[ReasoningItem, Tag("ReasoningItem")]
     | Annotated[FunctionCallItem, Tag("FunctionCallItem")]
     | Annotated[FunctionOutputItem, Tag("FunctionOutputItem")]
     | Annotated[ItemReference, Tag("ItemReference")],
@@ -195,6 +204,15 @@ Include = Literal[
 """More to be shown of an answer; of what is never in one there is nothing to show."""
 
 
+class ReasoningOptions(BaseModel):
+    """How much the model is to think. There are no summaries of thoughts: a response has them whole."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    effort: ReasoningEffort | None = None
+    summary: Literal["auto"] | None = None
+    generate_summary: Literal["auto"] | None = None
+
+
 class ResponsesRequest(ConversationRequest):
     """`POST /v1/responses`."""
 
@@ -209,6 +227,7 @@ class ResponsesRequest(ConversationRequest):
     tool_choice: ResponseToolChoice = "auto"
     text: TextOptions | None = None
     include: Annotated[list[Include], items(0, 16)] | None = None
+    reasoning: ReasoningOptions | None = None
     top_logprobs: TopLogProbs = 0
     metadata: Metadata | None = None
     store: bool | None = None
@@ -229,6 +248,11 @@ class ResponsesRequest(ConversationRequest):
         if self.top_logprobs and self.log_probs is None:
             raise ValueError(f"top_logprobs: only with {LOG_PROBS} in include")
         return self
+
+    @property
+    def effort(self) -> ReasoningEffort | None:
+        """See ConversationRequest."""
+        return None if self.reasoning is None else self.reasoning.effort
 
     @property
     def truncates(self) -> bool:
@@ -257,6 +281,7 @@ class ResponsesRequest(ConversationRequest):
         return self.top_logprobs if LOG_PROBS in (self.include or ()) else None
 
     text_param: ClassVar[str] = "input"
+    own_names: ClassVar[Mapping[str, str]] = {"reasoning_effort": "reasoning.effort", "logprobs": "include"}
 
     @property
     def answer_limit(self) -> tuple[int | None, str]:

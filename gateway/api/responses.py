@@ -237,7 +237,7 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
-        "reasoning": {"effort": None, "summary": None},
+        "reasoning": {"effort": request.effort, "summary": None},
         "store": store,
         "temperature": request.temperature,
         "text": {"format": _format(request), "verbosity": "medium"},

@@ -22,6 +22,7 @@ from gateway.api.generation_schemas import (
     ConversationRequest,
     FileSearch,
     LogitBias,
+    ReasoningEffort,
     Streaming,
     TopLogProbs,
     call_wire,
@@ -56,7 +57,6 @@ HARMLESS: Harmless = {
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
-    "reasoning_effort": ("none",),
     "web_search_options": (),
     "verbosity": ("medium",),
     "service_tier": ("auto", "default"),
@@ -216,6 +216,7 @@ class ChatRequest(ConversationRequest):
     function_call: FunctionCallChoice | None = None
     """Both are the older way to offer functions."""
     response_format: ChatFormat | None = None
+    reasoning_effort: ReasoningEffort | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] = 1
     logprobs: bool = False
     top_logprobs: TopLogProbs = 0
@@ -260,6 +261,11 @@ class ChatRequest(ConversationRequest):
                     f"messages.{index}.tool_call_id: no message before it has called '{message.tool_call_id[:MAX_NAME]}'"
                 )
         return self
+
+    @property
+    def effort(self) -> ReasoningEffort | None:
+        """See ConversationRequest."""
+        return self.reasoning_effort
 
     @property
     def choices(self) -> int:

@@ -73,10 +73,12 @@ class ContextBuilder:
         retrieval: RetrievalRequest | None,
         max_prompt_tokens: int,
         tools: str = "",
+        reasoning_effort: str = "",
     ) -> Context:
         """Token ids for `messages` (OpenAI's list as JSON), with nothing in them that the key of the retrieval does not see now.
 
         tools: OpenAI's list of functions as JSON; with them passages may help, and the answer need not come from them alone.
+        reasoning_effort: OpenAI's, for chat templates that know of one; "" as the model likes.
         Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable, Unavailable.
         """
         build = partial(
@@ -86,6 +88,7 @@ class ContextBuilder:
             question=question,
             max_prompt_tokens=max_prompt_tokens,
             tools=tools,
+            reasoning_effort=reasoning_effort,
         )
         for _ in range(self.LOOKS):
             context = await build(retrieval=retrieval)
@@ -106,12 +109,14 @@ class ContextBuilder:
         retrieval: RetrievalRequest | None,
         max_prompt_tokens: int,
         tools: str,
+        reasoning_effort: str,
     ) -> Context:
         inputs: dict[str, Tensor] = {
             "messages": text(messages.decode()),
             "max_prompt_tokens": int32(max_prompt_tokens),
             "grounded": boolean(retrieval is not None and not tools),
             **({"tools": text(tools)} if tools else {}),
+            **({"reasoning_effort": text(reasoning_effort)} if reasoning_effort else {}),
             **({"passages": text("[]")} if retrieval is None else retrieval.inputs(question, self._signer)),
         }
         started = time.monotonic()
@@ -135,6 +140,7 @@ class ContextBuilder:
                 retrieval=None,
                 max_prompt_tokens=max_prompt_tokens,
                 tools=tools,
+                reasoning_effort=reasoning_effort,
             )
             return replace(bare, grounding=Grounding(store=retrieval.label, query=question, unavailable=True))
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)
@@ -166,6 +172,12 @@ def _translate(refused: RequestRefused, retrieval: RetrievalRequest | None, limi
         return ContextLengthExceeded.of(int(found[0]) if found else limit + 1, limit, param="messages")
     if refused.kind is Refusal.BAD_MESSAGES:
         return BadRequest(f"Invalid 'messages': {refused.reason}.", param="messages", code="invalid_value")
+    if refused.kind is Refusal.BAD_EFFORT:
+        return BadRequest(
+            f"'reasoning_effort' is not supported: {refused.reason}.",
+            param="reasoning_effort",
+            code="unsupported_parameter",
+        )
     if refused.kind is Refusal.RETRIEVAL_UNAVAILABLE:
         return knowledge_away(refused)
     if refused.kind is Refusal.NOT_FOUND:

@@ -60,8 +60,12 @@ class GenerationRequest:
     """What the client calls that limit, for messages of errors."""
     truncates: bool = False
     """Whether the oldest turns are left out where all of them do not fit."""
+    reasoning_effort: str = ""
+    """How much the model is to think; OpenAI's words. "": as it likes."""
     choices: int = 1
     """Answers that are wanted, at least 1."""
+    own_names: Mapping[str, str] = field(default_factory=dict)
+    """What the client calls parameters that chats call otherwise, for messages of errors."""
     file_search: FileSearchParameters | None = None
     """The stores to answer from, where the client names some."""
     tools: ToolUse | None = None

@@ -111,6 +111,8 @@ class GenerationService:
             status = errors.face(error).status
             if error.param == "guided_decoding_guide":
                 error.param = request.guide_param
+            elif error.param is not None:
+                error.param = request.own_names.get(error.param, error.param)
             raise
         except asyncio.CancelledError:
             status = CLIENT_LEFT
@@ -243,6 +245,7 @@ class GenerationService:
             retrieval=retrieval,
             max_prompt_tokens=plan.max_prompt,
             tools="" if request.tools is None else request.tools.wire(),
+            reasoning_effort=request.reasoning_effort,
         )
         return plan, context
 

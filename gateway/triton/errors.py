@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     BAD_REQUEST = "bad request"
     TOO_LONG = "too long"
     BAD_MESSAGES = "bad messages"
+    BAD_EFFORT = "bad reasoning effort"
     RETRIEVAL_UNAVAILABLE = "retrieval unavailable"
     NOT_FOUND = "not found"
     BAD_QUERY = "bad query"
@@ -52,6 +53,7 @@ _REFUSALS = {
     "llm: bad request:": Refusal.BAD_REQUEST,
     "prompt: too long:": Refusal.TOO_LONG,
     "prompt: bad messages:": Refusal.BAD_MESSAGES,
+    "prompt: bad reasoning effort:": Refusal.BAD_EFFORT,
     "prompt: bad tools:": Refusal.BAD_REQUEST,
     "retrieval: unavailable:": Refusal.RETRIEVAL_UNAVAILABLE,
     "retrieval: not found:": Refusal.NOT_FOUND,

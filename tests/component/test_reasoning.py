@@ -153,6 +153,80 @@ async def test_a_completion_is_the_text_as_it_stands(thinker: Fleet) -> None:
     assert choice["text"] == f"{BEGIN}\n{THOUGHT}\n{END}\n\n{ANSWER}"
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "effort"),
+    [
+        ("chat/completions", {"reasoning_effort": "low"}, "low"),
+        ("chat/completions", {"reasoning_effort": "none"}, "none"),
+        ("chat/completions", {"reasoning_effort": None}, None),
+        ("responses", {"reasoning": {"effort": "high", "summary": "auto"}}, "high"),
+        ("responses", {"reasoning": {"effort": None}}, None),
+        ("responses", {}, None),
+    ],
+)
+async def test_effort_goes_to_the_template(fleet: Fleet, path: str, fields: dict[str, Any], effort: str | None) -> None:
+    reply = await fleet.post(_asked(path) | fields, path=f"/v1/{path}")
+    assert reply.status == 200
+    inputs = {tensor["name"]: tensor["data"][0] for tensor in fleet.calls("prompt")[0].body["inputs"]}
+    assert inputs.get("reasoning_effort") == effort
+    if path == "responses":
+        assert reply.json["reasoning"]["effort"] == effort
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("chat/completions", {"reasoning_effort": "low"}, "reasoning_effort"),
+        ("responses", {"reasoning": {"effort": "low"}}, "reasoning.effort"),
+    ],
+)
+async def test_a_template_that_knows_of_none(fleet: Fleet, path: str, fields: dict[str, Any], param: str) -> None:
+    fleet.answers.script("prompt", Script(status=400, error="prompt: bad reasoning effort: it knows of none"))
+    reply = await fleet.post(_asked(path) | fields, path=f"/v1/{path}")
+    assert (reply.status, reply.error["param"], reply.error["code"]) == (400, param, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("chat/completions", {"reasoning_effort": "much"}, "reasoning_effort"),
+        ("chat/completions", {"reasoning_effort": 3}, "reasoning_effort"),
+        ("responses", {"reasoning": {"effort": "much"}}, "reasoning.effort"),
+        ("responses", {"reasoning": {"summary": "detailed"}}, "reasoning.summary"),
+        ("responses", {"reasoning": "low"}, "reasoning"),
+        ("responses", {"reasoning": {"surprise": 1}}, "reasoning.surprise"),
+        ("completions", {"reasoning_effort": "low"}, "reasoning_effort"),
+    ],
+)
+async def test_refused_by_name(fleet: Fleet, path: str, fields: dict[str, Any], param: str) -> None:
+    reply = await fleet.post(_asked(path) | fields, path=f"/v1/{path}")
+    assert (reply.status, reply.error["param"]) == (400, param)
+
+
+async def test_thoughts_come_back_with_the_next_turn(thinker: Fleet) -> None:
+    """As clients send them, and as they are stored."""
+    thinks(thinker)
+    first = (await thinker.post(_response(False) | {"store": True}, path="/v1/responses")).json
+    turns = [{"role": "user", "content": "Hello?"}, *first["output"], {"role": "user", "content": "And?"}]
+    again = await thinker.post(_response(False) | {"input": turns}, path="/v1/responses")
+    assert again.status == 200
+    following = {"input": "And?", "previous_response_id": first["id"]}
+    assert (await thinker.post(_response(False) | following, path="/v1/responses")).status == 200
+    told = [
+        next(tensor["data"][0] for tensor in call.body["inputs"] if tensor["name"] == "messages")
+        for call in thinker.calls("prompt")[1:]
+    ]
+    assert told[0] == told[1]
+    assert ANSWER in told[0]
+    assert THOUGHT not in told[0]
+
+
+def _asked(path: str) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "Hello?"}]
+    asked = {"chat/completions": {"messages": messages}, "responses": {"input": messages}}
+    return {"model": MODEL, **asked.get(path, {"prompt": "Hello?"})}
+
+
 async def test_without_markers_nothing_changes(fleet: Fleet) -> None:
     fleet.says(ANSWER)
     reply = await fleet.chat(max_tokens=99)

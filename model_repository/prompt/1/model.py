@@ -35,6 +35,7 @@ class TritonPythonModel:
                 max_prompt_tokens=int(_value(request, "max_prompt_tokens")),
                 grounded=bool(_value(request, "grounded", False)),
                 tools=_value(request, "tools", b"[]"),
+                effort=_value(request, "reasoning_effort", b"").decode(),
             )
         except PromptError as error:
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))

@@ -40,12 +40,13 @@ class PromptBuilder:
         max_prompt_tokens: int,
         grounded: bool,
         tools: str | bytes = b"[]",
+        effort: str = "",
     ) -> Prompt:
         """Read the JSON lists and make a prompt of at most `max_prompt_tokens` tokens.
 
         Where not all fits, the weakest passages first lose the neighbours of their hits, then they are dropped whole; the
-        conversation is never cut. Raises BadMessages, BadPassages, BadTools, and TooLong when the conversation alone is over the
-        budget.
+        conversation is never cut. Raises BadMessages, BadPassages, BadTools, BadEffort, and TooLong when the conversation
+        alone is over the budget.
         """
         conversation = parse_messages(messages)
         choices = narrowings(parse_passages(passages))
@@ -56,7 +57,7 @@ class PromptBuilder:
             if not self._template.knows_tools:
                 asked = in_words(asked, functions, self._wording.tools)
             try:
-                ids = self._template.encode(asked, tools=functions, limit=max_prompt_tokens)
+                ids = self._template.encode(asked, tools=functions, effort=effort, limit=max_prompt_tokens)
             except TooManyTokens as error:
                 return TooLong(error.at_least, max_prompt_tokens)
             return ids if len(ids) <= max_prompt_tokens else TooLong(len(ids), max_prompt_tokens)

@@ -22,6 +22,11 @@ class BadTools(PromptError):
         super().__init__(f"prompt: bad tools: {reason}")
 
 
+class BadEffort(PromptError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"prompt: bad reasoning effort: {reason}")
+
+
 class TooLong(PromptError):
     """Even without any passage the conversation has more tokens than the budget."""
 

@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, TemplateError, TemplateSyntaxError, nodes
+from jinja2 import Environment, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from prompt_builder.disarming import disarming
-from prompt_builder.errors import BadMessages
+from prompt_builder.errors import BadEffort, BadMessages
 from prompt_builder.messages import Message
 from tokens import TokenTable
 
@@ -28,6 +28,8 @@ from tokens import TokenTable
 _OPEN, _CLOSE = "\ue000", "\ue001"
 # Characters of a prompt that is read to its end even where it has too many tokens, so that the error can say how many.
 _LONG = 1 << 15
+_EFFORTS = frozenset({"reasoning_effort", "enable_thinking", "thinking"})
+"""What templates call it: the effort itself (gpt-oss), or whether there is to be any (Qwen, DeepSeek)."""
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -57,7 +59,9 @@ class ChatTemplate:
         self.disarmed = disarming(source)
         """A passage, so that none of the template's own markers is in it."""
         try:
-            self._template = _environment(now).from_string(source)
+            environment = _environment(now)
+            self._template = environment.from_string(source)
+            self._efforts = _EFFORTS & meta.find_undeclared_variables(environment.parse(source))
         except TemplateSyntaxError as error:
             raise ValueError(f"the chat template is not valid Jinja: {error}") from error
 
@@ -80,12 +84,18 @@ class ChatTemplate:
         return cls(source, table, specials=specials)
 
     def encode(
-        self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] = (), limit: int | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        effort: str = "",
+        limit: int | None = None,
     ) -> list[int]:
-        """Token ids of the conversation, up to where the assistant's answer begins. `tools` are OpenAI's functions.
+        """Token ids of the conversation, up to where the assistant's answer begins. `tools` are OpenAI's functions, `effort` its
+        `reasoning_effort`; "" as the model likes.
 
-        Raises BadMessages when the template refuses it (many demand that user and assistant take turns), and TooManyTokens once a
-        long one has more than `limit`, before all of it is read.
+        Raises BadEffort where the template knows of none, BadMessages when the template refuses the conversation (many demand
+        that user and assistant take turns), and TooManyTokens once a long one has more than `limit`, before all of it is read.
         """
         hidden: list[str] = []
 
@@ -106,11 +116,21 @@ class ChatTemplate:
                 add_generation_prompt=True,
                 tools=hidden_in(list(tools)) or None,
                 documents=None,
+                **self._thinking(effort),
                 **self._specials,
             )
         except TemplateError as error:
             raise BadMessages(f"the model's chat template refuses them: {error}") from error
         return self._ids(text, hidden, limit if len(text) > _LONG else None)
+
+    def _thinking(self, effort: str) -> dict[str, Any]:
+        """The variables that tell the template how much the model is to think."""
+        if not effort:
+            return {}
+        if effort != "none" and not self._efforts:
+            raise BadEffort("this model's chat template knows of none; leave it out")
+        thinks = effort != "none"
+        return {"reasoning_effort": effort, "enable_thinking": thinks, "thinking": thinks}
 
     def _shown(self, message: Message) -> dict[str, Any]:
         """As templates read it: the arguments of calls are objects there."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
 from prompt_builder import BadMessages, ChatTemplate
+from prompt_builder.errors import BadEffort
 from prompt_builder.messages import Message
 from tests.unit.prompt.conftest import SMOLLM2, MakeTemplate
 from tokens import TokenTable
@@ -91,3 +92,40 @@ def test_load_reads_the_template_and_the_names_of_the_special_tokens(tmp_path: P
     (tmp_path / "chat_template.jinja").write_text("{{ bos_token }}")
     assert ChatTemplate.load(tmp_path, table).encode([]) == [table.controls["<|im_start|>"].id]
     assert SMOLLM2
+
+
+GPT_OSS = (
+    "{% if reasoning_effort is not defined %}{% set reasoning_effort = 'medium' %}{% endif %}{{ reasoning_effort }}"
+)
+QWEN = "{% if enable_thinking is defined and enable_thinking is false %}no{% else %}yes{% endif %}"
+DEEPSEEK = "{% if not thinking is defined %}{% set thinking = false %}{% endif %}{{ thinking }}"
+"""As these families' templates ask for it."""
+
+
+@pytest.mark.parametrize(
+    ("source", "effort", "text"),
+    [
+        (
+            GPT_OSS,
+            "low",
+            "low",
+        ),
+        (
+            GPT_OSS,
+            "",
+            "medium",
+        ),
+        (QWEN, "none", "no"),
+        (QWEN, "high", "yes"),
+        (DEEPSEEK, "high", "True"),
+        (DEEPSEEK, "", "False"),
+        ("{{ messages[0].content }}", "none", "a"),
+    ],
+)
+def test_effort(make_template: MakeTemplate, table: TokenTable, source: str, effort: str, text: str) -> None:
+    assert table.decode(make_template(source).encode([Message("user", "a")], effort=effort)) == text
+
+
+def test_a_template_that_knows_of_no_effort_says_so(make_template: MakeTemplate) -> None:
+    with pytest.raises(BadEffort, match="prompt: bad reasoning effort: this model's chat template knows of none"):
+        make_template("thinking {{ messages[0].content }}").encode([Message("user", "a")], effort="low")
