@@ -110,6 +110,22 @@ class Settings:
     quota_unavailable: WithoutQuotas = WithoutQuotas.REFUSE
     """`refuse`: 503 to tenants with limits, while the catalog's database is away and this gateway's lease is used up. `allow`:
     they are let in, and what they use then counts for no limit. Tenants without limits never wait for it."""
+    oidc_issuer: str = ""
+    """An identity provider (OpenID Connect) whose tokens are let in beside keys: its issuer URL. Empty: none."""
+    oidc_audience: str = ""
+    """What the tokens' claim `aud` must name: this API."""
+    oidc_jwks_url: str = ""
+    """Where the provider's public keys are. Empty: where its discovery document says."""
+    oidc_algorithms: str = "RS256 ES256"
+    """Of signatures, between spaces. Others are refused, whatever a token says of itself."""
+    oidc_tenant_claim: str = "tenant"
+    """The claim that names the tenant."""
+    oidc_groups_claim: str = "groups"
+    """The claim that lists the groups whose documents may be seen, beside those that all of the tenant may see. Empty: every
+    document of the tenant."""
+    oidc_scope_claim: str = "scope"
+    """The claim that lists the scopes (chat, embeddings, knowledge:read, knowledge:write, admin). What it does not name is
+    refused."""
     open: bool = False
     """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
 
@@ -245,7 +261,7 @@ class Settings:
 
     def check_access(self) -> None:
         """Raises ConfigError where everybody who reaches this gateway would be let in, and nobody has said so."""
-        if self.api_key or self.admin_key or self.tenants_file is not None:
+        if self.api_key or self.admin_key or self.oidc_issuer or self.tenants_file is not None:
             if self.open:
                 raise ConfigError("RAGFLEET_OPEN is set, and so is a key. Unset one of them.")
         elif not self.open:
@@ -254,7 +270,7 @@ class Settings:
                 "RAGFLEET_ADMIN_KEY; a file that RAGFLEET_API_KEY_FILE names must not be empty. For a trial on this machine "
                 "alone, set RAGFLEET_OPEN=1."
             )
-        elif not _is_loopback(self.gateway_host):
+        elif not is_loopback(self.gateway_host):
             raise ConfigError(
                 f"RAGFLEET_OPEN lets everybody in, so it works at a loopback address only, and RAGFLEET_GATEWAY_HOST is "
                 f"{self.gateway_host}. Set it to 127.0.0.1, or set RAGFLEET_API_KEY instead of RAGFLEET_OPEN."
@@ -286,7 +302,8 @@ def variables(field: str) -> tuple[str, ...]:
     return FOREIGN.get(field, (f"RAGFLEET_{field.upper()}",))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this names this machine and no other."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -49,6 +49,8 @@ from gateway.serving.stored_answers import StoredAnswers
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
+from gateway.tenants.jwks import Jwks
+from gateway.tenants.oidc import TokenRules, TokenVerifier
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quotas import Quotas
 from gateway.triton.connection import Pool, get
@@ -71,7 +73,9 @@ class Container:
         self.draining = False
         self.started_at = int(time.time())
         """Unix seconds."""
-        self.tenants = Directory.from_settings(settings.api_key, settings.tenants_file, settings.admin_key)
+        self.tenants = Directory.from_settings(
+            settings.api_key, settings.tenants_file, settings.admin_key, oidc=bool(settings.oidc_issuer)
+        )
         self.table = TokenTable.load(settings.tokenizer_dir)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
         self.store = FleetStore(time.monotonic)
@@ -113,6 +117,7 @@ class Container:
             self.store.subscribe(partial(_refresh, admission))
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.tenants_sync = DirectorySync(self.tenants, self.catalog.tenants)
+        self.tokens = _token_verifier(settings, self.tenants)
         self.administration = Administration(self.catalog.database, audit_file(settings.audit_file, settings.home))
         self.objects = object_store(settings)
         self.reserve = StorageReserve.from_settings(settings)
@@ -196,6 +201,8 @@ class Container:
             "ingestion's queue": self.ingestion_monitor.run,
             "quotas": self.quotas.run,
         }
+        if self.tokens is not None:
+            loops["identity provider's keys"] = self.tokens.jwks.run
         if self.ingestion is not None:
             loops["ingestion"] = self.ingestion.run
         try:
@@ -300,6 +307,13 @@ class Container:
 def _refresh(admission: Admission, _: FleetView) -> None:
     """The fleet changed."""
     admission.refresh()
+
+
+def _token_verifier(settings: Settings, tenants: Directory) -> TokenVerifier | None:
+    if not settings.oidc_issuer:
+        return None
+    rules = TokenRules.from_settings(settings)
+    return TokenVerifier(rules, Jwks(settings.oidc_issuer, settings.oidc_jwks_url), tenants)
 
 
 def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:

@@ -11,6 +11,7 @@ from gateway.errors import CatalogUnavailable, Overloaded, Unauthenticated
 from gateway.metrics import Metrics
 from gateway.tenants.api_key import id_of
 from gateway.tenants.directory import Directory, shown_key
+from gateway.tenants.oidc import TokenVerifier
 from gateway.tenants.tenant import Tenant
 
 FREE_FAILURES = 5
@@ -29,6 +30,7 @@ class Authenticator:
     """Finds tenants, and lets an address that sends wrong keys wait for its refusals. A right key never waits.
 
     fresh: waits until the directory has what the catalog has now; a key may have been issued a moment ago.
+    tokens: of an identity provider, which are let in beside keys.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Authenticator:
         metrics: Metrics,
         *,
         fresh: Callable[[], Awaitable[None]] | None = None,
+        tokens: TokenVerifier | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._directory = directory
         self._metrics = metrics
         self._fresh = fresh
+        self._tokens = tokens
         self._clock = clock
         self._sleep = sleep
         self._failures: OrderedDict[str, _WrongKeys] = OrderedDict()
@@ -64,13 +68,21 @@ class Authenticator:
             raise
 
     async def _authenticate(self, authorization: str | None, api_key: str | None) -> Tenant:
-        try:
+        shown = shown_key(authorization, api_key)
+        tokens = self._tokens if self._tokens is not None and self._tokens.recognizes(shown) else None
+
+        async def find() -> Tenant:
+            if tokens is not None:
+                return await tokens.tenant_of(shown)
             return self._directory.authenticate(authorization, api_key)
+
+        try:
+            return await find()
         except (Unauthenticated, CatalogUnavailable):
-            if self._fresh is None or id_of(shown_key(authorization, api_key)) is None:
+            if self._fresh is None or (tokens is None and id_of(shown) is None):
                 raise
         await self._fresh()
-        return self._directory.authenticate(authorization, api_key)
+        return await find()
 
     async def _pause(self, address: str) -> None:
         now = self._clock()

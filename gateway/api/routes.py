@@ -49,7 +49,9 @@ _GENERATED: dict[str, Any] = {
 def install(app: DirectRoutes, gateway: Container) -> None:
     """Add every route and error handler."""
     bodies = Bodies(max_bytes=gateway.settings.max_body_bytes, total_bytes=gateway.settings.max_held_bytes)
-    authenticator = Authenticator(gateway.tenants, gateway.metrics, fresh=gateway.tenants_sync.fresh)
+    authenticator = Authenticator(
+        gateway.tenants, gateway.metrics, fresh=gateway.tenants_sync.fresh, tokens=gateway.tokens
+    )
     app.state.container, app.state.bodies, app.state.authenticator = gateway, bodies, authenticator
     _generation(app, gateway, authenticator, bodies)
     for module in (

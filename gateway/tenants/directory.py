@@ -32,6 +32,7 @@ class Directory:
     Some keys are configured (the tenants file, RAGFLEET_API_KEY, RAGFLEET_ADMIN_KEY). The others are the catalog's, whose changes
     a DirectorySync brings; a tenant that both know is as the catalog has it.
 
+    is_open: whether everybody is let in; None: where no key is configured.
     wall: Unix seconds, for expiry. clock: for the age of what the catalog said.
     """
 
@@ -39,10 +40,12 @@ class Directory:
         self,
         tenants_by_key: Mapping[str, Tenant],
         *,
+        is_open: bool | None = None,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._configured = {api_keys.digest(key): tenant for key, tenant in tenants_by_key.items()}
+        self._open = not tenants_by_key if is_open is None else is_open
         self._wall = wall
         self._clock = clock
         self._tenants: dict[str, TenantRecord] = {}
@@ -55,8 +58,12 @@ class Directory:
         """Of the catalog, up to which this has every change; None before the first."""
 
     @classmethod
-    def from_settings(cls, api_key: str, tenants_file: Path | None, admin_key: str = "") -> "Directory":
-        """One key for `default`, one for administrators, and those of a YAML file:
+    def from_settings(
+        cls, api_key: str, tenants_file: Path | None, admin_key: str = "", *, oidc: bool = False
+    ) -> "Directory":
+        """oidc: whether tokens of an identity provider are let in, too.
+
+        One key for `default`, one for administrators, and those of a YAML file:
         `tenants: [{name, keys, weight, priority, class}]`, where a key is a string or
         `{key, groups, scopes}`. Raises ConfigError."""
         keys = {api_key: DEFAULT} if api_key else {}
@@ -64,7 +71,9 @@ class Directory:
             keys |= _read(tenants_file)
         if admin_key in keys:
             raise ConfigError("RAGFLEET_ADMIN_KEY is the key of a tenant, too. Make another one for administrators.")
-        return cls(keys | ({admin_key: ADMIN} if admin_key else {}))
+        if admin_key:
+            keys[admin_key] = ADMIN
+        return cls(keys, is_open=not keys and not oidc)
 
     def tenants(self) -> list[Tenant]:
         """All that can ask, sorted by name; of a name that is configured twice, the last."""
@@ -86,11 +95,23 @@ class Directory:
             return self._as_catalog_has_it(configured)
         if (key_id := api_keys.id_of(text)) is not None:
             return self._issued(key_id, digest)
-        if not self._configured:
+        if self._open:
             return DEFAULT
         if not text:
             raise Unauthenticated("No API key given. Send it as 'Authorization: Bearer KEY'.")
         raise _incorrect()
+
+    def tenant(self, name: str, key: Key) -> Tenant:
+        """A tenant by its name, for whoever has shown otherwise that it may ask for it. Raises what `authenticate` raises."""
+        if (record := self._tenants.get(name)) is not None:
+            self._check_age()
+            _check_suspended(record)
+            return record.tenant(key)
+        for configured in self._configured.values():
+            if configured.name == name and configured is not ADMIN:
+                return replace(configured, key=key)
+        self._check_age()
+        raise _unknowable() if self._away else Unauthenticated(f"There is no tenant '{name}'.")
 
     def apply(self, changes: DirectoryChanges) -> None:
         """The catalog's news."""
@@ -126,11 +147,14 @@ class Directory:
         _check_suspended(record)
         return record.tenant(configured.key)
 
+    def _check_age(self) -> None:
+        if self._confirmed_at is None or self._clock() - self._confirmed_at > GRACE_S:
+            raise _unknowable()
+
     def _issued(self, key_id: str, digest: bytes) -> Tenant:
         """Everything is looked at before anything is said, so that an id that nobody has takes as long as a wrong secret."""
         now, record = self._wall(), self._keys.get(key_id)
-        if self._confirmed_at is None or self._clock() - self._confirmed_at > GRACE_S:
-            raise _unknowable()
+        self._check_age()
         opened = (record or _NOBODYS).opened_by(digest, now)
         if record is None or not opened:
             raise _unknowable() if self._away else _incorrect()
