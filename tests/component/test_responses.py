@@ -194,7 +194,7 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
         ({"metadata": {str(n): "y" for n in range(17)}}, 400, "metadata"),
         ({"background": True}, 400, "background"),
         ({"truncation": "some"}, 400, "truncation"),
-        ({"reasoning": {"effort": "high"}}, 400, "reasoning"),
+        ({"reasoning": {"effort": "much"}}, 400, "reasoning.effort"),
         ({"text": {"verbosity": "low"}}, 400, "text"),
         ({"service_tier": "flex"}, 400, "service_tier"),
         ({"context_management": [{"type": "compaction"}]}, 400, "context_management"),
