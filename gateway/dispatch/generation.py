@@ -116,7 +116,12 @@ class Generation:
                     await self._lost(lost)
                 continue
             except RequestRefused as refused:
+                continued = self._journal_at_dispatch > 0 and self._progress == 0
                 self.close()
+                if continued:  # no fault of the client: the first instance took it
+                    raise GenerationFailed(
+                        f"The answer cannot go on at another instance: {refused.reason}. {self._attempts.story()}"
+                    ) from refused
                 raise _translate(refused) from refused
             if not ids:
                 self.ended = True

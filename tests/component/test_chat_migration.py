@@ -67,6 +67,25 @@ async def test_next_instance_gets_the_prompt_with_the_journal_and_the_rest_of_th
     assert len(fleet.calls("prompt")) == 1, "the prompt is built once"
 
 
+async def test_a_guided_answer_goes_on_behind_what_it_has_said(fleet: Fleet) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "it", "schema": {"type": "object"}}}
+    fleet.answers.script("llm", Script(reset_after=5), Script(reset_after=2))
+    await fleet.stream(response_format=wanted, max_tokens=12)
+    calls = sorted((call.body for call in fleet.calls()), key=lambda body: len(body["input_ids"]))
+    assert [body.get("guided_decoding_prefix_length") for body in calls] == [None, 5, 7]
+    assert {(body["guided_decoding_guide_type"], body["guided_decoding_guide"]) for body in calls} == {
+        ("json_schema", calls[0]["guided_decoding_guide"])
+    }
+
+
+async def test_an_answer_that_no_engine_can_go_on_with_is_no_fault_of_its_client(fleet: Fleet) -> None:
+    refusal = "llm: bad request: guided_decoding_prefix_length: TensorRT-LLM follows a guide from its beginning only"
+    fleet.answers.script("llm", Script(reset_after=5), Script(status=400, error=refusal))
+    events = await fleet.stream(response_format={"type": "json_object"}, max_tokens=12)
+    assert events.error["code"] == "generation_failed"
+    assert "cannot go on at another instance" in events.error["message"]
+
+
 async def test_several_moves(start: Start) -> None:
     fleet = await start(instances=4)
     alone = await fleet.chat("Go on.", max_tokens=LENGTH)

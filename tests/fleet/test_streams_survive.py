@@ -8,9 +8,11 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.support.chat_client import Client, Seen
 from tests.support.embedded_fleet import embedded
@@ -21,6 +23,21 @@ pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
 
 STREAMS, TOKENS = 8, 200
 FAR = "far-0"
+STORY = {
+    "type": "object",
+    "properties": {
+        "mood": {"enum": ["glad", "trüb"]},
+        "scenes": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 15, "maxLength": 40},
+            "minItems": 15,
+            "maxItems": 15,
+        },
+    },
+    "required": ["mood", "scenes"],
+    "additionalProperties": False,
+}
+"""Some hundred tokens."""
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +49,9 @@ def victim(consul_program: Path, ports: int) -> Iterator[Victim]:
         yield Victim(fleet)
 
 
-async def _ask(client: Client, model: str) -> list[asyncio.Task[Seen]]:
-    return [asyncio.create_task(client.ask(model, f"Story number {n}.", max_tokens=TOKENS)) for n in range(STREAMS)]
+async def _ask(client: Client, model: str, **parameters: Any) -> list[asyncio.Task[Seen]]:
+    asked = {"max_tokens": TOKENS, **parameters}
+    return [asyncio.create_task(client.ask(model, f"Story number {n}.", **asked)) for n in range(STREAMS)]
 
 
 async def _running(victim: Victim, name: str) -> None:
@@ -66,6 +84,21 @@ async def test_a_killed_triton(victim: Victim) -> None:
         await _running(victim, "triton-0")
         victim.signal("triton-0", signal.SIGKILL)
         _whole(await asyncio.gather(*streams), alone, left="triton-0")
+    await _nothing_held(victim)
+    await victim.ready(2)
+
+
+async def test_guided_answers_of_a_killed_triton(victim: Victim) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "story", "strict": True, "schema": STORY}}
+    async with Client(victim.fleet.port, victim.fleet.key) as client:
+        alone = await asyncio.gather(*await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000))
+        streams = await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000)
+        await _running(victim, "triton-0")
+        victim.signal("triton-0", signal.SIGKILL)
+        moved = await asyncio.gather(*streams)
+        _whole(moved, alone, left="triton-0")
+    for seen in moved:
+        Draft202012Validator(STORY).validate(json.loads(seen.text))
     await _nothing_held(victim)
     await victim.ready(2)
 

@@ -20,10 +20,11 @@ from llm_engine.engine import Sink, Stats
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.hf_folder import ModelFacts
 from llm_engine.parameters import BadParameter
-from llm_engine.request import Request
+from llm_engine.request import GuidedDecoding, Request
 from llm_engine.stop_words import StopWatch
 
 NO_END = -1
+GUIDED_BACKENDS = ("", "xgrammar", "llguidance")
 SENDERS = 8
 STATS_S = 0.1
 JOIN_S = 10.0
@@ -46,6 +47,9 @@ class LlmApiOptions:
     enable_chunked_context: bool = True
     sampler_type: str = "TRTLLMSampler"
     """The one of TensorRT-LLM's samplers that knows penalties and min_tokens."""
+    guided_decoding_backend: str = ""
+    """`xgrammar` or `llguidance`; empty: none, and TensorRT-LLM would ignore guides without a word, so they are refused. It reads
+    the tokenizer in model_dir."""
     start_deadline_s: float = 120.0
     """For the first answer, once the weights are loaded."""
 
@@ -98,7 +102,7 @@ class LlmApiEngine:
             )
         self.vocab_size = self._facts.vocab_size
         self.max_context = options.max_context
-        self._llm, self._sampling_params = _load(options)
+        self._llm, self._sampling_params, self._guided_decoding_params = _load(options)
         self._lock = threading.Lock()
         self._flights: dict[int, _Flight] = {}
         self._iteration: Mapping[str, Any] = {}
@@ -121,6 +125,8 @@ class LlmApiEngine:
         request.check(vocab_size=self.vocab_size, max_context=self.max_context, gives_log_probs=self.gives_log_probs)
         if request.sampling.bias:
             raise BadRequest("embedding_bias", "not supported by this engine. Leave it out")
+        if request.guided is not None:
+            self._check_guided(request.guided)
         flight = _Flight(key, request, sink)
         with self._lock:
             if self._closed:
@@ -201,6 +207,23 @@ class LlmApiEngine:
             {"prompt_token_ids": request.input_ids}, sampling_params=self._sampling(request), streaming=True
         )
 
+    def _check_guided(self, guided: GuidedDecoding) -> None:
+        if not self._options.guided_decoding_backend:
+            raise BadRequest(
+                "guided_decoding_guide", "this engine has no backend for it: set guided_decoding_backend to xgrammar"
+            )
+        if guided.prefix_length:
+            raise BadRequest(
+                "guided_decoding_prefix_length", "TensorRT-LLM follows a guide from its beginning only: ask anew"
+            )
+
+    def _guided_params(self, guided: GuidedDecoding) -> Any:
+        """GuidedDecodingParams: exactly one of its fields."""
+        if guided.kind == "json":
+            return self._guided_decoding_params(json_object=True)
+        field = {"json_schema": "json", "regex": "regex", "ebnf_grammar": "grammar"}[guided.kind]
+        return self._guided_decoding_params(**{field: guided.guide})
+
     def _sampling(self, request: Request) -> Any:
         """SamplingParams: None leaves TensorRT-LLM's default. Stop words are watched here, for it takes strings only."""
         drawn, ends = request.sampling, self._ends(request)
@@ -218,14 +241,18 @@ class LlmApiEngine:
             frequency_penalty=drawn.frequency_penalty or None,
             # TensorRT-LLM's own default is the same draw each time.
             seed=secrets.randbits(63) if drawn.seed is None else drawn.seed,
+            guided_decoding=None if request.guided is None else self._guided_params(request.guided),
             detokenize=False,
             add_special_tokens=False,
         )
 
     def _ends(self, request: Request) -> tuple[int, ...]:
+        own = self._facts.end_ids
         if request.end_id is None:
-            return self._facts.end_ids
-        return () if request.end_id == NO_END else (request.end_id,)
+            return own
+        given = () if request.end_id == NO_END else (request.end_id,)
+        # TensorRT-LLM's way to say that a guide has come to its end.
+        return given if request.guided is None else tuple(dict.fromkeys((*own, *given)))
 
     def _launch(self, flight: _Flight) -> None:
         flight.task = self._loop.create_task(self._serve(flight))
@@ -290,18 +317,24 @@ class LlmApiEngine:
         flight.end()
 
 
-def _load(options: LlmApiOptions) -> tuple[Any, Any]:
-    """(the LLM, its SamplingParams)"""
+def _load(options: LlmApiOptions) -> tuple[Any, Any, Any]:
+    """(the LLM, its SamplingParams, its GuidedDecodingParams)"""
+    if options.guided_decoding_backend not in GUIDED_BACKENDS:
+        raise BadParameter(
+            f"llm: guided_decoding_backend {options.guided_decoding_backend!r}; there are xgrammar and llguidance"
+        )
     try:
         from tensorrt_llm import LLM, SamplingParams
-        from tensorrt_llm.llmapi import KvCacheConfig
+        from tensorrt_llm.llmapi import GuidedDecodingParams, KvCacheConfig
     except ImportError as error:
         raise BadParameter(
             f"llm: the flavour llmapi needs the package tensorrt-llm ({error}): run it in the container that has it"
         ) from error
     llm = LLM(
         model=options.model_dir,
-        skip_tokenizer_init=True,  # ids in, ids out
+        # Ids in, ids out; but a backend for guides reads what they spell.
+        skip_tokenizer_init=not options.guided_decoding_backend,
+        guided_decoding_backend=options.guided_decoding_backend or None,
         tensor_parallel_size=options.tensor_parallel_size,
         max_batch_size=options.slots,
         max_seq_len=options.max_context,
@@ -315,4 +348,4 @@ def _load(options: LlmApiOptions) -> tuple[Any, Any]:
             host_cache_size=options.kv_cache_host_memory_bytes or None,
         ),
     )
-    return llm, SamplingParams
+    return llm, SamplingParams, GuidedDecodingParams

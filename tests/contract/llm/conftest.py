@@ -1,18 +1,23 @@
 """One Triton for each flavour of `llm`, and a client for each transport."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm_engine.gguf_file import open_with_ids
+from llm_engine.llamacpp import find_gguf
 from tests.contract import triton_server
 from tests.contract.llm.llm_client import CONTEXT, HELLO, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
 from tests.contract.llmapi.standin_model import with_stand_in, write_model
 from tests.contract.triton_server import TritonServer
 from tests.support import ports
+from tests.support.running import make_tokenizer
 from tests.support.tiny_llama import make_llama
+from tokens import TokenTable
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -40,6 +45,9 @@ def served(
         settings["model_dir"] = str(write_model(folder / "model"))
     elif flavour == "torch":
         settings["model_dir"] = str(make_llama(folder / "model", prompt=HELLO))
+        make_tokenizer(folder / "model")
+    elif flavour == "simulated":
+        settings["tokenizer_dir"] = str(make_tokenizer(folder / "tokenizer"))
     triton = TritonServer(
         repository,
         http_port=ports.LLM[flavour],
@@ -54,12 +62,22 @@ def served(
     assert " E " not in triton.log_text()
 
 
+@pytest.fixture(scope="session")
+def spelled(served: tuple[str, TritonServer], tmp_path_factory: pytest.TempPathFactory) -> Sequence[bytes]:
+    """What each id of the flavour's vocabulary spells."""
+    if served[0] != "llamacpp":
+        return TokenTable.load(make_tokenizer(tmp_path_factory.mktemp("tokenizer"))).bytes_of
+    copy, vocabulary = open_with_ids(find_gguf("", {}))
+    os.close(copy)
+    return vocabulary.token_bytes()
+
+
 @pytest.fixture(params=["grpc", "http"])
-def llm(request: pytest.FixtureRequest, served: tuple[str, TritonServer]) -> Iterator[Llm]:
+def llm(request: pytest.FixtureRequest, served: tuple[str, TritonServer], spelled: Sequence[bytes]) -> Iterator[Llm]:
     """Each flavour over each transport."""
     flavour, triton = served
     client = GrpcClient(triton) if request.param == "grpc" else HttpClient(triton)
-    made = Llm(flavour, triton, client)
+    made = Llm(flavour, triton, client, spelled)
     yield made
     for call in made.calls:
         call.close()

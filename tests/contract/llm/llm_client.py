@@ -5,7 +5,7 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ DTYPES = {
     "frequency_penalty": np.float32,
     "seed": np.uint64,
     "lora_task_id": np.uint64,
+    "guided_decoding_guide_type": np.object_,
+    "guided_decoding_guide": np.object_,
 }
 
 
@@ -125,7 +127,7 @@ class GrpcCall:
         self.empty_finals = 0
         tensors = []
         for name, value in inputs.items():
-            array = np.asarray(value, DTYPES.get(name, np.int32))
+            array = np.asarray(value.encode() if isinstance(value, str) else value, DTYPES.get(name, np.int32))
             array = array.reshape((1, *array.shape) if array.ndim else (1, 1))
             tensor = triton_grpc.InferInput(name, list(array.shape), triton_grpc.np_to_triton_dtype(array.dtype))
             tensor.set_data_from_numpy(array)
@@ -183,6 +185,8 @@ class Llm:
     flavour: str
     triton: TritonServer
     client: Client
+    spelled: Sequence[bytes] = ()
+    """What each id spells; () where nobody knows."""
     calls: list[Call] = field(default_factory=list)
 
     def open(self, request_id: str = "", *, length: int = 16, prompt: list[int] | None = None, **inputs: Any) -> Call:
@@ -202,6 +206,10 @@ class Llm:
     def tokens(self, **inputs: Any) -> list[int]:
         """The whole answer."""
         return tokens(self.open(**inputs))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What they spell."""
+        return b"".join(self.spelled[token] for token in ids).decode()
 
     def load(self, kind: str) -> float:
         """One of the request metrics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from llm_engine.errors import BadRequest, QueueFull
 from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
 from llm_engine.parameters import BadParameter
-from llm_engine.request import Sampling
+from llm_engine.request import GuidedDecoding, Sampling
 from tests.contract.llmapi.conftest import GREEDY, Bench
 from tests.contract.llmapi.standin_model import write_model
 
@@ -150,6 +151,39 @@ def test_what_tensorrt_llm_is_asked_for(bench: Bench, llm: Any) -> None:
     bench.answer([4], end_id=-1, sampling=Sampling(top_p=0.8))
     nucleus = llm.sampling[-1]
     assert (nucleus.top_k, nucleus.top_p, nucleus.temperature) == (None, 0.8, 1.0)
+
+
+def test_guides_are_tensorrt_llms_to_follow_where_it_has_a_backend(stand_in: Any, options: LlmApiOptions) -> None:
+    engine = LlmApiEngine(replace(options, guided_decoding_backend="xgrammar"))
+    try:
+        bench, llm = Bench(engine), stand_in.LLM.made[-1]
+        assert llm.arguments["guided_decoding_backend"] == "xgrammar"
+        asked = {
+            "json_object": GuidedDecoding(kind="json"),
+            "json": GuidedDecoding(kind="json_schema", guide='{"type": "object"}'),
+            "regex": GuidedDecoding(kind="regex", guide="[a-z]+"),
+            "grammar": GuidedDecoding(kind="ebnf_grammar", guide='root ::= "a"'),
+        }
+        for field, guided in asked.items():
+            bench.answer([4], max_tokens=2, end_id=-1, guided=guided)
+            params = llm.sampling[-1]
+            assert getattr(params.guided_decoding, field) == (guided.guide or True)
+            assert params.guided_decoding.given == 1
+            assert (params.end_id, params.ignore_eos) == (2, False), "a guide ends with the model's own end token"
+        with pytest.raises(BadRequest, match="guided_decoding_prefix_length: TensorRT-LLM"):
+            bench.ask([4, 5], guided=GuidedDecoding(kind="regex", guide="[a-z]+", prefix_length=1))
+    finally:
+        engine.close()
+
+
+def test_a_guide_that_nobody_would_follow_is_refused(bench: Bench) -> None:
+    with pytest.raises(BadRequest, match=r"guided_decoding_guide: .*set guided_decoding_backend"):
+        bench.ask([4], guided=GuidedDecoding(kind="regex", guide="[a-z]+"))
+
+
+def test_a_backend_that_there_is_not_is_refused_at_start(options: LlmApiOptions) -> None:
+    with pytest.raises(BadParameter, match="'outlines'; there are xgrammar and llguidance"):
+        LlmApiEngine(replace(options, guided_decoding_backend="outlines"))
 
 
 def test_without_a_seed_each_draw_is_another(bench: Bench, llm: Any) -> None:

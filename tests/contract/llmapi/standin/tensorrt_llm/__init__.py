@@ -7,8 +7,8 @@ What the real one refuses is refused here: unknown arguments, a missing end_id w
 not fit, async iteration of a result that was made outside an event loop.
 """
 
-from .llmapi import LLM, KvCacheConfig, RequestOutput, SamplingParams
+from .llmapi import LLM, GuidedDecodingParams, KvCacheConfig, RequestOutput, SamplingParams
 
-__all__ = ["LLM", "KvCacheConfig", "RequestOutput", "SamplingParams", "__version__"]
+__all__ = ["LLM", "GuidedDecodingParams", "KvCacheConfig", "RequestOutput", "SamplingParams", "__version__"]
 
 __version__ = "1.2.1"

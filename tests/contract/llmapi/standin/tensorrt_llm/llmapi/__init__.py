@@ -18,6 +18,23 @@ END = 2
 
 
 @dataclass(slots=True, kw_only=True)
+class GuidedDecodingParams:
+    """One of these; the real one finds it out when the request is taken."""
+
+    json: str | dict[str, Any] | None = None
+    regex: str | None = None
+    grammar: str | None = None
+    json_object: bool = False
+    structural_tag: str | None = None
+
+    @property
+    def given(self) -> int:
+        return sum(
+            bool(field) for field in (self.json, self.regex, self.grammar, self.json_object, self.structural_tag)
+        )
+
+
+@dataclass(slots=True, kw_only=True)
 class SamplingParams:
     """Documented fields that our engine may set; another name is a TypeError, as in the real dataclass."""
 
@@ -41,6 +58,7 @@ class SamplingParams:
     detokenize: bool = True
     add_special_tokens: bool = True
     exclude_input_from_output: bool = True
+    guided_decoding: GuidedDecodingParams | None = None
 
     def __post_init__(self) -> None:
         if self.pad_id is None:
@@ -328,8 +346,11 @@ class LLM:
         unknown = set(arguments) - _ARGUMENTS
         if unknown:
             raise ValueError(f"extra fields not permitted: {', '.join(sorted(unknown))}")
-        if tokenizer is not None or not skip_tokenizer_init:
+        backend = arguments.get("guided_decoding_backend")
+        if tokenizer is not None or not (skip_tokenizer_init or backend):
             raise ValueError(f"cannot load a tokenizer from {model}: the stand-in has none")
+        if backend and skip_tokenizer_init:
+            raise ValueError(f"{backend} needs the tokenizer")
         self.model = model
         self.arguments = arguments
         self.max_seq_len = arguments.get("max_seq_len") or 4096
@@ -352,6 +373,8 @@ class LLM:
             raise ValueError(f"The prompt length ({len(prompt)}) should not exceed max_seq_len ({self.max_seq_len})")
         if not streaming:
             raise ValueError("the stand-in streams only")
+        if sampling_params.guided_decoding is not None and sampling_params.guided_decoding.given != 1:
+            raise ValueError("Only one guide can be specified")
         self.sampling.append(sampling_params)
         self._ids += 1
         result = RequestOutput(self._ids, list(prompt), sampling_params, self._executor)
