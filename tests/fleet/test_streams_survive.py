@@ -30,8 +30,8 @@ STORY = {
         "scenes": {
             "type": "array",
             "items": {"type": "string", "minLength": 15, "maxLength": 40},
-            "minItems": 15,
-            "maxItems": 15,
+            "minItems": 50,
+            "maxItems": 50,
         },
     },
     "required": ["mood", "scenes"],
@@ -92,6 +92,7 @@ async def test_guided_answers_of_a_killed_triton(victim: Victim) -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "story", "strict": True, "schema": STORY}}
     async with Client(victim.fleet.port, victim.fleet.key) as client:
         alone = await asyncio.gather(*await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000))
+        assert [seen.error for seen in alone] == [None] * STREAMS
         streams = await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000)
         await _running(victim, "triton-0")
         victim.signal("triton-0", signal.SIGKILL)

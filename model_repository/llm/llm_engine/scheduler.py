@@ -19,6 +19,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from llm_engine import token_chain
 from llm_engine.engine import Stats
 from llm_engine.errors import BadRequest, QueueFull
@@ -64,8 +67,8 @@ class Work:
     only_tokens: Sequence[int] = ()
     """Where there are any, no other is generated."""
     constraint: Constraint | None = None
-    closing: frozenset[int] = frozenset()
-    """Tokens that a constrained answer is drawn to, so that it comes to an end."""
+    closing: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """Of each id, whether a constrained answer is drawn to it, so that it comes to an end."""
 
 
 class Finish(enum.Enum):
@@ -248,8 +251,9 @@ class BatchScheduler:
         allowed = work.constraint.allowed(ends=() if early else work.end_ids, banned=work.bad_tokens)
         if not allowed.size:
             return None
-        wanted = [token for token in work.only_tokens if token in allowed]
-        return token_chain.choose_among(sequence.state, wanted or allowed.tolist(), work.closing | work.end_ids)
+        if work.only_tokens and (wanted := np.intersect1d(allowed, work.only_tokens)).size:
+            allowed = wanted
+        return token_chain.choose_among(sequence.state, allowed, work.closing)
 
     def _leave(self, sequence: _Sequence) -> None:
         del self._running[sequence.key]

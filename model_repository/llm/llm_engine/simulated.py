@@ -8,8 +8,12 @@ answer has its full length. Under a guide its hash chooses among what the guide 
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
+
+import numpy as np
+import numpy.typing as npt
 
 from llm_engine.engine import Sink, Stats
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
@@ -80,8 +84,9 @@ class SimulatedEngine:
             bad_tokens=request.bad_tokens | {token for token, value in bias.items() if value < 0},
             only_tokens=tuple(sorted(token for token, value in bias.items() if value > 0)),
             constraint=request.constraint,
-            closing=frozenset() if request.constraint is None else self._closing,
         )
+        if request.constraint is not None:
+            work = replace(work, closing=self._closing_or(work.end_ids))
         with self._wake:
             if self._closed.is_set():
                 raise EngineFailed("it is shutting down")
@@ -113,10 +118,18 @@ class SimulatedEngine:
         self._thread.join(JOIN_S)
         self._senders.close()
 
+    def _closing_or(self, ends: Collection[int]) -> npt.NDArray[np.bool_]:
+        """Of each id, whether it closes something or is one of `ends`."""
+        closing = self._closing.copy()
+        closing[[token for token in ends if token < closing.size]] = True
+        return closing
+
     @cached_property
-    def _closing(self) -> frozenset[int]:
+    def _closing(self) -> npt.NDArray[np.bool_]:
+        closing = np.zeros(self.vocab_size, np.bool_)
         spelled = self._vocabulary() if self._vocabulary is not None else ()
-        return frozenset(token for token, text in enumerate(spelled) if text and not text.strip(CLOSING))
+        closing[: len(spelled)] = [bool(text) and not text.strip(CLOSING) for text in spelled[: self.vocab_size]]
+        return closing
 
     def _drive(self) -> None:
         start = self._clock()

@@ -4,7 +4,10 @@ The same 64-bit state names a KV block (the state at its end stands for the whol
 that a sequence goes on identically on any instance that is given all its tokens so far.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
 
 MASK = (1 << 64) - 1
 START = 0x5DEECE66D
@@ -34,8 +37,8 @@ def choose(state: int, first: int, size: int, banned: frozenset[int] = frozenset
     return token
 
 
-def choose_among(state: int, allowed: Sequence[int], closing: Set[int]) -> int:
-    """One of `allowed`; one time in four one of `closing`, where some of them are allowed."""
-    if state >> 62 == 0 and (some := [token for token in allowed if token in closing]):
+def choose_among(state: int, allowed: npt.NDArray[np.intp], closing: npt.NDArray[np.bool_]) -> int:
+    """One of the ids in `allowed`; one time in four one that is `closing`, where some of them are."""
+    if state >> 62 == 0 and (some := allowed[closing[allowed]]).size:
         allowed = some
-    return allowed[state % len(allowed)]
+    return int(allowed[state % allowed.size])

@@ -4,6 +4,7 @@ import json
 import random
 from functools import cache
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -36,7 +37,7 @@ PIECES = [
     "ü",
 ]
 VOCABULARY = [b"", b"", b"", *(bytes([byte]) for byte in range(256)), *map(str.encode, PIECES)]
-CLOSING = frozenset(token for token, text in enumerate(VOCABULARY) if text and not text.strip(b'"}], '))
+CLOSING = np.array([token == END or (bool(text) and not text.strip(b'"}], ')) for token, text in enumerate(VOCABULARY)])
 SPEC = Spec(slots=1, max_context=4096, vocab_size=len(VOCABULARY), first_token_id=3, kv_blocks=256)
 
 
