@@ -207,6 +207,14 @@ class Settings:
     stored_answer_days: float = 30.0
     """How long stored answers and conversations are kept, from their last use. Raising it keeps more of what was said."""
 
+    background_answers: int = 64
+    """Responses in the `background` that a tenant may have unfinished. Past it: 429."""
+    background_deadline_s: float = 3600.0
+    """For which such a response waits where a request of a client would be refused. Raising it lets more of them wait for a busy
+    fleet."""
+    background_unread_s: float = 0.0
+    """Past which one that nobody reads is cancelled. 0: never, for a client may come for it when it has ended."""
+
     admission_headroom: float = 2.0
     """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""
     admission_reserve: float = 0.25

@@ -43,6 +43,7 @@ from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.retrieval.search import SearchService
 from gateway.retrieval.store_resolver import StoreResolver
 from gateway.routing import Placer, policies
+from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import StoredAnswers
@@ -147,6 +148,9 @@ class Container:
             metrics=self.metrics,
         )
         self.stored = StoredAnswers(self.catalog.of, settings)
+        self.background = BackgroundAnswers(
+            self.catalog.background, self.catalog.of, settings, keep_s=self.stored.keep_s
+        )
         self.retrieval_places = TenantAdmission(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
@@ -200,6 +204,8 @@ class Container:
             "rescue": self.registry.run,
             "ingestion's queue": self.ingestion_monitor.run,
             "quotas": self.quotas.run,
+            "background answers": self.background.run,
+            "journals": self.background.commit,
         }
         if self.tokens is not None:
             loops["identity provider's keys"] = self.tokens.jwks.run
@@ -209,6 +215,7 @@ class Container:
             async with supervised(loops):
                 yield
         finally:
+            await self.background.close()
             self.pool.close()
             self.tokenizing.shutdown(wait=False, cancel_futures=True)
             await self.quotas.close()

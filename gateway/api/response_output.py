@@ -15,10 +15,18 @@ Json = dict[str, Any]
 
 
 class ResponseEvents:
-    """Numbers the events of one stream."""
+    """Numbers the events of one stream, and names its items: the same ones whenever the same answer is made again."""
 
-    def __init__(self) -> None:
-        self._next = 0
+    def __init__(self, response_id: str, first: int = 0) -> None:
+        """first: the number of the first event."""
+        self._response = uuid.UUID(response_id.rpartition("_")[2])
+        self._next = first
+        self._items = 0
+
+    def new_item(self, prefix: str) -> str:
+        """The id of a further item."""
+        self._items += 1
+        return f"{prefix}_{uuid.uuid5(self._response, str(self._items)).hex}"
 
     def event(self, kind: str, **fields: Any) -> bytes:
         """One event."""
@@ -59,7 +67,7 @@ class OutputItems:
 
     def begin_message(self) -> bytes:
         """A message begins."""
-        self._item_id, self.writing = new_id("msg"), "message"
+        self._item_id, self.writing = self._events.new_item("msg"), "message"
         event = self._events.event
         self._told = []
         self.delta = self._text_delta
@@ -90,7 +98,7 @@ class OutputItems:
         """A piece of a reasoning item, which begins with it where none has."""
         event, begin = self._events.event, b""
         if self.writing != "reasoning":
-            self._item_id, self.writing, self._thoughts = new_id("rs"), "reasoning", ""
+            self._item_id, self.writing, self._thoughts = self._events.new_item("rs"), "reasoning", ""
             item = reasoning_item(self._item_id, "in_progress")
             begin = event("response.output_item.added", **self._place, item=item)
             begin += event("response.content_part.added", **self._part, part=reasoning_part(""))
@@ -108,7 +116,7 @@ class OutputItems:
 
     def begin_call(self, call: ToolCall) -> bytes:
         """A call of a function begins."""
-        self._item_id, self.writing, self._call = new_id("fc"), "call", call
+        self._item_id, self.writing, self._call = self._events.new_item("fc"), "call", call
         at = {**self._place, "item_id": self._item_id}
         self.delta = self._events.deltas("response.function_call_arguments.delta", **at)
         item = call_item(ToolCall(call.id, call.name), "in_progress", self._item_id)
@@ -183,6 +191,6 @@ def call_item(call: ToolCall, status: str, item_id: str) -> Json:
     }
 
 
-def new_id(prefix: str) -> str:
-    """For a response or an item of one."""
-    return f"{prefix}_{uuid.uuid4().hex}"
+def new_response_id() -> str:
+    """`resp_` and 32 hexadecimal digits."""
+    return f"resp_{uuid.uuid4().hex}"

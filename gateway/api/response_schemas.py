@@ -39,7 +39,6 @@ from gateway.serving.guide import Guide
 
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
-    "background": (False,),
     "max_tool_calls": (),
     "prompt": (),
     "context_management": ([],),
@@ -230,6 +229,8 @@ class ResponsesRequest(ConversationRequest):
     reasoning: ReasoningOptions | None = None
     top_logprobs: TopLogProbs = 0
     metadata: Metadata | None = None
+    background: bool = False
+    """Whether it is made whether or not the client stays."""
     store: bool | None = None
     """None: as the settings have it."""
     previous_response_id: Annotated[str, Field(pattern=ID_PATTERN)] | None = None
@@ -241,6 +242,10 @@ class ResponsesRequest(ConversationRequest):
     def _fits(self) -> "ResponsesRequest":
         if self.previous_response_id is not None and self.kept_in is not None:
             raise ValueError("previous_response_id: not together with conversation")
+        if self.background and self.store is False:
+            raise ValueError("background: a response is stored that is made in the background")
+        if self.background and self.log_probs is not None:
+            raise ValueError(f"background: not together with {LOG_PROBS} in include")
         if self.conversation_id is not None and self.store is False:
             raise ValueError("store: a turn of a conversation is stored")
         if not self.continues and not self.conversation:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
@@ -11,21 +12,39 @@ from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import content_log_probs
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
 from gateway.api.response_items import as_items
-from gateway.api.response_output import OutputItems, ResponseEvents, call_item, message_item, new_id, reasoning_item
+from gateway.api.response_output import (
+    OutputItems,
+    ResponseEvents,
+    call_item,
+    message_item,
+    new_response_id,
+    reasoning_item,
+)
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.api.tool_schemas import ResponseFunction
-from gateway.knowledge.catalog.types import ResponseRecord
+from gateway.knowledge.catalog.types import BackgroundJob, ResponseRecord
 from gateway.retrieval.context import Grounding
+from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citations import AnswerCitations
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import AnswerHistory, StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
 from gateway.serving.tools import ArgumentsPiece, CallBegun, ThoughtPiece
+from gateway.tenants.caller import dump_caller
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseServices:
+    """What responses are made with."""
+
+    generation: GenerationService
+    stored: StoredAnswers
+    background: BackgroundAnswers
 
 
 class ResponsesCall(StreamingRequest):
@@ -34,11 +53,10 @@ class ResponsesCall(StreamingRequest):
     ROUTE = "responses"
     """As metrics name it."""
 
-    def __init__(
-        self, service: GenerationService, stored: StoredAnswers, body: bytes, tenant: Tenant, request_id: str
-    ) -> None:
-        self._service = service
-        self._stored = stored
+    def __init__(self, services: ResponseServices, body: bytes, tenant: Tenant, request_id: str) -> None:
+        self._service = services.generation
+        self._stored = stored = services.stored
+        self._background = services.background
         self._tenant = tenant
         self._request_id = request_id
         self._raw = json_object(body)
@@ -48,7 +66,7 @@ class ResponsesCall(StreamingRequest):
         self._store |= self._wire.kept_in is not None
         self._input = as_items(self._raw["input"]) if self._store or self._wire.continues else []
         self._response = _response(self._wire, store=self._store)
-        self._events = ResponseEvents()
+        self._events = ResponseEvents(self._response["id"])
         if not self._wire.continues:
             self._request = self._wire.generation_request(request_id, route=self.ROUTE)
 
@@ -56,9 +74,14 @@ class ResponsesCall(StreamingRequest):
         """See StreamingRequest."""
         try:
             await self._continue()
+            if self._wire.background:
+                await self._begin()
         except errors.RagfleetError as error:
             self._service.refused(self.ROUTE, self._tenant, error)
             raise
+        if self._wire.background:
+            await self._follow(out)
+            return
         async with self._service.open(self._request, self._tenant) as answer:
             await (self._stream(out, answer) if self._wire.stream else self._whole(out, answer))
 
@@ -66,6 +89,33 @@ class ResponsesCall(StreamingRequest):
         """Tokens that its prompt would have. Raises RagfleetError."""
         await self._continue()
         return await self._service.count_tokens(self._request, self._tenant)
+
+    async def _begin(self) -> None:
+        """Leave it to a task of the gateway. Raises RagfleetError for what could not be answered anyway."""
+        self._service.check(self._request, self._tenant)
+        record = ResponseRecord(
+            body=self._response,
+            input=self._input,
+            chain=self._history.chain,
+            conversation_id=self._history.conversation_id,
+        )
+        job = BackgroundJob(
+            response_id=self._response["id"],
+            caller=dump_caller(self._tenant),
+            request_id=self._request_id,
+            request=self._raw,
+            response=self._response,
+            created_at=time.time(),
+        )
+        await self._background.begin(self._tenant, record, job)
+
+    async def _follow(self, out: ResponseWriter) -> None:
+        if not self._wire.stream:
+            await out.json(self._response)
+            return
+        async for events in self._background.follow(self._tenant, self._response["id"], -1):
+            await out.events(events)
+        await out.end(b"")
 
     async def _continue(self) -> None:
         """Put what is stored before the input, and in place of references. Raises NotFound, Conflict, BadRequest."""
@@ -75,7 +125,8 @@ class ResponsesCall(StreamingRequest):
         self._history = await self._stored.history(self._tenant, given.previous_response_id, given.conversation_id)
         self._input = await self._stored.referred(self._tenant, self._input)
         raw = {name: value for name, value in self._raw.items() if name not in ("previous_response_id", "conversation")}
-        self._wire = parse_responses({**raw, "input": [*self._history.items, *self._input]})
+        self._raw = {**raw, "input": [*self._history.items, *self._input]}
+        self._wire = parse_responses(self._raw)
         self._request = self._wire.generation_request(self._request_id, route=self.ROUTE)
 
     async def _kept(self, response: Json) -> Json:
@@ -92,24 +143,26 @@ class ResponsesCall(StreamingRequest):
     async def _whole(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         reader = ToolCallReader(answer, self._response["id"])
         text, grounding = await reader.whole(), answer.grounding
-        output = [] if grounding is None else [self._search(grounding, new_id("fs"))]
+        output = [] if grounding is None else [self._search(grounding, self._events.new_item("fs"))]
         found, status = await answer.citations(text), _ended(answer)
         thoughts = "" if answer.reasoning is None else answer.reasoning.text
         if thoughts:
             cut = "completed" if text or reader.calls else status
-            output.append(reasoning_item(new_id("rs"), cut, thoughts))
+            output.append(reasoning_item(self._events.new_item("rs"), cut, thoughts))
         if text or not (reader.calls or (thoughts and status == "incomplete")):
-            output.append(message_item(new_id("msg"), status, text, _annotations(found), _log_probs(answer)))
+            output.append(
+                message_item(self._events.new_item("msg"), status, text, _annotations(found), _log_probs(answer))
+            )
         for index, call in enumerate(reader.calls, 1):
             cut = status if index == len(reader.calls) else "completed"
-            output.append(call_item(call, cut, new_id("fc")))
+            output.append(call_item(call, cut, self._events.new_item("fc")))
         await out.json(await self._kept(self._finished(answer, output, found)))
 
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
         event = self._events.event
         begin = [event("response.created", response=self._response)]
         begin.append(event("response.in_progress", response=self._response))
-        search = [] if answer.grounding is None else [self._search(answer.grounding, new_id("fs"))]
+        search = [] if answer.grounding is None else [self._search(answer.grounding, self._events.new_item("fs"))]
         for item in search:
             begin += self._searched(item)
         output = OutputItems(self._events, search, log_probs=answer.log_probs)
@@ -223,11 +276,11 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
     """The response object before there is anything in it."""
     choice = request.tool_choice
     return {
-        "id": new_id("resp"),
+        "id": new_response_id(),
         "object": "response",
         "created_at": int(time.time()),
-        "status": "in_progress",
-        "background": False,
+        "status": "queued" if request.background else "in_progress",
+        "background": request.background,
         "error": None,
         "incomplete_details": None,
         "instructions": request.instructions,

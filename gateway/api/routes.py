@@ -19,6 +19,7 @@ from gateway.api import (
     vector_stores,
 )
 from gateway.api.authentication import Authenticator
+from gateway.api.background_responses import BackgroundResponses
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall, CompletionRequest
@@ -26,7 +27,7 @@ from gateway.api.dependencies import RequiredScope
 from gateway.api.direct_routes import DirectRoutes
 from gateway.api.openapi import describe, documented
 from gateway.api.response_schemas import ResponsesRequest
-from gateway.api.responses import ResponsesCall
+from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.schemas import ChatRequest
 from gateway.api.streaming import Opener, StreamingEndpoint
 from gateway.container import Container
@@ -73,10 +74,13 @@ def install(app: DirectRoutes, gateway: Container) -> None:
 
 def _generation(app: DirectRoutes, gateway: Container, authenticator: Authenticator, bodies: Bodies) -> None:
     service = gateway.generation
+    responses_by = ResponseServices(service, gateway.stored, gateway.background)
+    background = BackgroundResponses(responses_by)
+    gateway.background.serve(background.make, background.fail)
     calls: dict[str, tuple[str, Opener]] = {
         "/v1/chat/completions": (ChatCall.ROUTE, partial(ChatCall, service)),
         "/v1/completions": (CompletionCall.ROUTE, partial(CompletionCall, service)),
-        "/v1/responses": (ResponsesCall.ROUTE, partial(ResponsesCall, service, gateway.stored)),
+        "/v1/responses": (ResponsesCall.ROUTE, partial(ResponsesCall, responses_by)),
     }
     for path, (route, opener) in calls.items():
         on_refusal = partial(service.refused, route)

@@ -3,8 +3,8 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from gateway.api.bodies import HeldBody
@@ -23,7 +23,7 @@ from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, PageParameters, page_body
 from gateway.api.replies import JsonReply
 from gateway.api.response_schemas import Include, ResponsesRequest
-from gateway.api.responses import ResponsesCall
+from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.validation import items
 from gateway.tenants.key import Scope
@@ -63,6 +63,14 @@ class ShownParameters(BaseModel):
     include: Annotated[list[Include], items(0, 16)] | None = None
 
 
+class ReadParameters(ShownParameters):
+    """How an answer is to be read. `stream`: its events again, and those that are still to come, behind `starting_after`."""
+
+    stream: bool = False
+    starting_after: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
 class StoredItemPageParameters(PageParameters):
     """Which page of an input, or of a conversation."""
 
@@ -72,18 +80,48 @@ class StoredItemPageParameters(PageParameters):
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.CHAT))])
 
 
-@router.get("/{response_id}", summary="A stored answer", **documented(StoredResponse, 400, 404))
+_READ: dict[str, Any] = {
+    "description": "As JSON, or with `stream` as server-sent events",
+    "content": {
+        "application/json": {"schema": TypeAdapter(StoredResponse).json_schema()},
+        "text/event-stream": {"schema": {"type": "string"}},
+    },
+}
+
+
+@router.get("/{response_id}", summary="A stored answer", **documented(_READ, 400, 404, 409))
 async def get_response(
-    response_id: ResponseId, catalog: CatalogDep, query: Annotated[ShownParameters, Query()]
+    response_id: ResponseId,
+    catalog: CatalogDep,
+    query: Annotated[ReadParameters, Query()],
+    *,
+    parts: ContainerDep,
+    tenant: TenantDep,
 ) -> Response:
-    """As it was given."""
-    return JsonReply(await catalog.responses.get(response_id))
+    """As it was given, or as far as it is."""
+    if not query.stream:
+        return JsonReply(await catalog.responses.get(response_id))
+    after = -1 if query.starting_after is None else query.starting_after
+    await catalog.responses.events(response_id, after)  # what is wrong is said before the answer begins
+    events = parts.background.follow(tenant, response_id, after)
+    return StreamingResponse(events, headers={"cache-control": "no-cache"}, media_type="text/event-stream")
+
+
+@router.post(
+    "/{response_id}/cancel", summary="Stop a response in the background", **documented(StoredResponse, 400, 404)
+)
+async def cancel_response(response_id: ResponseId, catalog: CatalogDep, parts: ContainerDep) -> Response:
+    """One that has ended stays as it is."""
+    body = await catalog.responses.cancel(response_id)
+    parts.background.stop(response_id)
+    return JsonReply(body)
 
 
 @router.delete("/{response_id}", summary="Delete a stored answer", **documented(DeletedObject, 404))
-async def delete_response(response_id: ResponseId, catalog: CatalogDep) -> Response:
+async def delete_response(response_id: ResponseId, catalog: CatalogDep, parts: ContainerDep) -> Response:
     """With what it was asked. Answers that continue it can be read, and not be continued any more."""
     await catalog.responses.delete(response_id)
+    parts.background.stop(response_id)
     return JsonReply(deleted_shape("response", response_id))
 
 
@@ -112,7 +150,8 @@ async def _call(
     body = await held.read(request.scope, request.receive)
     if body is None:
         raise ClientLeft
-    return await held.parsed(body, lambda body: ResponsesCall(parts.generation, parts.stored, body, tenant, request_id))
+    services = ResponseServices(parts.generation, parts.stored, parts.background)
+    return await held.parsed(body, lambda body: ResponsesCall(services, body, tenant, request_id))
 
 
 @router.post(

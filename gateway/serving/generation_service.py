@@ -15,12 +15,14 @@ from gateway.admission import Permit
 from gateway.admission.tenant_admission import TenantAdmission
 from gateway.config import Settings
 from gateway.dispatch.generation import Generator
+from gateway.dispatch.journaled_generation import JournaledGeneration
 from gateway.fleet.models import ServedModels
 from gateway.metrics import Metrics
 from gateway.retrieval.context import Context, ContextBuilder
 from gateway.retrieval.rewriting import QueryRewriter
 from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
 from gateway.routing.types import PlacementRequest
+from gateway.serving.answer_journal import AnswerJournal
 from gateway.serving.choices import Choices, choice_seed
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
@@ -82,15 +84,21 @@ class GenerationService:
         self._rewriter = QueryRewriter(settings, metrics)
 
     @asynccontextmanager
-    async def open(self, request: GenerationRequest, tenant: Tenant) -> AsyncIterator[GeneratedAnswer]:
+    async def open(
+        self, request: GenerationRequest, tenant: Tenant, journal: AnswerJournal | None = None
+    ) -> AsyncIterator[GeneratedAnswer]:
         """The one answer to a request; see `open_choices`."""
-        async with self.open_choices(request, tenant) as choices:
+        async with self.open_choices(request, tenant, journal) as choices:
             (answer,) = choices.answers
             yield answer
 
     @asynccontextmanager
-    async def open_choices(self, request: GenerationRequest, tenant: Tenant) -> AsyncIterator[Choices]:
+    async def open_choices(
+        self, request: GenerationRequest, tenant: Tenant, journal: AnswerJournal | None = None
+    ) -> AsyncIterator[Choices]:
         """Answers that are ready to give their first piece. Raises RagfleetError; frees everything when left.
+
+        journal: of an answer that is to outlive this gateway, or has outlived another one, and goes on as it has it.
 
         From its admission to its end it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does
         not read.
@@ -102,7 +110,7 @@ class GenerationService:
             tokens = self._planner.estimate(request)
             with await self._reserve(tenant, tokens) as reserved, await self._admit(tenant, tokens / request.choices):
                 try:
-                    opened = self._choices(request, tenant, reserved, started)
+                    opened = self._choices(request, tenant, reserved, started, journal)
                     async with asyncio.timeout(deadline_s), opened as choices:
                         yield choices
                 except TimeoutError as error:
@@ -149,9 +157,19 @@ class GenerationService:
 
     @asynccontextmanager
     async def _choices(
-        self, request: GenerationRequest, tenant: Tenant, reserved: Reservation, started: float
+        self,
+        request: GenerationRequest,
+        tenant: Tenant,
+        reserved: Reservation,
+        started: float,
+        journal: AnswerJournal | None,
     ) -> AsyncIterator[Choices]:
-        plan, context = await self._longest_prompt(request, tenant)
+        known = None if journal is None else journal.prompt
+        plan, context = known or await self._longest_prompt(request, tenant)
+        if journal is not None:
+            journal.begin(plan, context)
+            if request.sampling.seed is None:
+                request = replace(request, sampling=replace(request.sampling, seed=journal.seed))
         limit = _answer_limit(plan, context)
         await reserved.resize({Resource.TOKENS: len(context.input_ids) + limit * request.choices})
         passages = () if context.grounding is None else context.grounding.passages
@@ -165,6 +183,7 @@ class GenerationService:
                         plan,
                         context,
                         self._sampling(request, index),
+                        journal=journal,
                         tool_parser=self._tool_parser(request),
                         as_it_stands=request.prompt is not None,
                         citations=citations,
@@ -274,6 +293,7 @@ class GenerationService:
         context: Context,
         sampling: SamplingParameters,
         *,
+        journal: AnswerJournal | None = None,
         citations: CitationFinder | None = None,
         on_first_token: Callable[[], None] = lambda: None,
         tool_parser: ToolCallParser | None = None,
@@ -293,8 +313,11 @@ class GenerationService:
                 tenant_class=tenant.tenant_class,
             )
             end_id = self._table.end_id
-            generation = self._generator.begin(
-                job, self._planner.engine_inputs(sampling, grounded=grounding is not None, end_id=end_id)
+            inputs = self._planner.engine_inputs(sampling, grounded=grounding is not None, end_id=end_id)
+            generation = (
+                self._generator.begin(job, inputs)
+                if journal is None
+                else JournaledGeneration(self._generator, job, inputs, journal)
             )
         reasoning = log_probs = thinking = None
         if self._thinking is not None and not as_it_stands:

@@ -71,3 +71,7 @@ class StoredAnswers:
             log.warning("an answer was not stored: %s", error)
             return False
         return True
+
+    async def finish(self, tenant: Tenant, body: Json) -> None:
+        """The end of an answer that was made in the background. Raises Conflict where it was cancelled, NotFound."""
+        await self._catalogs(tenant).responses.finish(body, keep_s=self.keep_s)

@@ -189,6 +189,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
             "truncation": "auto",
         },
         {"model": MODEL, "input": "How long?", "conversation": {"id": "{talk}"}, "max_output_tokens": 4},
+        {"model": MODEL, "input": "How long?", "background": True, "stream": True, "max_output_tokens": 4},
     ],
     "/v1/conversations": [{"items": [{"role": "user", "content": "Hi"}], "metadata": {"a": "b"}}],
     "/v1/conversations/{talk}": [{"metadata": {"a": "b"}}],

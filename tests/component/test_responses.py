@@ -192,7 +192,7 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
         ({"metadata": {"x" * 65: "y"}}, 400, "metadata"),
         ({"metadata": {"x": "y" * 513}}, 400, "metadata"),
         ({"metadata": {str(n): "y" for n in range(17)}}, 400, "metadata"),
-        ({"background": True}, 400, "background"),
+        ({"background": True, "store": False}, 400, "background"),
         ({"truncation": "some"}, 400, "truncation"),
         ({"reasoning": {"effort": "much"}}, 400, "reasoning.effort"),
         ({"text": {"verbosity": "low"}}, 400, "text"),

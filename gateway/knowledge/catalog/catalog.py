@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.knowledge.catalog.background import BackgroundQueue
 from gateway.knowledge.catalog.collections import CollectionRegistry
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.inventory import Inventory
@@ -31,6 +32,7 @@ class Catalog:
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         """url: `sqlite:///path` or `postgresql://user@host/name`. clock: Unix seconds."""
         self.database = Database(url, clock=clock)
+        self.background = BackgroundQueue(self.database)
         self.queue = IngestionQueue(self.database)
         self.pauses = Pauses(self.database)
         self.removals = RemovalQueue(self.database)

@@ -4,18 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, delete, literal, select, update
+from sqlalchemy import Row, Select, delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.errors import Conflict, NotFound
+from gateway.errors import BadRequest, Conflict, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.conversations import append_items
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.paging import fetch_page
-from gateway.knowledge.catalog.types import Json, Page, PageQuery, ResponseRecord
+from gateway.knowledge.catalog.types import BackgroundJob, EventRow, Json, Page, PageQuery, ResponseRecord
 from gateway.tenants.tenant import Tenant
 
 _responses, _items = schema.responses, schema.response_items
+_jobs, _events = schema.background_answers, schema.answer_events
+
+UNFINISHED = ("queued", "in_progress")
+ENDED_WELL = ("completed", "incomplete")
+READ_S = 1.0
+"""A reading is noted so often at the most."""
 
 MAX_CHAIN = 256
 """Responses that one continues, one after the other."""
@@ -31,41 +37,104 @@ class TenantResponses:
 
     async def add(self, record: ResponseRecord, *, keep_s: int) -> None:
         """Keep an answer for so many seconds, and append it to its conversation. Raises NotFound where that one is gone."""
-        now = self._database.now()
-        body = record.body
-        row = {
-            "id": body["id"],
-            "tenant": self._tenant,
-            "created_at": body["created_at"],
-            "expires_at": now + keep_s,
-            "status": body["status"],
-            "previous_id": record.chain[-1] if record.chain else None,
-            "conversation_id": record.conversation_id,
-            "body": _dumped({name: value for name, value in body.items() if name != "output"}),
-        }
-        items = [
-            {
-                "response_id": body["id"],
-                "position": position,
-                "tenant": self._tenant,
-                "id": item["id"],
-                "is_output": position >= len(record.input),
-                "body": _dumped(item),
-            }
-            for position, item in enumerate([*record.input, *body["output"]])
-        ]
         async with self._database.write() as connection:
-            await connection.execute(_responses.insert(), row)
-            if items:
-                await connection.execute(_items.insert(), items)
-            if record.chain:
-                kept = update(_responses).where(_responses.c.id.in_(record.chain), _responses.c.tenant == self._tenant)
-                await connection.execute(kept.values(expires_at=now + keep_s))
-            if record.conversation_id is not None:
-                both = [*record.input, *body["output"]]
-                await append_items(
-                    self._database, connection, self._tenant, record.conversation_id, both, keep_s=keep_s
+            await self._insert(connection, record, keep_s)
+            await self._converse(connection, record, record.conversation_id, keep_s)
+
+    async def begin(
+        self, record: ResponseRecord, job: BackgroundJob, *, owner: str, lease_s: float, keep_s: int, limit: int
+    ) -> None:
+        """Keep a response that a gateway is to make. Raises Overloaded where the tenant has `limit` unfinished ones."""
+        now = self._database.clock()
+        open_jobs = select(func.count()).where(_jobs.c.tenant == self._tenant, _jobs.c.ended_at.is_(None))
+        async with self._database.write() as connection:
+            if (await connection.scalar(open_jobs) or 0) >= limit:
+                raise Overloaded(
+                    f"{limit} answers are being made in the background already; wait for one of them.", retry_after_s=5
                 )
+            await self._insert(connection, record, keep_s)
+            row = {
+                "response_id": job.response_id,
+                "tenant": self._tenant,
+                "created_at": job.created_at,
+                "caller": job.caller,
+                "request_id": job.request_id,
+                "request": _dumped(job.request),
+                "owner": owner,
+                "lease_until": now + lease_s,
+                "attempts": 1,
+                "read_at": now,
+            }
+            await connection.execute(_jobs.insert(), row)
+
+    async def finish(self, body: Json, *, keep_s: int) -> None:
+        """The end of a response that a gateway has made: its output is stored, and added to its conversation.
+
+        It may be said twice. Raises Conflict where it was cancelled, NotFound where it was deleted.
+        """
+        async with self._database.write() as connection:
+            query = self._own().where(_responses.c.id == body["id"]).with_for_update()
+            row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                raise no_response(body["id"])
+            if row.status == body["status"]:
+                return
+            if row.status not in UNFINISHED:
+                raise Conflict(f"The response {body['id']!r} is {row.status}.")
+            asked = select(_items.c.body).where(_items.c.response_id == row.id).order_by(_items.c.position)
+            record = ResponseRecord(body=body, input=[orjson.loads(each) for each in await connection.scalars(asked)])
+            values = {"status": body["status"], "body": _without_output(body)}
+            await connection.execute(update(_responses).where(_responses.c.id == row.id).values(values))
+            if body["output"]:
+                await connection.execute(_items.insert(), self._rows(record)[len(record.input) :])
+            if body["status"] in ENDED_WELL:
+                await self._converse(connection, record, row.conversation_id, keep_s)
+
+    async def cancel(self, response_id: str) -> Json:
+        """Stop a response that is made in the background; one that has ended stays as it is. Raises NotFound, BadRequest."""
+        async with self._database.write() as connection:
+            body = await self._body(connection, response_id)
+            if not body["background"]:
+                raise BadRequest(
+                    "Only a response that was made with background=true can be cancelled.", code="not_cancellable"
+                )
+            mine = _responses.c.id == response_id
+            change = update(_responses).where(mine, _responses.c.status.in_(UNFINISHED)).values(status="cancelled")
+            if (await connection.execute(change)).rowcount:
+                ended = {"ended_at": self._database.clock(), "owner": None}
+                await connection.execute(update(_jobs).where(_jobs.c.response_id == response_id).values(ended))
+        return await self.get(response_id)
+
+    async def events(self, response_id: str, after: int) -> tuple[Sequence[EventRow], bool]:
+        """Events behind the one with this number, with some before it perhaps; and whether there will be no more.
+
+        It counts as reading. Raises NotFound; BadRequest for a response that was not made in the background, Conflict
+        (`stream_cursor_expired`) where the events are gone.
+        """
+        now = self._database.clock()
+        async with self._database.read() as connection:
+            body = await self._body(connection, response_id)
+            job = (await connection.execute(select(_jobs).where(_jobs.c.response_id == response_id))).one_or_none()
+            query = select(_events.c.last, _events.c.events).where(
+                _events.c.response_id == response_id, _events.c.last > after
+            )
+            rows = (await connection.execute(query.order_by(_events.c.position))).all()
+        if not body["background"]:
+            raise BadRequest(
+                "Only a response that was made with background=true can be streamed again.",
+                param="stream",
+                code="not_resumable",
+            )
+        if job is None:
+            raise Conflict(
+                "The events of this response are gone; get it without stream.",
+                param="starting_after",
+                code="stream_cursor_expired",
+            )
+        if job.ended_at is None and now - job.read_at > READ_S:
+            async with self._database.write() as connection:
+                await connection.execute(update(_jobs).where(_jobs.c.response_id == response_id).values(read_at=now))
+        return [EventRow(row.last, row.events) for row in rows], job.ended_at is not None
 
     async def get(self, response_id: str) -> Json:
         """The response object. Raises NotFound."""
@@ -73,7 +142,7 @@ class TenantResponses:
             body = await self._body(connection, response_id)
             query = select(_items.c.body).where(_items.c.response_id == response_id, _items.c.is_output)
             output = (await connection.scalars(query.order_by(_items.c.position))).all()
-        return {**orjson.loads(body), "output": [orjson.loads(each) for each in output]}
+        return {**body, "output": [orjson.loads(each) for each in output]}
 
     async def input_items(self, response_id: str, page: PageQuery) -> Page[Json]:
         """One page of what it was asked. Raises NotFound, for a cursor that is not among it, too."""
@@ -134,12 +203,52 @@ class TenantResponses:
             rows = [*await connection.execute(of_conversations), *await connection.execute(of_answers)]
         return {row.id: orjson.loads(row.body) for row in rows}
 
-    async def _body(self, connection: AsyncConnection, response_id: str) -> str:
+    async def _insert(self, connection: AsyncConnection, record: ResponseRecord, keep_s: int) -> None:
+        body, expires_at = record.body, self._database.now() + keep_s
+        row = {
+            "id": body["id"],
+            "tenant": self._tenant,
+            "created_at": body["created_at"],
+            "expires_at": expires_at,
+            "status": body["status"],
+            "previous_id": record.chain[-1] if record.chain else None,
+            "conversation_id": record.conversation_id,
+            "body": _without_output(body),
+        }
+        await connection.execute(_responses.insert(), row)
+        if items := self._rows(record):
+            await connection.execute(_items.insert(), items)
+        if record.chain:
+            kept = update(_responses).where(_responses.c.id.in_(record.chain), _responses.c.tenant == self._tenant)
+            await connection.execute(kept.values(expires_at=expires_at))
+
+    async def _converse(
+        self, connection: AsyncConnection, record: ResponseRecord, conversation_id: str | None, keep_s: int
+    ) -> None:
+        if conversation_id is not None:
+            both = [*record.input, *record.body["output"]]
+            await append_items(self._database, connection, self._tenant, conversation_id, both, keep_s=keep_s)
+
+    def _rows(self, record: ResponseRecord) -> list[Json]:
+        return [
+            {
+                "response_id": record.body["id"],
+                "position": position,
+                "tenant": self._tenant,
+                "id": item["id"],
+                "is_output": position >= len(record.input),
+                "body": _dumped(item),
+            }
+            for position, item in enumerate([*record.input, *record.body["output"]])
+        ]
+
+    async def _body(self, connection: AsyncConnection, response_id: str) -> Json:
+        """The object without its output. Raises NotFound."""
         check_storable(response_id)
         row = (await connection.execute(self._own().where(_responses.c.id == response_id))).one_or_none()
         if row is None:
             raise no_response(response_id)
-        return str(row.body)
+        return {**orjson.loads(row.body), "status": row.status}
 
     def _own(self) -> Select[Any]:
         return select(_responses).where(
@@ -173,12 +282,16 @@ def _check_chain(response_id: str, rows: Sequence[Row[Any]]) -> None:
     if not rows or rows[0].previous_id is not None:
         raise no_previous(response_id, rows[0].previous_id if rows else response_id)
     for row in rows:
-        if row.status not in ("completed", "incomplete"):
+        if row.status not in ENDED_WELL:
             raise Conflict(
                 f"The response {row.id!r} is {row.status}: only one that has ended with an answer can be continued.",
                 param="previous_response_id",
                 code="previous_response_unfinished",
             )
+
+
+def _without_output(body: Json) -> str:
+    return _dumped({name: value for name, value in body.items() if name != "output"})
 
 
 def _dumped(value: Json) -> str:

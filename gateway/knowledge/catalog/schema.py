@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 8
+VERSION = 9
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -79,6 +79,17 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             """CREATE TABLE seats (subject TEXT NOT NULL, resource TEXT NOT NULL, gateway TEXT NOT NULL,
             held BIGINT NOT NULL, PRIMARY KEY (subject, resource, gateway))""",
             "CREATE TABLE gateways (id TEXT NOT NULL PRIMARY KEY, seen_at DOUBLE PRECISION NOT NULL)",
+        ),
+        9: (
+            """CREATE TABLE background_answers (response_id TEXT NOT NULL PRIMARY KEY REFERENCES responses (id) ON DELETE CASCADE,
+            tenant TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, caller TEXT NOT NULL, request_id TEXT NOT NULL,
+            request TEXT NOT NULL, prompt TEXT, owner TEXT, lease_until DOUBLE PRECISION NOT NULL, attempts BIGINT NOT NULL,
+            read_at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION)""",
+            "CREATE INDEX background_answers_free ON background_answers (lease_until) WHERE ended_at IS NULL",
+            "CREATE INDEX ix_background_answers_ended_at ON background_answers (ended_at)",
+            """CREATE TABLE answer_events (response_id TEXT NOT NULL
+            REFERENCES background_answers (response_id) ON DELETE CASCADE, position BIGINT NOT NULL, last BIGINT NOT NULL,
+            events TEXT NOT NULL, tokens TEXT NOT NULL, PRIMARY KEY (response_id, position))""",
         ),
     }
 )
@@ -365,6 +376,44 @@ response_items = Table(
     Index("response_items_found", "tenant", "id"),
 )
 """What a response was asked and what it answered, in that order."""
+
+background_answers = Table(
+    "background_answers",
+    metadata,
+    Column("response_id", ForeignKey(responses.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("prompt", Text),
+    # A gateway's until `lease_until`; free from then on, while `ended_at` is not set.
+    Column("owner", Text),
+    Column("lease_until", Float(53), nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("read_at", Float(53), nullable=False),
+    Column("ended_at", Float(53), index=True),
+    Index(
+        "background_answers_free",
+        "lease_until",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+"""Responses that are made without a client: who asked for what, and who makes them. The rows outlive the end for a while,
+so that events can be read again."""
+
+answer_events = Table(
+    "answer_events",
+    metadata,
+    Column("response_id", ForeignKey(background_answers.c.response_id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("tokens", Text, nullable=False),
+)
+"""Their journal, a row for each commit: events as they are sent (`last`: the number of the last one so far), and the token ids
+that came, as a JSON list of lists, each as the engine gave it."""
 
 conversations = Table(
     "conversations",

@@ -266,6 +266,54 @@ class ResponseRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundJob:
+    """An answer that a gateway makes without a client, held by one of them under a lease."""
+
+    response_id: str
+    caller: str
+    """Whose it is, as JSON (gateway/tenants/caller.py)."""
+    request_id: str
+    request: Json
+    """As the client sent it, with what it continues in place of references to it."""
+    response: Json
+    """The response object before there is anything in it."""
+    created_at: float
+    """Unix seconds."""
+    attempts: int = 0
+    """How often it was claimed."""
+    prompt: Json | None = None
+    """What was journaled of its prompt; None before."""
+    tokens: Sequence[Sequence[int]] = ()
+    """Token ids so far, as the engines gave them."""
+    last_event: int = -1
+    """The number of the last event that clients may have seen."""
+    position: int = -1
+    """Of the last row of its journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """What came since the last commit of one answer's journal."""
+
+    response_id: str
+    position: int
+    last_event: int
+    """The number of the last event up to now."""
+    events: str
+    tokens: Sequence[Sequence[int]]
+    prompt: Json | None = None
+    """Where it is known since then."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Some events of an answer, one after the other as they are sent; `last` is the number of the last one."""
+
+    last: int
+    events: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """A conversation without its items."""
 

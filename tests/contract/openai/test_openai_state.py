@@ -59,3 +59,19 @@ async def test_a_conversation_grows_by_answers(service: Service) -> None:
     assert (await conversations.delete(made.id)).deleted
     with pytest.raises(NotFoundError):
         await conversations.retrieve(made.id)
+
+
+async def test_a_response_is_made_in_the_background(service: Service) -> None:
+    responses = service.client.responses
+    asked = {"model": service.model, "input": "How long may goods be returned?", "max_output_tokens": 16}
+    stream = await responses.create(**asked, background=True, stream=True)
+    events = [event async for event in stream]
+    final = events[-1].response
+    assert final.status in ("completed", "incomplete")
+    again = [event async for event in await responses.retrieve(final.id, stream=True, starting_after=1)]
+    assert [event.sequence_number for event in again] == list(range(2, len(events)))
+    assert again == events[2:]
+    made = await responses.create(**asked, background=True)
+    assert made.status == "queued"
+    await responses.cancel(made.id)
+    assert (await responses.retrieve(made.id)).status in ("cancelled", "completed", "incomplete")

@@ -1,0 +1,123 @@
+"""Answers that gateways make without a client: claimed under leases, journaled as they grow, taken over from a dead gateway."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.types import BackgroundJob, JournalEntry
+
+_jobs, _events, _responses = schema.background_answers, schema.answer_events, schema.responses
+
+
+class BackgroundQueue:
+    """Of all tenants. Leases are counted on the gateways' clocks: they must agree better than a lease is long."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, owner: str, *, lease_s: float, limit: int) -> Sequence[BackgroundJob]:
+        """Answers that nobody makes, each with its journal; they are the owner's now."""
+        now = self._database.clock()
+        free = select(_jobs.c.response_id).where(_jobs.c.ended_at.is_(None), _jobs.c.lease_until <= now)
+        async with self._database.read() as connection:
+            if not (await connection.scalars(free.limit(1))).all():
+                return []
+        async with self._database.write() as connection:
+            locked = free.order_by(_jobs.c.created_at).limit(limit).with_for_update(skip_locked=True)
+            ids = (await connection.scalars(locked)).all()
+            values = {"owner": owner, "lease_until": now + lease_s, "attempts": _jobs.c.attempts + 1}
+            await connection.execute(update(_jobs).where(_jobs.c.response_id.in_(ids)).values(values))
+            query = select(_jobs, _responses.c.body).join(_responses, _responses.c.id == _jobs.c.response_id)
+            rows = (await connection.execute(query.where(_jobs.c.response_id.in_(ids)))).all()
+            return [await _job(connection, row) for row in rows]
+
+    async def renew(self, owner: str, *, lease_s: float, unread_s: float) -> set[str]:
+        """The ids of what this owner still holds, with longer leases. unread_s: what nobody has read for so long is not held any
+        more, but cancelled; 0: never."""
+        now = self._database.clock()
+        held = _jobs.c.owner == owner, _jobs.c.ended_at.is_(None)
+        async with self._database.write() as connection:
+            if unread_s:
+                unread = select(_jobs.c.response_id).where(*held, _jobs.c.read_at < now - unread_s)
+                ids = (await connection.scalars(unread)).all()
+                await connection.execute(update(_responses).where(_responses.c.id.in_(ids)).values(status="cancelled"))
+                ended = update(_jobs).where(_jobs.c.response_id.in_(ids))
+                await connection.execute(ended.values(owner=None, ended_at=now))
+            change = update(_jobs).where(*held).values(lease_until=now + lease_s).returning(_jobs.c.response_id)
+            return set((await connection.scalars(change)).all())
+
+    async def append(self, owner: str, entries: Sequence[JournalEntry]) -> set[str]:
+        """Commit what came of several answers together; the ids of those that this owner still holds. Of others nothing is
+        kept."""
+        ids = [entry.response_id for entry in entries]
+        async with self._database.write() as connection:
+            mine = select(_jobs.c.response_id).where(
+                _jobs.c.response_id.in_(ids), _jobs.c.owner == owner, _jobs.c.ended_at.is_(None)
+            )
+            held = set((await connection.scalars(mine.order_by(_jobs.c.response_id).with_for_update())).all())
+            rows = [
+                {
+                    "response_id": entry.response_id,
+                    "position": entry.position,
+                    "last": entry.last_event,
+                    "events": entry.events,
+                    "tokens": orjson.dumps(entry.tokens).decode(),
+                }
+                for entry in entries
+                if entry.response_id in held
+            ]
+            if rows:
+                # They may be there: a commit whose answer was lost is tried again.
+                await connection.execute(self._database.insert(_events).on_conflict_do_nothing(), rows)
+            for entry in entries:
+                if entry.response_id in held and entry.prompt is not None:
+                    job, answer = _jobs.c.response_id == entry.response_id, _responses.c.id == entry.response_id
+                    prompt = orjson.dumps(entry.prompt).decode()
+                    await connection.execute(update(_jobs).where(job).values(prompt=prompt))
+                    begun = update(_responses).where(answer, _responses.c.status == "queued")
+                    await connection.execute(begun.values(status="in_progress"))
+        return held
+
+    async def end(self, owner: str, response_id: str) -> None:
+        """Nothing more comes of it; its events stay for a while."""
+        mine = update(_jobs).where(_jobs.c.response_id == response_id, _jobs.c.owner == owner)
+        async with self._database.write() as connection:
+            await connection.execute(mine.values(owner=None, ended_at=self._database.clock()))
+
+    async def release(self, owner: str) -> None:
+        """Whoever comes first may take over what this owner holds."""
+        mine = update(_jobs).where(_jobs.c.owner == owner, _jobs.c.ended_at.is_(None))
+        async with self._database.write() as connection:
+            await connection.execute(mine.values(owner=None, lease_until=0.0))
+
+    async def forget(self, *, ended_s: float) -> None:
+        """Delete the journals of answers that ended so long ago."""
+        old = _jobs.c.ended_at <= self._database.clock() - ended_s
+        async with self._database.read() as connection:
+            ids = (await connection.scalars(select(_jobs.c.response_id).where(old).limit(200))).all()
+        if ids:
+            async with self._database.write() as connection:
+                await connection.execute(delete(_jobs).where(_jobs.c.response_id.in_(ids)))
+
+
+async def _job(connection: AsyncConnection, row: Row[Any]) -> BackgroundJob:
+    query = select(_events.c.position, _events.c.last, _events.c.tokens).where(_events.c.response_id == row.response_id)
+    journal = (await connection.execute(query.order_by(_events.c.position))).all()
+    return BackgroundJob(
+        response_id=row.response_id,
+        caller=row.caller,
+        request_id=row.request_id,
+        request=orjson.loads(row.request),
+        response={**orjson.loads(row.body), "output": []},
+        created_at=row.created_at,
+        attempts=row.attempts,
+        prompt=None if row.prompt is None else orjson.loads(row.prompt),
+        tokens=[chunk for each in journal for chunk in orjson.loads(each.tokens)],
+        last_event=journal[-1].last if journal else -1,
+        position=journal[-1].position if journal else -1,
+    )
