@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from gateway.api.json_body import MAX_KEYS
 from gateway.api.tool_schemas import kind_of
 from gateway.api.validation import items
-from gateway.serving.guide import Guide, GuideKind
+from gateway.serving.guide import Guide
 
 MAX_GUIDE_BYTES = 64 * 1024
 """Of a schema (as JSON), an expression or a grammar."""
@@ -23,10 +23,6 @@ def _bounded(value: dict[str, Any]) -> dict[str, Any]:
 
 Schema = Annotated[dict[str, Any], Field(max_length=MAX_KEYS), AfterValidator(_bounded)]
 Expression = Annotated[str, Field(min_length=1, max_length=MAX_GUIDE_BYTES)]
-
-
-def _schema_guide(schema: dict[str, Any]) -> Guide:
-    return Guide(GuideKind.JSON_SCHEMA, orjson.dumps(schema).decode())
 
 
 def _known_type(value: Any) -> Any:
@@ -56,7 +52,7 @@ class JsonObjectFormat(BaseModel):
     @property
     def guide(self) -> Guide | None:
         """What it makes an engine write."""
-        return Guide(GuideKind.JSON, "")
+        return Guide.json_object()
 
 
 class NamedSchema(BaseModel):
@@ -67,12 +63,7 @@ class NamedSchema(BaseModel):
     description: Annotated[str, Field(max_length=8192)] | None = None
     schema_: Annotated[Schema, Field(alias="schema")]
     strict: bool | None = None
-    """Under a grammar the answer keeps to its schema, whatever stands here."""
-
-    @property
-    def guide(self) -> Guide | None:
-        """What it makes an engine write."""
-        return _schema_guide(self.schema_)
+    """Under a grammar the answer keeps to its schema, whatever stands here; a strict schema keeps to OpenAI's subset."""
 
 
 class ChatJsonSchemaFormat(BaseModel):
@@ -85,13 +76,19 @@ class ChatJsonSchemaFormat(BaseModel):
     @property
     def guide(self) -> Guide | None:
         """What it makes an engine write."""
-        return self.json_schema.guide
+        named = self.json_schema
+        return Guide.json_schema(named.schema_, strict=bool(named.strict), param="response_format")
 
 
 class ResponseJsonSchemaFormat(NamedSchema):
     """An instance of a schema, as a response has it."""
 
     type: Literal["json_schema"]
+
+    @property
+    def guide(self) -> Guide | None:
+        """What it makes an engine write."""
+        return Guide.json_schema(self.schema_, strict=bool(self.strict), param="text.format.schema")
 
 
 def _format(value: Any) -> str:
@@ -148,18 +145,17 @@ class StructuredOutputs(BaseModel):
             raise ValueError("structured_outputs: give exactly one of json, regex, choice, grammar and json_object")
         return self
 
-    @property
-    def guide(self) -> Guide:
-        """What it makes an engine write."""
+    def guide(self, param: str) -> Guide:
+        """What it makes an engine write. `param` is what the client calls it, for messages of errors. Raises BadRequest."""
         if self.json_ is not None:
-            return _schema_guide(self.json_)
+            return Guide.json_schema(self.json_, strict=False, param=param)
         if self.regex is not None:
-            return Guide(GuideKind.REGEX, self.regex)
+            return Guide.regex(self.regex, param=param)
         if self.choice is not None:
-            return Guide(GuideKind.EBNF_GRAMMAR, f"root ::= {' | '.join(map(_literal, self.choice))}\n")
+            return Guide.choice(self.choice, param=param)
         if self.grammar is not None:
-            return Guide(GuideKind.EBNF_GRAMMAR, self.grammar)
-        return Guide(GuideKind.JSON, "")
+            return Guide.grammar(self.grammar, param=param)
+        return Guide.json_object()
 
 
 class GuidedDecoding(BaseModel):
@@ -178,15 +174,9 @@ class GuidedDecoding(BaseModel):
             value = getattr(self, f"guided_{name}")
             if value is not None:
                 given = StructuredOutputs.model_validate({name: value})
-                found.append((given.guide, f"guided_{name}"))
+                found.append((given.guide(f"guided_{name}"), f"guided_{name}"))
         if self.structured_outputs is not None:
-            found.append((self.structured_outputs.guide, "structured_outputs"))
+            found.append((self.structured_outputs.guide("structured_outputs"), "structured_outputs"))
         if len(found) > 1:
             raise ValueError(f"{found[1][1]}: cannot be combined with '{found[0][1]}'")
         return found[0] if found else None
-
-
-def _literal(text: str) -> str:
-    """A text as a terminal of a grammar."""
-    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    return '"' + "".join(escapes.get(char, char) for char in text) + '"'

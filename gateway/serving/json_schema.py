@@ -6,7 +6,7 @@ engine follows are left out.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 from urllib.parse import unquote
 
@@ -74,6 +74,16 @@ class _Reading:
         self._strict = strict
         self._most = MAX_STRICT_DEPTH if strict else MAX_DEPTH
         self._properties = self._characters = self._values = 0
+        self._checks: Mapping[str, Callable[[Any, str], None]] = {
+            "type": _type,
+            "enum": self._enum,
+            "const": self._const,
+            "required": _required,
+            "pattern": _pattern,
+            "format": _format,
+            "$ref": _reference,
+            "multipleOf": _multiple,
+        }
 
     def read(self, schema: Any, pointer: str, depth: int) -> Schema:
         if schema is True or schema is False:
@@ -118,16 +128,7 @@ class _Reading:
             self._count(place, properties=len(value), characters=sum(map(len, value)))
             made[name] = {key: self.read(part, _under(place, key), deeper) for key, part in value.items()}
         else:
-            checks: Mapping[str, Callable[[Any, str], None]] = {
-                "type": _type,
-                "enum": self._enum,
-                "const": self._const,
-                "required": _required,
-                "pattern": _pattern,
-                "format": _format,
-                "$ref": _reference,
-            }
-            check = checks.get(name) or (_count if name in COUNTS else _multiple if name == "multipleOf" else _number)
+            check = self._checks.get(name) or (_count if name in COUNTS else _number)
             if name == "format" and not self._strict and value not in FORMATS:
                 return
             check(value, place)
@@ -223,49 +224,40 @@ class _References:
 
     def _finite(self) -> set[str]:
         """The schemas that some finite value meets."""
-        waiting: dict[str, list[str]] = {}
-        for pointer in self._nodes:
-            for needed in self._needs(pointer):
-                waiting.setdefault(needed, []).append(pointer)
         finite: set[str] = set()
+        waiting: dict[str, list[str]] = {}
         unseen = list(reversed(self._nodes))  # what is inside first
         while unseen:
             pointer = unseen.pop()
-            if pointer not in finite and self._ends(pointer, finite):
+            if blocking := self._blocking(pointer, finite):
+                for other in blocking:
+                    waiting.setdefault(other, []).append(pointer)
+            else:
                 finite.add(pointer)
-                unseen += waiting.get(pointer, ())
+                unseen += waiting.pop(pointer, ())
         return finite
 
-    def _needs(self, pointer: str) -> Iterator[str]:
-        """The schemas that may decide whether it ends."""
-        yield from self._leads_to(pointer)
-        for name in self._nodes[pointer].get("required", ()):
-            yield _under(f"{pointer}/properties", name)
-        yield f"{pointer}/items"
-        for index in range(len(self._nodes[pointer].get("prefixItems", ()))):
-            yield f"{pointer}/prefixItems/{index}"
-
-    def _ends(self, pointer: str, finite: set[str]) -> bool:
+    def _blocking(self, pointer: str, finite: Set[str]) -> Sequence[str]:
+        """Nothing where some finite value meets it; else schemas of which one has to be met first."""
         node = self._nodes[pointer]
         if "const" in node or "enum" in node:
-            return "const" in node or bool(node["enum"])
-        if "$ref" in node and self.target(node) not in finite:
-            return False
-        for name in BRANCHES:
-            parts = [f"{pointer}/{name}/{index}" in finite for index in range(len(node.get(name, ())))]
-            if parts and not (all(parts) if name == "allOf" else any(parts)):
-                return False
+            return () if "const" in node or node["enum"] else (pointer,)
+        needed = [self.target(node)] if "$ref" in node else []
+        needed += [f"{pointer}/allOf/{index}" for index in range(len(node.get("allOf", ())))]
+        for name in ("anyOf", "oneOf"):
+            parts = [f"{pointer}/{name}/{index}" for index in range(len(node.get(name, ())))]
+            if parts and finite.isdisjoint(parts):
+                return parts
         kinds = node.get("type", ())
-        if set([kinds] if isinstance(kinds, str) else kinds) - {"object", "array"}:
-            return True
-        required = [_under(f"{pointer}/properties", key) for key in node.get("required", ())]
-        if not all(place in finite for place in required if place in self._nodes):
-            return False
-        first = [f"{pointer}/prefixItems/{index}" for index in range(len(node.get("prefixItems", ())))]
-        least = node.get("minItems", 0)
-        items = f"{pointer}/items"
-        rest = items not in self._nodes or items in finite or least <= len(first)
-        return rest and all(place in finite for place in first[:least])
+        if not set([kinds] if isinstance(kinds, str) else kinds) - {"object", "array"}:
+            places = (_under(f"{pointer}/properties", key) for key in node.get("required", ()))
+            needed += [place for place in places if place in self._nodes]
+            least, first = node.get("minItems", 0), len(node.get("prefixItems", ()))
+            needed += [f"{pointer}/prefixItems/{index}" for index in range(min(least, first))]
+            if least > first and f"{pointer}/items" in self._nodes:
+                needed.append(f"{pointer}/items")
+        missing = next((place for place in needed if place not in finite), None)
+        return () if missing is None else (missing,)
 
 
 def _under(pointer: str, name: str) -> str:

@@ -8,21 +8,27 @@ import pytest
 from gateway.triton.fake_answers import Script
 from tests.support.running import MODEL, Fleet
 
-SCHEMA = {"type": "object", "properties": {"days": {"type": "integer"}}, "required": ["days"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"days": {"type": "integer"}},
+    "required": ["days"],
+    "additionalProperties": False,
+}
+LENIENT = SCHEMA | {"x-guidance": {"lenient": True}}
 NAMED = {"name": "answer", "schema": SCHEMA, "strict": True}
 WAYS: list[tuple[dict[str, Any], tuple[str | None, Any]]] = [
     ({}, (None, None)),
     ({"response_format": {"type": "text"}}, (None, None)),
     ({"response_format": {"type": "json_object"}}, ("json", "")),
     ({"response_format": {"type": "json_schema", "json_schema": NAMED}}, ("json_schema", SCHEMA)),
-    ({"guided_json": SCHEMA}, ("json_schema", SCHEMA)),
-    ({"guided_json": json.dumps(SCHEMA)}, ("json_schema", SCHEMA)),
+    ({"guided_json": SCHEMA}, ("json_schema", LENIENT)),
+    ({"guided_json": json.dumps(SCHEMA)}, ("json_schema", LENIENT)),
     ({"guided_regex": "[0-9]+"}, ("regex", "[0-9]+")),
     ({"guided_grammar": 'root ::= "a"'}, ("ebnf_grammar", 'root ::= "a"')),
-    ({"guided_choice": ["yes", 'say "no"']}, ("ebnf_grammar", 'root ::= "yes" | "say \\"no\\""\n')),
-    ({"structured_outputs": {"json": SCHEMA}}, ("json_schema", SCHEMA)),
+    ({"guided_choice": ["yes", 'say "no"']}, ("regex", 'yes|say "no"')),
+    ({"structured_outputs": {"json": SCHEMA}}, ("json_schema", LENIENT)),
     ({"structured_outputs": {"regex": "a+"}}, ("regex", "a+")),
-    ({"structured_outputs": {"choice": ["a"]}}, ("ebnf_grammar", 'root ::= "a"\n')),
+    ({"structured_outputs": {"choice": ["a"]}}, ("regex", "a")),
     ({"structured_outputs": {"json_object": True}}, ("json", "")),
 ]
 
@@ -45,6 +51,28 @@ async def test_each_way_reaches_the_engine(fleet: Fleet, path: str) -> None:
         found = body.get("guided_decoding_guide")
         assert body.get("guided_decoding_guide_type") == kind
         assert (json.loads(found) if kind == "json_schema" else found) == text
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+async def test_a_schema_that_cannot_be_followed_is_refused_with_its_place(fleet: Fleet, path: str) -> None:
+    loose = {"type": "object", "properties": {"a/b": {"type": "object"}}, "required": ["a/b"]}
+    for schema, strict, place in (
+        (loose | {"additionalProperties": False}, True, "#/properties/a~1b"),
+        ({"type": "object", "properties": {}}, True, "#"),
+        ({"type": "array", "items": {"$ref": "#/nowhere"}}, False, "#/items/$ref"),
+        ({"$ref": "#"}, False, "#"),
+        ({"properties": {"a": {"$ref": "#"}}, "required": ["a"], "type": "object"}, False, "#/properties/a"),
+    ):
+        named = {"name": "it", "schema": schema, "strict": strict}
+        asked: dict[str, Any] = {"input": "?", "text": {"format": {"type": "json_schema", **named}}}
+        if path == "chat/completions":
+            form = {"type": "json_schema", "json_schema": named}
+            asked = {"messages": [{"role": "user", "content": "?"}], "response_format": form}
+        reply = await fleet.post({"model": MODEL, **asked}, path=f"/v1/{path}")
+        assert (reply.status, reply.error["code"]) == (400, "invalid_json_schema")
+        assert reply.error["param"] in ("response_format", "text.format.schema")
+        assert f"at '{place}':" in reply.error["message"]
+    assert not fleet.calls()
 
 
 @pytest.mark.parametrize("stream", [False, True])
