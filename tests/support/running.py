@@ -235,7 +235,9 @@ class Fleet:
             _, running = await asyncio.wait(self._state.tasks, timeout=10)
             assert not running, "a request never ended"
         gateway = self.gateway
-        await self.until(lambda: not gateway.background.running)
+        async with asyncio.timeout(10):
+            while gateway.background.running:
+                await asyncio.sleep(0.01)
         await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
         for admission in (gateway.admission, gateway.retrieval_admission):
             assert (admission.held, admission.waiting) == (0, 0)
