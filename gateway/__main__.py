@@ -10,12 +10,14 @@ from types import FrameType
 
 import uvicorn
 
-from gateway.api.http_protocol import BoundedHttpProtocol, Connections, HttpLimits
+from gateway.api.http_protocol import Connections, HttpLimits
+from gateway.api.tls_handshake import connection_protocol
 from gateway.app import create_app
 from gateway.config import ConfigError, Settings
 from gateway.container import Container
 from gateway.errors import CatalogUnavailable, CatalogUnusable
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
+from gateway.tls import server_context
 
 log = logging.getLogger("ragfleet.gateway")
 
@@ -66,18 +68,19 @@ def main() -> int:
     try:
         settings = Settings.from_env()
         settings.check_access()
+        tls = server_context(settings)
         asyncio.run(_check_catalog(settings))
         gateway = Container(settings)
     except (ConfigError, CatalogUnusable, OSError, ValueError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
-    limits = HttpLimits.of(settings, _descriptors())
+    connections = Connections(HttpLimits.of(settings, _descriptors()))
     config = uvicorn.Config(
         create_app(gateway),
         host=settings.gateway_host,
         port=settings.gateway_port,
         loop="uvloop",
-        http=partial(BoundedHttpProtocol, connections=Connections(limits)),  # type: ignore[arg-type]  # a class, to uvicorn
+        http=partial(connection_protocol, connections=connections, tls=tls),  # type: ignore[arg-type]  # a class, to uvicorn
         ws="none",
         access_log=False,
         log_level="info",

@@ -59,12 +59,24 @@ class Settings:
     """The address that the gateway listens at; 0.0.0.0 for all."""
     gateway_port: int = 8000
     """The port that the gateway listens at."""
+    tls_cert_file: Path | None = None
+    """PEM of the gateway's certificate and those that it was signed by. With it the gateway speaks HTTPS, and nothing else."""
+    tls_key_file: Path | None = None
+    """PEM of its key, without a password. None: it is in the same file."""
+    ca_file: Path | None = None
+    """PEM of a private authority, trusted beside the public ones for Consul and Tritons, and instead of them for Milvus."""
+    client_cert_file: Path | None = None
+    """PEM of the certificate that the gateway shows to a Consul or Triton that asks for one."""
+    client_key_file: Path | None = None
+    """PEM of its key. None: it is in the same file."""
+    triton_tls: bool = False
+    """Whether instances are spoken to over TLS. Triton's HTTP has none: something beside it must end it (docs/production.md)."""
     consul_url: str = "http://127.0.0.1:8500"
-    """The Consul agent that tells which instances there are."""
+    """The Consul agent that tells which instances there are; `https://` for TLS."""
     consul_token: str = ""
     """ACL token that may read the service's health (consul/ has the policy); empty where ACLs are off."""
     milvus_uri: str = "http://127.0.0.1:19530"
-    """A Milvus server's or Milvus Lite's address."""
+    """A Milvus server's or Milvus Lite's address; `https://` for TLS."""
     milvus_token: str = ""
     """`user:password` or a token; empty where Milvus asks for none."""
     filter_secret: str = ""
@@ -74,7 +86,8 @@ class Settings:
     """Query nodes that hold the collection in memory, each of it all. 2 and as many query nodes: searching survives the loss
     of one, and the memory doubles."""
     catalog_url: str = ""
-    """The catalog's database: `postgresql://user@host/name` in a fleet. Empty: SQLite, in `<home>/catalog.db`."""
+    """The catalog's database: `postgresql://user@host/name` in a fleet, for TLS with `?sslmode=verify-full&sslrootcert=/ca.pem`
+    behind it. Empty: SQLite, in `<home>/catalog.db`."""
     objects_url: str = ""
     """Where contents lie: `file:///folder`, or `s3://bucket/prefix`. Empty: `<home>/objects`."""
     s3_endpoint: str = ""

@@ -54,6 +54,7 @@ from gateway.tenants.jwks import Jwks
 from gateway.tenants.oidc import TokenRules, TokenVerifier
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quotas import Quotas
+from gateway.tls import client_context
 from gateway.triton.connection import Pool, get
 from gateway.triton.llm import TokenStreams
 from tokens.table import TokenTable
@@ -78,7 +79,8 @@ class Container:
             settings.api_key, settings.tenants_file, settings.admin_key, oidc=bool(settings.oidc_issuer)
         )
         self.table = TokenTable.load(settings.tokenizer_dir)
-        self.pool = Pool(connect_deadline_s=settings.connect_deadline_s)
+        tls = client_context(settings)
+        self.pool = Pool(connect_deadline_s=settings.connect_deadline_s, tls=tls if settings.triton_tls else None)
         self.store = FleetStore(time.monotonic)
         self.models = ServedModels(self.store)
         self.detector = OutlierDetector(OutlierSettings(), time.monotonic, on_transition=self._outlier_changed)
@@ -177,7 +179,7 @@ class Container:
         if self.ingestion is not None:
             self.catalog.database.on_commit = self.ingestion.tell
         self.ingestion_monitor = IngestionMonitor(self.catalog, self.metrics, self.ingestion)
-        self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token)
+        self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token, tls=tls)
         self.scraper = MetricsScraper(
             self.store,
             partial(get, self.pool),

@@ -105,6 +105,7 @@ MODELS = _models(
             "",
             "The folder with tokenizer.json and chat_template.jinja, for `prompt` and `detokenize`.",
         ),
+        ("RAGFLEET_CA_FILE", "", "PEM of the authority that a Milvus with an `https://` address is known by."),
         (
             "RAGFLEET_FILTER_SECRET",
             "",

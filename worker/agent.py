@@ -47,7 +47,12 @@ class Agent:
         self._hurry = asyncio.Event()
         self._looked = asyncio.Event()
         self._registration = Registration(
-            settings.consul_url, settings.name, address=settings.advertise, port=settings.http_port
+            settings.consul_url,
+            settings.name,
+            address=settings.advertise,
+            port=settings.http_port,
+            ca_file=settings.ca_file,
+            triton_tls=settings.triton_tls,
         )
         self._probe = Probe(settings.bind, settings.http_port, settings.metrics_port)
         self._gpus = GpuWatch(launch.nvml, launch.gpus)

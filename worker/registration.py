@@ -30,11 +30,15 @@ log = logging.getLogger(__name__)
 class Registration:
     """The entry of the instance `name`. Not safe for concurrent calls; the heartbeat is its one caller."""
 
-    def __init__(self, url: str, name: str, *, address: str, port: int) -> None:
+    def __init__(
+        self, url: str, name: str, *, address: str, port: int, ca_file: str = "", triton_tls: bool = False
+    ) -> None:
         self._url = url
         self._name = name
         self._address = address
         self._port = port
+        self._ca_file = ca_file
+        self._scheme = "https" if triton_tls else "http"
         self._client: Any = None
         self._reachable: bool | None = None
         self._refusal = ""
@@ -88,7 +92,9 @@ class Registration:
         ready = {
             "CheckID": f"service:{self._name}:ready",
             "Name": "Triton says that it is ready",
-            "HTTP": f"http://{self._address}:{self._port}/v2/health/ready",
+            "HTTP": f"{self._scheme}://{self._address}:{self._port}/v2/health/ready",
+            # The agent asks whether it is ready; who it is is seen by the gateways.
+            **({"TLSSkipVerify": True} if self._scheme == "https" else {}),
             "Header": {"Connection": ["close"]},
             "Interval": "1s",
             "Timeout": "2s",
@@ -124,7 +130,7 @@ class Registration:
         try:
             async with asyncio.timeout(DEADLINE):
                 if self._client is None:
-                    self._client = connect(self._url)
+                    self._client = connect(self._url, self._ca_file)
                 answer = await ask(self._client)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if self._reachable is not False:
@@ -142,8 +148,11 @@ class Registration:
         return answer
 
 
-def connect(url: str) -> Any:
-    """A py-consul client for `url`; its token comes from CONSUL_HTTP_TOKEN. Call it inside an event loop."""
+def connect(url: str, ca_file: str = "") -> Any:
+    """A py-consul client for `url`; its token comes from CONSUL_HTTP_TOKEN. Call it inside an event loop.
+
+    ca_file: PEM of a private authority, trusted beside the public ones.
+    """
     parts = urlsplit(url)
     with warnings.catch_warnings():
         # py-consul 1.8 still passes verify_ssl and ssl_context, which aiohttp calls old.
@@ -152,5 +161,5 @@ def connect(url: str) -> Any:
             host=parts.hostname,
             port=parts.port or (443 if parts.scheme == "https" else 8500),
             scheme=parts.scheme,
-            verify=parts.scheme == "https",
+            verify=(ca_file or True) if parts.scheme == "https" else False,
         )

@@ -12,6 +12,8 @@ VARIABLES = MappingProxyType(
     {
         "home": "RAGFLEET_HOME",
         "consul_url": "RAGFLEET_CONSUL_URL",
+        "ca_file": "RAGFLEET_CA_FILE",
+        "triton_tls": "RAGFLEET_TRITON_TLS",
         "model": "RAGFLEET_MODEL_NAME",
         "version": "RAGFLEET_VERSION",
         "llm_params": "RAGFLEET_LLM_PARAMS",
@@ -38,6 +40,10 @@ class Settings:
     """Name of the `configs/<flavour>.pbtxt` that models are loaded with; empty: their own config.pbtxt."""
     consul_url: str = "http://127.0.0.1:8500"
     """The Consul agent of this host, which the instance is registered with."""
+    ca_file: str = ""
+    """PEM of a private authority, trusted beside the public ones where the agent speaks HTTPS."""
+    triton_tls: bool = False
+    """Something before Triton speaks TLS at the advertised address: Consul has to ask there by it, too."""
     bind: str = "127.0.0.1"
     advertise: str = "127.0.0.1"
     """The address under which gateways reach this Triton."""
@@ -94,6 +100,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         metrics_port=args.metrics_port or args.http_port + 2,
         flavour=args.flavour,
         consul_url=args.consul_url.rstrip("/"),
+        ca_file=environment.get(VARIABLES["ca_file"], ""),
+        triton_tls=environment.get(VARIABLES["triton_tls"], "").lower() in ("1", "true", "yes", "on"),
         bind=args.bind,
         advertise=args.advertise or args.bind,
         model=args.model,

@@ -12,8 +12,9 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from benchmarks.attack.watch import Noticed, Watch
 from benchmarks.chaos.scenarios import quantile
 from benchmarks.report import print_table, write_json
 from tests.support.attacks import EVERY, Attack, Target, judged, launched
-from tests.support.bombs import BOMBS
+from tests.support.bombs import write_bombs
 from tests.support.embedded_fleet import embedded, run_stoppable
 
 LIVE_P99_S, LIVE_MAX_S = 0.1, 0.5
@@ -85,14 +86,6 @@ async def beside(flood: Flood, target: Target, watch: Watch, attacker: Executor)
     return found
 
 
-def write_bombs(folder: Path) -> list[Path]:
-    """One of each kind."""
-    files = [folder / f"bomb.{kind}" for kind in BOMBS]
-    for file, content in zip(files, BOMBS.values(), strict=True):
-        file.write_bytes(content())
-    return files
-
-
 async def beside_bombs(target: Target, other: Target, watch: Watch, attacker: Executor) -> Row:
     """How long a file of the second tenant takes while the first one's convert for ever."""
     with tempfile.TemporaryDirectory(prefix="ragfleet-bombs-") as folder:
@@ -123,10 +116,17 @@ async def run(target: Target, other: Target, pid: int, *, only: str) -> list[Row
         async with Watch(other, pid) as watch:
             await asyncio.sleep(QUIET_S)
             rows = [row("quiet", await watch.stretch(), seconds=QUIET_S)]
-            rows += [await attacked(each, target, watch, attacker) for each in EVERY if only in each.name]
-            rows += [await beside(each, target, watch, attacker) for each in FLOODS if only in each.name]
-            if only in BOMBS_NAME:
-                rows.append(await beside_bombs(target, other, watch, attacker))
+            scenarios: list[tuple[str, Callable[[], Awaitable[Row]]]] = [
+                *((each.name, partial(attacked, each, target, watch, attacker)) for each in EVERY),
+                *((each.name, partial(beside, each, target, watch, attacker)) for each in FLOODS),
+                (BOMBS_NAME, partial(beside_bombs, target, other, watch, attacker)),
+            ]
+            for name, scenario in scenarios:
+                if only in name:
+                    try:
+                        rows.append(await scenario())
+                    except Exception as error:  # noqa: BLE001 - a scenario that broke must not take what the others have shown with it
+                        rows.append(row(name, Noticed(), repr(error)))
     rows.append(row("all of it", Noticed(live_s=watch.live_s, rss_mb=max(each["rss_mb"] for each in rows))))
     return rows
 

@@ -8,7 +8,7 @@ sent: the deadlines are seen to by one look at all connections each second, and 
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 import orjson
@@ -54,19 +54,29 @@ class HttpLimits:
         )
 
 
+class Connection(Protocol):
+    """What `Connections` counts."""
+
+    address: str
+    loop: asyncio.AbstractEventLoop
+
+    def check(self, now: float) -> None:
+        """Close it where its client is too slow."""
+
+
 class Connections:
     """All connections of a process: how many there are, and from where; each is looked at once a second."""
 
     def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
-        self._open: set[BoundedHttpProtocol] = set()
+        self._open: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, connection: "BoundedHttpProtocol") -> bool:
+    def open(self, connection: Connection) -> bool:
         """Count a new one. False: there are too many."""
         address = connection.address
         if (
@@ -80,7 +90,7 @@ class Connections:
             self._timer = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
         return True
 
-    def close(self, connection: "BoundedHttpProtocol") -> None:
+    def close(self, connection: Connection) -> None:
         """One has ended."""
         if connection not in self._open:
             return

@@ -12,6 +12,7 @@ environment by itself. One GET is all that is needed.
 import asyncio
 import logging
 import random
+import ssl
 import time
 
 import aiohttp
@@ -46,6 +47,7 @@ class ConsulDiscovery:
         *,
         store: FleetStore,
         token: str = "",
+        tls: ssl.SSLContext | None = None,
         wait_s: float = 10.0,
         margin_s: float = 2.0,
         backoff_s: tuple[float, float] = (0.1, 3.0),
@@ -58,6 +60,7 @@ class ConsulDiscovery:
         self._url = f"{url.rstrip('/')}/v1/health/service/{service}"
         self._store = store
         self._headers = {"X-Consul-Token": token} if token else {}
+        self._tls = tls
         self._wait_s = wait_s
         self._margin_s = margin_s
         self._backoff_s = backoff_s
@@ -72,7 +75,8 @@ class ConsulDiscovery:
         """Follow Consul until cancelled. Never ends by itself, whatever Consul does."""
         self._index = 0
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._margin_s)
-        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
+        connector = aiohttp.TCPConnector(ssl=self._tls or True)
+        async with aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=timeout) as session:
             failures = 0
             while True:
                 try:

@@ -68,11 +68,13 @@ class FleetEmbedder:
         store: FleetStore,
         http: aiohttp.ClientSession,
         *,
+        tls: bool = False,
         deadline_s: float = 60.0,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._store = store
         self._http = http
+        self._scheme = "https" if tls else "http"
         self._deadline_s = deadline_s
         self._in_flight: Counter[str] = Counter()
         self._shunned: dict[str, float] = {}
@@ -170,7 +172,7 @@ class FleetEmbedder:
                     await self._freed.wait()
 
     async def _infer(self, member: FleetMember, texts: Sequence[str], timeout_s: float) -> Vectors:
-        url = f"http://{member.instance.address}:{member.instance.http_port}/v2/models/embedding/infer"
+        url = f"{self._scheme}://{member.instance.address}:{member.instance.http_port}/v2/models/embedding/infer"
         head, payload = request(texts)
         headers = {_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
         timeout = aiohttp.ClientTimeout(total=max(0.1, timeout_s))

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import ssl
 
 import aiohttp
 import orjson
@@ -29,6 +30,7 @@ class ConsulLock:
         holder: str,
         *,
         token: str = "",
+        tls: ssl.SSLContext | None = None,
         ttl_s: float = 10.0,
         rng: random.Random | None = None,
         changed: asyncio.Event | None = None,
@@ -36,6 +38,7 @@ class ConsulLock:
         self._url = f"{url.rstrip('/')}/v1"
         self._holder = holder
         self._headers = {"X-Consul-Token": token} if token else {}
+        self._tls = tls
         self._ttl_s = ttl_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, guards nothing
         self._session = ""
@@ -51,7 +54,8 @@ class ConsulLock:
     async def run(self) -> None:
         """Take the lock when it is free and keep it, until cancelled; then give it back."""
         timeout = aiohttp.ClientTimeout(total=3)
-        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as http:
+        connector = aiohttp.TCPConnector(ssl=self._tls or True)
+        async with aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=timeout) as http:
             try:
                 while True:
                     try:

@@ -38,6 +38,7 @@ from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.knowledge.text_windows import window_of
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
+from gateway.tls import client_context
 from gateway.triton.connection import Pool, get
 
 log = logging.getLogger("ragfleet.ingestion")
@@ -76,7 +77,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         stack.push_async_callback(catalog.close)
-        index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token, replicas=settings.milvus_replicas)
+        index = MilvusIndex.from_settings(settings)
         stack.push_async_callback(index.close)
         converters = Converters(
             folder,
@@ -86,14 +87,15 @@ async def serve(
             scratch=settings.home.resolve() / "convert",
         )
         stack.push_async_callback(converters.close)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        tls = client_context(settings)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)))
         store = FleetStore(time.monotonic)
         shares = weights(Directory.from_settings(settings.api_key, settings.tenants_file))
-        instances = FleetEmbedder(store, http, weights=shares)
+        instances = FleetEmbedder(store, http, tls=settings.triton_tls, weights=shares)
         embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
         collections = Collections(catalog, index, embedder)
-        lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, changed=news)
+        lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, tls=tls, changed=news)
         metrics.lock_held.set_function(lambda: lock.held)
         metrics.working.set_function(lambda: lock.may_work)
         work = Work(lambda: lock.may_work, metrics)
@@ -112,12 +114,12 @@ async def serve(
         )
         stack.push_async_callback(jobs.close)
         removals, backfill = Removals(catalog, objects, index, metrics), Backfill(catalog, collections, writer)
-        pool = Pool(connect_deadline_s=settings.connect_deadline_s)
+        pool = Pool(connect_deadline_s=settings.connect_deadline_s, tls=tls if settings.triton_tls else None)
         stack.callback(pool.close)
         scrape = functools.partial(get, pool)
 
         loops: dict[str, Callable[[], Awaitable[None]]] = {
-            "discovery": ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token).run,
+            "discovery": ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token, tls=tls).run,
             "scraper": MetricsScraper(
                 store,
                 scrape,

@@ -5,6 +5,7 @@ but httptools' parser stands between `data_received` and the caller. One connect
 """
 
 import asyncio
+import ssl
 import time
 from typing import Protocol, cast
 
@@ -112,7 +113,15 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Idle connections by host. Triton waits for open connections when it shuts down, so idle ones are few and short-lived."""
 
-    def __init__(self, *, connect_deadline_s: float = 2.0, idle_s: float = 4.0, idle_per_host: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        connect_deadline_s: float = 2.0,
+        idle_s: float = 4.0,
+        idle_per_host: int = 64,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self._idle: dict[tuple[str, int], list[Connection]] = {}
         self._connect_deadline_s = connect_deadline_s
         self._idle_s = idle_s
@@ -129,7 +138,9 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_deadline_s):
-                _, made = await loop.create_connection(lambda: Connection(self, (host, port)), host, port)
+                _, made = await loop.create_connection(
+                    lambda: Connection(self, (host, port)), host, port, ssl=self._tls
+                )
         except TimeoutError as error:
             message = f"no connection to {host}:{port} within {self._connect_deadline_s:g} s"
             raise InstanceError(Cause.CONNECT, message) from error

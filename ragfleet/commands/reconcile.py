@@ -54,7 +54,7 @@ async def _reconcile(settings: "Settings", *, repair: bool) -> "tuple[Report, Se
 
     objects = object_store(settings)
     catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
-    index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token)
+    index = MilvusIndex.from_settings(settings)
     try:
         report = await reconcile.reconcile(catalog, index, objects)
         left = await reconcile.repair(catalog, report.differences) if repair else report.differences

@@ -122,7 +122,7 @@ async def _drop(catalog: "Catalog", settings: "Settings") -> None:
     """Remove every collection that is not the active one, from the catalog first: what is not there is written by nobody."""
     from gateway.knowledge.index import MilvusIndex
 
-    index = MilvusIndex(settings.milvus_uri, token=settings.milvus_token)
+    index = MilvusIndex.from_settings(settings)
     try:
         for name in [each.name for each in await catalog.collections.all() if each.state.value != "active"]:
             await catalog.collections.drop(name)
@@ -136,12 +136,17 @@ async def _serving(settings: "Settings") -> list[str] | None:
     import aiohttp
 
     from gateway.fleet.health_checks import read_entries
+    from gateway.tls import client_context
 
     url = f"{settings.consul_url.rstrip('/')}/v1/health/service/ragfleet-triton"
     headers = {"X-Consul-Token": settings.consul_token} if settings.consul_token else {}
     try:
         timeout = aiohttp.ClientTimeout(total=5)
-        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, headers=headers) as answer:
+        connector = aiohttp.TCPConnector(ssl=client_context(settings))
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            http.get(url, headers=headers) as answer,
+        ):
             answer.raise_for_status()
             reported = read_entries(await answer.json())
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
@@ -158,6 +163,7 @@ async def _dimension(settings: "Settings", model: str) -> int:
     from gateway.fleet.discovery import ConsulDiscovery
     from gateway.fleet.store import FleetStore
     from gateway.ingestion.chunk_embedder import FleetEmbedder
+    from gateway.tls import client_context
 
     served = await _serving(settings)
     if served is None:
@@ -169,12 +175,15 @@ async def _dimension(settings: "Settings", model: str) -> int:
             f"a folder of that name; or give --dimension, and start them later."
         )
     store = FleetStore(time.monotonic)
-    async with aiohttp.ClientSession() as http:
+    tls = client_context(settings)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
         following = asyncio.create_task(
-            ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token).run()
+            ConsulDiscovery(settings.consul_url, store=store, token=settings.consul_token, tls=tls).run()
         )
         try:
-            vectors = await FleetEmbedder(store, http, deadline_s=20).embed(model, ["dimension"])
+            vectors = await FleetEmbedder(store, http, tls=settings.triton_tls, deadline_s=20).embed(
+                model, ["dimension"]
+            )
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)

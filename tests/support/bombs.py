@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
+from pathlib import Path
 
 
 def _zip(**members: str) -> bytes:
@@ -91,3 +92,11 @@ BOMBS: Mapping[str, Callable[[], bytes]] = {
     "csv": lambda: b"\n".join(b"%d,%d" % (number, number) for number in range(3_000_000)),
 }
 """By the ending of its name."""
+
+
+def write_bombs(folder: Path) -> list[Path]:
+    """One of each kind."""
+    files = [folder / f"bomb.{kind}" for kind in BOMBS]
+    for file, bomb in zip(files, BOMBS.values(), strict=True):
+        file.write_bytes(bomb())
+    return files

@@ -17,6 +17,8 @@ LLM = {"simulated": BASE + 10, "llamacpp": BASE + 20, "llmapi": BASE + 30, "torc
 CRASHING = BASE + 40
 LLMAPI = BASE + 50
 TENSORRTLLM = BASE + 60
+POSTGRES = BASE + 80
+"""Of the one that speaks TLS; the others have a socket."""
 NOBODY = BASE + 99
 """Nothing listens here."""
 FOR_FLEETS = range(BASE + 100, BASE + _RANGE, 50)

@@ -12,10 +12,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support.ports import POSTGRES
+
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """The URL of a server on a socket in its own folder; it refuses to run as root, so `nobody` runs it then."""
+def postgres_server(tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """The URL of a server on a socket in its own folder; it refuses to run as root, so `nobody` runs it then.
+
+    tls: the files of a certificate and its key; the server listens on a port of 127.0.0.1 then, and the URL names that.
+    """
     found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
     initdb = next((each for each in found if each), None)
     if initdb is None:
@@ -30,6 +35,16 @@ def postgres_server() -> Iterator[str]:
     data = str(folder / "data")
     control = [*prefix, str(programs / "pg_ctl"), "-D", data]
     options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    url = f"postgresql://test@/postgres?host={folder}"
+    if tls is not None:
+        for name, file in zip(("server.crt", "server.key"), tls, strict=True):
+            shutil.copy(file, folder / name)
+            (folder / name).chmod(0o600)
+            if prefix:
+                os.chown(folder / name, user.pw_uid, user.pw_gid)
+        files = f"-c ssl_cert_file={folder}/server.crt -c ssl_key_file={folder}/server.key"
+        options = f"-k {folder} -p {POSTGRES} -c listen_addresses=127.0.0.1 -c ssl=on {files} -c fsync=off"
+        url = f"postgresql://test@127.0.0.1:{POSTGRES}/postgres"
     try:
         subprocess.run(
             [*prefix, str(programs / "initdb"), "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync"],
@@ -45,7 +60,7 @@ def postgres_server() -> Iterator[str]:
             cwd=folder,
             stdout=subprocess.DEVNULL,
         )
-        yield f"postgresql://test@/postgres?host={folder}"
+        yield url
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], timeout=30, cwd=folder, check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ of a second: its protocol serves directly.
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,7 +20,8 @@ import uvicorn
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from uvicorn.server import ServerState
 
-from gateway.api.http_protocol import BoundedHttpProtocol, Connections, HttpLimits
+from gateway.api.http_protocol import Connections, HttpLimits
+from gateway.api.tls_handshake import connection_protocol
 from gateway.app import create_app
 from gateway.config import Settings
 from gateway.container import Container
@@ -28,6 +30,7 @@ from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import document_key
 from gateway.tenants.tenant import Tenant
+from gateway.tls import server_context
 from gateway.triton.fake import FakeTriton
 from gateway.triton.fake_answers import Answers, NextId, hashed, saying
 from tests.support.replies import Events, Reply, Stream
@@ -135,8 +138,9 @@ class Fleet:
             self.members()
             app = create_app(self.gateway)
             await self._stack.enter_async_context(app.router.lifespan_context(app))
+            tls = server_context(self.settings)
             self.url = await self._stack.enter_async_context(
-                _serve(app, self._state, self.connections, self.settings.keep_alive_s)
+                _serve(app, self._state, self.connections, self.settings.keep_alive_s, tls)
             )
             self.http = await self._stack.enter_async_context(aiohttp.ClientSession(self.url))
         except BaseException:
@@ -315,7 +319,9 @@ def settings_for(home: Path, tokenizer_dir: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def _serve(app: Any, state: ServerState, connections: Connections, keep_alive_s: int) -> AsyncIterator[str]:
+async def _serve(
+    app: Any, state: ServerState, connections: Connections, keep_alive_s: int, tls: ssl.SSLContext | None
+) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -328,12 +334,12 @@ async def _serve(app: Any, state: ServerState, connections: Connections, keep_al
     config.load()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: BoundedHttpProtocol(config=config, server_state=state, app_state={}, connections=connections),
+        lambda: connection_protocol(connections=connections, tls=tls, config=config, server_state=state, app_state={}),
         "127.0.0.1",
         0,
     )
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for connection in list(state.connections):

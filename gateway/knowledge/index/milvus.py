@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
 from pymilvus.exceptions import DataNotMatchException, MilvusException, ParamError
 
+from gateway.config import Settings
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.index.chunks import Owner, Row, RowsRefused, Vectors
 from gateway.knowledge.index.schema import collection_schema, keywords
@@ -52,9 +54,13 @@ class MilvusIndex:
     replicas: in-memory copies of each collection (`load_collection(replica_number=…)`); more than one needs as many query nodes.
     """
 
-    def __init__(self, uri: str, *, token: str = "", replicas: int = 1, timeout_s: float = 15.0) -> None:
+    def __init__(
+        self, uri: str, *, token: str = "", ca_file: Path | None = None, replicas: int = 1, timeout_s: float = 15.0
+    ) -> None:
         self._uri = uri
         self._token = token
+        # pymilvus's name for the authority's certificate, which only an https:// address makes it look at.
+        self._trust = {} if ca_file is None else {"server_pem_path": str(ca_file)}
         self._replicas = replicas
         self._timeout_s = timeout_s
         self._client: Any = None
@@ -62,6 +68,16 @@ class MilvusIndex:
         self._with_keywords: set[str] = set()
         """Collections of the present schema."""
         self._thread = ThreadPoolExecutor(1, "milvus")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The index of a gateway."""
+        return cls(
+            settings.milvus_uri,
+            token=settings.milvus_token,
+            ca_file=settings.ca_file,
+            replicas=settings.milvus_replicas,
+        )
 
     async def close(self) -> None:
         """Close the connection."""
@@ -145,7 +161,12 @@ class MilvusIndex:
     def _milvus(self) -> Any:
         if self._client is None:
             self._client = MilvusClient(
-                self._uri, token=self._token, timeout=self._timeout_s, dedicated=True, grpc_options=_CHANNEL
+                self._uri,
+                token=self._token,
+                timeout=self._timeout_s,
+                dedicated=True,
+                grpc_options=_CHANNEL,
+                **self._trust,
             )
         return self._client
 

@@ -93,7 +93,7 @@ def _refusal(error: Any, collection: str) -> RetrievalError:
     return Unavailable(reason)
 
 
-def pymilvus_client(uri: str, token: str, *, deadline_s: float) -> Client:
+def pymilvus_client(uri: str, token: str, *, ca_file: str = "", deadline_s: float) -> Client:
     """pymilvus's own."""
     from pymilvus import AsyncMilvusClient
 
@@ -102,6 +102,7 @@ def pymilvus_client(uri: str, token: str, *, deadline_s: float) -> Client:
         token=token,
         timeout=deadline_s,
         dedicated=True,
+        server_pem_path=ca_file,
         grpc_options={
             # gRPC would share a broken connection's back-off, of up to two minutes, with the one that replaces it.
             "grpc.use_local_subchannel_pool": 1,

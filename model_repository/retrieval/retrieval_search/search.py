@@ -241,4 +241,4 @@ def _passages(dense: Found, bm25: Found, order: list[str], query: Query, questio
 
 
 def _pymilvus(settings: Settings) -> Client:
-    return pymilvus_client(settings.uri, settings.token, deadline_s=settings.deadline_s)
+    return pymilvus_client(settings.uri, settings.token, ca_file=settings.ca_file, deadline_s=settings.deadline_s)

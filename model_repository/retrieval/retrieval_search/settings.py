@@ -19,11 +19,12 @@ class Settings:
     `dense_weight` (see fusion.py) are for queries that name none, and so is `rerank`: the best `rerank_candidates` are read
     anew, within `rerank_deadline_s`. `joined_chars` bounds a passage with its neighbours, for which `join_deadline_s` is given.
     `embedding_deadline_s` is for the vectors of a long question's windows.
-    `filter_secret`: see filter_signature.py.
+    `filter_secret`: see filter_signature.py. `ca_file`: PEM of the authority that an `https://` Milvus is known by.
     """
 
     uri: str
     token: str = ""
+    ca_file: str = ""
     deadline_s: float = 5.0
     candidates: int = 30
     ranker: str = "minmax"
@@ -46,6 +47,7 @@ class Settings:
         return cls(
             uri=parameters.get("uri") or environment.get("MILVUS_URI") or "http://127.0.0.1:19530",
             token=environment.get("MILVUS_TOKEN", ""),
+            ca_file=environment.get("RAGFLEET_CA_FILE", ""),
             deadline_s=int(parameters.get("deadline_ms") or 5000) / 1000,
             candidates=int(parameters.get("candidates") or cls.candidates),
             ranker=parameters.get("ranker") or cls.ranker,

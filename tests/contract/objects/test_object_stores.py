@@ -13,6 +13,7 @@ from gateway.config import ConfigError, Settings
 from gateway.errors import NotFound, ObjectsUnavailable
 from gateway.knowledge.objects import MemoryStore, ObjectStore, object_store
 from gateway.knowledge.objects.s3 import S3Store
+from tests.support.tls import Authority, terminated
 
 MIB = 1 << 20
 
@@ -223,3 +224,16 @@ async def test_a_server_that_is_away_or_hangs_is_given_up_in_time(monkeypatch: p
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         object_store(Settings(**settings))
+
+
+@pytest.mark.fleet
+async def test_a_server_with_a_private_authoritys_certificate_is_known_by_it(s3: Any, tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
+    async with terminated(int(s3.url.rsplit(":", 1)[1]), authority.server()) as port:
+        url = f"https://localhost:{port}"
+        objects = object_store(s3.settings("tls", s3_endpoint=url, s3_ca_file=authority.ca_file))
+        await objects.put("a/b", b"x")
+        assert await objects.size("a/b") == 1
+        keys_ = {"access_key": s3.access_key, "secret_key": s3.secret_key, "request_s": 0.3, "retry_s": 0.5}
+        with pytest.raises(ObjectsUnavailable):
+            await S3Store(s3.bucket, endpoint=url, certificates=stranger.ca_file.read_bytes(), **keys_).size("a/b")

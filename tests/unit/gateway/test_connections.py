@@ -181,7 +181,7 @@ async def test_fresh_connection_leaves_the_idle_ones(monkeypatch: pytest.MonkeyP
     pool = Pool()
     idle(pool)
 
-    async def create(make: Any, host: str, port: int) -> tuple[None, Connection]:
+    async def create(make: Any, host: str, port: int, **_: Any) -> tuple[None, Connection]:
         assert (host, port) == KEY
         return None, make()
 
@@ -193,7 +193,7 @@ async def test_fresh_connection_leaves_the_idle_ones(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError("no"), OSError("no route"), TimeoutError()])
 async def test_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    async def create(*_: Any) -> None:
+    async def create(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create)
@@ -203,7 +203,7 @@ async def test_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, erro
 
 
 async def test_host_that_does_not_answer_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def create(*_: Any) -> None:
+    async def create(*_: Any, **__: Any) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create)
