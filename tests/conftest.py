@@ -1,6 +1,13 @@
-"""The order of files over pytest-xdist's workers: what takes long goes first, so that no worker is left with it at the end."""
+"""The order of files over pytest-xdist's workers: what takes long goes first, so that no worker is left with it at the end.
 
+And no test with generated inputs fails because the machine is busy: hypothesis's deadline for an example is off.
+"""
+
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("ragfleet", deadline=None)
+hypothesis.settings.load_profile("ragfleet")
 
 LONGEST_FIRST = ("tests/fleet", "tests/contract", "tests/component")
 
