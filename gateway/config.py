@@ -49,6 +49,13 @@ class ToolFormat(StrEnum):
     JSON = "json"  # it has no way of its own: JSON under a grammar
 
 
+class ToolDecision(StrEnum):
+    """Who decides whether an answer calls a function, where the client leaves it open."""
+
+    MODEL = "model"
+    WORDS = "words"  # that the question shares with a function: for models that are too small
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set from outside."""
@@ -196,6 +203,14 @@ class Settings:
     the answer (`reasoning_content`, reasoning items). Empty: never."""
     reasoning_end: str = "</think>"
     """The token that ends it."""
+
+    tool_decision: ToolDecision = ToolDecision.MODEL
+    """Whether an answer calls a function where it need not: as the `model` begins, or by the `words` that question and function
+    share, for models that are too small to decide it."""
+
+    guide_max_string: int = 0
+    """Characters of a string, where a schema that guides an answer has no bound for it; its lists then have 16 items at the most.
+    0: no bound. Small models need one, or they fill a string until their tokens are used up."""
 
     rag_top_k: int = 4
     """Passages asked from Milvus. Raising it finds more and fills the prompt."""

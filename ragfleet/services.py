@@ -22,8 +22,14 @@ ANSWER_SECONDS = 2.0
 SECRET = "RAGFLEET_FILTER_SECRET"  # noqa: S105 - the name of a variable
 ADMIN_KEY = "RAGFLEET_ADMIN_KEY"
 
-SMALL_MODEL: Mapping[str, str] = {"RAGFLEET_RAG_TOP_K": "2", "RAGFLEET_PROMPT_BEST": "first"}
-"""For the model that comes with the embedded fleet (135M parameters): a short prompt, the best passage where it begins.
+SMALL_MODEL: Mapping[str, str] = {
+    "RAGFLEET_RAG_TOP_K": "2",
+    "RAGFLEET_PROMPT_BEST": "first",
+    "RAGFLEET_TOOL_DECISION": "words",
+    "RAGFLEET_GUIDE_MAX_STRING": "200",
+}
+"""For the model that comes with the embedded fleet (135M parameters): a short prompt, the best passage where it begins, no say
+in whether a function is called, and an end to each string under a grammar.
 docs/answers.md has the trial. What the environment says counts more, and another model has the settings of any fleet.
 """
 

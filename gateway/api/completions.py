@@ -35,7 +35,6 @@ from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.generation_service import GenerationService
-from gateway.serving.guide import Guide
 from gateway.tenants.tenant import Tenant
 
 HARMLESS: Harmless = {
@@ -77,9 +76,9 @@ class CompletionRequest(Sampling):
     """Extension: as in chats; vLLM's."""
 
     @property
-    def format_guide(self) -> tuple[Guide | None, str]:
+    def format(self) -> tuple[ChatFormat | None, str]:
         """See Sampling."""
-        return None if self.response_format is None else self.response_format.guide, "response_format"
+        return self.response_format, "response_format"
 
     @model_validator(mode="after")
     def _options(self) -> "CompletionRequest":
@@ -134,7 +133,7 @@ class CompletionRequest(Sampling):
                 own_names={} if self.logprobs is not None else {"logprobs": "best_of"},
                 sampling=self.sampling_parameters(self.max_tokens),
                 max_tokens=self.max_tokens,
-                guide_param=self.guide()[1],
+                guide_param=self.guided[1],
             )
             for index, prompt in enumerate(self.prompts)
         ]

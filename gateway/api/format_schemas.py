@@ -37,9 +37,8 @@ class TextFormat(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Annotated[Literal["text"], BeforeValidator(_known_type)]
 
-    @property
-    def guide(self) -> Guide | None:
-        """None: an answer may be anything."""
+    def guide(self, param: str) -> Guide | None:
+        """What it makes an engine write; None: anything. param: where the client has it. Raises BadRequest."""
         return None
 
 
@@ -49,9 +48,8 @@ class JsonObjectFormat(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["json_object"]
 
-    @property
-    def guide(self) -> Guide | None:
-        """What it makes an engine write."""
+    def guide(self, param: str) -> Guide | None:
+        """See TextFormat."""
         return Guide.json_object()
 
 
@@ -63,7 +61,11 @@ class NamedSchema(BaseModel):
     description: Annotated[str, Field(max_length=8192)] | None = None
     schema_: Annotated[Schema, Field(alias="schema")]
     strict: bool | None = None
-    """Under a grammar the answer keeps to its schema, whatever stands here; a strict schema keeps to OpenAI's subset."""
+    """Whether a schema that is only followed in part is refused."""
+
+    def guide(self, param: str) -> Guide | None:
+        """See TextFormat."""
+        return Guide.json_schema(self.schema_, strict=bool(self.strict), param=f"{param}.schema")
 
 
 class ChatJsonSchemaFormat(BaseModel):
@@ -73,11 +75,9 @@ class ChatJsonSchemaFormat(BaseModel):
     type: Literal["json_schema"]
     json_schema: NamedSchema
 
-    @property
-    def guide(self) -> Guide | None:
-        """What it makes an engine write."""
-        named = self.json_schema
-        return Guide.json_schema(named.schema_, strict=bool(named.strict), param="response_format")
+    def guide(self, param: str) -> Guide | None:
+        """See TextFormat."""
+        return self.json_schema.guide(f"{param}.json_schema")
 
 
 class ResponseJsonSchemaFormat(NamedSchema):
@@ -95,6 +95,7 @@ def _format(value: Any) -> str:
     return {"json_object": "JsonObject", "json_schema": "JsonSchema"}.get(kind_of(value), "Text")
 
 
+AnyFormat = TextFormat | JsonObjectFormat | ChatJsonSchemaFormat | ResponseJsonSchemaFormat
 ChatFormat = Annotated[
     Annotated[TextFormat, Tag("Text")]
     | Annotated[JsonObjectFormat, Tag("JsonObject")]
@@ -146,7 +147,7 @@ class StructuredOutputs(BaseModel):
         return self
 
     def guide(self, param: str) -> Guide:
-        """What it makes an engine write. `param` is what the client calls it, for messages of errors. Raises BadRequest."""
+        """What it makes an engine write. Raises BadRequest."""
         if self.json_ is not None:
             return Guide.json_schema(self.json_, strict=False, param=param)
         if self.regex is not None:
@@ -167,16 +168,14 @@ class GuidedDecoding(BaseModel):
     guided_grammar: Expression | None = None
     structured_outputs: StructuredOutputs | None = None
 
-    def extension_guide(self) -> tuple[Guide, str] | None:
-        """The guide and the parameter that has it. Raises ValueError where there are two."""
-        found: list[tuple[Guide, str]] = []
-        for name in ("json", "regex", "choice", "grammar"):
-            value = getattr(self, f"guided_{name}")
-            if value is not None:
-                given = StructuredOutputs.model_validate({name: value})
-                found.append((given.guide(f"guided_{name}"), f"guided_{name}"))
+    @property
+    def guiding(self) -> list[str]:
+        """Which of them are given."""
+        return [name for name in GuidedDecoding.model_fields if getattr(self, name) is not None]
+
+    def extension_guide(self, name: str) -> Guide:
+        """What one of them makes an engine write. Raises BadRequest."""
         if self.structured_outputs is not None:
-            found.append((self.structured_outputs.guide("structured_outputs"), "structured_outputs"))
-        if len(found) > 1:
-            raise ValueError(f"{found[1][1]}: cannot be combined with '{found[0][1]}'")
-        return found[0] if found else None
+            return self.structured_outputs.guide(name)
+        given = {name.removeprefix("guided_"): getattr(self, name)}
+        return StructuredOutputs.model_validate(given).guide(name)

@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from gateway.api.format_schemas import GuidedDecoding
+from gateway.api.format_schemas import AnyFormat, GuidedDecoding
 from gateway.api.ranking_schema import RankingOptions
 from gateway.api.tool_schemas import (
     ChatFunction,
@@ -144,25 +145,27 @@ class Sampling(GuidedDecoding):
 
     @model_validator(mode="after")
     def _guides(self) -> Self:
-        guide, param = self.guide()
+        guide, param = self.guided
         if guide is not None and self.ignore_eos:
             raise ValueError(f"ignore_eos: cannot be combined with '{param}', which ends an answer")
         return self
 
     @property
     @abstractmethod
-    def format_guide(self) -> tuple[Guide | None, str]:
+    def format(self) -> tuple[AnyFormat | None, str]:
         """What the answer must be by OpenAI's parameter, and its name."""
 
-    def guide(self) -> tuple[Guide | None, str]:
-        """What the answer must be, and the name of the parameter that says so. Raises ValueError where two do."""
-        guide, param = self.format_guide
-        extension = self.extension_guide()
-        if extension is None:
-            return guide, param
+    @cached_property
+    def guided(self) -> tuple[Guide | None, str]:
+        """What the answer must be, and the name of the parameter that says so. Raises ValueError where two do, and BadRequest."""
+        form, param = self.format
+        given = self.guiding
+        guide = None if form is None else form.guide(param)
         if guide is not None:
-            raise ValueError(f"{extension[1]}: cannot be combined with '{param}'")
-        return extension
+            given = [param, *given]
+        if len(given) > 1:
+            raise ValueError(f"{given[1]}: cannot be combined with '{given[0]}'")
+        return (guide, param) if guide is not None or not given else (self.extension_guide(given[0]), given[0])
 
     def sampling_parameters(self, max_tokens: int | None) -> SamplingParameters:
         """The same without its wire form. Raises BadRequest for an answer that would never end."""
@@ -182,7 +185,7 @@ class Sampling(GuidedDecoding):
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
             bias={int(token): value for token, value in self.bias.items()},
             log_probs=self.log_probs,
-            guide=self.guide()[0],
+            guide=self.guided[0],
         )
 
 
@@ -277,9 +280,8 @@ class ConversationRequest(Sampling):
         check_functions(self.functions_offered, self.functions_param)
         if self.tool_use() is None:
             return self
-        extension = self.extension_guide()
-        if extension is not None:
-            raise ValueError(f"{extension[1]}: cannot be combined with functions; tool_choice 'none' turns them off")
+        if self.guiding:
+            raise ValueError(f"{self.guiding[0]}: cannot be combined with functions; tool_choice 'none' turns them off")
         if self.ignore_eos:
             raise ValueError("ignore_eos: cannot be combined with functions")
         return self
@@ -295,9 +297,13 @@ class ConversationRequest(Sampling):
         """The tools."""
 
     @property
-    def functions_offered(self) -> Sequence[FunctionDefinition]:
-        """Among the tools."""
-        return [each.definition for each in self.offered if not isinstance(each, FileSearch)]
+    def functions_offered(self) -> Mapping[str, FunctionDefinition]:
+        """Among the tools, by the place that they stand at."""
+        return {
+            f"tools.{index}{each.INSIDE}": each.definition
+            for index, each in enumerate(self.offered)
+            if not isinstance(each, FileSearch)
+        }
 
     @property
     def functions_param(self) -> str:
@@ -313,7 +319,7 @@ class ConversationRequest(Sampling):
         """What the answer may call. Raises ValueError for a choice of what is not there."""
         choice, param = self.chosen
         searches = self._file_search is not None
-        return tool_use(self.functions_offered, choice, self.parallel, searches=searches, param=param)
+        return tool_use(list(self.functions_offered.values()), choice, self.parallel, searches=searches, param=param)
 
     @property
     def parallel(self) -> bool | None:
@@ -363,5 +369,5 @@ class ConversationRequest(Sampling):
             reasoning_effort=self.effort or "",
             file_search=file_search.parameters if file_search and wants_search(self.tool_choice) else None,
             tools=tools,
-            guide_param=self.functions_param if tools is not None else self.guide()[1],
+            guide_param=self.functions_param if tools is not None else self.guided[1],
         )

@@ -35,7 +35,6 @@ from gateway.api.validation import (
     refuse_unsupported,
     without_nulls,
 )
-from gateway.serving.guide import Guide
 
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
@@ -308,10 +307,9 @@ class ResponsesRequest(ConversationRequest):
         return self.tools or ()
 
     @property
-    def format_guide(self) -> tuple[Guide | None, str]:
+    def format(self) -> tuple[ResponseFormat | None, str]:
         """See Sampling."""
-        given = None if self.text is None else self.text.format
-        return None if given is None else given.guide, "text.format"
+        return None if self.text is None else self.text.format, "text.format"
 
 
 def parse_responses(given: Mapping[str, Any]) -> ResponsesRequest:

@@ -4,7 +4,7 @@ A parameter that would change the answer and that we do not implement is refused
 that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -49,7 +49,6 @@ from gateway.api.validation import (
     refuse_unsupported,
     without_nulls,
 )
-from gateway.serving.guide import Guide
 
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: Harmless = {
@@ -283,9 +282,10 @@ class ChatRequest(ConversationRequest):
         return self.tools or ()
 
     @property
-    def functions_offered(self) -> Sequence[FunctionDefinition]:
+    def functions_offered(self) -> Mapping[str, FunctionDefinition]:
         """See ConversationRequest."""
-        return self.functions or super().functions_offered
+        older = {f"functions.{index}": each for index, each in enumerate(self.functions or ())}
+        return older or super().functions_offered
 
     @property
     def functions_param(self) -> str:
@@ -310,9 +310,9 @@ class ChatRequest(ConversationRequest):
         return bool(self.functions)
 
     @property
-    def format_guide(self) -> tuple[Guide | None, str]:
+    def format(self) -> tuple[ChatFormat | None, str]:
         """See Sampling."""
-        return None if self.response_format is None else self.response_format.guide, "response_format"
+        return self.response_format, "response_format"
 
 
 def parse_chat(body: bytes) -> ChatRequest:

@@ -1,13 +1,16 @@
 """Functions that a client offers, as OpenAI's clients send them: in chats, in responses, and the older `functions`."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from gateway.api.json_body import MAX_KEYS
 from gateway.api.validation import items
+from gateway.errors import BadRequest
+from gateway.serving.json_schema import InvalidSchema, checked
 from gateway.serving.tools import FunctionTool, ToolUse
 
 MAX_TOOLS = 128
@@ -36,12 +39,15 @@ class FunctionDefinition(BaseModel):
     description: Annotated[str, Field(max_length=8192)] | None = None
     parameters: Annotated[dict[str, Any], Field(max_length=MAX_KEYS), AfterValidator(_schema)] | None = None
     strict: bool | None = None
-    """Under a grammar every call keeps to its schema, whatever stands here."""
+    """Whether a schema that is only followed in part is refused."""
 
-    def function(self) -> FunctionTool:
-        """Without its wire form."""
+    @cached_property
+    def function_tool(self) -> FunctionTool:
+        """Without its wire form. Raises InvalidSchema for parameters that no call can be held to."""
         parameters = {"type": "object", **(self.parameters or {})}
-        return FunctionTool(name=self.name, description=self.description or "", parameters=parameters)
+        followed = checked(parameters, strict=bool(self.strict))
+        about = self.description or ""
+        return FunctionTool(name=self.name, description=about, parameters=parameters, followed=followed)
 
 
 def _known_type(value: Any) -> Any:
@@ -56,6 +62,8 @@ FunctionType = Annotated[Literal["function"], BeforeValidator(_known_type)]
 class ChatFunction(BaseModel):
     """A function, as a tool of a chat."""
 
+    INSIDE: ClassVar[str] = ".function"
+    """Where the definition stands in it."""
     model_config = ConfigDict(extra="forbid", strict=True)
     type: FunctionType
     function: FunctionDefinition
@@ -69,6 +77,7 @@ class ChatFunction(BaseModel):
 class ResponseFunction(FunctionDefinition):
     """A function, as a tool of a response."""
 
+    INSIDE: ClassVar[str] = ""
     type: FunctionType
 
     @property
@@ -192,13 +201,22 @@ ToolChoice = (
 """Of any path; NamedFunction is the older `function_call`."""
 
 
-def check_functions(functions: Sequence[FunctionDefinition], param: str) -> None:
-    """Raises ValueError for a name that is there twice, and for more than a prompt could hold."""
-    names = [each.name for each in functions]
+def check_functions(functions: Mapping[str, FunctionDefinition], whole: str) -> None:
+    """Raises ValueError for a name that is there twice, and for more than a prompt could hold; BadRequest for a schema.
+
+    functions: by the place that they stand at. whole: what holds them.
+    """
+    for place, each in functions.items():
+        try:
+            each.function_tool  # noqa: B018 - it is read when it is needed first
+        except InvalidSchema as error:
+            param = f"{place}.parameters"
+            raise BadRequest(f"Invalid schema {error}.", param=param, code="invalid_json_schema") from None
+    names = [each.name for each in functions.values()]
     if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
-        raise ValueError(f"{param}: the function '{twice}' is there more than once")
-    if (size := sum(len(orjson.dumps(each.function().wire())) for each in functions)) > MAX_TOOL_BYTES:
-        raise ValueError(f"{param}: the functions have {size} bytes together; at most {MAX_TOOL_BYTES} are read")
+        raise ValueError(f"{whole}: the function '{twice}' is there more than once")
+    if (size := sum(len(orjson.dumps(each.function_tool.wire())) for each in functions.values())) > MAX_TOOL_BYTES:
+        raise ValueError(f"{whole}: the functions have {size} bytes together; at most {MAX_TOOL_BYTES} are read")
 
 
 def tool_use(
@@ -208,7 +226,7 @@ def tool_use(
 
     searches: whether there is a file_search, too. Raises ValueError for a choice of what is not there.
     """
-    offered = {each.name: each.function() for each in functions}
+    offered = {each.name: each.function_tool for each in functions}
     required = choice == "required"
     chosen = list(offered)
     if isinstance(choice, str):
@@ -230,7 +248,9 @@ def tool_use(
         raise ValueError(f"{param}: there is no function '{unknown}' among the tools")
     if not chosen:
         return None
-    return ToolUse(functions=[offered[name] for name in dict.fromkeys(chosen)], required=required, parallel=parallel)
+    return ToolUse(
+        functions=tuple(offered[name] for name in dict.fromkeys(chosen)), required=required, parallel=parallel
+    )
 
 
 def wants_search(choice: ToolChoice) -> bool:

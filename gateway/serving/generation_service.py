@@ -28,6 +28,7 @@ from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
+from gateway.serving.guide_bounds import bounded
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.output_processor import OutputProcessor
 from gateway.serving.reasoning import Reasoning, Thinking, ThinkingTokens
@@ -106,6 +107,7 @@ class GenerationService:
         started, status = time.monotonic(), 200
         deadline_s = self._settings.request_deadline_s
         try:
+            request = self._tool_calling.decided(request)
             self._check(request)  # a bad request need not wait to hear so
             tokens = self._planner.estimate(request)
             with await self._reserve(tenant, tokens) as reserved, await self._admit(tenant, tokens / request.choices):
@@ -213,6 +215,7 @@ class GenerationService:
         sampling = request.sampling
         if request.tools is not None:
             sampling = replace(sampling, guide=self._tool_calling.guide(request.tools, sampling.guide))
+        sampling = replace(sampling, guide=bounded(sampling.guide, self._settings.guide_max_string))
         if index and sampling.seed is not None:
             sampling = replace(sampling, seed=choice_seed(sampling.seed, index))
         return sampling

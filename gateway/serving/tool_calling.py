@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Settings, ToolFormat
-from gateway.serving.guide import Guide, GuideKind
+from gateway.config import Settings, ToolDecision, ToolFormat
+from gateway.serving.generation_request import GenerationRequest
+from gateway.serving.guide import LENIENT, Guide, GuideKind
+from gateway.serving.tool_decision import decided
 from gateway.serving.tool_parsers import PARSERS, BareJsonParser, ToolCallParser, guess
 from gateway.serving.tools import ToolUse
 
@@ -17,15 +19,20 @@ MAX_CALLS = 16
 class ToolCalling:
     """Of the one model family of a fleet. One for the life of the application."""
 
-    def __init__(self, tool_format: ToolFormat) -> None:
+    def __init__(self, tool_format: ToolFormat, decision: ToolDecision = ToolDecision.MODEL) -> None:
         self._format = tool_format
+        self._decision = decision
 
     @classmethod
     def of(cls, settings: Settings) -> "ToolCalling":
         """As set, or as the tokenizer's chat template looks."""
         if settings.tool_format is not ToolFormat.AUTO:
-            return cls(settings.tool_format)
-        return cls(guess(chat_template(settings.tokenizer_dir)))
+            return cls(settings.tool_format, settings.tool_decision)
+        return cls(guess(chat_template(settings.tokenizer_dir)), settings.tool_decision)
+
+    def decided(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with what is known of its calls before the model has said anything."""
+        return decided(request) if self._decision is ToolDecision.WORDS else request
 
     def guide(self, tools: ToolUse, answer: Guide | None) -> Guide | None:
         """What an answer with these tools must be; answer: what it must be where it is no call.
@@ -33,10 +40,10 @@ class ToolCalling:
         None: anything, since the model writes calls in a way of its own.
         """
         if tools.required:
-            return Guide(GuideKind.JSON_SCHEMA, json.dumps(calls_schema(tools)))
+            return Guide(GuideKind.JSON_SCHEMA, json.dumps(calls_schema(tools) | LENIENT))
         if answer is not None:
             schema = {"type": "object"} if answer.kind is GuideKind.JSON else json.loads(answer.text)
-            return Guide(GuideKind.JSON_SCHEMA, json.dumps(calls_schema(tools, schema)))
+            return Guide(GuideKind.JSON_SCHEMA, json.dumps(calls_schema(tools, schema) | LENIENT))
         return text_or(calls_schema(tools)) if self._format is ToolFormat.JSON else None
 
     def parser(self, tools: ToolUse, answer: Guide | None) -> ToolCallParser:
@@ -59,7 +66,7 @@ def chat_template(folder: Path) -> str:
 
 def calls_schema(tools: ToolUse, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """JSON Schema of a call, or where several were asked for, of a list of them; or else of an `answer` that is no call."""
-    places = {f"f{index}": _closed(dict(each.parameters)) for index, each in enumerate(tools.functions)}
+    places = {f"f{index}": _closed(dict(each.followed)) for index, each in enumerate(tools.functions)}
     calls = [_call(each.name, place) for each, place in zip(tools.functions, places, strict=True)]
     arms = [{"type": "array", "items": _any(calls), "minItems": 1, "maxItems": MAX_CALLS}] if tools.parallel else calls
     if answer is not None:
@@ -73,7 +80,8 @@ def text_or(schema: Mapping[str, Any]) -> Guide:
 
     In llguidance's language, which has both; engines that guide by another backend refuse it.
     """
-    guided = {**schema, "x-guidance": {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}}
+    options = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?", "coerce_one_of": True}
+    guided = {**schema, "x-guidance": {**options, "lenient": True}}
     grammar = f"start: TEXT | call\nTEXT: /[^{{\\[\\s](.|\\n)*/\ncall: %json {json.dumps(guided)}\n"
     return Guide(GuideKind.EBNF_GRAMMAR, grammar)
 

@@ -1,7 +1,7 @@
 """Functions that an answer may call, and calls as they come."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ class FunctionTool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of its arguments, an object."""
+    followed: Mapping[str, Any] = field(default_factory=dict)
+    """What of it a guided call is held to."""
 
     def wire(self) -> dict[str, Any]:
         """As chat templates know it."""
@@ -25,7 +27,7 @@ class FunctionTool:
 class ToolUse:
     """What an answer may call. The model is told of nothing else."""
 
-    functions: Sequence[FunctionTool]
+    functions: tuple[FunctionTool, ...]
     """Not empty; each name once."""
     required: bool = False
     """Whether the answer must be a call."""

@@ -34,32 +34,31 @@ def parse_tools(document: str | bytes) -> list[dict[str, Any]]:
 
 
 def in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], task: str) -> list[Message]:
-    """The conversation with its calls as JSON, their results in the user's voice, and the functions in the system's message."""
+    """The conversation with the functions in the system's message, and what they gave below the question that asked for it.
+
+    A small model that sees a call in the place of an answer writes the same call again and again.
+    """
     said: list[Message] = []
-    names: dict[str, str] = {}
+    calls: dict[str, str] = {}
     for message in messages:
-        if message.role == "tool":
-            result = f"Result of {names.get(message.call_id, 'the function')}: {message.content}"
-            if said and said[-1].role == "user" and said[-1].call_id:
-                said[-1] = replace(said[-1], content=f"{said[-1].content}\n{result}")
-            else:
-                said.append(Message("user", result, call_id=message.call_id))
-        elif message.calls:
-            names |= {call["id"]: call["function"]["name"] for call in message.calls}
-            calls = [_as_written(call["function"]) for call in message.calls]
-            said.append(Message("assistant", "\n".join([*([message.content] if message.content else []), *calls])))
-        else:
+        if message.calls:
+            calls |= {call["id"]: "{name}({arguments})".format(**call["function"]) for call in message.calls}
+            if message.content:
+                said.append(Message("assistant", message.content))
+        elif message.role != "tool":
             said.append(message)
+        else:
+            result = f"Result of {calls.get(message.call_id, 'the function')}: {message.content}"
+            if said and said[-1].role == "user":
+                said[-1] = replace(said[-1], content=f"{said[-1].content}\n\n{result}")
+            else:
+                said.append(Message("user", result))
     if not tools:
         return said
     told = "\n".join([task, *(f"- {_signature(tool['function'])}" for tool in tools)])
     if said and said[0].role == "system":
         return [replace(said[0], content=f"{said[0].content}\n\n{told}"), *said[1:]]
     return [Message("system", told), *said]
-
-
-def _as_written(function: Mapping[str, Any]) -> str:
-    return f'{{"name": {json.dumps(function["name"])}, "arguments": {function["arguments"]}}}'
 
 
 def _signature(function: Mapping[str, Any]) -> str:

@@ -53,14 +53,13 @@ def test_a_template_without_functions_has_them_told_in_the_systems_message(
     days = '{"type": "array", "items": {"type": "integer"}}'
     signature = f'weather(city: string (Its name), unit?: "c"|"f", days?: {days}): The weather in a city.'
     assert system.endswith(f"- {signature}")
-    call = '{"name": "weather", "arguments": {"city": "Bonn"}}'
-    assert rest == f"What is the weather?\nassistant\n{call}\nuser\nResult of weather: Rain.\nassistant\n"
+    assert rest == 'What is the weather?\n\nResult of weather({"city": "Bonn"}): Rain.\nassistant\n'
 
 
 def test_without_functions_nothing_is_told(make_template: MakeTemplate, table: TokenTable) -> None:
     said = text(PromptBuilder(make_template()), table, TURNS, tools="[]")
     assert "To call" not in said
-    assert "Result of weather: Rain." in said
+    assert 'Result of weather({"city": "Bonn"}): Rain.' in said
 
 
 def test_a_template_that_knows_functions_writes_them_itself(make_template: MakeTemplate, table: TokenTable) -> None:
