@@ -85,11 +85,6 @@ class ResponseJsonSchemaFormat(NamedSchema):
 
     type: Literal["json_schema"]
 
-    @property
-    def guide(self) -> Guide | None:
-        """What it makes an engine write."""
-        return Guide.json_schema(self.schema_, strict=bool(self.strict), param="text.format.schema")
-
 
 def _format(value: Any) -> str:
     return {"json_object": "JsonObject", "json_schema": "JsonSchema"}.get(kind_of(value), "Text")
