@@ -146,6 +146,11 @@ class Settings:
     oidc_scope_claim: str = "scope"
     """The claim that lists the scopes (chat, embeddings, knowledge:read, knowledge:write, admin). What it does not name is
     refused."""
+    ledger_days: float = 400.0
+    """For which the row of each request is kept, by which usage is told. Raising it costs about 300 bytes a request."""
+    price_list: Path | None = None
+    """YAML, by which usage has an amount: `currency: usd`, `models: {NAME: {input, cached_input, output}}`, prices of a million
+    tokens. None: no amounts."""
     open: bool = False
     """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
 

@@ -31,6 +31,7 @@ from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.administration import Administration, audit_file
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.ledger import SqlLedger
 from gateway.knowledge.catalog.quotas import SqlQuotaStore
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
@@ -51,9 +52,12 @@ from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
 from gateway.tenants.jwks import Jwks
+from gateway.tenants.ledger import Ledger
 from gateway.tenants.oidc import TokenRules, TokenVerifier
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quotas import Quotas
+from gateway.tenants.tenant import Tenant
+from gateway.tenants.usage import PriceList, UsageReport
 from gateway.tls import client_context
 from gateway.triton.connection import Pool, get
 from gateway.triton.llm import TokenStreams
@@ -136,9 +140,19 @@ class Container:
             open_without_store=settings.quota_unavailable is WithoutQuotas.ALLOW,
             on_refusal=lambda tenant, limit: self.metrics.quota_refused.labels(tenant, limit).inc(),
         )
+        self.rows = SqlLedger(self.accounts)
+        self.ledger = Ledger(
+            self.rows,
+            self.quotas.gateway,
+            keep_s=settings.ledger_days * 86_400,
+            on_failure=self.metrics.ledger_failures.inc,
+            on_loss=self.metrics.ledger_lost.inc,
+        )
+        self.prices = None if settings.price_list is None else PriceList.read(settings.price_list)
         self.generation = GenerationService(
             settings=settings,
             quotas=self.quotas,
+            ledger=self.ledger,
             admission=TenantAdmission(self.admission, settings.admission_deadline_s, self.metrics),
             models=self.models,
             context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics, access=access),
@@ -160,6 +174,7 @@ class Container:
             dispatcher=self.dispatcher,
             pool=self.pool,
             quotas=self.quotas,
+            ledger=self.ledger,
             places=self.retrieval_places,
             threads=self.tokenizing,
             text=_embedding_text(settings),
@@ -208,6 +223,7 @@ class Container:
             "quotas": self.quotas.run,
             "background answers": self.background.run,
             "journals": self.background.commit,
+            "ledger": self.ledger.run,
         }
         if self.tokens is not None:
             loops["identity provider's keys"] = self.tokens.jwks.run
@@ -221,6 +237,7 @@ class Container:
             self.pool.close()
             self.tokenizing.shutdown(wait=False, cancel_futures=True)
             await self.quotas.close()
+            await self.ledger.close()
             await self.accounts.close()
             await self.catalog.close()
 
@@ -260,6 +277,10 @@ class Container:
             self.metrics.ejections.labels(change.name).inc()
         self.admission.refresh()
 
+    def usage(self, tenant: Tenant | None) -> UsageReport:
+        """What a tenant has used, or all of them."""
+        return UsageReport(self.rows, None if tenant is None else tenant.name, self.prices)
+
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests can be served, and the words for it."""
         view = self.store.view
@@ -297,6 +318,7 @@ class Container:
             self.metrics.instances.labels(state).inc()
         self.ingestion_monitor.refresh()
         self.metrics.consul_alive.set(self.store.view.source_alive)
+        self.metrics.ledger_waiting.set(self.ledger.waiting)
         self.metrics.in_flight.set(self.admission.held)
         self.metrics.waiting.set(self.admission.waiting)
         self.metrics.retrieval_in_flight.set(self.retrieval_admission.held)

@@ -47,6 +47,13 @@ class Metrics:
         self.quota_failures = Counter(
             "ragfleet_quota_failures", "Times that the limits' database did not answer.", registry=r
         )
+        self.ledger_failures = Counter(
+            "ragfleet_ledger_failures", "Times that the ledger's database did not answer.", registry=r
+        )
+        self.ledger_waiting = Gauge("ragfleet_ledger_rows_waiting", "Rows that are still to be written.", registry=r)
+        self.ledger_lost = Counter(
+            "ragfleet_ledger_rows_lost", "Rows given up, for their database was away too long.", registry=r
+        )
         self.migrations = Counter("ragfleet_migrations", "Streams moved to another instance.", ["cause"], registry=r)
         self.migration_gap = Histogram(
             "ragfleet_migration_gap_seconds", "Last token before to first token after.", buckets=SECONDS, registry=r

@@ -16,6 +16,7 @@ from gateway.api import (
     store_files,
     store_search,
     stored_responses,
+    usage,
     vector_stores,
 )
 from gateway.api.authentication import Authenticator
@@ -65,6 +66,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
         stored_responses,
         conversations,
         admin,
+        usage,
         operations,
     ):
         app.include_router(module.router)

@@ -19,8 +19,10 @@ from gateway.knowledge.text_windows import Windows
 from gateway.metrics import Metrics
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.tenants.budgets import Resource
+from gateway.tenants.ledger import Ledger, LedgerEntry
 from gateway.tenants.quotas import Quotas
 from gateway.tenants.tenant import Tenant
+from gateway.tenants.usage import EMBEDDINGS
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.infer import Tensor
@@ -61,6 +63,7 @@ class EmbeddingService:
         dispatcher: Dispatcher,
         pool: Pool,
         quotas: Quotas,
+        ledger: Ledger,
         places: TenantAdmission,
         text: EmbeddingTokenizer | None,
         threads: Executor,
@@ -70,6 +73,7 @@ class EmbeddingService:
         self._settings = settings
         self._models = models
         self._quotas = quotas
+        self._ledger = ledger
         self._places = places
         self._text = text
         self._threads = threads
@@ -98,6 +102,10 @@ class EmbeddingService:
             if len(windows.pieces) > MAX_BATCH:
                 vectors += await self._others(tenant, model, windows.pieces, request_id)
             reserved.settle(charge)
+        entry = LedgerEntry.of(tenant, request_id=request_id, route=EMBEDDINGS, model=model, reserved=tokens)
+        entry.prompt, entry.outcome = tokens, "completed"
+        self._ledger.open(entry)
+        await self._ledger.settle(entry)
         return Embedded(windows.join(np.array(vectors, np.float32)), tokens)
 
     def _check(self, model: str) -> None:

@@ -20,7 +20,7 @@ class AnswerJournal:
 
     def __init__(self, job: BackgroundJob, changed: Callable[[], None]) -> None:
         """changed: called when there is something to be committed."""
-        self._id = job.response_id
+        self.id = job.response_id
         self._changed = changed
         self._prompt = job.prompt
         self._tokens: list[Sequence[int]] = list(job.tokens)
@@ -34,7 +34,7 @@ class AnswerJournal:
     @property
     def seed(self) -> int:
         """Of an answer whose request names none: the same whoever makes it."""
-        return int(self._id[-15:], 16)
+        return int(self.id[-15:], 16)
 
     @property
     def prompt(self) -> tuple[RequestPlan, Context] | None:

@@ -1,6 +1,6 @@
 """One answer in the making: its pieces, its usage, its citations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.dispatch.attempts import Attempt
@@ -60,12 +60,16 @@ class GeneratedAnswer:
         """Of the pieces given, where they are asked for."""
         self.reasoning = reasoning
         """The thoughts in front of the text, which are no part of it; None where the model cannot think."""
+        self.on_end: Callable[[], Awaitable[None]] | None = None
+        """Waited for when it has ended, before `next` says so."""
         self.tool_parser = tool_parser
         """Finds calls of functions in the text; None where there are none to call."""
 
     async def next(self) -> str | None:
         """The next piece of text (may be ''), or None when the answer is complete."""
         if self._output.ended():
+            if self.on_end is not None:
+                await self.on_end()
             return None
         if self._generation is None:
             self._output.say_nothing()

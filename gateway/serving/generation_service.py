@@ -22,11 +22,12 @@ from gateway.retrieval.context import Context, ContextBuilder
 from gateway.retrieval.rewriting import QueryRewriter
 from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
 from gateway.routing.types import PlacementRequest
+from gateway.serving.accounting import Accounting
 from gateway.serving.answer_journal import AnswerJournal
 from gateway.serving.choices import Choices, choice_seed
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
-from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
+from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.guide_bounds import bounded
 from gateway.serving.log_probs import AnswerLogProbs
@@ -37,6 +38,7 @@ from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.tool_parsers import ToolCallParser
 from gateway.serving.truncation import truncations
 from gateway.tenants.budgets import Resource
+from gateway.tenants.ledger import Ledger, LedgerEntry
 from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
 from tokens.table import TokenTable, TooManyTokens
@@ -57,6 +59,7 @@ class GenerationService:
         *,
         settings: Settings,
         quotas: Quotas,
+        ledger: Ledger,
         admission: TenantAdmission,
         models: ServedModels,
         context: ContextBuilder,
@@ -70,6 +73,7 @@ class GenerationService:
         """threads: to tokenize prompts in."""
         self._settings = settings
         self._quotas = quotas
+        self._ledger = ledger
         self._admission = admission
         self._models = models
         self._context = context
@@ -110,9 +114,13 @@ class GenerationService:
             request = self._tool_calling.decided(request)
             self._check(request)  # a bad request need not wait to hear so
             tokens = self._planner.estimate(request)
-            with await self._reserve(tenant, tokens) as reserved, await self._admit(tenant, tokens / request.choices):
+            with (
+                await self._reserve(tenant, tokens) as reserved,
+                await self._admit(tenant, tokens / request.choices),
+                self._account(request, tenant, tokens, reserved, journal) as accounting,
+            ):
                 try:
-                    opened = self._choices(request, tenant, reserved, started, journal)
+                    opened = self._choices(request, tenant, accounting, started, journal)
                     async with asyncio.timeout(deadline_s), opened as choices:
                         yield choices
                 except TimeoutError as error:
@@ -152,6 +160,21 @@ class GenerationService:
     async def _reserve(self, tenant: Tenant, tokens: int) -> Reservation:
         return await self._quotas.reserve(tenant, {Resource.REQUESTS: 1, Resource.ANSWERS: 1, Resource.TOKENS: tokens})
 
+    def _account(
+        self,
+        request: GenerationRequest,
+        tenant: Tenant,
+        tokens: int,
+        reserved: Reservation,
+        journal: AnswerJournal | None,
+    ) -> Accounting:
+        entry = LedgerEntry.of(
+            tenant, request_id=request.id, route=request.route, model=self._known_model(request), reserved=tokens
+        )
+        if journal is not None:
+            entry.id = journal.id  # whichever gateways make it, it is one answer
+        return Accounting(self._ledger, entry, reserved, self._metrics)
+
     async def _admit(self, tenant: Tenant, tokens: float) -> Permit:
         permit = await self._admission.admit(tenant, cost=tokens)
         self._metrics.admission_wait.observe(permit.waited_s)
@@ -162,7 +185,7 @@ class GenerationService:
         self,
         request: GenerationRequest,
         tenant: Tenant,
-        reserved: Reservation,
+        accounting: Accounting,
         started: float,
         journal: AnswerJournal | None,
     ) -> AsyncIterator[Choices]:
@@ -173,7 +196,7 @@ class GenerationService:
             if request.sampling.seed is None:
                 request = replace(request, sampling=replace(request.sampling, seed=journal.seed))
         limit = _answer_limit(plan, context)
-        await reserved.resize({Resource.TOKENS: len(context.input_ids) + limit * request.choices})
+        await accounting.resize(len(context.input_ids) + limit * request.choices)
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
             rag = "0" if context.grounding is None else "1"
@@ -195,17 +218,11 @@ class GenerationService:
                 ],
                 lambda: self._admission.admit_further(tenant, cost=len(context.input_ids) + limit),
             )
-            failed = False
+            accounting.begin(choices)
             try:
                 yield choices
-            except errors.RagfleetError:
-                failed = True
-                raise
             finally:
                 choices.close()
-                self._settle(choices.usage, tenant)
-                if choices.usage.completion or not failed:  # else nothing came of it: the reservation is given back
-                    reserved.settle({Resource.REQUESTS: 1, Resource.TOKENS: choices.usage.total})
 
     def _tool_parser(self, request: GenerationRequest) -> ToolCallParser | None:
         return None if request.tools is None else self._tool_calling.parser(request.tools, request.sampling.guide)
@@ -371,17 +388,17 @@ class GenerationService:
             answer.close()
         return "" if answer.finish_reason == "length" else text  # cut off: it was never about to end
 
-    def _settle(self, usage: TokenUsage, tenant: Tenant) -> None:
-        self._metrics.tokens.labels(tenant.name, "prompt").inc(usage.prompt)
-        self._metrics.tokens.labels(tenant.name, "completion").inc(usage.completion)
-
     def _observe(self, request: GenerationRequest, tenant: Tenant, status: int, seconds: float) -> None:
         """Count a request that has ended, whichever way."""
-        # The client's word for the model is unbounded; only known ones become labels.
-        known = request.model in self._models.generating
-        model = request.model if known else RAG if is_rag(request.model) else "unknown"
+        model = self._known_model(request)
         self._metrics.requests.labels(request.route, model, tenant.name, str(status)).inc()
         self._metrics.duration.labels("1" if request.grounded else "0").observe(seconds)
+
+    def _known_model(self, request: GenerationRequest) -> str:
+        """The client's word for the model is unbounded; only known ones become labels."""
+        if request.model in self._models.generating:
+            return request.model
+        return RAG if is_rag(request.model) else "unknown"
 
 
 def _answer_limit(plan: RequestPlan, context: Context) -> int:

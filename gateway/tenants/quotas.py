@@ -102,6 +102,11 @@ class Quotas:
         self._open = open_without_store
         self._accounts: dict[str, Account] = {}
 
+    @property
+    def gateway(self) -> str:
+        """The id of this one, under which it holds leases."""
+        return self._client.gateway
+
     async def reserve(self, tenant: Tenant, charge: Charge) -> Reservation:
         """Raises RateLimited, InsufficientQuota, and CatalogUnavailable where nobody knows; it costs nothing then."""
         needs = needs_of(tenant, charge)

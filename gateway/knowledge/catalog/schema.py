@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 9
+VERSION = 10
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -90,6 +90,16 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             """CREATE TABLE answer_events (response_id TEXT NOT NULL
             REFERENCES background_answers (response_id) ON DELETE CASCADE, position BIGINT NOT NULL, last BIGINT NOT NULL,
             events TEXT NOT NULL, tokens TEXT NOT NULL, PRIMARY KEY (response_id, position))""",
+        ),
+        10: (
+            """CREATE TABLE ledger (id TEXT NOT NULL PRIMARY KEY, request_id TEXT NOT NULL, tenant TEXT NOT NULL,
+            key TEXT NOT NULL, gateway TEXT NOT NULL, route TEXT NOT NULL, model TEXT NOT NULL, state TEXT NOT NULL,
+            outcome TEXT NOT NULL, reserved BIGINT NOT NULL, prompt BIGINT NOT NULL, cached BIGINT NOT NULL,
+            completion BIGINT NOT NULL, stores TEXT NOT NULL, instances TEXT NOT NULL, created_at BIGINT NOT NULL,
+            ms BIGINT NOT NULL)""",
+            "CREATE INDEX ledger_told ON ledger (tenant, created_at)",
+            "CREATE INDEX ledger_by_time ON ledger (created_at)",
+            "CREATE INDEX ledger_open ON ledger (gateway) WHERE state = 'reserved'",
         ),
     }
 )
@@ -348,6 +358,29 @@ gateways = Table(
     Column("seen_at", Float(53), nullable=False),
 )
 """Processes that hold something, and their last sign of life."""
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Text, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("request_id", "tenant", "key", "gateway", "route", "model")),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("reserved", "prompt", "cached", "completion")),
+    Column("stores", Text, nullable=False),
+    Column("instances", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ms", BigInteger, nullable=False),
+    Index("ledger_told", "tenant", "created_at"),
+    Index("ledger_by_time", "created_at"),
+    Index(
+        "ledger_open",
+        "gateway",
+        sqlite_where=text("state = 'reserved'"),
+        postgresql_where=text("state = 'reserved'"),
+    ),
+)
+"""What each request came to: `reserved` while it runs, then `settled`."""
 
 
 responses = Table(

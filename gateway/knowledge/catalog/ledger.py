@@ -1,0 +1,107 @@
+"""The ledger's rows in the catalog's database, and what they sum up to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import and_, delete, func, literal_column, or_, select, update
+
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.database import Database, storable
+from gateway.tenants.ledger import LedgerEntry
+from gateway.tenants.usage import EMBEDDINGS, UsageQuery, UsageRow
+
+_ledger, _gateways = schema.ledger, schema.gateways
+_CHANGING = ("state", "outcome", "prompt", "cached", "completion", "stores", "instances", "ms")
+
+
+class SqlLedger:
+    """See LedgerStore and UsageSource."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def write(self, gateway: str, entries: Sequence[LedgerEntry], *, alive_at: float | None) -> None:
+        """See LedgerStore."""
+        rows = [_row(gateway, entry) for entry in entries]
+        insert = self._database.insert(_ledger)
+        upsert = insert.on_conflict_do_update(
+            index_elements=[_ledger.c.id],
+            set_={name: insert.excluded[name] for name in _CHANGING},
+            where=or_(_ledger.c.state == "reserved", insert.excluded.state == "settled"),
+        )
+        beat = self._database.insert(_gateways)
+        beat = beat.on_conflict_do_update(index_elements=[_gateways.c.id], set_={"seen_at": beat.excluded.seen_at})
+        async with self._database.write() as connection:
+            if rows:
+                await connection.execute(upsert, rows)
+            if alive_at is not None:
+                await connection.execute(beat, {"id": gateway, "seen_at": alive_at})
+
+    async def reap(self, gateway: str, *, dead_before: float) -> int:
+        """See LedgerStore."""
+        alive = select(_gateways.c.id).where(_gateways.c.seen_at > dead_before)
+        left = and_(
+            _ledger.c.state == "reserved",
+            _ledger.c.gateway != gateway,
+            _ledger.c.gateway.not_in(alive),
+            _ledger.c.created_at < dead_before,
+        )
+        async with self._database.read() as connection:
+            if await connection.scalar(select(func.count()).select_from(_ledger).where(left)) == 0:
+                return 0
+        async with self._database.write() as connection:
+            settle = update(_ledger).where(left).values(state="settled", outcome="lost")
+            return (await connection.execute(settle)).rowcount
+
+    async def forget(self, before: float) -> None:
+        """See LedgerStore."""
+        old = _ledger.c.created_at < before
+        async with self._database.read() as connection:
+            if (await connection.execute(select(_ledger.c.id).where(old).limit(1))).first() is None:
+                return
+        async with self._database.write() as connection:
+            await connection.execute(delete(_ledger).where(old))
+
+    async def usage(self, query: UsageQuery) -> Sequence[UsageRow]:
+        """See UsageSource."""
+        # A number in the text, for PostgreSQL does not see that two parameters are the same.
+        width = literal_column(str(int(query.width)))
+        bucket = _ledger.c.created_at - _ledger.c.created_at % width
+        groups = [bucket, *(_ledger.c[name] for name in ("route", "tenant", "key", "model"))]
+        sums = [func.sum(_ledger.c[name]) for name in ("prompt", "cached", "completion")]
+        found = (
+            select(*groups, func.count(), *sums)
+            .where(_ledger.c.created_at >= query.start, _ledger.c.created_at < query.end)
+            .group_by(*groups)
+            .order_by(bucket)
+        )
+        if query.tenant is not None:
+            found = found.where(_ledger.c.tenant == query.tenant)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(found)).all()
+        return [
+            UsageRow(int(row[0]), row[1] == EMBEDDINGS, row[2], row[3], row[4], *(int(number) for number in row[5:]))
+            for row in rows
+        ]
+
+
+def _row(gateway: str, entry: LedgerEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "request_id": entry.request_id,
+        "tenant": entry.tenant,
+        "key": entry.key,
+        "gateway": gateway,
+        "route": entry.route,
+        "model": entry.model,
+        "state": "settled" if entry.outcome else "reserved",
+        "outcome": entry.outcome,
+        "reserved": entry.reserved,
+        "prompt": entry.prompt,
+        "cached": entry.cached,
+        "completion": entry.completion,
+        "stores": storable(" ".join(entry.stores)),
+        "instances": " ".join(entry.instances),
+        "created_at": int(entry.created_at),
+        "ms": entry.ms,
+    }
