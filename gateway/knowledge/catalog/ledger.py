@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, delete, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal_column, or_, select, update
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, storable
@@ -65,7 +65,7 @@ class SqlLedger:
     async def usage(self, query: UsageQuery) -> Sequence[UsageRow]:
         """See UsageSource."""
         # A number in the text, for PostgreSQL does not see that two parameters are the same.
-        width = literal_column(str(int(query.width)))
+        width: ColumnElement[int] = literal_column(str(query.width))
         bucket = _ledger.c.created_at - _ledger.c.created_at % width
         groups = [bucket, *(_ledger.c[name] for name in ("route", "tenant", "key", "model"))]
         sums = [func.sum(_ledger.c[name]) for name in ("prompt", "cached", "completion")]
