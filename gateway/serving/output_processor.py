@@ -46,7 +46,7 @@ class OutputProcessor:
     def push(self, ids: Sequence[int]) -> str:
         """The text that these ids add; '' while a character or a possible stop string is incomplete."""
         push = self._detokenizer.push
-        if self.plain(ids):
+        if self._simple and self._special.isdisjoint(ids):  # as `plain` says, without a call for each token
             self.tokens += len(ids)
             return push(ids[0]) if len(ids) == 1 else "".join([push(i) for i in ids])
         out = ""

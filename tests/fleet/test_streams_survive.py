@@ -21,7 +21,7 @@ from tests.support.observed_fleet import Victim
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
 
-STREAMS, TOKENS = 8, 200
+REQUESTS, STREAMS, TOKENS = 8, 10, 200
 FAR = "far-0"
 STORY = {
     "type": "object",
@@ -50,8 +50,12 @@ def victim(consul_program: Path, ports: int) -> Iterator[Victim]:
 
 
 async def _ask(client: Client, model: str, **parameters: Any) -> list[asyncio.Task[Seen]]:
+    """The last two ask for two choices each."""
     asked = {"max_tokens": TOKENS, **parameters}
-    return [asyncio.create_task(client.ask(model, f"Story number {n}.", **asked)) for n in range(STREAMS)]
+    return [
+        asyncio.create_task(client.ask(model, f"Story number {n}.", **asked, n=2 if n >= REQUESTS - 2 else 1))
+        for n in range(REQUESTS)
+    ]
 
 
 async def _running(victim: Victim, name: str) -> None:
@@ -71,16 +75,18 @@ async def _nothing_held(victim: Victim) -> None:
 
 
 def _whole(moved: list[Seen], alone: list[Seen], *, left: str) -> None:
-    assert [seen.error for seen in moved] == [None] * STREAMS
-    assert [seen.text for seen in moved] == [seen.text for seen in alone]
+    assert [seen.error for seen in moved] == [None] * REQUESTS
+    assert [seen.texts for seen in moved] == [seen.texts for seen in alone]
+    assert sum(len(seen.texts) for seen in moved) == STREAMS
     assert [seen.completion_tokens for seen in moved] == [seen.completion_tokens for seen in alone]
     assert any(seen.moved and seen.attempts[0]["instance"] == left for seen in moved)
 
 
 async def test_a_killed_triton(victim: Victim) -> None:
+    bias = {str(token): -100 for token in range(5000, 5300)}
     async with Client(victim.fleet.port, victim.fleet.key) as client:
-        alone = await asyncio.gather(*await _ask(client, victim.fleet.model))
-        streams = await _ask(client, victim.fleet.model)
+        alone = await asyncio.gather(*await _ask(client, victim.fleet.model, logit_bias=bias))
+        streams = await _ask(client, victim.fleet.model, logit_bias=bias)
         await _running(victim, "triton-0")
         victim.signal("triton-0", signal.SIGKILL)
         _whole(await asyncio.gather(*streams), alone, left="triton-0")
@@ -92,14 +98,14 @@ async def test_guided_answers_of_a_killed_triton(victim: Victim) -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "story", "strict": True, "schema": STORY}}
     async with Client(victim.fleet.port, victim.fleet.key) as client:
         alone = await asyncio.gather(*await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000))
-        assert [seen.error for seen in alone] == [None] * STREAMS
+        assert [seen.error for seen in alone] == [None] * REQUESTS
         streams = await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000)
         await _running(victim, "triton-0")
         victim.signal("triton-0", signal.SIGKILL)
         moved = await asyncio.gather(*streams)
         _whole(moved, alone, left="triton-0")
-    for seen in moved:
-        Draft202012Validator(STORY).validate(json.loads(seen.text))
+    for text in [text for seen in moved for text in seen.texts.values()]:
+        Draft202012Validator(STORY).validate(json.loads(text))
     await _nothing_held(victim)
     await victim.ready(2)
 

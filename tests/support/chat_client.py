@@ -14,6 +14,8 @@ class Seen:
     """One answer as the client saw it."""
 
     text: str = ""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Of each choice."""
     finish: str | None = None
     error: str | None = None
     status: int = 0
@@ -109,6 +111,7 @@ def _take(seen: Seen, event: dict[str, Any]) -> None:
     for choice in event["choices"]:
         if piece := choice["delta"].get("content"):
             seen.text += piece
+            seen.texts[choice["index"]] = seen.texts.get(choice["index"], "") + piece
             seen.at.append(time.monotonic())
         seen.finish = choice["finish_reason"] or seen.finish
     if "ragfleet" in event:

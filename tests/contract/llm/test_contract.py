@@ -234,6 +234,21 @@ def test_log_probs_where_the_engine_knows_them(llm: Llm) -> None:
         assert len(response.top) == 3
 
 
+@pytest.mark.parametrize("cut", [1, 3])
+def test_log_probs_go_on_behind_a_journal(llm: Llm, cut: int) -> None:
+    """Up to numerical noise: the journal is read as a prompt, in other pieces than it was written in."""
+    if llm.flavour in ("simulated", "llmapi"):
+        return  # it tells none
+    told = {"return_log_probs": True, "num_top_log_probs": 2}
+    whole = list(llm.open(length=5, **told))
+    journal = [token for response in whole[:cut] for token in response.ids]
+    rest = list(llm.open(prompt=[*HELLO, *journal], length=5 - cut, **told))
+    assert [response.ids for response in rest] == [response.ids for response in whole[cut:]]
+    for after, before in zip(rest, whole[cut:], strict=True):
+        assert after.log_probs[0] == pytest.approx(before.log_probs[0], abs=0.1)
+        assert after.top[0][0] == before.top[0][0]
+
+
 def test_a_bias_forbids_and_decides(llm: Llm) -> None:
     if llm.flavour == "llmapi":
         with pytest.raises(Refused, match="llm: bad request: embedding_bias"):
