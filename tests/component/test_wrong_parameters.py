@@ -1,0 +1,142 @@
+"""Each parameter of a generation with what it cannot be, made from a table: a 400 that names it, and no engine is asked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.support.running import MODEL, Fleet
+
+MESSAGES = [{"role": "user", "content": "Hello?"}]
+ASKED: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": MESSAGES},
+    "completions": {"prompt": "Hello?"},
+    "responses": {"input": "Hello?"},
+}
+NO_NUMBERS = ("3", [3], {"a": 3}, True, "", 10**300)
+NO_FLAGS = ("true", 1, 0, [True], {})
+NO_TEXTS = (1, True, ["x"], {"x": "y"})
+
+
+@dataclass(frozen=True)
+class Number:
+    """A whole number between two."""
+
+    least: int
+    most: int
+
+    def wrong(self) -> Iterator[Any]:
+        yield from (*NO_NUMBERS, self.least - 1, self.most + 1, self.least + 0.5, -(2**70), 2**70, 1e300)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def wrong(self) -> Iterator[Any]:
+        yield from NO_FLAGS
+
+
+@dataclass(frozen=True)
+class Word:
+    """One of some."""
+
+    def wrong(self) -> Iterator[Any]:
+        yield from (*NO_TEXTS, "", "Low", "surprise", "x" * 10_000)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any string."""
+
+    def wrong(self) -> Iterator[Any]:
+        yield from NO_TEXTS
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Token ids and what is added to their logits."""
+
+    def wrong(self) -> Iterator[Any]:
+        yield from (5, "5", True, [5], [["5", 1]])
+        yield from ({token: 1} for token in ("", "x", "-1", "1.0", " 1", "01", "1e3", "9" * 30, "\u0661", "399999"))
+        yield from ({"5": value} for value in (-100.5, 101, "1", None, True, [1], {}, 10**300))
+        yield {str(token): 1 for token in range(301)}
+        yield {str(token): "x" for token in range(1000)}
+
+
+@dataclass(frozen=True)
+class Within:
+    """An object with such fields."""
+
+    fields: dict[str, Any]
+
+    def wrong(self) -> Iterator[Any]:
+        yield from ("low", 1, True, ["low"], {"surprise": 1})
+        for name, kind in self.fields.items():
+            yield from ({name: value} for value in kind.wrong())
+
+
+TABLE: dict[str, dict[str, Any]] = {
+    "chat/completions": {
+        "n": Number(1, 8),
+        "logprobs": Flag(),
+        "top_logprobs": Number(0, 20),
+        "logit_bias": Bias(),
+        "reasoning_effort": Word(),
+    },
+    "completions": {
+        "n": Number(1, 8),
+        "best_of": Number(1, 8),
+        "logprobs": Number(0, 5),
+        "logit_bias": Bias(),
+        "echo": Flag(),
+        "suffix": Text(),
+    },
+    "responses": {
+        "top_logprobs": Number(0, 20),
+        "reasoning": Within({"effort": Word(), "summary": Word()}),
+    },
+}
+MIXTURES: list[tuple[str, dict[str, Any], str]] = [
+    ("chat/completions", {"top_logprobs": 1}, "top_logprobs"),
+    ("chat/completions", {"top_logprobs": 1, "logprobs": False}, "top_logprobs"),
+    ("completions", {"n": 3, "best_of": 2}, "best_of"),
+    ("completions", {"best_of": 2, "stream": True}, "best_of"),
+    ("completions", {"echo": True, "logprobs": 0}, "echo"),
+    ("completions", {"prompt": ["a"] * 32, "n": 8}, "n"),
+    ("completions", {"prompt": [[5]] * 32, "best_of": 8, "n": 2}, "best_of"),
+    ("responses", {"top_logprobs": 1}, "top_logprobs"),
+    ("responses", {"top_logprobs": 1, "include": ["file_search_call.results"]}, "top_logprobs"),
+    # What other paths have.
+    ("chat/completions", {"echo": True}, "echo"),
+    ("chat/completions", {"best_of": 2}, "best_of"),
+    ("chat/completions", {"reasoning": {"effort": "low"}}, "reasoning"),
+    ("completions", {"top_logprobs": 1}, "top_logprobs"),
+    ("completions", {"reasoning_effort": "low"}, "reasoning_effort"),
+    ("responses", {"n": 2}, "n"),
+    ("responses", {"logprobs": True}, "logprobs"),
+    ("responses", {"logit_bias": {"5": 1}}, "logit_bias"),
+]
+
+
+@pytest.mark.parametrize("path", TABLE)
+async def test_each_wrong_value_is_named(fleet: Fleet, path: str) -> None:
+    wrong = []
+    for name, kind in TABLE[path].items():
+        for value in kind.wrong():
+            reply = await fleet.post({"model": MODEL, **ASKED[path], name: value}, path=f"/v1/{path}")
+            param = reply.error["param"] if reply.status == 400 else None
+            if (param or "").partition(".")[0] != name:
+                wrong.append(f"{name}={str(value)[:60]}: {reply.status} {reply.raw[:200]!r}")
+    assert not wrong, "\n".join(wrong)
+    assert not fleet.calls()
+    assert not fleet.calls("prompt")
+
+
+async def test_each_impossible_mixture_is_named(fleet: Fleet) -> None:
+    for path, fields, name in MIXTURES:
+        reply = await fleet.post({"model": MODEL, **ASKED[path], **fields}, path=f"/v1/{path}")
+        assert (reply.status, reply.json["error"]["param"]) == (400, name), (path, fields, reply.raw[:200])
+    assert not fleet.calls()
