@@ -101,6 +101,19 @@ async def test_several_moves(start: Start) -> None:
     assert [a["tokens"] for a in events.attempts] == [10, 10, 3, LENGTH - 23]
 
 
+async def test_what_was_asked_for_goes_along(fleet: Fleet) -> None:
+    """Penalties as they were, for the engine counts the journal, which is prompt now; `min_tokens` less what is there."""
+    asked = {"presence_penalty": 0.5, "frequency_penalty": -0.25, "repetition_penalty": 1.5, "top_p": 0.5}
+    fleet.answers.script("llm", Script(reset_after=5))
+    reply = await fleet.chat(**asked, temperature=0.5, seed=3, min_tokens=9, logprobs=True, logit_bias={"7": 1})
+    assert reply.status == 200
+    first, second = (dict(call.body) for call in fleet.calls())
+    own = {"id", "input_ids", "input_lengths", "request_output_len", "min_tokens", "seed"}
+    assert {name: first[name] for name in first.keys() - own} == {name: second[name] for name in second.keys() - own}
+    assert (first["min_tokens"], second["min_tokens"]) == (9, 4)
+    assert first["presence_penalty"] == 0.5
+
+
 @pytest.mark.parametrize("stop", ["kettle sings", "kitch", "ings in the k"])
 async def test_stop_string_across_the_seam(fleet: Fleet, stop: str) -> None:
     song = "The kettle sings in the kitchen."
