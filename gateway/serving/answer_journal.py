@@ -21,6 +21,7 @@ class AnswerJournal:
     def __init__(self, job: BackgroundJob, changed: Callable[[], None]) -> None:
         """changed: called when there is something to be committed."""
         self.id = job.response_id
+        """The response's."""
         self._changed = changed
         self._prompt = job.prompt
         self._tokens: list[Sequence[int]] = list(job.tokens)
@@ -87,7 +88,7 @@ class AnswerJournal:
         self._position += 1
         self._new_tokens = len(self._tokens)
         entry = JournalEntry(
-            response_id=self._id,
+            response_id=self.id,
             position=self._position,
             last_event=self._known - 1,
             events=b"".join(self._events).decode(),
