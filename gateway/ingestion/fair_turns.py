@@ -13,7 +13,7 @@ class TenantTurns:
     """
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        self._weights = weights or {}
+        self._weights = {} if weights is None else weights
         self._had: dict[str, float] = {}
         self._changed = asyncio.Condition()
         self._own: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

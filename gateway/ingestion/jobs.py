@@ -72,7 +72,7 @@ class Jobs:
         self._group = group
         self._lease_s = lease_s
         self._poison = poison
-        self._weights = weights or {}
+        self._weights = {} if weights is None else weights
         self._metrics = metrics or IngestionMetrics()
         self._groups = WriteGroups(writer, self._metrics, size=group)
         self._reserve = reserve or StorageReserve({}, 0)

@@ -38,6 +38,7 @@ from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.knowledge.text_windows import window_of
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
+from gateway.tenants.directory_sync import DirectorySync
 from gateway.tls import client_context
 from gateway.triton.connection import Pool, get
 
@@ -53,6 +54,8 @@ PAUSE_S = 0.3
 """From one look to the next at the least, and a loop's first pause after a failure."""
 BACKFILL_EVERY_S = 10.0
 EXPIRE_EVERY_S = 60.0
+WEIGHTS_EVERY_S = 10.0
+"""Between two looks at the tenants' weights."""
 SCRAPE_S, IDLE_SCRAPE_S = 0.5, 10.0
 """Between two readings of an instance's metrics while there is something to embed, and while there is not."""
 
@@ -90,7 +93,8 @@ async def serve(
         tls = client_context(settings)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)))
         store = FleetStore(time.monotonic)
-        shares = weights(Directory.from_settings(settings.api_key, settings.tenants_file))
+        directory = Directory.from_settings(settings.api_key, settings.tenants_file)
+        shares = weights(directory)
         instances = FleetEmbedder(store, http, tls=settings.triton_tls, weights=shares)
         embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
@@ -129,6 +133,7 @@ async def serve(
                 idle_period_s=IDLE_SCRAPE_S,
             ).run,
             "lock": lock.run,
+            "weights": lambda: follow_weights(DirectorySync(directory, catalog.tenants), directory, shares),
             "queue": lambda: work.look(catalog.queue, news, LOOK_S if catalog.database.is_sqlite else LOOK_SHARED_S),
             "jobs": lambda: work.repeat("jobs", jobs.begin),
             "leases": jobs.keep_leases,
@@ -142,6 +147,16 @@ async def serve(
             loops["report"] = functools.partial(report, metrics, report_to)
         async with supervised(loops):
             await stop.wait()
+
+
+async def follow_weights(
+    sync: DirectorySync, directory: Directory, shares: dict[str, float], *, every_s: float = WEIGHTS_EVERY_S
+) -> None:
+    """Keep the shares as administrators set them; until cancelled."""
+    while True:
+        await sync.look()
+        shares.update(weights(directory))
+        await asyncio.sleep(every_s)
 
 
 def weights(tenants: Directory) -> dict[str, float]:

@@ -22,6 +22,8 @@ ADMIN = Tenant("admin", key=Key("admin", frozenset({Scope.ADMIN})))
 """Who comes with the key of RAGFLEET_ADMIN_KEY: it administers, and asks for nothing else."""
 GRACE_S = 60.0
 """While the catalog is away, keys that were known are taken as they were for so long."""
+AWAY_S = 3.0
+"""A catalog that has not answered for so long is away, also where it hangs and says nothing."""
 _NOBODYS = KeyRecord(id="", tenant="", digest=bytes(32), scopes=frozenset())
 """No secret has this digest."""
 
@@ -53,7 +55,7 @@ class Directory:
         self._used: dict[str, float] = {}
         self._names = {tenant.name for tenant in self.tenants()}
         self._confirmed_at: float | None = None
-        self._away = False
+        self._lost = False
         self.revision: int | None = None
         """Of the catalog, up to which this has every change; None before the first."""
 
@@ -111,7 +113,7 @@ class Directory:
             if configured.name == name and configured is not ADMIN:
                 return replace(configured, key=key)
         self._check_age()
-        raise _unknowable() if self._away else Unauthenticated(f"There is no tenant '{name}'.")
+        raise _unknowable() if self._away() else Unauthenticated(f"There is no tenant '{name}'.")
 
     def apply(self, changes: DirectoryChanges) -> None:
         """The catalog's news."""
@@ -129,11 +131,11 @@ class Directory:
 
     def confirm(self, at: float) -> None:
         """At this moment (of `clock`) the catalog had nothing that is not here."""
-        self._confirmed_at, self._away = at, False
+        self._confirmed_at, self._lost = at, False
 
     def lose(self) -> None:
         """The catalog does not answer."""
-        self._away = True
+        self._lost = True
 
     def take_use(self) -> Mapping[str, float]:
         """When keys were last used since the last call, by id."""
@@ -147,6 +149,9 @@ class Directory:
         _check_suspended(record)
         return record.tenant(configured.key)
 
+    def _away(self) -> bool:
+        return self._lost or self._confirmed_at is None or self._clock() - self._confirmed_at > AWAY_S
+
     def _check_age(self) -> None:
         if self._confirmed_at is None or self._clock() - self._confirmed_at > GRACE_S:
             raise _unknowable()
@@ -157,7 +162,7 @@ class Directory:
         self._check_age()
         opened = (record or _NOBODYS).opened_by(digest, now)
         if record is None or not opened:
-            raise _unknowable() if self._away else _incorrect()
+            raise _unknowable() if self._away() else _incorrect()
         if record.expired(now):
             raise Unauthenticated("This API key has expired. Ask an administrator for a new one.")
         tenant = self._tenants[record.tenant]

@@ -58,13 +58,8 @@ class DirectorySync:
         while True:
             self._wanted.clear()
             over, self._next_look = self._next_look, asyncio.Event()
-            # SQLite's thread must not be left in a call: whoever cancels us waits for its end.
-            look = asyncio.create_task(self.look(), name="look at the tenants")
             try:
-                await asyncio.shield(look)
-            except asyncio.CancelledError:
-                await asyncio.gather(look, return_exceptions=True)
-                raise
+                await self.look()
             finally:
                 over.set()
             await asyncio.sleep(min(PAUSE_S, self._period_s))
@@ -73,6 +68,22 @@ class DirectorySync:
 
     async def look(self) -> None:
         """Ask the catalog once; that it is away is told to the directory, which knows what to do."""
+        # SQLite's thread must not be left in a call: whoever cancels us waits for its end.
+        look = asyncio.create_task(self._look(), name="look at the tenants")
+        try:
+            await asyncio.shield(look)
+        except asyncio.CancelledError:
+            await asyncio.gather(look, return_exceptions=True)
+            raise
+
+    async def fresh(self) -> None:
+        """Wait for a look that begins from now on, but not for long."""
+        over = self._next_look
+        self._wanted.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), WAIT_S)
+
+    async def _look(self) -> None:
         began = self._clock()
         try:
             changes = await self._source.changes(self._directory.revision)
@@ -82,13 +93,6 @@ class DirectorySync:
             await self._write_use(began)
         except CatalogUnavailable:
             self._directory.lose()
-
-    async def fresh(self) -> None:
-        """Wait for a look that begins from now on, but not for long."""
-        over = self._next_look
-        self._wanted.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), WAIT_S)
 
     async def _write_use(self, now: float) -> None:
         if now - self._use_written_at >= USE_EVERY_S:

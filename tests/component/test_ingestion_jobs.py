@@ -17,8 +17,9 @@ from gateway.ingestion.converter_pool import Converters
 from gateway.ingestion.index_collections import Collections
 from gateway.ingestion.jobs import Jobs
 from gateway.ingestion.removals import Removals
-from gateway.ingestion.service import weights
+from gateway.ingestion.service import follow_weights, weights
 from gateway.ingestion.writer import Writer
+from gateway.knowledge.catalog.administration import Administration, TenantSettings
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Chunking, CollectionState, FileState, Member, NewMember
 from gateway.knowledge.chunking import embedding_folder, token_counter
@@ -26,6 +27,7 @@ from gateway.knowledge.index import ALIAS, MemoryIndex, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
 from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.tenants.directory import Directory
+from gateway.tenants.directory_sync import DirectorySync
 from gateway.tenants.tenant import Tenant
 
 
@@ -318,6 +320,21 @@ async def test_a_collection_that_was_dropped_can_be_begun_anew(setup: Setup) -> 
         assert await setup.catalog.collections.behind(new.name, limit=9) == []
         await setup.catalog.collections.drop(new.name)
         await setup.index.drop(new.name)
+
+
+async def test_weights_that_an_administrator_sets_are_those_of_the_next_files(setup: Setup, tmp_path: Path) -> None:
+    administrator = Administration(setup.catalog.database, tmp_path / "audit.jsonl").by("cli:a test")
+    directory = Directory({})
+    shares = weights(directory)
+    following = asyncio.create_task(
+        follow_weights(DirectorySync(directory, setup.catalog.tenants), directory, shares, every_s=0.0)
+    )
+    await administrator.create_tenant("late", TenantSettings(weight=0.5, priority=1))
+    async with asyncio.timeout(10):
+        while shares.get("late") != 4.0:
+            await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_a_tenant_that_comes_later_waits_for_no_backlog_and_weights_are_those_of_admission(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
 from gateway.tenants import api_key
-from gateway.tenants.directory import GRACE_S, Directory
+from gateway.tenants.directory import AWAY_S, GRACE_S, Directory
 from gateway.tenants.key import USER_SCOPES, Key, Scope
 from gateway.tenants.limits import Limits
 from gateway.tenants.records import DirectoryChanges, KeyRecord, TenantRecord
@@ -62,7 +62,7 @@ def test_key_shows_its_secret_nowhere(directory: Directory) -> None:
     assert RECORD.digest.hex() not in repr(RECORD) + str(RECORD.describe(0.0))
 
 
-def test_unknown_id_and_wrong_secret_are_answered_alike(directory: Directory) -> None:
+def test_unknown_id_and_wrong_secret_are_answered_alike(directory: Directory, times: Times) -> None:
     others = api_key.generate().text, api_key.generate(NEW.id).text, f"{NEW.text}0", NEW.text[:-1], "sk-rf-"
     for away in (False, True):
         if away:
@@ -74,6 +74,11 @@ def test_unknown_id_and_wrong_secret_are_answered_alike(directory: Directory) ->
             told.append((type(caught.value), str(caught.value)))
         assert told[0] == told[1]
         assert told[0][0] is (CatalogUnavailable if away else Unauthenticated)
+    directory.confirm(times.clock)
+    times.clock += AWAY_S + 0.1
+    for text in others[:2]:
+        with pytest.raises(CatalogUnavailable):
+            _ask(directory, text)
     for text in others[2:]:
         with pytest.raises(Unauthenticated):
             _ask(directory, text)
