@@ -19,6 +19,7 @@ put() { # NAME VALUE
 }
 
 put api_key "sk-ragfleet-$(random 24)"
+put admin_key "sk-ragfleet-admin-$(random 32)"
 put postgres_password "$(random 24)"
 put objects_user ragfleet
 put objects_password "$(random 24)"

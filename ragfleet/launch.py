@@ -76,13 +76,13 @@ def start(home: Home, wanted: FleetSpec) -> int:
     before = fleet_spec.read(home.plan_file)
     key = wanted.api_key or (before.api_key if before else "") or f"sk-ragfleet-{secrets.token_urlsafe(24)}"
     fleet_spec.write(home.plan_file, replace(wanted, api_key=key))
+    _keep_secret(home.api_key, key)
     for file, secret in (
         (home.filter_secret, secrets.token_hex(32)),
         (home.admin_key, f"sk-ragfleet-admin-{secrets.token_urlsafe(32)}"),
     ):
         if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(secret + "\n", encoding="utf-8")
+            _keep_secret(file, secret)
     for stale in (home.parts_file, *home.run.glob("triton-*.json")):
         stale.unlink(missing_ok=True)
     # The embedded Consul holds nothing but registrations; those of an earlier fleet would haunt this one.
@@ -170,6 +170,12 @@ def scale(home: Home, instances: int) -> int:
     fleet_spec.write(home.plan_file, replace(wanted, instances=instances))
     os.kill(pid, signal.SIGHUP)
     return pid
+
+
+def _keep_secret(file: Path, secret: str) -> None:
+    """Where this user alone can read it."""
+    file.touch(mode=0o600)
+    file.write_text(secret + "\n", encoding="utf-8")
 
 
 def _give_up_on_the_hopeless(home: Home, seen: FleetStatus) -> None:

@@ -63,6 +63,11 @@ class Home:
         return self.run / "filter_secret"
 
     @property
+    def api_key(self) -> Path:
+        """The key of the fleet's one user, for the gateway; `ragfleet status` tells it."""
+        return self.run / "api_key"
+
+    @property
     def admin_key(self) -> Path:
         """The key that administers: it makes tenants and keys by the gateway's /admin."""
         return self.run / "admin_key"

@@ -119,7 +119,8 @@ def gateway(plan: FleetSpec, home: Home) -> Service:
         **_addresses(plan, home),
         RAGFLEET_GATEWAY_HOST=os.environ.get("RAGFLEET_GATEWAY_HOST") or "127.0.0.1",
         RAGFLEET_GATEWAY_PORT=str(plan.ports.gateway),
-        RAGFLEET_API_KEY=plan.api_key,
+        RAGFLEET_API_KEY="",  # the fleet's own key counts, whatever the environment has
+        RAGFLEET_API_KEY_FILE=str(home.api_key),
         **_own_file(home.admin_key, ADMIN_KEY, os.environ),
     )
 
