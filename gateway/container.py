@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +125,7 @@ class Container:
             self.store.subscribe(partial(_refresh, admission))
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.tenants_sync = DirectorySync(self.tenants, self.catalog.tenants)
-        self.tokens = _token_verifier(settings, self.tenants)
+        self.tokens = _token_verifier(settings, self.tenants, tls)
         self.administration = Administration(self.catalog.database, audit_file(settings.audit_file, settings.home))
         self.objects = object_store(settings)
         self.reserve = StorageReserve.from_settings(settings)
@@ -340,11 +341,11 @@ def _refresh(admission: Admission, _: FleetView) -> None:
     admission.refresh()
 
 
-def _token_verifier(settings: Settings, tenants: Directory) -> TokenVerifier | None:
+def _token_verifier(settings: Settings, tenants: Directory, tls: ssl.SSLContext) -> TokenVerifier | None:
     if not settings.oidc_issuer:
         return None
     rules = TokenRules.from_settings(settings)
-    return TokenVerifier(rules, Jwks(settings.oidc_issuer, settings.oidc_jwks_url), tenants)
+    return TokenVerifier(rules, Jwks(settings.oidc_issuer, settings.oidc_jwks_url, tls=tls), tenants)
 
 
 def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:

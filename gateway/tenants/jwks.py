@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,11 @@ MOST_BYTES = 256 * 1024
 class Jwks:
     """`run` fetches; `keys` never does. Where no URL is given the issuer's discovery document names it."""
 
-    def __init__(self, issuer: str, url: str = "", *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, issuer: str, url: str = "", *, tls: ssl.SSLContext, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """tls: whom to trust."""
+        self._tls = tls
         self._issuer = issuer
         self._url = url
         self._clock = clock
@@ -53,7 +58,8 @@ class Jwks:
     async def run(self) -> None:
         """Until cancelled."""
         timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
-        async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as http:
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=True) as http:
             while True:
                 self._wanted.clear()
                 self._tried_at = self._clock()
