@@ -5,15 +5,19 @@ from typing import Any, Protocol
 
 from gateway.dispatch.generation import Generation, Generator
 from gateway.routing.types import PlacementRequest
+from gateway.triton.log_probs import TokenLogProb
+
+JournaledToken = int | Sequence[Any]
+"""A token's id; where log probabilities are told, [id, log probability, [[id, log probability] of each alternative]]."""
 
 
 class TokenJournal(Protocol):
-    """Where the ids of one answer are written down, each as the engine gave it."""
+    """Where the tokens of one answer are written down, each as the engine gave it."""
 
-    def recorded(self) -> Sequence[Sequence[int]]:
+    def recorded(self) -> Sequence[Sequence[JournaledToken]]:
         """What was written before this generation, perhaps in another process. An empty one is the end."""
 
-    def push(self, ids: Sequence[int]) -> None:
+    def push(self, tokens: Sequence[JournaledToken]) -> None:
         """What came now."""
 
 
@@ -25,8 +29,8 @@ class JournaledGeneration(Generation):
     ) -> None:
         super().__init__(generator, job, sampling)
         self._written = journal
-        self._replay = list(journal.recorded())[::-1]
-        self.journal += [each for ids in journal.recorded() for each in ids]
+        self._replay = [list(step) for step in reversed(journal.recorded())]
+        self.journal += [_id(each) for step in journal.recorded() for each in step]
 
     def relay(self, take: Callable[[list[int]], bool]) -> None:
         """Every id passes `next()`, where it is written down."""
@@ -34,9 +38,15 @@ class JournaledGeneration(Generation):
     async def next(self) -> list[int]:
         """See Generation."""
         if self._replay:
-            ids = list(self._replay.pop())
-            self.ended |= not ids
-            return ids
+            step = self._replay.pop()
+            self.log_probs += [TokenLogProb(*each) for each in step if not isinstance(each, int)]
+            self.ended |= not step
+            return [_id(each) for each in step]
+        told = len(self.log_probs)
         ids = await super().next()
-        self._written.push(ids)
+        self._written.push([[*each] for each in self.log_probs[told:]] or ids)
         return ids
+
+
+def _id(token: JournaledToken) -> int:
+    return token if isinstance(token, int) else int(token[0])

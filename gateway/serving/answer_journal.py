@@ -7,6 +7,7 @@ events come in the same order with the same numbers, and those that are in the j
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from gateway.dispatch.journaled_generation import JournaledToken
 from gateway.knowledge.catalog.types import BackgroundJob, JournalEntry, Json
 from gateway.retrieval.context import Context, Grounding
 from gateway.retrieval.passage import Passage
@@ -24,7 +25,7 @@ class AnswerJournal:
         """The response's."""
         self._changed = changed
         self._prompt = job.prompt
-        self._tokens: list[Sequence[int]] = list(job.tokens)
+        self._tokens: list[Sequence[JournaledToken]] = list(job.tokens)
         self._position = job.position
         self._known = self._taken = job.last_event + 1
         self._told = 0
@@ -48,13 +49,13 @@ class AnswerJournal:
             self._prompt = self._new_prompt = _dump_prompt(plan, context)
             self._changed()
 
-    def recorded(self) -> Sequence[Sequence[int]]:
+    def recorded(self) -> Sequence[Sequence[JournaledToken]]:
         """See TokenJournal."""
         return tuple(self._tokens)
 
-    def push(self, ids: Sequence[int]) -> None:
+    def push(self, tokens: Sequence[JournaledToken]) -> None:
         """See TokenJournal."""
-        self._tokens.append(ids)
+        self._tokens.append(tokens)
         self._changed()
 
     def write(self, events: bytes) -> None:

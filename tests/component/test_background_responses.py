@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.serving.background import BackgroundAnswers
-from gateway.triton.fake_answers import Script
+from gateway.triton.fake_answers import Script, log_prob_of
 from tests.support.gateway_client import Client
 from tests.support.running import MODEL, Fleet
 
@@ -123,6 +123,22 @@ async def test_no_token_is_asked_for_twice_when_a_gateway_takes_over(client: Cli
     assert sent[: len(prompt)] == prompt
     assert len(sent) - len(prompt) >= 3
     assert len(client.fleet.calls("prompt")) == 1, "the prompt is in the journal"
+
+
+async def test_log_probs_are_whole_when_a_gateway_takes_over(client: Client) -> None:
+    _stall(client.fleet, 5)
+    made = await _begin(client, include=["message.output_text.logprobs"], top_logprobs=2)
+    await _until_event(client, made["id"], "response.output_text.delta", 3)
+    _stall(client.fleet, None)
+    await client.fleet.gateway.background.close()
+    ended = await _ended(client, made["id"])
+    told = ended["output"][0]["content"][0]["logprobs"]
+    table = client.fleet.table
+    assert [each["bytes"] for each in told] == [list(table.bytes_of[token]) for token in table.encode(TEXT)]
+    assert [each["logprob"] for each in told] == [log_prob_of(token) for token in table.encode(TEXT)]
+    assert {len(each["top_logprobs"]) for each in told} == {2}
+    deltas = [event for event in await _events(client, made["id"]) if event["type"].endswith("text.delta")]
+    assert [each for event in deltas for each in event["logprobs"]] == told
 
 
 async def test_an_answer_is_cancelled(client: Client) -> None:

@@ -283,8 +283,8 @@ class BackgroundJob:
     """How often it was claimed."""
     prompt: Json | None = None
     """What was journaled of its prompt; None before."""
-    tokens: Sequence[Sequence[int]] = ()
-    """Token ids so far, as the engines gave them."""
+    tokens: Sequence[Sequence[Any]] = ()
+    """Those so far, as the engines gave them: JSON, of which the catalog knows nothing."""
     last_event: int = -1
     """The number of the last event that clients may have seen."""
     position: int = -1
@@ -300,7 +300,7 @@ class JournalEntry:
     last_event: int
     """The number of the last event up to now."""
     events: str
-    tokens: Sequence[Sequence[int]]
+    tokens: Sequence[Sequence[Any]]
     prompt: Json | None = None
     """Where it is known since then."""
 
