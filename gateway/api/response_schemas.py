@@ -243,8 +243,6 @@ class ResponsesRequest(ConversationRequest):
             raise ValueError("previous_response_id: not together with conversation")
         if self.background and self.store is False:
             raise ValueError("background: a response is stored that is made in the background")
-        if self.background and self.log_probs is not None:
-            raise ValueError(f"background: not together with {LOG_PROBS} in include")
         if self.conversation_id is not None and self.store is False:
             raise ValueError("store: a turn of a conversation is stored")
         if not self.continues and not self.conversation:
