@@ -164,6 +164,10 @@ class Settings:
     scrape_deadline_s: float = 0.5
     """Three readings in a row that miss it eject the instance. Lower: a hung one is isolated sooner; a busy one may look hung."""
 
+    share_caches: bool = False
+    """Whether tenants share the engines' prefix caches and the cache of embeddings. Faster where they ask the same; and by an
+    answer's time each can tell what another has asked."""
+
     max_body_bytes: int = 4 * 1024 * 1024
     """Of one request but an upload; a longer one is refused with 413. Raising it takes longer prompts, and more memory."""
     max_held_bytes: int = 64 * 1024 * 1024

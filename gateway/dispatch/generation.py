@@ -178,6 +178,8 @@ class Generation:
         self._dispatch = dispatch
         done = self._journal_at_dispatch = len(self.journal)
         sampling = dict(self._sampling)
+        if self._job.cache_salt:
+            sampling["cache_salt_id"] = self._job.cache_salt
         if done:
             sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
             if "seed" in sampling:

@@ -22,6 +22,7 @@ from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
+from gateway.tenants.cache_salt import CacheSalts
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, Refusal, RequestRefused
 from gateway.triton.infer import Tensor, boolean, int32, text
@@ -62,6 +63,7 @@ class ContextBuilder:
         self._metrics = metrics
         self._access = access
         self._signer = FilterSigner(settings.filter_secret)
+        self._salts = CacheSalts(shared=settings.share_caches)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
     async def build(
@@ -117,7 +119,7 @@ class ContextBuilder:
             "grounded": boolean(retrieval is not None and not tools),
             **({"tools": text(tools)} if tools else {}),
             **({"reasoning_effort": text(reasoning_effort)} if reasoning_effort else {}),
-            **({"passages": text("[]")} if retrieval is None else retrieval.inputs(question, self._signer)),
+            **({"passages": text("[]")} if retrieval is None else self._searched(retrieval, question)),
         }
         started = time.monotonic()
         try:
@@ -148,6 +150,9 @@ class ContextBuilder:
             return Context(input_ids=prompt.input_ids)
         grounding = Grounding(store=retrieval.label, query=question, passages=prompt.passages)
         return Context(input_ids=prompt.input_ids, grounding=grounding)
+
+    def _searched(self, retrieval: RetrievalRequest, question: str) -> dict[str, Tensor]:
+        return retrieval.inputs(question, self._signer, salt=self._salts.of(retrieval.tenant))
 
 
 @dataclass(frozen=True, slots=True)

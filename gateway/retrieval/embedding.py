@@ -19,13 +19,14 @@ from gateway.knowledge.text_windows import Windows
 from gateway.metrics import Metrics
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.tenants.budgets import Resource
+from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.ledger import Ledger, LedgerEntry
 from gateway.tenants.quotas import Quotas
 from gateway.tenants.tenant import Tenant
 from gateway.tenants.usage import EMBEDDINGS
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
-from gateway.triton.infer import Tensor
+from gateway.triton.infer import Tensor, cache_salt
 
 MAX_BATCH = 64
 """The `max_batch_size` of the model."""
@@ -77,6 +78,7 @@ class EmbeddingService:
         self._places = places
         self._text = text
         self._threads = threads
+        self._salts = CacheSalts(shared=settings.share_caches)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False, large=LARGE)
 
     async def embed(
@@ -98,7 +100,7 @@ class EmbeddingService:
                 windows, tokens = await self._prepared(self._text, inputs)
                 charge = {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: tokens}
                 await reserved.resize(charge)
-                vectors = await self._batch(model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
+                vectors = await self._batch(tenant, model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
             if len(windows.pieces) > MAX_BATCH:
                 vectors += await self._others(tenant, model, windows.pieces, request_id)
             reserved.settle(charge)
@@ -144,7 +146,7 @@ class EmbeddingService:
         async def batch(first: int) -> list[Sequence[float]]:
             async with slots:
                 with await self._places.admit(tenant):
-                    return await self._batch(model, texts[first : first + MAX_BATCH], f"{request_id}/{first}")
+                    return await self._batch(tenant, model, texts[first : first + MAX_BATCH], f"{request_id}/{first}")
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -153,8 +155,11 @@ class EmbeddingService:
             raise failed.exceptions[0] from None
         return [vector for task in tasks for vector in task.result()]
 
-    async def _batch(self, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
-        inputs: dict[str, Tensor] = {"text": ("BYTES", [len(texts), 1], list(texts))}
+    async def _batch(self, tenant: Tenant, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
+        inputs: dict[str, Tensor] = {
+            "text": ("BYTES", [len(texts), 1], list(texts)),
+            **cache_salt(self._salts.of(tenant), len(texts)),
+        }
 
         def read(_: str, outputs: Mapping[str, list[Any]]) -> list[Sequence[float]]:
             return _rows(outputs, len(texts))

@@ -11,7 +11,7 @@ from gateway.knowledge.normalization import normalized
 from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.options import RetrievalOptions
 from gateway.tenants.tenant import Tenant
-from gateway.triton.infer import Tensor, boolean, fp32, int32, text
+from gateway.triton.infer import Tensor, boolean, cache_salt, fp32, int32, text
 
 EVERY_SCORE = -1.0
 """A cosine that no passage is under."""
@@ -87,8 +87,11 @@ class RetrievalRequest:
     def _expression(self) -> str:
         return search_filter(self.tenant.name, self._stores, self._filters, self._files)
 
-    def inputs(self, question: str, signer: FilterSigner, *, limit: int | None = None) -> dict[str, Tensor]:
-        """Of the ensembles, for one question. limit: passages to find, where that is not the request's own."""
+    def inputs(
+        self, question: str, signer: FilterSigner, *, limit: int | None = None, salt: int = 0
+    ) -> dict[str, Tensor]:
+        """Of the ensembles, for one question. limit: passages to find, where that is not the request's own. salt: of the tenant,
+        for the cache of embeddings."""
         options = self._options
         made: dict[str, Tensor] = {
             "query": text(normalized(question) or question),  # spelled as what was stored
@@ -96,6 +99,7 @@ class RetrievalRequest:
             "filter": text(self.filter),
             "top_k": int32(limit or self.limit),
             "min_score": fp32(self.min_score),
+            **cache_salt(salt),
         }
         if signature := signer.sign(self.collection, self.filter):
             made["filter_signature"] = text(signature)

@@ -22,6 +22,7 @@ from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
+from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, Refusal, RequestRefused
@@ -57,6 +58,7 @@ class SearchService:
         self._access = access
         self._places = places
         self._signer = FilterSigner(settings.filter_secret)
+        self._salts = CacheSalts(shared=settings.share_caches)
         self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
 
     async def search(
@@ -92,7 +94,7 @@ class SearchService:
             async with slots:
                 with await self._places.admit(tenant):
                     return await self._one(
-                        request.inputs(query, self._signer, limit=limit),
+                        request.inputs(query, self._signer, limit=limit, salt=self._salts.of(tenant)),
                         f"{request_id}/{number}",
                         request.embedding_model,
                     )

@@ -109,7 +109,7 @@ class Placer:
         if pool is None:
             known = ", ".join(sorted(self._pools)) or "none yet"
             raise NoInstance(Why.UNKNOWN_MODEL, f"no instance has ever served the model {job.model!r}; known: {known}")
-        keys = self.index.keys(job.prompt_ids, salt=job.lora)
+        keys = self.index.keys(job.prompt_ids, salt=job.prefix_salt)
         candidates = self._candidates(pool, job, exclude, keys)
         choice = self.policy.choose(candidates, job)
         if choice is None:
@@ -174,5 +174,5 @@ class Placer:
             self.averages.prompt_tokens.learn(ticket.compute_tokens)
             if produced and account.serving:
                 whole = [*ticket.job.prompt_ids, *produced]
-                self.index.record(account.name, self.index.keys(whole, salt=ticket.job.lora))
+                self.index.record(account.name, self.index.keys(whole, salt=ticket.job.prefix_salt))
         self._reorder(account)

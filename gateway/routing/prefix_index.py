@@ -33,7 +33,7 @@ class PrefixIndex:
         return sum(len(held) for held in self._held.values())
 
     def keys(self, token_ids: Sequence[int], *, salt: str = "") -> list[int]:
-        """One chained key for each whole block of the prompt; `salt` tells apart what never shares KV (a LoRA).
+        """One chained key for each whole block of the prompt; `salt` tells apart what never shares KV (LoRAs, tenants).
 
         Numbers alone are hashed, for Python's hashes of text differ from process to process and all gateways must agree.
         """

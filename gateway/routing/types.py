@@ -22,7 +22,14 @@ class PlacementRequest:
     kind: Literal["generate", "context"] = "generate"
     """`context`: the short, idempotent calls of the retrieval ensemble and the embedder."""
     lora: str = ""
+    cache_salt: int = 0
+    """Prompts of different salts share nothing of a prefix cache."""
     tenant_class: str = ""
+
+    @property
+    def prefix_salt(self) -> str:
+        """What tells apart prompts that share no prefix cache though their tokens are the same."""
+        return f"{self.lora}/{self.cache_salt}" if self.cache_salt else self.lora
 
     @property
     def context_tokens(self) -> int:

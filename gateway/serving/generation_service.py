@@ -38,6 +38,7 @@ from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.tool_parsers import ToolCallParser
 from gateway.serving.truncation import truncations
 from gateway.tenants.budgets import Resource
+from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.ledger import Ledger, LedgerEntry
 from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
@@ -87,6 +88,7 @@ class GenerationService:
         self._tool_calling = ToolCalling.of(settings)
         self._thinking = ThinkingTokens.of(table, settings.reasoning_start, settings.reasoning_end)
         self._rewriter = QueryRewriter(settings, metrics)
+        self._salts = CacheSalts(shared=settings.share_caches)
 
     @asynccontextmanager
     async def open(
@@ -331,6 +333,7 @@ class GenerationService:
                 prompt_ids=context.input_ids,
                 max_tokens=limit,
                 tenant_class=tenant.tenant_class,
+                cache_salt=self._salts.of(tenant),
             )
             end_id = self._table.end_id
             inputs = self._planner.engine_inputs(sampling, grounded=grounding is not None, end_id=end_id)

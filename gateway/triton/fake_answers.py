@@ -161,7 +161,7 @@ class Answers:
         return 200, {"id": call.body["id"], "model_name": "search", "model_version": "1", "outputs": [output]}
 
     def _embedding(self, call: ModelCall) -> tuple[int, dict[str, Any]]:
-        (tensor,) = call.body["inputs"]
+        tensor = call.body["inputs"][0]
         count, width = tensor["shape"]
         if (tensor["name"], width) != ("text", 1) or not 1 <= count <= 64:
             return 400, {"error": f"unexpected shape for input '{tensor['name']}' for model 'embedding'"}

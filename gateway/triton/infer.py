@@ -32,6 +32,11 @@ def boolean(value: bool) -> Tensor:
     return ("BOOL", [1, 1], [value])
 
 
+def cache_salt(value: int, count: int = 1) -> dict[str, Tensor]:
+    """The input `cache_salt_id` of a batch of so many, UINT64[1] each; none for 0."""
+    return {"cache_salt_id": ("UINT64", [count, 1], [value] * count)} if value else {}
+
+
 BEHIND_OTHERS = {"parameters": {"priority": 2}}
 """Of a request that has time: a model whose queue knows priorities serves the others first."""
 

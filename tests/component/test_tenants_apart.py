@@ -302,3 +302,33 @@ async def test_embeddings_know_no_tenant(acme: Tenant, globex: Tenant) -> None:
     assert (await acme.ask("POST", "/v1/embeddings", body))["data"] == (
         await globex.ask("POST", "/v1/embeddings", body)
     )["data"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_caches_are_a_tenants_own_unless_they_are_shared(start: Any, tmp_path: Path, shared: bool) -> None:
+    """The engine's prefixes and the embeddings: what is sent tells tenants apart, and one's requests not."""
+    (tmp_path / "tenants.yaml").write_text(TENANTS)
+    fleet = await start(tenants_file=tmp_path / "tenants.yaml", share_caches=shared)
+    await fleet.gateway.catalog.collections.add("c", embedding_model=EMBEDDING, dimension=8)
+    salts: dict[str, set[int]] = {}
+    for name in ("acme", "globex"):
+        tenant = Tenant(fleet, name)
+        before = len(fleet.answers.calls)
+        store = (await tenant.ask("POST", STORES, {"name": "handbook"}))["id"]
+        await tenant.ask("POST", "/v1/embeddings", {"model": EMBEDDING, "input": ["Thirty days.", "Nine euros."]})
+        await tenant.ask("POST", f"{STORES}/{store}/search", {"query": "How long?"})
+        for path, body in _questions(store):
+            assert (await tenant.call("POST", path, body)).status == 200
+        calls = fleet.answers.calls[before:]
+        assert {call.model for call in calls} == {"embedding", "search", "context", "llm"}
+        sent = [_salts(call.body, call.model) for call in calls]
+        assert all(each for each in sent) is not shared
+        salts[name] = set().union(*sent)
+        assert len(salts[name]) == (0 if shared else 1)
+    assert salts["acme"].isdisjoint(salts["globex"])
+
+
+def _salts(body: Any, model: str) -> set[int]:
+    if model == "llm":
+        return {body["cache_salt_id"]} if "cache_salt_id" in body else set()
+    return {value for tensor in body["inputs"] if tensor["name"] == "cache_salt_id" for value in tensor["data"]}

@@ -25,6 +25,10 @@ class Phase:
     tokens: Sequence[int]
     max_tokens: int
     banned: Collection[int]
+    slot: int = -1
+    """−1: llama.cpp's own choice."""
+    reuse: bool = True
+    """Whether what the slot holds may be gone on from."""
     among: str = ""
     """Nothing but these tokens (`ranges`), the first of which must be the last; "": any."""
 
@@ -50,7 +54,8 @@ def body(phase: Phase, request: Request, *, drawn: int, max_context: int) -> byt
         "prompt": list(phase.tokens),
         "max_tokens": phase.max_tokens,
         "stream": True,
-        "cache_prompt": True,
+        "id_slot": phase.slot,
+        "cache_prompt": phase.reuse,
         # An event before and after each batch of the prompt: the cached part is known, and a cancel is noticed there.
         "return_progress": True,
         "samplers": ["penalties", "top_k"] if sampling.greedy else ["penalties", "temperature", "top_k", "top_p"],

@@ -14,7 +14,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ from llm_engine.completions import Phase
 from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.guided_decoding import Constraint, GuideCompiler
+from llm_engine.kept_prompts import KeptPrompts
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
 from llm_engine.stop_words import StopWatch
 
 JOIN_S = 5.0
+LEAST_SHARE = 0.1
+"""Of a prompt, that a slot must hold more of to be taken for it; llama.cpp's own `slot_prompt_similarity`."""
 MANY_RANGES = 500
 """Of token ids. llama.cpp reads a grammar of more of them for milliseconds."""
 
@@ -51,8 +54,6 @@ class LlamaOptions:
     n_batch: int = 128
     """Prompt tokens computed at once: what a running stream waits for at most when a prompt comes in beside it, and what is
     computed in vain when a client hangs up. More is not faster on a CPU (8 ms of it a token, from 64 to 2048)."""
-    cache_ram_mib: int = 0
-    """Memory for the states of prompts that were pushed out of their slot; 0: a slot's own last prompt is all that is cached."""
 
 
 def find_gguf(given: str, environment: Mapping[str, str]) -> Path:
@@ -81,6 +82,11 @@ class _Job:
     watch: StopWatch
     tokens: list[int]
     """The prompt and what came after it."""
+    slot: int = -1
+    reuse: bool = True
+    """Whether the next phase may go on from what its slot holds."""
+    begun: bool = False
+    """llama.cpp has taken its slot for it."""
     produced: int = 0
     cached: int | None = None
     """Prompt tokens found in the cache; None until llama.cpp says it."""
@@ -113,6 +119,7 @@ class LlamaEngine:
         self._closed = False
         self._waiting: deque[_Job] = deque()
         self._active: dict[int, _Job] = {}
+        self._kept = KeptPrompts(options.slots, least_share=LEAST_SHARE)
         self._reused = 0
         self._threads = [
             threading.Thread(target=self._serve, name=f"llama-slot-{slot}", daemon=True)
@@ -192,6 +199,8 @@ class LlamaEngine:
             finally:
                 with self._wake:
                     self._active.pop(job.key, None)
+                    # What llama.cpp never began has left the slot to what was in it, which is nobody's from now on.
+                    self._kept.put(job.slot, job.tokens if job.begun else (), job.request.cache_salt)
             try:
                 self._finish(job)
             except Exception as error:  # noqa: BLE001 - as above
@@ -204,13 +213,18 @@ class LlamaEngine:
                     return None
                 self._wake.wait()
             job = self._waiting.popleft()
+            # Of another salt nothing is gone on from; the first phase leaves the slot to this one.
+            job.slot, begun = self._kept.take(job.tokens, job.request.cache_salt)
+            job.reuse = begun > 0
             self._active[job.key] = job
             return job
 
     def _run(self, job: _Job) -> None:
         phases = self._phases(job) if job.request.constraint is None else self._guided(job, job.request.constraint)
         for phase in phases:
-            raw = completions.body(phase, job.request, drawn=job.produced, max_context=self.max_context)
+            placed = replace(phase, slot=job.slot, reuse=job.reuse)
+            raw = completions.body(placed, job.request, drawn=job.produced, max_context=self.max_context)
+            job.reuse = True
             self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
 
     def _phases(self, job: _Job) -> Iterator[Phase]:
@@ -256,6 +270,7 @@ class LlamaEngine:
         """One event of the stream; True ends it."""
         try:
             chunk = completions.parse(raw)
+            job.begun = job.begun or not chunk.error
             if chunk.error:
                 job.error = chunk.error
             elif chunk.cached is not None:
@@ -319,7 +334,7 @@ def _load(options: LlamaOptions, model: Path) -> tuple[Any, gguf_file.Vocabulary
         params.n_ctx = options.slots * options.max_context
         params.kv_unified = False
         params.n_batch = options.n_batch
-        params.cache_ram_mib = options.cache_ram_mib
+        params.cache_ram_mib = 0  # it would be searched for whoever asks
         threads = options.n_threads or max(1, len(os.sched_getaffinity(0)) // 2)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.enable_chat_template = False

@@ -204,7 +204,10 @@ class LlmApiEngine:
 
     def _generate(self, request: Request) -> Any:
         return self._llm.generate_async(
-            {"prompt_token_ids": request.input_ids}, sampling_params=self._sampling(request), streaming=True
+            {"prompt_token_ids": request.input_ids},
+            sampling_params=self._sampling(request),
+            streaming=True,
+            cache_salt=str(request.cache_salt) if request.cache_salt else None,
         )
 
     def _check_guided(self, guided: GuidedDecoding) -> None:

@@ -72,6 +72,7 @@ SERVED = frozenset(
         "guided_decoding_guide_type",
         "guided_decoding_guide",
         "guided_decoding_prefix_length",
+        "cache_salt_id",
     }
 )
 GUIDE_TYPES = ("json", "json_schema", "regex", "ebnf_grammar")
@@ -134,6 +135,8 @@ class Request:
     log_probs: bool = False
     top_log_probs: int = 0
     """How many of the likeliest tokens are told beside each token."""
+    cache_salt: int = 0
+    """Requests of different salts share no prefix cache."""
     guided: GuidedDecoding | None = None
     constraint: "Constraint | None" = field(default=None, compare=False)
     """What the engine's `guides` made of `guided`; it is this request's own, and changes with its tokens."""
@@ -185,6 +188,7 @@ def decode(tensors: Tensors) -> Request:
         sampling=_sampling(tensors),
         log_probs=log_probs,
         top_log_probs=_top_log_probs(tensors, log_probs=log_probs),
+        cache_salt=_integer(tensors, "cache_salt_id", least=0) or 0,
         guided=_guided(tensors, len(prompt)),
     )
 

@@ -67,6 +67,8 @@ class Work:
     only_tokens: Sequence[int] = ()
     """Where there are any, no other is generated."""
     constraint: Constraint | None = None
+    cache_salt: int = 0
+    """Sequences of different salts share no block."""
     closing: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     """Of each id, whether a constrained answer is drawn to it, so that it comes to an end."""
 
@@ -137,7 +139,7 @@ class BatchScheduler:
         for count, token in enumerate(work.prompt, 1):
             state = token_chain.extend(state, token)
             if count % size == 0:
-                keys.append(state)
+                keys.append(state ^ work.cache_salt)
         watch = StopWatch(work.stop_words)
         self._waiting.append(_Sequence(key, work, state, keys, len(work.prompt), watch))
 
@@ -226,7 +228,7 @@ class BatchScheduler:
         sequence.length += 1
         sequence.produced += 1
         if sequence.length % spec.tokens_per_block == 0:
-            sequence.block_keys.append(sequence.state)
+            sequence.block_keys.append(sequence.state ^ work.cache_salt)
         finish = None
         if work.constraint is not None:
             work.constraint.take(token)

@@ -84,6 +84,7 @@ class SimulatedEngine:
             bad_tokens=request.bad_tokens | {token for token, value in bias.items() if value < 0},
             only_tokens=tuple(sorted(token for token, value in bias.items() if value > 0)),
             constraint=request.constraint,
+            cache_salt=request.cache_salt,
         )
         if request.constraint is not None:
             work = replace(work, closing=self._closing_or(work.end_ids))

@@ -21,6 +21,7 @@ from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
 from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.hf_folder import ModelFacts
+from llm_engine.kept_prompts import KeptPrompts
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
 from llm_engine.senders import Senders
@@ -120,8 +121,7 @@ class TorchEngine:
         self._waiting: deque[_Job] = deque()
         self._active: dict[int, _Job] = {}
         """By slot."""
-        self._kept: dict[int, list[int]] = {slot: [] for slot in range(options.slots)}
-        """What each free slot holds the keys and values of; the one that has been free for longest comes first."""
+        self._kept = KeptPrompts(options.slots)
         self._reused = 0
         self._begun: tuple[Pass, dict[int, _Job]] | None = None
         """The step that the GPU is at work on, and whom it is for, by slot."""
@@ -224,18 +224,15 @@ class TorchEngine:
     def _admit(self) -> None:
         while self._waiting and self._kept:
             job = self._waiting.popleft()
-            # At least one token must be computed: its logits are the first answer token's. Of equals the first is the oldest.
-            begins = {slot: _common(kept, job.tokens[:-1]) for slot, kept in self._kept.items()}
-            slot = max(begins, key=begins.__getitem__)
-            del self._kept[slot]
-            job.computed = begins[slot]
+            # At least one token must be computed: its logits are the first answer token's.
+            slot, job.computed = self._kept.take(job.tokens[:-1], job.request.cache_salt)
             self._reused += job.computed
             self._active[slot] = job
 
     def _free(self, slot: int) -> None:
         """Its sequence is over; what it computed stays for a prompt that begins alike."""
         job = self._active.pop(slot)
-        self._kept[slot] = job.tokens[: job.computed]
+        self._kept.put(slot, job.tokens[: job.computed], job.request.cache_salt)
 
     def _read(self, slot: int, job: _Job) -> None:
         piece = job.tokens[job.computed : job.computed + self._model.chunk]
@@ -308,7 +305,8 @@ class TorchEngine:
         with self._wake:
             left, self._active = self._active, {}
             self._begun = None
-            self._kept |= {slot: [] for slot in left}
+            for slot in left:
+                self._kept.put(slot, (), 0)
         for job in left.values():
             self._senders.put(job.key, partial(job.sink.fail, str(EngineFailed(why))))
         try:
@@ -317,13 +315,6 @@ class TorchEngine:
             self._log(f"llm: the GPU cannot be used any more, this process ends: {error}")
             self._senders.close()
             self._die()
-
-
-def _common(kept: list[int], wanted: list[int]) -> int:
-    """How many tokens two sequences begin alike with."""
-    if kept[: len(wanted)] == wanted:
-        return len(wanted)
-    return next((n for n, (a, b) in enumerate(zip(kept, wanted, strict=False)) if a != b), min(len(kept), len(wanted)))
 
 
 def _load(

@@ -54,6 +54,7 @@ class TritonPythonModel:
             neighbours=_optional(request, "neighbours", int),
             rerank=_optional(request, "rerank", bool),
             filter_signature=_text(request, "filter_signature"),
+            cache_salt=int(_value(request, "cache_salt_id", 0)),
         )
         try:
             passages = self.loop.run_until_complete(self.search.search(query))
@@ -66,11 +67,14 @@ class TritonPythonModel:
 class EmbeddingModel:
     """The model `embedding` beside this one."""
 
-    async def vectors(self, texts, *, deadline_s):
+    async def vectors(self, texts, *, deadline_s, cache_salt):
+        inputs = [pb_utils.Tensor("text", np.array([[text.encode()] for text in texts], np.object_))]
+        if cache_salt:
+            inputs.append(pb_utils.Tensor("cache_salt_id", np.full((len(texts), 1), cache_salt, np.uint64)))
         request = pb_utils.InferenceRequest(
             model_name="embedding",
             requested_output_names=["embedding"],
-            inputs=[pb_utils.Tensor("text", np.array([[text.encode()] for text in texts], np.object_))],
+            inputs=inputs,
             timeout=round(deadline_s * 1_000_000),
         )
         response = await request.async_exec()

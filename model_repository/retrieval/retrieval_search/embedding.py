@@ -16,6 +16,6 @@ class EmbeddingFailed(Exception):
 class Embedder(Protocol):
     """The model `embedding`."""
 
-    async def vectors(self, texts: Sequence[str], *, deadline_s: float) -> NDArray[np.float32]:
-        """float32 (len(texts), dimension). Raises EmbeddingFailed."""
+    async def vectors(self, texts: Sequence[str], *, deadline_s: float, cache_salt: int) -> NDArray[np.float32]:
+        """float32 (len(texts), dimension); from a cache only what was put there with this salt. Raises EmbeddingFailed."""
         ...

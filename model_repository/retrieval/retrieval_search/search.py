@@ -124,7 +124,7 @@ class HybridSearch:
             deadline_s = self._settings.embedding_deadline_s
             try:
                 async with asyncio.timeout(deadline_s):
-                    vectors = await self._embedder.vectors(parts, deadline_s=deadline_s)
+                    vectors = await self._embedder.vectors(parts, deadline_s=deadline_s, cache_salt=query.cache_salt)
                 return Question(query.text, parts, np.vstack([vectors, query.vector]))
             except (EmbeddingFailed, TimeoutError) as error:
                 log.warning("a long question is searched whole, for its windows have no vectors: %r", error)

@@ -77,6 +77,7 @@ class Query:
     neighbours: int | None = None
     rerank: bool | None = None
     filter_signature: str = ""
+    cache_salt: int = 0
 
 
 def check_ranking(ranker: str, dense_weight: float) -> None:

@@ -33,6 +33,7 @@ DTYPES = {
     "presence_penalty": np.float32,
     "frequency_penalty": np.float32,
     "seed": np.uint64,
+    "cache_salt_id": np.uint64,
     "lora_task_id": np.uint64,
     "guided_decoding_guide_type": np.object_,
     "guided_decoding_guide": np.object_,

@@ -66,7 +66,9 @@ def _array(value: Any) -> NDArray[Any]:
         return np.array([[value.encode()]], np.object_)
     if isinstance(value, bool):
         return np.array([[value]], np.bool_)
-    return np.array([[value]], np.float32 if isinstance(value, float) else np.int32)
+    if isinstance(value, float):
+        return np.array([[value]], np.float32)
+    return np.array([[value]], np.uint64 if value >= 2**31 else np.int32)
 
 
 class MilvusServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -72,3 +73,31 @@ def test_a_repeated_text_comes_from_the_cache(client: triton_grpc.InferenceServe
     assert stats.execution_count == passes
     assert stats.inference_stats.cache_hit.count > 0
     assert pytest.approx(first) == again
+
+
+@pytest.mark.parametrize("model", ["embedding", "search"])
+def test_whose_salts_differ_share_no_cached_text(
+    client: triton_grpc.InferenceServerClient, infer: Infer, model: str
+) -> None:
+    def counts() -> tuple[int, int]:
+        stats = client.get_inference_statistics("embedding").model_stats[0]
+        return stats.execution_count, stats.inference_stats.cache_hit.count
+
+    def soon(passes: int, hits: int) -> bool:
+        """Triton counts a pass after it has answered."""
+        until = time.monotonic() + 20
+        while any(now - then < least for now, then, least in zip(counts(), before, (passes, hits), strict=True)):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
+
+    text = f"what another has asked of {model}"
+    asked = {"text": text}
+    if model == "search":
+        asked = {"query": text, "collection": "", "filter": "", "top_k": 1, "min_score": 0.0}
+    infer("embedding", text=f"before it: {text}")
+    before = counts()
+    for salt in (2**62 + 1, 2**62 + 2, 2**62 + 1, 2**62 + 2):
+        infer(model, **asked, cache_salt_id=salt)
+    assert soon(passes=2, hits=2)

@@ -26,6 +26,10 @@ def test_a_minimal_request_is_greedy_and_not_streamed() -> None:
     assert not wants_stop(tensors())
 
 
+def test_a_salt_is_read() -> None:
+    assert decode(tensors(cache_salt_id=np.array([2**63 - 1], np.uint64))).cache_salt == 2**63 - 1
+
+
 def test_everything_that_is_served_is_read() -> None:
     request = decode(
         tensors(

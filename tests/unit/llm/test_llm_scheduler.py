@@ -105,6 +105,17 @@ def test_time_is_decoding_plus_what_the_cache_lacks() -> None:
     assert scheduler.stats().kv_reused == 2
 
 
+def test_blocks_are_shared_within_a_salt_alone() -> None:
+    scheduler = BatchScheduler(SPEC)
+    answers: list[list[int | None]] = []
+    for key, salt in (("a", 5), ("b", 6), ("c", 5)):
+        scheduler.submit(key, Work(prompt=list(range(10)), max_tokens=1, cache_salt=salt))
+        scheduler.begin(0.0)
+        answers.append([emission.token for emission in scheduler.complete()])
+        assert scheduler.stats().kv_reused == (2 if key == "c" else 0)
+    assert answers[0] == answers[1] == answers[2]
+
+
 def test_one_token_of_a_wholly_cached_prompt_is_computed() -> None:
     scheduler = BatchScheduler(SPEC)
     for key in "ab":

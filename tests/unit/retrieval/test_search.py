@@ -328,7 +328,7 @@ class Embedding:
         self.fails = fails
         self.texts: list[str] = []
 
-    async def vectors(self, texts: Sequence[str], *, deadline_s: float) -> Any:
+    async def vectors(self, texts: Sequence[str], *, deadline_s: float, cache_salt: int) -> Any:
         self.texts = list(texts)
         if self.fails:
             raise EmbeddingFailed("busy")

@@ -101,6 +101,7 @@ class RequestOutput:
     def __init__(self, request_id: int, prompt: list[int], params: SamplingParams, executor: _Executor) -> None:
         self.request_id = request_id
         self.prompt_token_ids = prompt
+        self.cache_salt: str | None = None
         self.outputs = [CompletionOutput()]
         self.finished = False
         self._params = params
@@ -240,7 +241,7 @@ class _Executor:
             running.result.put(_Response([], "cancelled"))
         while self.queued and len(self.active) < self.slots:
             self.active.append(self.queued.popleft())
-            self._remember(self.active[-1].result.prompt_token_ids)
+            self._remember(self.active[-1].result)
             starting += 1
         self.iteration += 1
         self._record(starting)
@@ -250,10 +251,11 @@ class _Executor:
                 self.active.remove(running)
             running.result.put(response)
 
-    def _remember(self, prompt: list[int]) -> None:
-        """Whole blocks are known by all tokens up to their end."""
+    def _remember(self, result: RequestOutput) -> None:
+        """Whole blocks are known by all tokens up to their end, and by the salt."""
+        prompt = result.prompt_token_ids
         for end in range(BLOCK_TOKENS, len(prompt) + 1, BLOCK_TOKENS):
-            prefix = hash(tuple(prompt[:end]))
+            prefix = hash((result.cache_salt, *prompt[:end]))
             self.reused += prefix in self.prefixes
             self.prefixes.add(prefix)
 
@@ -360,7 +362,11 @@ class LLM:
         type(self).made.append(self)
 
     def generate_async(
-        self, inputs: dict[str, Any] | list[int], sampling_params: SamplingParams | None = None, streaming: bool = False
+        self,
+        inputs: dict[str, Any] | list[int],
+        sampling_params: SamplingParams | None = None,
+        streaming: bool = False,
+        cache_salt: str | None = None,
     ) -> RequestOutput:
         prompt = inputs["prompt_token_ids"] if isinstance(inputs, dict) else inputs
         if not isinstance(sampling_params, SamplingParams):
@@ -378,6 +384,7 @@ class LLM:
         self.sampling.append(sampling_params)
         self._ids += 1
         result = RequestOutput(self._ids, list(prompt), sampling_params, self._executor)
+        result.cache_salt = cache_salt
         self._executor.submit(result, sampling_params)
         return result
 
