@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge attack chaos gpu-check gpu-pack clean
+.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vecto
 # The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
 bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)
 	PYTHONPATH=model_repository/llm $(BIN)/python -m benchmarks.routing $(ARGS)
+
+bench-oracle: setup ## What a tenant can tell by the time of an answer of what another has asked
+	$(BIN)/python -m benchmarks.timing_oracle $(ARGS)
 
 attack: setup ## What a hostile client sends, while a second tenant is served (about 4 minutes)
 	$(BIN)/python -m benchmarks.attack $(ARGS)

@@ -1,0 +1,1 @@
+"""Whether one tenant can tell by the time of an answer what another has asked."""
