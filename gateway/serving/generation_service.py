@@ -202,6 +202,7 @@ class GenerationService:
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
             rag = "0" if context.grounding is None else "1"
+            guided = request.sampling.guide is not None or (request.tools is not None and request.tools.required)
             choices = Choices(
                 [
                     self._start(
@@ -213,6 +214,7 @@ class GenerationService:
                         journal=journal,
                         tool_parser=self._tool_parser(request),
                         as_it_stands=request.prompt is not None,
+                        guided=guided,
                         citations=citations,
                         on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
                     )
@@ -320,8 +322,12 @@ class GenerationService:
         on_first_token: Callable[[], None] = lambda: None,
         tool_parser: ToolCallParser | None = None,
         as_it_stands: bool = False,
+        guided: bool = False,
     ) -> GeneratedAnswer:
-        """Nothing is sent to an engine before the answer's first `next()`. as_it_stands: thoughts are not told from the text."""
+        """Nothing is sent to an engine before the answer's first `next()`. as_it_stands: thoughts are not told from the text.
+
+        guided: the guide begins with the first token, so that even a template that begins to think is not followed by a thought.
+        """
         limit = _answer_limit(plan, context)
         grounding = context.grounding
         generation = None
@@ -344,8 +350,9 @@ class GenerationService:
             )
         reasoning = log_probs = thinking = None
         if self._thinking is not None and not as_it_stands:
-            reasoning = Reasoning(self._table, self._thinking, context.input_ids)
-            thinking = Thinking(self._thinking, context.input_ids)
+            before = () if guided else context.input_ids
+            reasoning = Reasoning(self._table, self._thinking, before)
+            thinking = Thinking(self._thinking, before)
         if sampling.log_probs is not None:
             log_probs = AnswerLogProbs(self._table, thinking)
         return GeneratedAnswer(
@@ -382,6 +389,7 @@ class GenerationService:
             question="",
             retrieval=None,
             max_prompt_tokens=plan.max_context - limit,
+            reasoning_effort="none",
         )
         within = RequestPlan(plan.model, plan.max_context, plan.max_context - limit, limit)
         answer = self._start(request_id, tenant, within, context, self.REWRITE)

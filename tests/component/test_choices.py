@@ -13,6 +13,8 @@ from tests.support.running import Fleet
 
 TEXT = "Returns are accepted within thirty days."
 
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
 
 def texts(events: Events) -> dict[int, str]:
     """The text of each choice."""
@@ -139,3 +141,21 @@ async def test_each_choice_has_its_citations(fleet: Fleet) -> None:
         assert len(choice["rag"]["citations"]) == 1
     assert len(reply.json["rag"]["sources"]) == 2
     assert len(fleet.calls("context")) == 1, "retrieved once"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_choice_has_calls_of_its_own(fleet: Fleet, stream: bool) -> None:
+    fleet.says('{"name": "look", "arguments": {}}')
+    asked = {"n": 2, "max_tokens": 99, "tool_choice": "required", "tools": [TOOL]}
+    ids: dict[int, str] = {}
+    if stream:
+        for choice in (await fleet.stream(**asked)).choices:
+            for call in choice["delta"].get("tool_calls", []):
+                if "id" in call:
+                    ids[choice["index"]] = call["id"]
+    else:
+        for choice in (await fleet.chat(**asked)).json["choices"]:
+            (call,) = choice["message"]["tool_calls"]
+            ids[choice["index"]] = call["id"]
+    assert sorted(ids) == [0, 1]
+    assert ids[0] != ids[1]

@@ -94,6 +94,12 @@ async def test_best_of_gives_what_the_model_thinks_most_of(fleet: Fleet) -> None
     assert reply.json["usage"]["completion_tokens"] == 9
 
 
+async def test_best_of_where_an_engine_tells_nothing(fleet: Fleet) -> None:
+    fleet.answers.script("llm", *[Script(status=400, error="llm: bad request: return_log_probs: it knows none")] * 2)
+    reply = await fleet.post(_body(fleet, max_tokens=3, best_of=2), path=PATH)
+    assert (reply.status, reply.error["param"]) == (400, "best_of")
+
+
 async def test_a_hole_is_filled_by_a_model_that_can(tmp_path: Path) -> None:
     markers = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
     async with Fleet(settings_for(tmp_path, make_tokenizer(tmp_path / "tokenizer", more=markers))) as fleet:

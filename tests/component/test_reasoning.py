@@ -90,6 +90,16 @@ async def test_log_probs_are_the_answers(thinker: Fleet) -> None:
     assert told == [log_prob_of(token) for token in thinker.table.encode("\n\n" + ANSWER)]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_guided_answer_is_no_thought(thinker: Fleet, begun: bool) -> None:
+    """Though the template begins to think: the guide lets no thought through."""
+    thinks(thinker, begun=begun)
+    thinker.says('{"days": 30}')
+    reply = await thinker.chat(max_tokens=99, response_format={"type": "json_object"})
+    assert reply.text == '{"days": 30}'
+    assert "reasoning_content" not in reply.json["choices"][0]["message"]
+
+
 async def test_each_choice_thinks(thinker: Fleet) -> None:
     ids = thinks(thinker)
     reply = await thinker.chat(max_tokens=99, n=2)
