@@ -54,12 +54,24 @@ class ChatCall(StreamingRequest):
         left = len(choices.answers)
         failures: list[errors.RagfleetError] = []
         last = b""
+        writers = [
+            ChunkWriter(self._base, usage, index=index, usage_changes=each, log_probs=answer.log_probs)
+            for index, answer in enumerate(choices.answers)
+        ]
+        grounding = choices.answers[0].grounding
+        # Clients count the choices by their first chunks: those come in order, whichever answer is the first to have text.
+        rag = None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)}
+        for chunks in writers:
+            out.hold(chunks.role(None if chunks.index else rag))
+        if grounding is not None:
+            await (
+                out.events()
+            )  # the sources are known before the engine has read the prompt: the client gets them at once
 
         async def write(index: int, answer: GeneratedAnswer) -> None:
             nonlocal left, last
-            chunks = ChunkWriter(self._base, usage, index=index, usage_changes=each, log_probs=answer.log_probs)
             try:
-                last = await self._stream_choice(out, answer, chunks)
+                last = await self._stream_choice(out, answer, writers[index])
             except errors.RagfleetError as error:
                 if not out.started:
                     raise
@@ -79,27 +91,20 @@ class ChatCall(StreamingRequest):
     async def _stream_choice(self, out: ResponseWriter, answer: GeneratedAnswer, chunks: "ChunkWriter") -> bytes:
         """Write all but the last events, which come back."""
         grounding = answer.grounding
-        first = chunks.role(None if grounding is None else {**rag_head(grounding), **rag_sources(grounding)})
-        if grounding is not None:
-            # The sources are known before the engine has read the prompt: the client gets them at once.
-            await out.events(first)
-            first = b""
         reader = ToolCallReader(answer, self._choice_id(chunks.index))
         if answer.tool_parser is None:
-            first = await out.pieces(answer, chunks.text, first, thought=chunks.thought)
+            await out.pieces(answer, chunks.text, thought=chunks.thought)
             found = await answer.citations()
         else:
-            first = await self._stream_calls(out, reader, chunks, first)
+            await self._stream_calls(out, reader, chunks)
             found = await answer.citations(reader.text)
         annotations = [url_citation(each) for each in found.citations]
         rag = {} if grounding is None else {"rag": rag_citations(found)}
         reason = self._finish_reason(answer, reader.calls)
-        return first + chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
+        return chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
 
-    async def _stream_calls(
-        self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter", first: bytes
-    ) -> bytes:
-        """Text and calls as they come; `first` goes with the first of them, or comes back."""
+    async def _stream_calls(self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter") -> None:
+        """Text and calls as they come."""
         write = chunks.older_call if self._wire.older_functions else chunks.call
         async for piece in reader.pieces():
             if isinstance(piece, ThoughtPiece):
@@ -110,9 +115,7 @@ class ChatCall(StreamingRequest):
                 told = write(len(reader.calls) - 1, reader.calls[-1])
             else:
                 told = write(len(reader.calls) - 1, piece.text)
-            await out.events(first + told)
-            first = b""
-        return first
+            await out.events(told)
 
     def _finish_reason(self, answer: GeneratedAnswer, calls: Sequence[ToolCall]) -> str:
         assert answer.finish_reason is not None

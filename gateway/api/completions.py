@@ -214,15 +214,16 @@ class CompletionCall(StreamingRequest):
             def chunk(text: str, reason: str | None = None) -> dict[str, Any]:
                 return {**self._base, "choices": [self._choice(first + index, text, answer, reason)], **usage()}
 
-            head = sse(chunk(echo)) if echo else b""
+            if echo:
+                out.hold(sse(chunk(echo)))
             try:
-                head = await out.pieces(answer, (lambda text: sse(chunk(text))) if each else TextEvent(chunk), head)
+                await out.pieces(answer, (lambda text: sse(chunk(text))) if each else TextEvent(chunk))
             except errors.RagfleetError as error:
                 if not out.started:
                     raise
                 failures.append(error)  # the others are written to their end before the client hears of it
                 return
-            await out.events(head + sse({**chunk("", answer.finish_reason), **ragfleet_field(answer.attempts)}))
+            await out.events(sse({**chunk("", answer.finish_reason), **ragfleet_field(answer.attempts)}))
 
         await choices.each(write)
         if failures:

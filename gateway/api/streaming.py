@@ -39,6 +39,7 @@ class ResponseWriter:
         self._send = send
         self._send_chunk = raw_send(scope, send)
         self._beginning = asyncio.Lock()
+        self._held = b""
         self.started = False
         """Whether the head of a stream has gone out, after which an error can only be an event."""
         self.complete = False
@@ -48,46 +49,43 @@ class ResponseWriter:
         self.complete = True
         await send_json(self._send, 200, body)
 
-    async def events(self, data: bytes) -> None:
-        """Some whole events."""
+    def hold(self, data: bytes) -> None:
+        """Events that go in front of the next ones: until there are any, an error still has a status of its own."""
+        self._held += data
+
+    async def events(self, data: bytes = b"") -> None:
+        """Some whole events, behind those that are held."""
         await self._begin()
+        data, self._held = self._held + data, b""
         await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
 
     async def pieces(
         self,
         answer: GeneratedAnswer,
         event: Callable[[str], bytes],
-        first: bytes = b"",
         *,
         thought: Callable[[str], bytes] | None = None,
-    ) -> bytes:
+    ) -> None:
         """The text of an answer to its end, each piece as an `event`, all but the first one on the quick way (uvicorn_writer.py).
 
-        first: events to send with the first piece; they come back where there was none. thought: the event of a piece of the
-        thoughts in front of the text.
+        thought: the event of a piece of the thoughts in front of the text.
         """
         relayed = False
         while (piece := await answer.next()) is not None:
             if thought is not None and answer.reasoning is not None and (new := answer.reasoning.take()):
-                first += thought(new)
-                if not piece:
-                    await self.events(first)
-                    first = b""
-            if not piece:
-                continue
-            await self.events(first + event(piece))
-            first = b""
-            if not relayed:
+                await self.events(thought(new) + (event(piece) if piece else b""))
+            elif piece:
+                await self.events(event(piece))
+            if piece and not relayed:
                 relayed = True
                 if (server := uvicorn_writer(self._send_chunk)) is not None:
                     answer.relay(server.ready, lambda text: server.write(event(text)))
-        return first
 
     async def end(self, data: bytes) -> None:
         """The last events."""
         await self._begin()
         self.complete = True
-        await self._send_chunk({"type": "http.response.body", "body": data})
+        await self._send_chunk({"type": "http.response.body", "body": self._held + data})
 
     async def error(self, error: errors.RagfleetError, event: bytes) -> None:
         """An error response, or `event` in a stream that has begun."""

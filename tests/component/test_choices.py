@@ -76,6 +76,16 @@ async def test_they_are_interleaved(fleet: Fleet) -> None:
         assert texts(await stream.rest()) == {0: TEXT, 1: TEXT}
 
 
+async def test_they_begin_in_order_whichever_has_text_first(fleet: Fleet) -> None:
+    """openai's stream helper takes a choice's place in the list for its index."""
+    fleet.says(TEXT)
+    fleet.answers.script("llm", Script(reset_after=0), Script(reset_after=0), Script(), Script())
+    events = await fleet.stream(n=4, max_tokens=99)
+    begun = [choice["index"] for choice in events.choices if "role" in choice["delta"]]
+    assert begun == [choice["index"] for choice in events.choices[:4]] == [0, 1, 2, 3]
+    assert texts(events) == dict.fromkeys(range(4), TEXT)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_more_choices_than_places(start: Callable[..., Any], stream: bool) -> None:
     """One after the other, where the fleet has one place."""
