@@ -216,6 +216,7 @@ class Container:
         gc.freeze()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "tenants": self.tenants_sync.run,
+            "use of keys": self.tenants_sync.write_use,
             "discovery": self.discovery.run,
             "scraper": self.scraper.run,
             "streams": self.streams.run,

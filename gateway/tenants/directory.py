@@ -113,7 +113,7 @@ class Directory:
             if configured.name == name and configured is not ADMIN:
                 return replace(configured, key=key)
         self._check_age()
-        raise _unknowable() if self._away() else Unauthenticated(f"There is no tenant '{name}'.")
+        raise _unknowable() if self.away else Unauthenticated(f"There is no tenant '{name}'.")
 
     def apply(self, changes: DirectoryChanges) -> None:
         """The catalog's news."""
@@ -128,6 +128,11 @@ class Directory:
                 self._keys.pop(each.id, None)
         self.revision = changes.revision
         self._names = {tenant.name for tenant in self.tenants()}
+
+    @property
+    def away(self) -> bool:
+        """Whether the catalog does not answer any more, so that what it has now cannot be known."""
+        return self._lost or (self._confirmed_at is not None and self._clock() - self._confirmed_at > AWAY_S)
 
     def confirm(self, at: float) -> None:
         """At this moment (of `clock`) the catalog had nothing that is not here."""
@@ -149,9 +154,6 @@ class Directory:
         _check_suspended(record)
         return record.tenant(configured.key)
 
-    def _away(self) -> bool:
-        return self._lost or self._confirmed_at is None or self._clock() - self._confirmed_at > AWAY_S
-
     def _check_age(self) -> None:
         if self._confirmed_at is None or self._clock() - self._confirmed_at > GRACE_S:
             raise _unknowable()
@@ -162,7 +164,7 @@ class Directory:
         self._check_age()
         opened = (record or _NOBODYS).opened_by(digest, now)
         if record is None or not opened:
-            raise _unknowable() if self._away() else _incorrect()
+            raise _unknowable() if self.away else _incorrect()
         if record.expired(now):
             raise Unauthenticated("This API key has expired. Ask an administrator for a new one.")
         tenant = self._tenants[record.tenant]

@@ -51,7 +51,6 @@ class DirectorySync:
         self._wanted = asyncio.Event()
         self._next_look: asyncio.Event = asyncio.Event()
         """Set when the look that begins next is over."""
-        self._use_written_at = clock()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -77,11 +76,27 @@ class DirectorySync:
             raise
 
     async def fresh(self) -> None:
-        """Wait for a look that begins from now on, but not for long."""
+        """Wait for a look that begins from now on, but not for long, nor where the catalog is away."""
+        if self._directory.away:
+            return
         over = self._next_look
         self._wanted.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), WAIT_S)
+
+    async def write_use(self, every_s: float = USE_EVERY_S) -> None:
+        """Write now and then when keys were used; until cancelled. Not in `run`, where a lock would hold up what is new."""
+        while True:
+            await asyncio.sleep(every_s)
+            if used := self._directory.take_use():
+                writing = asyncio.create_task(self._source.record_use(used), name="write the use of keys")
+                try:
+                    await asyncio.shield(writing)
+                except CatalogUnavailable as error:
+                    log.warning("when keys were used cannot be written: %s", error)
+                except asyncio.CancelledError:
+                    await asyncio.gather(writing, return_exceptions=True)
+                    raise
 
     async def _look(self) -> None:
         began = self._clock()
@@ -90,12 +105,5 @@ class DirectorySync:
             if changes is not None:
                 self._directory.apply(changes)
             self._directory.confirm(began)
-            await self._write_use(began)
         except CatalogUnavailable:
             self._directory.lose()
-
-    async def _write_use(self, now: float) -> None:
-        if now - self._use_written_at >= USE_EVERY_S:
-            self._use_written_at = now
-            if used := self._directory.take_use():
-                await self._source.record_use(used)

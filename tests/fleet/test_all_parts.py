@@ -1,5 +1,6 @@
 """The whole fleet, gateway and Milvus Lite included, around the simulated engine: its parts are killed one by one."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from ragfleet import processes, services
 from ragfleet.paths import PROJECT
+from ragfleet.status import get_json
 from tests.fleet.real_parts import Command, eventually, get
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
@@ -79,6 +81,24 @@ def test_nothing_listens_beyond_loopback(fleet: Command) -> None:
 def test_the_api_key_is_wanted(fleet: Command) -> None:
     url = fleet.status()["gateway_url"]
     assert get(f"{url}/v1/models") is None
+
+
+def test_a_tenant_of_the_command_line_is_let_in_and_put_out_while_the_fleet_runs(fleet: Command) -> None:
+    seen = fleet.status()
+    models, admin = f"{seen['gateway_url']}/v1/models", Path(seen["admin_key_file"]).read_text().strip()
+    assert fleet("tenant", "create", "acme", "--requests-per-minute", "1000").returncode == 0
+    made = json.loads(fleet("key", "create", "--tenant", "acme", "--json").stdout)
+    eventually(lambda: get_json(models, made["key"])[0] == 200, 10, "the new key is let in")
+    assert fleet("key", "revoke", made["id"]).returncode == 0
+    eventually(lambda: get_json(models, made["key"])[0] == 401, 10, "the revoked key is refused")
+    _, acts = get_json(f"{seen['gateway_url']}/admin/audit", admin)
+    assert [each["act"] for each in acts["data"]] == ["key.revoke", "key.create", "tenant.create"]
+    secrets = [admin, seen["api_key"], made["key"], (fleet.home / "run" / "filter_secret").read_text().strip()]
+    told = [" ".join(process.cmdline()) for process, _ in processes.members(fleet.home)]
+    told += [path.read_text(errors="replace") for path in (fleet.home / "log").glob("*.log")]
+    told += [json.dumps(get_json(f"{seen['consul_url']}/v1/agent/{what}")[1]) for what in ("services", "checks")]
+    for secret in secrets:
+        assert not any(secret in each for each in told), "secrets come from files, and go nowhere"
 
 
 def test_the_home_holds_everything(fleet: Command) -> None:
