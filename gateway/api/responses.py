@@ -23,7 +23,7 @@ from gateway.api.response_output import (
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.api.tool_schemas import ResponseFunction
-from gateway.knowledge.catalog.types import BackgroundJob, ResponseRecord
+from gateway.knowledge.catalog.types import SOURCES, BackgroundJob, ResponseRecord
 from gateway.retrieval.context import Grounding
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citations import AnswerCitations
@@ -247,6 +247,7 @@ class ResponsesCall(StreamingRequest):
             "status": "completed",
             "queries": [grounding.query],
             "results": results,
+            SOURCES: sorted({each.file_id for each in grounding.passages}),
         }
 
     def _finished(self, answer: GeneratedAnswer, output: Sequence[Json], found: AnswerCitations) -> Json:

@@ -86,6 +86,8 @@ class World:
         self.documents: dict[str, Document] = {}
         self.gone: list[Document] = []
         self.stores: list[str] = []
+        self.answers: dict[str, set[str]] = {}
+        """Stored ones, and the files that they were made from."""
         self.log: list[str] = []
 
     async def call(self, user: str, method: str, path: str, body: Any = None, **headers: str) -> Reply:
@@ -175,7 +177,9 @@ class World:
         """One of the ways to read, with what it must show."""
         store = self.rng.choice(self.stores)
         inside = {each.id for each in self.documents.values() if store in each.stores and each.seen_by(user)}
-        way = self.rng.choice(("files", "members", "store", "one", "search", "chat", "stream", "responses", "rag"))
+        way = self.rng.choice(
+            ("files", "members", "store", "one", "search", "chat", "stream", "responses", "rag", "stored")
+        )
         if way == "files":
             listed = (await self.call(user, "GET", FILES)).json["data"]
             shown = {each.id for each in self.documents.values() if each.seen_by(user)}
@@ -201,8 +205,22 @@ class World:
             found = (await self.call(user, "POST", f"{STORES}/{store}/search", body)).json["data"]
             if GROUPS[user] is not None:  # for the others the index alone decides, which is behind here
                 assert {each["file_id"] for each in found} == inside, self.trace(f"{found}")
+        elif way == "stored" and self.answers:
+            await self._look_at_an_answer(user)
         else:
             await self._ask(user, way, store)
+
+    async def _look_at_an_answer(self, user: str) -> None:
+        answer = self.rng.choice(list(self.answers))
+        gone = {each.id for each in self.hidden(user)}
+        expected = 404 if gone & self.answers[answer] else 200
+        path = f"/v1/responses/{answer}"
+        for each in (path, f"{path}/input_items"):
+            assert (await self.call(user, "GET", each)).status == expected, self.trace(f"{self.answers[answer]}")
+        if expected == 200:
+            asked = {"model": MODEL, "input": "And?", "previous_response_id": answer, "max_output_tokens": 16}
+            following = (await self.call(user, "POST", "/v1/responses", asked)).json
+            self.answers[following["id"]] = self.answers[answer]
 
     async def _ask(self, user: str, way: str, store: str) -> None:
         tool = {"type": "file_search", "vector_store_ids": [store]}
@@ -211,6 +229,10 @@ class World:
         if way == "responses":
             asked = {"model": MODEL, "input": "Which words?", "tools": [tool], "include": ["file_search_call.results"]}
             reply = await self.call(user, "POST", "/v1/responses", {**asked, "max_output_tokens": 16})
+            if reply.status == 200:
+                search = reply.json["output"][0]
+                assert set(search["file_ids"]) == {each["file_id"] for each in search["results"]}
+                self.answers[reply.json["id"]] = set(search["file_ids"])
         elif way == "rag":
             asked = {"model": f"rag:{store}", "messages": messages, "max_tokens": 2}
             reply = await self.call(user, "POST", "/v1/chat/completions", asked)

@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
+from gateway.knowledge.catalog.item_sources import stored_sources
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.types import Conversation, Json, Page, PageQuery
+from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _conversations, _items = schema.conversations, schema.conversation_items
@@ -21,11 +23,15 @@ MAX_ITEMS = 1000
 
 
 class TenantConversations:
-    """The conversations of one tenant. One past its retention, which is counted from its last use, is not there."""
+    """The conversations of one tenant, without items that tell of files which its key does not see.
+
+    One past its retention, which is counted from its last use, is not there.
+    """
 
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._shown = Visibility(database, tenant).of_items(_items.c.sources)
 
     async def create(self, metadata: Mapping[str, str], items: Sequence[Json], *, keep_s: int) -> Conversation:
         """A new conversation with these items, each of which has an `id`."""
@@ -69,7 +75,8 @@ class TenantConversations:
         """Every item, oldest first. Raises NotFound."""
         async with self._database.read() as connection:
             await self._found(connection, conversation_id)
-            query = select(_items.c.body).where(_items.c.conversation_id == conversation_id).order_by(_items.c.position)
+            query = select(_items.c.body).where(_items.c.conversation_id == conversation_id, *self._shown)
+            query = query.order_by(_items.c.position)
             return [orjson.loads(body) for body in await connection.scalars(query)]
 
     async def items(self, conversation_id: str, page: PageQuery) -> Page[Json]:
@@ -79,7 +86,7 @@ class TenantConversations:
             await self._found(connection, conversation_id)
             rows, more = await fetch_page(
                 connection,
-                select(_items).where(_items.c.conversation_id == conversation_id),
+                select(_items).where(_items.c.conversation_id == conversation_id, *self._shown),
                 page,
                 where=f"{self._tenant}/{conversation_id}",
                 created=_items.c.position,
@@ -111,7 +118,8 @@ class TenantConversations:
 
     def _item(self, conversation_id: str, item_id: str) -> Select[Any]:
         check_storable(item_id)
-        return select(_items.c.body).where(_items.c.conversation_id == conversation_id, _items.c.id == item_id)
+        mine = select(_items.c.body).where(_items.c.conversation_id == conversation_id, _items.c.id == item_id)
+        return mine.where(*self._shown)
 
     async def _found(self, connection: AsyncConnection, conversation_id: str) -> Conversation:
         check_storable(conversation_id)
@@ -153,6 +161,7 @@ async def append_items(
         _items.c.conversation_id == conversation_id, _items.c.id.in_([item["id"] for item in items])
     )
     there = set(await connection.scalars(known))
+    sources = await stored_sources(connection, tenant, [item["id"] for item in items])
     rows = [
         {
             "conversation_id": conversation_id,
@@ -160,6 +169,7 @@ async def append_items(
             "tenant": tenant,
             "id": item["id"],
             "body": orjson.dumps(item).decode(),
+            "sources": sorted(sources.get(item["id"], ())) or None,
         }
         for position, item in enumerate((each for each in items if each["id"] not in there), (last or 0) + 1)
     ]

@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, delete, func, literal, select, update
+from sqlalchemy import Row, Select, and_, delete, func, literal, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import BadRequest, Conflict, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.conversations import append_items
 from gateway.knowledge.catalog.database import Database, check_storable
+from gateway.knowledge.catalog.item_sources import answer_sources, stored_sources
 from gateway.knowledge.catalog.paging import fetch_page
 from gateway.knowledge.catalog.types import BackgroundJob, EventRow, Json, Page, PageQuery, ResponseRecord
+from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _responses, _items = schema.responses, schema.response_items
@@ -34,6 +36,9 @@ class TenantResponses:
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        visibility = Visibility(database, tenant)
+        self._shown = visibility.of_items(_items.c.sources)
+        self._shown_said = visibility.of_items(schema.conversation_items.c.sources)
 
     async def add(self, record: ResponseRecord, *, keep_s: int) -> None:
         """Keep an answer for so many seconds, and append it to its conversation. Raises NotFound where that one is gone."""
@@ -86,7 +91,8 @@ class TenantResponses:
             values = {"status": body["status"], "body": _without_output(body)}
             await connection.execute(update(_responses).where(_responses.c.id == row.id).values(values))
             if body["output"]:
-                await connection.execute(_items.insert(), self._rows(record)[len(record.input) :])
+                made = await self._rows(connection, record, row.previous_id, row.conversation_id)
+                await connection.execute(_items.insert(), made[len(record.input) :])
             if body["status"] in ENDED_WELL:
                 await self._converse(connection, record, row.conversation_id, keep_s)
 
@@ -164,6 +170,7 @@ class TenantResponses:
         check_storable(response_id)
         mine = delete(_responses).where(_responses.c.id == response_id, _responses.c.tenant == self._tenant)
         async with self._database.write() as connection:
+            await self._check_shown(connection, response_id)
             if not (await connection.execute(mine)).rowcount:
                 raise no_response(response_id)
 
@@ -182,6 +189,7 @@ class TenantResponses:
             rows = (await connection.execute(select(links).order_by(links.c.depth.desc()))).all()
             _check_chain(response_id, rows)
             items = select(_items.c.body).join(links, links.c.id == _items.c.response_id)
+            items = items.where(*self._shown)
             found = (await connection.scalars(items.order_by(links.c.depth.desc(), _items.c.position))).all()
         return [row.id for row in rows], [orjson.loads(each) for each in found]
 
@@ -193,11 +201,13 @@ class TenantResponses:
             select(_items.c.id, _items.c.body)
             .join(_responses, _responses.c.id == _items.c.response_id)
             .where(_items.c.tenant == self._tenant, _items.c.id.in_(item_ids), _responses.c.expires_at > now)
+            .where(*self._shown)
         )
         of_conversations = (
             select(said.c.id, said.c.body)
             .join(schema.conversations, schema.conversations.c.id == said.c.conversation_id)
             .where(said.c.tenant == self._tenant, said.c.id.in_(item_ids), schema.conversations.c.expires_at > now)
+            .where(*self._shown_said)
         )
         async with self._database.read() as connection:
             rows = [*await connection.execute(of_conversations), *await connection.execute(of_answers)]
@@ -216,7 +226,7 @@ class TenantResponses:
             "body": _without_output(body),
         }
         await connection.execute(_responses.insert(), row)
-        if items := self._rows(record):
+        if items := await self._rows(connection, record, row["previous_id"], record.conversation_id):
             await connection.execute(_items.insert(), items)
         if record.chain:
             kept = update(_responses).where(_responses.c.id.in_(record.chain), _responses.c.tenant == self._tenant)
@@ -229,7 +239,20 @@ class TenantResponses:
             both = [*record.input, *record.body["output"]]
             await append_items(self._database, connection, self._tenant, conversation_id, both, keep_s=keep_s)
 
-    def _rows(self, record: ResponseRecord) -> list[Json]:
+    async def _rows(
+        self, connection: AsyncConnection, record: ResponseRecord, previous_id: str | None, conversation_id: str | None
+    ) -> list[Json]:
+        output = record.body["output"]
+        asked = await stored_sources(connection, self._tenant, [item["id"] for item in record.input])
+        used = await answer_sources(
+            connection,
+            self._tenant,
+            output,
+            asked.values(),
+            previous_id=previous_id,
+            conversation_id=conversation_id,
+        )
+        sources = asked | {item["id"]: set(used) for item in output}
         return [
             {
                 "response_id": record.body["id"],
@@ -238,9 +261,17 @@ class TenantResponses:
                 "id": item["id"],
                 "is_output": position >= len(record.input),
                 "body": _dumped(item),
+                "sources": sorted(sources.get(item["id"], ())) or None,
             }
-            for position, item in enumerate([*record.input, *record.body["output"]])
+            for position, item in enumerate([*record.input, *output])
         ]
+
+    async def _check_shown(self, connection: AsyncConnection, response_id: str) -> None:
+        """Raises NotFound for an answer that tells of files which the key does not see."""
+        if self._shown:
+            mine = select(1).where(_items.c.response_id == response_id, _items.c.is_output, not_(and_(*self._shown)))
+            if await connection.scalar(mine.limit(1)) is not None:
+                raise no_response(response_id)
 
     async def _body(self, connection: AsyncConnection, response_id: str) -> Json:
         """The object without its output. Raises NotFound."""
@@ -248,6 +279,7 @@ class TenantResponses:
         row = (await connection.execute(self._own().where(_responses.c.id == response_id))).one_or_none()
         if row is None:
             raise no_response(response_id)
+        await self._check_shown(connection, response_id)
         return {**orjson.loads(row.body), "status": row.status}
 
     def _own(self) -> Select[Any]:
@@ -257,7 +289,7 @@ class TenantResponses:
 
 
 def no_response(response_id: str) -> NotFound:
-    """What is raised for an answer of another tenant and for one that nobody has."""
+    """What is raised for an answer of another tenant, for one that the key may not see, and for one that nobody has."""
     return NotFound(f"There is no response {response_id!r}.", param="response_id")
 
 

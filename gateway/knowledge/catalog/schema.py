@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 10
+VERSION = 11
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -100,6 +100,10 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "CREATE INDEX ledger_told ON ledger (tenant, created_at)",
             "CREATE INDEX ledger_by_time ON ledger (created_at)",
             "CREATE INDEX ledger_open ON ledger (gateway) WHERE state = 'reserved'",
+        ),
+        11: (
+            "ALTER TABLE response_items ADD COLUMN sources JSONB",
+            "ALTER TABLE conversation_items ADD COLUMN sources JSONB",
         ),
     }
 )
@@ -406,6 +410,7 @@ response_items = Table(
     Column("id", Text, nullable=False),
     Column("is_output", Boolean, nullable=False),
     Column("body", Text, nullable=False),
+    Column("sources", _json),
     Index("response_items_found", "tenant", "id"),
 )
 """What a response was asked and what it answered, in that order."""
@@ -466,6 +471,7 @@ conversation_items = Table(
     Column("tenant", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("sources", _json),
     Index("conversation_items_found", "conversation_id", "id", unique=True),
 )
 

@@ -11,6 +11,9 @@ from typing import Any, Generic, Literal, TypeVar
 T = TypeVar("T")
 Json = dict[str, Any]
 
+SOURCES = "file_ids"
+"""The field of a stored search with the files of the passages that went into a prompt."""
+
 AttributeValue = str | float | bool
 Attributes = Mapping[str, AttributeValue]
 Order = Literal["asc", "desc"]

@@ -7,7 +7,7 @@ so that a change counts for every path from its transaction on.
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, Column, ColumnElement, Text, cast, exists, func, or_, type_coerce
+from sqlalchemy import ARRAY, Column, ColumnElement, Text, cast, exists, func, not_, or_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 
 from gateway.knowledge.catalog.database import Database
@@ -52,6 +52,15 @@ class Visibility:
             return []
         seen = exists().where(files.c.id == members.c.file_id, *self.conditions(files.c.allow))
         return [seen]
+
+    def of_items(self, sources: Column[Sequence[str] | None]) -> list[ColumnElement[bool]]:
+        """What holds for stored items that tell of no file which the key does not see, or which there is no more."""
+        if self._groups is None:
+            return []
+        each = (func.json_each if self._database.is_sqlite else func.jsonb_array_elements_text)(sources)
+        named = each.table_valued("value")
+        seen = exists().where(files.c.id == named.c.value, *self.conditions(files.c.allow))
+        return [not_(exists().select_from(named).where(not_(seen)))]
 
     def _shares_a_group(self, allow: Column[Sequence[str] | None], groups: list[str]) -> ColumnElement[bool]:
         if self._database.is_sqlite:

@@ -8,7 +8,7 @@ from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.members import FEW_FILES
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Counts, FileScope, NewMember, PageQuery, StoredReply
+from gateway.knowledge.catalog.types import Counts, FileScope, NewMember, PageQuery, ResponseRecord, StoredReply
 from gateway.tenants.key import Key
 from gateway.tenants.tenant import Tenant
 
@@ -164,3 +164,74 @@ async def test_of_many_files_a_scope_names_the_fewer(catalog: Catalog) -> None:
     assert set(scope.ids) == {"nobody", "HR", "quoted"}
     assert set(scope.without({"hr"}).ids) == {"nobody", "HR", "quoted", "hr"}
     assert FileScope(["a", "b"]).without({"a"}) == FileScope(["b"])
+
+
+def answer(number: int, *file_ids: str, previous: str | None = None, conversation: str | None = None) -> ResponseRecord:
+    """One that was made from these files."""
+    search = {"type": "file_search_call", "id": f"fs_{number}", "file_ids": list(file_ids)}
+    message = {"type": "message", "id": f"msg_{number}"}
+    return ResponseRecord(
+        body={
+            "id": f"resp_{number}", "created_at": number, "status": "completed", "background": False,
+            "output": [search, message] if file_ids else [message],
+        },
+        input=[{"type": "message", "id": f"q_{number}"}],
+        chain=[] if previous is None else [previous],
+        conversation_id=conversation,
+    )  # fmt: skip
+
+
+async def test_an_answer_is_there_for_who_sees_all_that_it_was_made_from(catalog: Catalog) -> None:
+    store = await filled(catalog)
+    own, mine = catalog.of(Tenant("a")), seen_by(catalog, "hr")
+    await own.responses.add(answer(1, "hr", "open"), keep_s=99)
+    await own.responses.add(answer(2, previous="resp_1"), keep_s=99)  # it may repeat what the first one said
+    await own.responses.add(answer(3, "open", previous="resp_2"), keep_s=99)
+    await own.responses.add(answer(4, "open"), keep_s=99)
+
+    async def shown(to: TenantCatalog) -> set[int]:
+        found = set()
+        for number in range(1, 5):
+            try:
+                await to.responses.get(f"resp_{number}")
+                await to.responses.input_items(f"resp_{number}", PageQuery())
+            except NotFound:
+                continue
+            found.add(number)
+        return found
+
+    assert await shown(own) == await shown(mine) == {1, 2, 3, 4}
+    assert await shown(seen_by(catalog, "sales")) == {4}
+    await own.members.set_allow(store, "hr", ["sales"])
+    assert (await shown(mine), await shown(seen_by(catalog, "sales"))) == ({4}, {1, 2, 3, 4})
+    with pytest.raises(NotFound):
+        await mine.responses.delete("resp_1")
+    _, items = await mine.responses.chain("resp_3")
+    assert [item["id"] for item in items] == ["q_1", "q_2", "q_3"], "it goes on without what was hidden"
+    assert set(await mine.responses.items(["msg_1", "fs_1", "q_1", "msg_4"])) == {"q_1", "msg_4"}
+    await own.files.delete("hr")
+    assert await shown(seen_by(catalog, "sales")) == {4}, "nobody can say any more who might see it"
+    assert await shown(own) == {1, 2, 3, 4}
+
+
+async def test_a_conversation_goes_on_without_what_is_hidden(catalog: Catalog) -> None:
+    store = await filled(catalog)
+    own, mine = catalog.of(Tenant("a")), seen_by(catalog, "hr")
+    made = await own.conversations.create({}, [{"type": "message", "id": "hello"}], keep_s=99)
+    await own.responses.add(answer(1, "hr", conversation=made.id), keep_s=99)
+    await own.responses.add(answer(2, conversation=made.id), keep_s=99)
+    copy = await own.conversations.create({}, [{"type": "message", "id": "msg_1"}], keep_s=99)  # by its reference
+    assert len(await mine.conversations.all_items(made.id)) == 6
+    await own.members.set_allow(store, "hr", [])
+    asked = ["hello", "q_1", "q_2"]
+    assert [item["id"] for item in await mine.conversations.all_items(made.id)] == asked
+    page = await mine.conversations.items(made.id, PageQuery(order="asc"))
+    assert [item["id"] for item in page.items] == asked
+    assert await mine.conversations.all_items(copy.id) == []
+    for refused in (
+        mine.conversations.item(made.id, "msg_2"),
+        mine.conversations.delete_item(made.id, "msg_1"),
+        mine.conversations.items(made.id, PageQuery(after="fs_1")),
+    ):
+        with pytest.raises(NotFound):
+            await refused
