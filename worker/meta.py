@@ -43,7 +43,7 @@ def describe(
         "version": settings.version,
         "embedding_model": Path(parameter(embedding, "model_dir") or settings.embedding_dir).name or DEFAULT_EMBEDDING,
         **({"cached_prompts": str(slots)} if engine in ONE_PROMPT_A_SLOT else {}),
-        **({"loras": settings.loras} if settings.loras else {}),
+        **({"loras": loras} if (loras := settings.loras or adapters(llm)) else {}),
         **({"tenant_classes": settings.tenant_classes} if settings.tenant_classes else {}),
         **({"tenant_classes": settings.tenants} if settings.tenants else {}),
         **gpu.describe(gpus),
@@ -54,6 +54,12 @@ def parameter(config: Mapping[str, Any], name: str) -> str:
     """One of a model's parameters; empty where it has none of that name."""
     entry = config.get("parameters", {}).get(name, {})
     return str(entry.get("string_value", "")) if isinstance(entry, Mapping) else ""
+
+
+def adapters(llm: Mapping[str, Any]) -> str:
+    """Names of the LoRA adapters that the engine is given as `name=file`, with commas."""
+    given = filter(None, parameter(llm, "loras").split(","))
+    return ",".join(each.partition("=")[0].strip() for each in given)
 
 
 def number(config: Mapping[str, Any], names: tuple[str, ...]) -> int:

@@ -1,4 +1,4 @@
-"""`/v1/models`: the models of the fleet, and `rag:<store>` for each knowledge store."""
+"""`/v1/models`: the models of the fleet, each with its adapters, and `rag:<store>` for each knowledge store."""
 
 from typing import Annotated, Literal
 
@@ -62,9 +62,9 @@ async def _models(parts: Container, tenant: Tenant) -> dict[str, ModelObject]:
         found[name] = _model(name, parts.started_at, "embedding")
     for name, created in stores.items():
         found[name] = _model(name, created, "chat")
-    for name in parts.models.generating:
+    for name in (*parts.models.generating, *parts.models.adapted):
         found[name] = _model(name, parts.started_at, "chat")
-    order = [*parts.models.generating, *stores, *parts.models.embedding]
+    order = [*parts.models.generating, *parts.models.adapted, *stores, *parts.models.embedding]
     return {name: found[name] for name in order}
 
 

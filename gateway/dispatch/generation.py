@@ -288,6 +288,7 @@ _PARAMS = {
     "return_log_probs": "logprobs",
     "num_top_log_probs": "top_logprobs",
     "embedding_bias": "logit_bias",
+    "lora_task_id": "model",
 }
 
 

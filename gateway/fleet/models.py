@@ -1,6 +1,6 @@
 """What the serving instances can do together: the models that some of them has, and how much they take."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetView
@@ -12,11 +12,23 @@ class ServedModels:
     def __init__(self, store: FleetStore) -> None:
         self.generating: Mapping[str, int] = {}
         """Model id → the longest context of any instance that serves it, in tokens; in the order of the ids."""
+        self.loras: Mapping[str, Set[str]] = {}
+        """Model id → adapters that some instance has to it."""
         self.embedding: list[str] = []
         """Embedding models, sorted."""
         self.slots = 0
         """Sequences that all serving instances decode at the same time."""
         store.subscribe(self._follow)
+
+    def adapter(self, name: str) -> tuple[str, str]:
+        """A model's name as model and adapter, "" for none; `model:adapter` where some instance has that."""
+        model, _, lora = name.rpartition(":")
+        return (model, lora) if name not in self.generating and lora in self.loras.get(model, ()) else (name, "")
+
+    @property
+    def adapted(self) -> list[str]:
+        """`model:adapter` for all that there are, sorted."""
+        return sorted(f"{model}:{lora}" for model, loras in self.loras.items() for lora in loras)
 
     def _follow(self, view: FleetView) -> None:
         contexts: dict[str, int] = {}
@@ -24,5 +36,8 @@ class ServedModels:
         for instance in instances:
             contexts[instance.model] = max(contexts.get(instance.model, 0), instance.max_context)
         self.generating = dict(sorted(contexts.items()))
+        self.loras = {
+            name: frozenset().union(*(each.loras for each in instances if each.model == name)) for name in contexts
+        }
         self.embedding = sorted({i.embedding_model for i in instances if i.embedding_model})
         self.slots = sum(i.slots for i in instances)

@@ -338,11 +338,14 @@ class GenerationService:
                 model=plan.model,
                 prompt_ids=context.input_ids,
                 max_tokens=limit,
+                lora=plan.lora,
                 tenant_class=tenant.tenant_class,
                 cache_salt=self._salts.of(tenant),
             )
             end_id = self._table.end_id
-            inputs = self._planner.engine_inputs(sampling, grounded=grounding is not None, end_id=end_id)
+            inputs = self._planner.engine_inputs(
+                sampling, grounded=grounding is not None, end_id=end_id, lora=plan.lora
+            )
             generation = (
                 self._generator.begin(job, inputs)
                 if journal is None
@@ -391,7 +394,7 @@ class GenerationService:
             max_prompt_tokens=plan.max_context - limit,
             reasoning_effort="none",
         )
-        within = RequestPlan(plan.model, plan.max_context, plan.max_context - limit, limit)
+        within = replace(plan, max_prompt=plan.max_context - limit, max_tokens=limit)
         answer = self._start(request_id, tenant, within, context, self.REWRITE)
         try:
             text = await answer.whole()
@@ -407,7 +410,7 @@ class GenerationService:
 
     def _known_model(self, request: GenerationRequest) -> str:
         """The client's word for the model is unbounded; only known ones become labels."""
-        if request.model in self._models.generating:
+        if self._models.adapter(request.model)[0] in self._models.generating:
             return request.model
         return RAG if is_rag(request.model) else "unknown"
 

@@ -10,6 +10,7 @@ from gateway.fleet.models import ServedModels
 from gateway.retrieval.store_resolver import RAG, is_rag
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.triton.logit_bias import embedding_bias
+from gateway.triton.lora import task_id
 from tokens.table import TokenTable
 
 COMPLETION_TOKENS = 16
@@ -26,6 +27,8 @@ class RequestPlan:
     max_prompt: int
     max_tokens: int
     """The answer, as far as the context has room for it."""
+    lora: str = ""
+    """The adapter to the model, "" for none."""
 
 
 class RequestPlanner:
@@ -67,7 +70,7 @@ class RequestPlanner:
 
         Raises NotFound, BadRequest, ContextLengthExceeded, Unavailable.
         """
-        model = self._model(request)
+        model, lora = self._model(request)
         max_context = self._models.generating[model]
         limit, param = request.max_tokens, request.max_tokens_param
         default = self._settings.default_max_tokens if request.prompt is None else COMPLETION_TOKENS
@@ -85,13 +88,14 @@ class RequestPlanner:
             raise ContextLengthExceeded.of(least, room, param=request.text_param, why=why)
         if (request.sampling.min_tokens or 0) > usual:
             raise BadRequest("min_tokens is larger than max_tokens.", param="min_tokens", code="invalid_value")
-        return RequestPlan(model, max_context, room, usual)
+        return RequestPlan(model, max_context, room, usual, lora)
 
     def estimate(self, request: GenerationRequest) -> int:
         """Tokens of the prompt and all answers, at the most as far as is known before the prompt is built."""
         default = self._settings.default_max_tokens if request.prompt is None else COMPLETION_TOKENS
         answer = default if request.max_tokens is None else request.max_tokens
-        context = self._models.generating.get(request.model) or max(self._models.generating.values(), default=None)
+        model, _ = self._models.adapter(request.model)
+        context = self._models.generating.get(model) or max(self._models.generating.values(), default=None)
         prompt = self._least_tokens(request)
         return prompt + request.choices * (answer if context is None else max(0, min(answer, context - prompt)))
 
@@ -102,16 +106,18 @@ class RequestPlanner:
             return self._table.least_tokens(*(str(message["content"]).strip() for message in request.messages))
         return self._table.least_tokens(prompt) if isinstance(prompt, str) else len(prompt)
 
-    def _model(self, request: GenerationRequest) -> str:
+    def _model(self, request: GenerationRequest) -> tuple[str, str]:
+        """The model's name, and its adapter's."""
         models = self._models.generating
         if not models:
             raise Unavailable("No instance is ready.", retry_after_s=2)
-        if request.model in models:
-            return request.model
-        known = list(models)
+        model, lora = self._models.adapter(request.model)
+        if model in models:
+            return model, lora
+        known = [*models, *self._models.adapted]
         if request.prompt is None:
             if is_rag(request.model):
-                return known[0]
+                return known[0], ""
             known += [RAG, f"{RAG}:<store>"]
         raise NotFound(
             f"The model '{request.model}' does not exist here. There are: {', '.join(known)}.",
@@ -119,7 +125,9 @@ class RequestPlanner:
             code="model_not_found",
         )
 
-    def engine_inputs(self, sampling: SamplingParameters, *, grounded: bool, end_id: int | None) -> dict[str, Any]:
+    def engine_inputs(
+        self, sampling: SamplingParameters, *, grounded: bool, end_id: int | None, lora: str = ""
+    ) -> dict[str, Any]:
         """OpenAI's parameters as TensorRT-LLM's inputs."""
         temperature = sampling.temperature
         if temperature is None:
@@ -141,6 +149,8 @@ class RequestPlanner:
         for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
             if (value := getattr(sampling, name)) is not None:
                 inputs[name] = value
+        if lora:
+            inputs["lora_task_id"] = task_id(lora)
         if sampling.bias:
             inputs["embedding_bias"] = embedding_bias(sampling.bias, self._table.vocab_size)
         if sampling.log_probs is not None:

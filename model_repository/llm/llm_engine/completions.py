@@ -43,11 +43,11 @@ class Chunk(NamedTuple):
     error: str = ""
 
 
-def body(phase: Phase, request: Request, *, drawn: int, max_context: int) -> bytes:
+def body(phase: Phase, request: Request, *, drawn: int, max_context: int, lora: int | None = None) -> bytes:
     """The request for one phase. `drawn` tokens were drawn before it: each phase has its own part of the seed's randomness.
 
     The samplers are those of TensorRT-LLM, in its order: penalties, temperature, top_k, top_p. llama.cpp's defaults would
-    add others (min_p 0.05).
+    add others (min_p 0.05). lora: the place of the adapter among those loaded.
     """
     sampling = request.sampling
     wanted: dict[str, Any] = {
@@ -79,6 +79,8 @@ def body(phase: Phase, request: Request, *, drawn: int, max_context: int) -> byt
     changed = {name: value for name, (value, neutral) in penalties.items() if value != neutral}
     if changed:
         wanted |= changed | {"repeat_last_n": max_context}
+    if lora is not None:
+        wanted["lora"] = [{"id": lora, "scale": 1.0}]
     if request.log_probs:
         wanted["n_probs"] = max(1, request.top_log_probs)
     return json.dumps(wanted, separators=(",", ":")).encode()

@@ -1,6 +1,6 @@
 """What every engine offers to the model, and what the model offers to every engine."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -63,6 +63,8 @@ class Engine(Protocol):
     vocab_size: int
     max_context: int
     gives_log_probs: bool
+    loras: Collection[int]
+    """Task ids of the adapters that it has."""
 
     @property
     def guides(self) -> GuideCompiler | None:

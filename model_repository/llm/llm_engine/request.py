@@ -4,7 +4,7 @@ What would change the answer and cannot be honoured is refused by name. What can
 one beam, hints for the KV cache, padding) is accepted. Values that ask for nothing (false, 1 beam) are always accepted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ SERVED = frozenset(
         "seed",
         "return_log_probs",
         "num_top_log_probs",
+        "lora_task_id",
         "embedding_bias",
         "guided_decoding_guide_type",
         "guided_decoding_guide",
@@ -133,6 +134,8 @@ class Request:
     """Never generated."""
     sampling: Sampling = field(default_factory=Sampling)
     log_probs: bool = False
+    lora: int | None = None
+    """Task id of the adapter to answer with."""
     top_log_probs: int = 0
     """How many of the likeliest tokens are told beside each token."""
     cache_salt: int = 0
@@ -141,7 +144,7 @@ class Request:
     constraint: "Constraint | None" = field(default=None, compare=False)
     """What the engine's `guides` made of `guided`; it is this request's own, and changes with its tokens."""
 
-    def check(self, *, vocab_size: int, max_context: int, gives_log_probs: bool) -> None:
+    def check(self, *, vocab_size: int, max_context: int, gives_log_probs: bool, loras: Collection[int] = ()) -> None:
         """Raises BadRequest where an engine of these limits cannot serve it."""
         if max(self.input_ids) >= vocab_size:
             raise BadRequest("input_ids", f"{max(self.input_ids)} is not a token; the vocabulary has {vocab_size}")
@@ -154,6 +157,8 @@ class Request:
             raise BadRequest("bad_words_list", "it forbids half the vocabulary or more")
         if self.sampling.bias and max(self.sampling.bias) >= vocab_size:
             raise BadRequest("embedding_bias", f"the vocabulary has {vocab_size} tokens")
+        if self.lora is not None and self.lora not in loras:
+            raise BadRequest("lora_task_id", "this engine has no such adapter. Leave it out")
         if self.log_probs and not gives_log_probs:
             raise BadRequest("return_log_probs", "this engine knows no probabilities")
 
@@ -187,6 +192,7 @@ def decode(tensors: Tensors) -> Request:
         bad_tokens=_bad_tokens(tensors),
         sampling=_sampling(tensors),
         log_probs=log_probs,
+        lora=_integer(tensors, "lora_task_id", least=0),
         top_log_probs=_top_log_probs(tensors, log_probs=log_probs),
         cache_salt=_integer(tensors, "cache_salt_id", least=0) or 0,
         guided=_guided(tensors, len(prompt)),

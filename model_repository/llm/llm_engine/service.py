@@ -80,7 +80,10 @@ class Service:
     def _start(self, request_id: str, tensors: requests_.Tensors, sender: Any) -> None:
         engine, request = self._engine, requests_.decode(tensors)
         request.check(
-            vocab_size=engine.vocab_size, max_context=engine.max_context, gives_log_probs=engine.gives_log_probs
+            vocab_size=engine.vocab_size,
+            max_context=engine.max_context,
+            gives_log_probs=engine.gives_log_probs,
+            loras=engine.loras,
         )
         key = next(self._keys)
         stream = self._stream(key, sender, request)

@@ -38,6 +38,7 @@ class SimulatedEngine:
     """One driver thread steps the batcher; `Senders` take the tokens to the sinks."""
 
     gives_log_probs = False
+    loras = frozenset[int]()
 
     def __init__(
         self,

@@ -98,6 +98,7 @@ class TorchEngine:
     """See Engine. One driver thread runs the model; `Senders` take the tokens away."""
 
     gives_log_probs = True
+    loras = frozenset[int]()
 
     def __init__(
         self, options: TorchOptions, *, log: Callable[[str], None] = print, die: Callable[[], None] | None = None

@@ -114,7 +114,6 @@ def test_greedy_is_what_tensorrt_llm_takes_for_greedy(sampling: Sampling, greedy
         ("beam_width", 4, "not supported by this engine; only 1 is. Leave it out"),
         ("num_return_sequences", 2, "not supported by this engine; only 1 is"),
         ("exclude_input_in_output", False, "not supported by this engine; only 1 is"),
-        ("lora_task_id", 7, "not supported by this engine. Leave it out"),
         ("guided_decoding_guide", np.array([b"{}"], np.object_), "it needs guided_decoding_guide_type"),
         ("guided_decoding_prefix_length", 2, "it needs guided_decoding_guide_type"),
         ("guided_decoding_guide_type", np.array([b"xml"], np.object_), "'xml'; there are json, json_schema, regex"),
@@ -169,6 +168,16 @@ def test_limits_of_the_engine() -> None:
         decode(tensors(return_log_probs=True)).check(**limits)
     with pytest.raises(BadRequest, match="embedding_bias: the vocabulary has 100 tokens"):
         decode(tensors(embedding_bias=np.array([[0.0] * 100 + [1.0]]))).check(**limits)
+
+
+def test_an_adapter_must_be_there() -> None:
+    request = decode(tensors(lora_task_id=7))
+    limits: dict[str, Any] = {"vocab_size": 100, "max_context": 11, "gives_log_probs": False}
+    request.check(**limits, loras=[7])
+    with pytest.raises(BadRequest, match="lora_task_id: this engine has no such adapter"):
+        request.check(**limits, loras=[8])
+    with pytest.raises(BadRequest, match="lora_task_id"):
+        request.check(**limits)
 
 
 def test_a_bias_is_what_is_not_zero() -> None:

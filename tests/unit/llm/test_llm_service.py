@@ -24,6 +24,7 @@ class FakeEngine:
     vocab_size = 1000
     max_context = 100
     gives_log_probs = True
+    loras = (7,)
     guides: GuideCompiler | None = None
 
     def __init__(self) -> None:

@@ -38,3 +38,10 @@ def test_an_engine_that_keeps_one_prompt_a_slot_says_how_many() -> None:
 
     assert told("llamacpp") == "4"
     assert told("simulated") is None
+
+
+def test_adapters_are_those_that_the_engine_is_given() -> None:
+    settings = parse(["--name=canary", "--http-port=8101"], {})
+    llm = {"backend": "python", "parameters": {"loras": {"string_value": "law=/a.gguf, code = /b.gguf"}}}
+    assert describe(settings, llm, {}, None)["loras"] == "law,code"
+    assert "loras" not in describe(settings, {"backend": "python"}, {}, None)
