@@ -30,7 +30,7 @@ GATEWAY_INPUTS = {
 GATEWAY_OUTPUTS = {"output_ids", "sequence_length"}
 
 # Beyond NVIDIA's list, where it has no word for it (docs/contracts.md).
-OURS = {"num_top_log_probs", "top_token_ids", "top_log_probs"}
+OURS = {"num_top_log_probs", "top_token_ids", "top_log_probs", "guided_decoding_prefix_length", "cache_salt_id"}
 
 # In NVIDIA's list and not in configs/tensorrtllm.pbtxt, on purpose.
 LEFT_OUT = {
