@@ -1,6 +1,7 @@
 """A request against what the fleet has: which model answers, within which limits, sampled how. No I/O."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +103,8 @@ class RequestPlanner:
     def _least_tokens(self, request: GenerationRequest) -> int:
         """Tokens that the text has at the least."""
         prompt = request.prompt
-        if prompt is None:  # many templates drop the white space around a message
-            return self._table.least_tokens(*(str(message["content"]).strip() for message in request.messages))
+        if prompt is None:
+            return self._table.least_tokens(*_texts(request))
         return self._table.least_tokens(prompt) if isinstance(prompt, str) else len(prompt)
 
     def _model(self, request: GenerationRequest) -> tuple[str, str]:
@@ -160,3 +161,13 @@ class RequestPlanner:
         if sampling.guide is not None:
             inputs |= sampling.guide.engine_inputs()
         return inputs
+
+
+def _texts(request: GenerationRequest) -> Iterator[str]:
+    """What a template writes of a conversation at the least; many drop white space."""
+    for message in request.messages:
+        yield str(message["content"]).strip()
+        for call in message.get("tool_calls", ()):
+            yield "".join(str(call["function"]["arguments"]).split())
+    if request.tools is not None:
+        yield "".join(request.tools.wire().split())

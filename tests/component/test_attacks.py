@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from gateway.api import http_protocol
-from tests.support.attacks import BODIES, CROWDS, HEADS, Attack, Target, launch
+from tests.support.attacks import BODIES, CROWDS, GENERATION, HEADS, Attack, Target, launch
 from tests.support.running import EMBEDDING, MODEL, Fleet
 
 Start = Callable[..., Any]
@@ -30,7 +30,7 @@ async def fleet(start: Start, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return running
 
 
-@pytest.mark.parametrize("attack", [*BODIES, *HEADS], ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", [*BODIES, *GENERATION, *HEADS], ids=lambda attack: attack.name)
 async def test_it_is_refused_and_everybody_else_is_served(fleet: Fleet, attack: Attack) -> None:
     fleet.says("Thirty days.")
     other = asyncio.ensure_future(fleet.chat(headers={"Authorization": "Bearer secret"}))

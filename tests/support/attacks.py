@@ -97,6 +97,27 @@ def _long() -> str:
     return "word " * (BODY // 5)
 
 
+def _within(levels: int, innermost: object) -> object:
+    """A schema of objects within each other."""
+    for _ in range(levels):
+        innermost = {"type": "object", "properties": {"x": innermost}}
+    return innermost
+
+
+def _format(schema: object) -> bytes:
+    return _said("x", response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+
+
+def _tool(schema: object, name: str = "x") -> dict[str, object]:
+    return {"type": "function", "function": {"name": name, "parameters": schema}}
+
+
+def _doubling(levels: int) -> object:
+    """A schema that is short, and its meaning 2^levels long."""
+    twice = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
+    return {"$ref": "#/$defs/d0", "$defs": {**twice, f"d{levels}": {"type": "string"}}}
+
+
 _CHAT, _RESPONSES, _PROMPTS, _EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"
 _PARTS = b'[{"role":"user","content":['
 _LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
@@ -141,6 +162,140 @@ BODIES: Sequence[Attack] = (
 )
 """Each with a key, and one connection."""
 
+_CONVERSATIONS = "/v1/conversations"
+_MANY = {f"k{n}": {"type": "string"} for n in range(1000)}
+
+GENERATION: Sequence[Attack] = (
+    Attack(
+        "tools: 25 levels, 128 times",
+        _post(_CHAT, lambda: _said("x", tools=[_tool(_within(25, {}), f"t{n}") for n in range(128)])),
+        expected=_SERVED,
+    ),
+    Attack("tools: 10,000 of them", _post(_CHAT, lambda: _said("x", tools=[1] * 300_000))),
+    Attack(
+        "tools: 30,000 properties",
+        _post(
+            _CHAT, lambda: _said("x", tools=[_tool({"type": "object", "properties": _MANY}, f"t{n}") for n in range(9)])
+        ),
+        expected=_SERVED,
+    ),
+    Attack(
+        "tools: a description of 3 MB",
+        _post(
+            _CHAT, lambda: _said("x", tools=[{"type": "function", "function": {"name": "x", "description": _long()}}])
+        ),
+    ),
+    Attack("tools: a name of 3 MB", _post(_CHAT, lambda: _said("x", tools=[_tool({}, "x" * BODY)]))),
+    Attack("tools: names that are all alike", _post(_CHAT, lambda: _said("x", tools=[_tool({})] * 128))),
+    Attack(
+        "tools: calls with 3 MB of arguments",
+        _post(
+            _CHAT,
+            lambda: _json(
+                messages=[
+                    {"role": "user", "content": "x"},
+                    {
+                        "role": "assistant",
+                        "tool_calls": [
+                            {"id": "c", "type": "function", "function": {"name": "x", "arguments": _long()}}
+                        ],
+                    },
+                    {"role": "tool", "tool_call_id": "c", "content": "x"},
+                ]
+            ),
+        ),
+    ),
+    Attack(
+        "tools: calls of nothing",
+        _post(_CHAT, lambda: _json(messages=[{"role": "assistant", "tool_calls": [1] * 300_000}])),
+    ),
+    Attack("format: 25 levels", _post(_CHAT, lambda: _format(_within(25, {"type": "string"}))), expected=_SERVED),
+    Attack("format: an enum of 300,000", _post(_CHAT, lambda: _format({"enum": list(range(300_000))}))),
+    Attack("format: an enum of 3 MB", _post(_CHAT, lambda: _format({"enum": [f"{n:0>1000}" for n in range(3500)]}))),
+    Attack("format: 2^40 by references", _post(_CHAT, lambda: _format(_doubling(40))), expected=_SERVED),
+    Attack("format: itself", _post(_CHAT, lambda: _format({"$ref": "#"}))),
+    Attack(
+        "format: a pattern that tracks back",
+        _post(_CHAT, lambda: _format({"type": "string", "pattern": "^(a+)+$"})),
+        expected=_SERVED,
+    ),
+    Attack(
+        "format: a pattern of 10^9",
+        _post(_CHAT, lambda: _format({"type": "string", "pattern": "((a{1000}){1000}){1000}"})),
+        expected=_SERVED,
+    ),
+    Attack(
+        "format: a pattern of 3 MB", _post(_CHAT, lambda: _format({"type": "string", "pattern": "(a|b)" * 700_000}))
+    ),
+    Attack(
+        "format: a text of 10^9",
+        _post(_CHAT, lambda: _format({"type": "string", "minLength": 10**9})),
+        expected=_SERVED,
+    ),
+    Attack(
+        "format: a list of 10^9",
+        _post(_CHAT, lambda: _format({"type": "array", "items": {"type": "string"}, "minItems": 10**9})),
+        expected=_SERVED,
+    ),
+    Attack(
+        "format: a number of 4,000 digits",
+        _post(_CHAT, lambda: _format({"type": "integer", "maximum": 0}).replace(b":0", b":" + b"9" * 4000)),
+        expected=_SERVED,
+    ),
+    Attack(
+        "bias: 1,000 tokens",
+        _post(_CHAT, lambda: _said("x", logit_bias={str(n): 1 for n in range(1000)})),
+        expected=_SERVED,
+    ),
+    Attack("bias: 30,000 tokens", _post(_CHAT, lambda: _said("x", logit_bias={str(n): 1 for n in range(30_000)}))),
+    Attack(
+        "bias: tokens of 5,000 digits",
+        _post(_CHAT, lambda: _said("x", logit_bias={f"{n:0>5000}": 1 for n in range(500)})),
+    ),
+    Attack("n: 10^9", _post(_CHAT, lambda: _said("x", n=10**9))),
+    Attack("best_of: 10^9", _post(_PROMPTS, lambda: _json(prompt="x", best_of=10**9))),
+    Attack("top_logprobs: 10^9", _post(_CHAT, lambda: _said("x", logprobs=True, top_logprobs=10**9))),
+    Attack("responses: 300,000 items", _post(_RESPONSES, lambda: _json(input=[1] * 300_000))),
+    Attack(
+        "responses: 9,000 references",
+        _post(_RESPONSES, lambda: _json(input=[{"type": "item_reference", "id": "x"}] * 9000)),
+    ),
+    Attack(
+        "responses: a call with 3 MB",
+        _post(_RESPONSES, lambda: _json(input=[{"type": "function_call_output", "call_id": "x", "output": _long()}])),
+    ),
+    Attack("responses: an id of 3 MB", _post(_RESPONSES, lambda: _json(input="x", previous_response_id="x" * BODY))),
+    Attack("responses: tools of nothing", _post(_RESPONSES, lambda: _json(input="x", tools=[{}] * 9000))),
+    Attack(
+        "responses: metadata", _post(_RESPONSES, lambda: _json(input="x", metadata={f"k{n}": "v" for n in range(1000)}))
+    ),
+    Attack("responses: stored and large", _post(_RESPONSES, lambda: _json(input="word " * 120_000, background=True))),
+    Attack("conversations: 300,000 items", _post(_CONVERSATIONS, lambda: orjson.dumps({"items": [1] * 300_000}))),
+    Attack(
+        "conversations: 20 items of 190 kB",
+        _post(
+            _CONVERSATIONS,
+            lambda: orjson.dumps({"items": [{"type": "message", "role": "user", "content": "x" * 190_000}] * 20}),
+        ),
+        expected=_SERVED,
+    ),
+    Attack(
+        "conversations: parts of nothing",
+        _post(
+            _CONVERSATIONS,
+            lambda: orjson.dumps({"items": [{"type": "message", "role": "user", "content": [{}] * 9000}]}),
+        ),
+    ),
+    Attack("conversations: metadata", _post(_CONVERSATIONS, lambda: orjson.dumps({"metadata": {"k": "v" * BODY}}))),
+    Attack(
+        "admin: a tenant's limits",
+        _post("/admin/tenants", lambda: orjson.dumps({"name": "x", "limits": {f"k{n}": 1 for n in range(1000)}})),
+    ),
+    Attack("admin: a name of 3 MB", _post("/admin/tenants", lambda: orjson.dumps({"name": "x" * BODY}))),
+    Attack("admin: groups", _post("/admin/keys", lambda: orjson.dumps({"tenant": "x", "groups": ["g"] * 300_000}))),
+)
+"""What stands in a request for an answer, and what is kept of one; each with a key, and one connection."""
+
 HEADS: Sequence[Attack] = (
     Attack("a header of 64 MB", lambda _: _LIVE + b"X-Large: " + b"a" * 64_000_000 + b"\r\n\r\n", within_s=15),
     Attack("a header of 40 kB", lambda _: _LIVE + b"X-Large: " + b"a" * 40_000 + b"\r\n\r\n"),
@@ -167,7 +322,7 @@ CROWDS: Sequence[Attack] = (
 """Many connections at once."""
 
 
-EVERY = (*BODIES, *HEADS, *CROWDS)
+EVERY = (*BODIES, *GENERATION, *HEADS, *CROWDS)
 
 
 def launched(name: str, target: Target) -> list[Outcome]:
