@@ -29,7 +29,7 @@ from gateway.api.validation import (
     ONE_OR_MANY,
     WHOLE,
     Harmless,
-    Words,
+    Metadata,
     items,
     read,
     refuse_unsupported,
@@ -183,11 +183,6 @@ class ConversationId(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     id: Annotated[str, Field(pattern=ID_PATTERN)]
 
-
-Metadata = Annotated[
-    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]], Field(max_length=16)
-]
-"""What a client notes beside what is stored; OpenAI's bounds."""
 
 Include = Literal[
     "file_search_call.results",

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from gateway.api.filter_schema import FILTER
 from gateway.api.ranking_schema import RankingOptions, StoreRetrieval
-from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Words, complaint, items
+from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Metadata, Words, complaint, items
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.types import Attributes, AttributeValue, Chunking, NewMember
 from gateway.tenants.key import GROUP_PATTERN, MAX_ALLOWED_GROUPS
@@ -77,12 +77,6 @@ class ChunkingStrategy(_Wire):
         if self.static is None:
             return Chunking()
         return Chunking(max_tokens=self.static.max_chunk_size_tokens, overlap_tokens=self.static.chunk_overlap_tokens)
-
-
-Metadata = Annotated[
-    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]],
-    Field(max_length=16, json_schema_extra={"additionalProperties": False}),  # keys that are no Words
-]
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, AttributeValue]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from gateway.api.bodies import HeldBody
@@ -63,12 +63,16 @@ class ShownParameters(BaseModel):
     include: Annotated[list[Include], items(0, 16)] | None = None
 
 
+No = Annotated[Literal[False], BeforeValidator(lambda given: False if given == "false" else given)]
+"""False, as a query string has it."""
+
+
 class ReadParameters(ShownParameters):
     """How an answer is to be read. `stream`: its events again, and those that are still to come, behind `starting_after`."""
 
     stream: bool = False
     starting_after: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: No | None = None
 
 
 class StoredItemPageParameters(PageParameters):

@@ -43,6 +43,9 @@ class UsageBody(TypedDict):
     next_page: str | None
 
 
+PAGE = {"model": UsageBody, "content": {"text/csv": {"schema": {"type": "string"}}}}
+
+
 class UsageParameters(BaseModel):
     """OpenAI's, but `format`."""
 
@@ -67,7 +70,7 @@ class AdminUsageParameters(UsageParameters):
     "/v1/usage",
     summary="What this tenant has used, by minute, hour or day",
     dependencies=[Depends(RequiredScope(*sorted(USER_SCOPES)))],
-    **documented(UsageBody, 400),
+    **documented(PAGE, 400),
 )
 async def tenant_usage(tenant: TenantDep, parts: ContainerDep, query: Annotated[UsageParameters, Query()]) -> Response:
     """Buckets as `/v1/organization/usage/completions` of OpenAI has them, with embeddings among the results."""
@@ -78,7 +81,7 @@ async def tenant_usage(tenant: TenantDep, parts: ContainerDep, query: Annotated[
     "/admin/usage",
     summary="What the tenants have used",
     dependencies=[Depends(RequiredScope(Scope.ADMIN))],
-    **documented(UsageBody, 400),
+    **documented(PAGE, 400),
 )
 async def all_usage(parts: ContainerDep, query: Annotated[AdminUsageParameters, Query()]) -> Response:
     """Of all, or of one of them."""

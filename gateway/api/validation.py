@@ -134,3 +134,8 @@ TEXT_OR_TOKENS = Discriminator(_shape)
 
 Words = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\x00]*$"})]
 """A string that a database takes: PostgreSQL's text has no NUL."""
+Metadata = Annotated[
+    dict[Annotated[Words, Field(max_length=64)], Annotated[Words, Field(max_length=512)]],
+    Field(max_length=16, json_schema_extra={"additionalProperties": False}),  # keys that are no Words
+]
+"""What a client notes beside what is stored; OpenAI's bounds."""

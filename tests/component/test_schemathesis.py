@@ -89,6 +89,7 @@ def _beyond(failure: Exception, case: Any, response: Any) -> bool:
                 "at most half of max_chunk_size",
                 "is there more than once",
                 "a filter has at most 256 values",
+                "end_time must be after start_time",
                 "made with background=true",
             )
         )

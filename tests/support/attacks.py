@@ -105,7 +105,9 @@ def _within(levels: int, innermost: object) -> object:
 
 
 def _format(schema: object) -> bytes:
-    return _said("x", response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+    return _said(
+        "x", max_tokens=8, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    )
 
 
 def _tool(schema: object, name: str = "x") -> dict[str, object]:
@@ -168,7 +170,7 @@ _MANY = {f"k{n}": {"type": "string"} for n in range(1000)}
 GENERATION: Sequence[Attack] = (
     Attack(
         "tools: 25 levels, 128 times",
-        _post(_CHAT, lambda: _said("x", tools=[_tool(_within(25, {}), f"t{n}") for n in range(128)])),
+        _post(_CHAT, lambda: _said("x", max_tokens=8, tools=[_tool(_within(25, {}), f"t{n}") for n in range(128)])),
         expected=_SERVED,
     ),
     Attack("tools: 10,000 of them", _post(_CHAT, lambda: _said("x", tools=[1] * 300_000))),
