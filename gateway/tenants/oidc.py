@@ -117,7 +117,7 @@ class TokenVerifier:
             raise
         except ExpiredTokenError:
             raise Unauthenticated("The token has expired. Get a new one from your identity provider.") from None
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError) as error:  # TypeError: joserfc takes a header's `crit` as it comes
             raise Unauthenticated(f"The token is not valid: {str(error)[:200]}") from None
         return claims
 
