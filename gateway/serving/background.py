@@ -95,14 +95,21 @@ class BackgroundAnswers:
         self._wake(response_id)
 
     async def follow(self, tenant: Tenant, response_id: str, after: int) -> AsyncIterator[bytes]:
-        """The events behind the one with this number, and those that come, to the end. Raises as TenantResponses.events does."""
+        """The events behind the one with this number, and those that come, to the end, or until they are gone. Raises
+        CatalogUnavailable."""
         responses = self._catalogs(tenant).responses
         news = asyncio.Event()
         self._readers[response_id].add(news)
         try:
             while True:
                 news.clear()
-                rows, ended = await responses.events(response_id, after)
+                try:
+                    rows, ended = await responses.events(response_id, after)
+                except (
+                    errors.Conflict,
+                    errors.NotFound,
+                ):  # its events are gone, or it is deleted or hidden, since the stream began
+                    return
                 for row in rows:
                     events = row.events.encode().split(b"\n\n")[:-1]
                     if new := events[max(0, len(events) - (row.last - after)) :]:
