@@ -356,3 +356,40 @@ async def test_attributes_and_groups_change_alone_or_together(fleet: Fleet) -> N
     assert "allow" not in (await world.call("all", "POST", path, {"allow": None})).json
     nothing = await world.call("all", "POST", path, {})
     assert (nothing.status, nothing.error["code"]) == (400, "missing_required_parameter")
+
+
+BODIES: Mapping[str, Any] = {
+    "/v1/vector_stores/{store_id}/files": {"file_id": "{file_id}"},
+    "/v1/vector_stores/{store_id}/files/{file_id}": {"attributes": {"mine": True}, "allow": None},
+    "/v1/vector_stores/{store_id}/file_batches": {"file_ids": ["{file_id}"]},
+}
+
+
+async def test_no_path_tells_a_hidden_file_from_one_that_nobody_has(fleet: Fleet) -> None:
+    """Each path of the router with the id of a file in it, or in its body: the same words, and nothing changes."""
+    world, document = await world_with(fleet, ["sales"])
+    ids = {"store_id": world.stores[0], "file_id": document.id}
+    nobodys = {**ids, "file_id": "file-" + "0" * 24}
+    paths = [
+        (method.upper(), path)
+        for path, methods in (await fleet.get("/openapi.json")).json["paths"].items()
+        for method in methods
+        if "{file_id}" in path or (path in BODIES and method == "post")
+    ]
+    assert len(paths) >= 9
+    for user in ("hr", "none", "upper"):
+        for method, path in paths:
+            replies = []
+            for mixed in (ids, nobodys):
+                asked, body = path, json.dumps(BODIES.get(path) if method == "POST" else None)
+                for name, value in mixed.items():
+                    asked, body = (text.replace(f"{{{name}}}", value) for text in (asked, body))
+                reply = await world.call(user, method, asked, json.loads(body))
+                replies.append((reply.status, reply.raw.decode().replace(mixed["file_id"], "{file_id}")))
+            assert replies[0] == replies[1], (method, path)
+            assert replies[0][0] == 404, (method, path, replies[0])
+        for param in ("after", "before"):
+            listed = (FILES, f"{STORES}/{world.stores[0]}/files")
+            for path in listed:
+                assert (await world.call(user, "GET", f"{path}?{param}={document.id}")).status == 404
+    assert (await world.call("both", "GET", f"{FILES}/{document.id}")).json["allow"] == ["sales"]
