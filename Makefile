@@ -112,7 +112,7 @@ bench-routing: setup ## Placement in a simulated fleet, beside the policies of o
 bench-oracle: setup ## What a tenant can tell by the time of an answer of what another has asked
 	$(BIN)/python -m benchmarks.timing_oracle $(ARGS)
 
-attack: setup ## What a hostile client sends, while a second tenant is served (about 4 minutes)
+attack: setup ## What a hostile client sends, while a second tenant is served (about 10 minutes)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 
 gpu-check: setup ## This project on one NVIDIA GPU, part by part; without one on the CPU, with tiny models (ARGS="--only migration")
