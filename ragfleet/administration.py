@@ -10,6 +10,7 @@ from ragfleet.paths import home_from_environment
 
 if TYPE_CHECKING:
     from gateway.knowledge.catalog.administration import Administration, Administrator
+    from gateway.tenants.usage import UsageReport
 
 T = TypeVar("T")
 
@@ -22,6 +23,20 @@ def administer(work: "Callable[[Administrator], Awaitable[T]]") -> T:
 def inspect_trail(work: "Callable[[Administration], Awaitable[T]]") -> T:
     """The same for what is nobody's act."""
     return _run(work)
+
+
+def inspect_usage(tenant: str | None, work: "Callable[[UsageReport], Awaitable[T]]") -> T:
+    """What `work` gives of the usage of a tenant, or of all."""
+    from gateway.config import Settings
+    from gateway.knowledge.catalog.ledger import SqlLedger
+    from gateway.tenants.usage import PriceList, UsageReport
+
+    def report(administration: "Administration") -> Awaitable[T]:
+        file = Settings.from_env().price_list
+        prices = None if file is None else PriceList.read(file)
+        return work(UsageReport(SqlLedger(administration.database), tenant, prices))
+
+    return _run(report)
 
 
 def _run(work: "Callable[[Administration], Awaitable[T]]") -> T:

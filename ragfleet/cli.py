@@ -20,6 +20,7 @@ from ragfleet.commands import (
     reembed,
     settings,
     tenants,
+    usage,
 )
 from ragfleet.console import EPILOG
 
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reembed": reembed.reembed,
     "sign-filter": filters.sign_filter,
     "audit": audit.show_audit,
+    "usage": usage.show_usage,
 }
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "tenant": ("Who may ask, and how much.", tenants.COMMANDS),

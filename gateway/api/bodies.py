@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 from starlette.types import Receive, Scope
 
-from gateway.errors import BadRequest, Overloaded, PayloadTooLarge
+from gateway.errors import BadRequest, Overloaded, PayloadTooLarge, RateLimited
 
 T = TypeVar("T")
 
@@ -33,12 +33,14 @@ class Bodies:
         """Bytes."""
         return self._held.total()
 
-    def hold(self, tenant: str) -> "HeldBody":
-        """A context manager, within which a tenant's body is read, and held."""
-        return HeldBody(self, tenant)
+    def hold(self, tenant: str, most: int | None = None) -> "HeldBody":
+        """A context manager, within which a tenant's body is read, and held. most: the tenant's own limit, where it has one."""
+        return HeldBody(self, tenant, most)
 
-    def take(self, tenant: str, size: int) -> None:
-        """So many bytes more. Raises Overloaded."""
+    def take(self, tenant: str, size: int, most: int | None = None) -> None:
+        """So many bytes more. Raises Overloaded, RateLimited."""
+        if most is not None and self._held[tenant] + size > most:
+            raise RateLimited(f"The large requests of this tenant may hold {most} bytes at a time.", retry_after_s=1)
         if self._held[tenant] + size > self._of_tenant or self.held + size > self._total:
             raise Overloaded("The gateway holds too many large requests now.", retry_after_s=1)
         self._held[tenant] += size
@@ -53,10 +55,11 @@ class Bodies:
 class HeldBody:
     """One body."""
 
-    __slots__ = ("_all", "_counted", "_tenant")
+    __slots__ = ("_all", "_counted", "_most", "_tenant")
 
-    def __init__(self, bodies: Bodies, tenant: str) -> None:
+    def __init__(self, bodies: Bodies, tenant: str, most: int | None = None) -> None:
         self._all = bodies
+        self._most = most
         self._tenant = tenant
         self._counted = 0
 
@@ -88,7 +91,7 @@ class HeldBody:
             if size > limit:
                 raise _too_large(limit)
             if (more := size - SMALL_BYTES - self._counted) > 0:
-                self._all.take(self._tenant, more)
+                self._all.take(self._tenant, more, self._most)
                 self._counted += more
             parts.append(part)
             if not message.get("more_body", False):

@@ -89,7 +89,7 @@ RequestIdDep = Annotated[str, Depends(request_id)]
 async def held_body(request: Request, tenant: TenantDep) -> AsyncIterator[HeldBody]:
     """The body, whose bytes count as the tenant's until the request is answered."""
     bodies: Bodies = request.app.state.bodies
-    with bodies.hold(tenant.name) as held:
+    with bodies.hold(tenant.name, tenant.smallest(lambda limits: limits.queued_bytes)) as held:
         yield held
 
 

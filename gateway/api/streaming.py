@@ -151,7 +151,7 @@ class StreamingEndpoint:
             raise
 
     async def _serve(self, tenant: Tenant, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._bodies.hold(tenant.name) as held:
+        with self._bodies.hold(tenant.name, tenant.smallest(lambda limits: limits.queued_bytes)) as held:
             body = await held.read(scope, receive)
             if body is not None:
                 request_id = scope["state"]["request_id"]

@@ -1,9 +1,6 @@
 """`/v1/usage` for a tenant, `/admin/usage` for all: what was used, by buckets of time, as OpenAI's usage API tells it."""
 
-import csv
-import io
 import time
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -17,17 +14,13 @@ from gateway.api.replies import JsonReply
 from gateway.errors import BadRequest
 from gateway.tenants.key import USER_SCOPES, Scope
 from gateway.tenants.tenant import Tenant
-from gateway.tenants.usage import UsageReport
+from gateway.tenants.usage import UsageReport, usage_csv
 
 router = APIRouter(tags=["Usage"])
 
 WIDTHS = {"1m": 60, "1h": 3_600, "1d": 86_400}
 BUCKETS = {"1m": (60, 1_440), "1h": (24, 168), "1d": (7, 31)}
 """On a page: as a rule, and at the most."""
-COLUMNS = (
-    *("start_time", "end_time", "object", "tenant", "api_key_id", "model", "num_model_requests"),
-    *("input_tokens", "input_cached_tokens", "output_tokens", "amount", "currency"),
-)
 FAR = 2**40
 """Unix seconds past which no time is taken."""
 Time = Annotated[int, Field(ge=0, le=FAR)]
@@ -105,17 +98,3 @@ async def _reply(report: UsageReport, query: UsageParameters) -> Response:
     more = upto < end
     body: UsageBody = {"object": "page", "data": buckets, "has_more": more, "next_page": str(upto) if more else None}
     return JsonReply(body)
-
-
-def usage_csv(buckets: Sequence[dict[str, Any]]) -> str:
-    """A line for each result; those that are not told apart by a column leave it empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\r\n")
-    writer.writeheader()
-    for bucket in buckets:
-        times = {"start_time": bucket["start_time"], "end_time": bucket["end_time"]}
-        for result in bucket["results"]:
-            amount = result.get("amount")
-            money = {} if amount is None else {"amount": amount["value"], "currency": amount["currency"]}
-            writer.writerow({**result, **times, "amount": None, **money})
-    return out.getvalue()

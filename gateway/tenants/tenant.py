@@ -1,5 +1,6 @@
 """Who is asking."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.tenants.key import TENANTS_OWN, Key
@@ -19,6 +20,12 @@ class Tenant:
     """The tenant class by which instances are kept for some (`class` in the tenants file); empty: the tenant's name."""
     limits: Limits = UNLIMITED
     key: Key = TENANTS_OWN
+
+    def smallest(self, limit: Callable[[Limits], int | None]) -> int | None:
+        """Of a limit of the tenant and its key's; None where neither has one."""
+        return min(
+            (found for each in (self.limits, self.key.limits) if (found := limit(each)) is not None), default=None
+        )
 
     @property
     def tenant_class(self) -> str:

@@ -1,5 +1,7 @@
 """What tenants have used, by buckets of time, in the shape of OpenAI's usage API; and what it costs by a price list."""
 
+import csv
+import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +86,10 @@ class PriceList:
         return (read + row.completion * prices.get("output", 0.0)) / MILLION
 
 
-GROUPS = ("tenant", "api_key_id", "model")
-"""What results can be told apart by. Without: one result for all answers of a bucket, one for all embeddings."""
+COLUMNS = (
+    *("start_time", "end_time", "object", "tenant", "api_key_id", "model", "num_model_requests"),
+    *("input_tokens", "input_cached_tokens", "output_tokens", "amount", "currency"),
+)
 
 
 def results(rows: Iterable[UsageRow], groups: Collection[str], prices: PriceList | None) -> list[dict[str, Any]]:
@@ -118,6 +122,20 @@ def _empty(names: Mapping[str, str | None], embeds: bool, prices: PriceList | No
     return result
 
 
+def usage_csv(buckets: Sequence[dict[str, Any]]) -> str:
+    """A line for each result; those that are not told apart by a column leave it empty."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\r\n")
+    writer.writeheader()
+    for bucket in buckets:
+        times = {"start_time": bucket["start_time"], "end_time": bucket["end_time"]}
+        for result in bucket["results"]:
+            amount = result.get("amount")
+            money = {} if amount is None else {"amount": amount["value"], "currency": amount["currency"]}
+            writer.writerow({**result, **times, "amount": None, **money})
+    return out.getvalue()
+
+
 class UsageReport:
     """Of one tenant, or of all."""
 
@@ -127,7 +145,8 @@ class UsageReport:
         self.prices = prices
 
     async def buckets(self, *, start: int, end: int, width: int, groups: Collection[str]) -> list[dict[str, Any]]:
-        """Every bucket from the one that `start` is in to the one before `end`, those without requests included."""
+        """Every bucket from the one that `start` is in to the one before `end`, those without requests included. groups: what
+        results are told apart by, of `tenant`, `api_key_id`, `model`; those of answers and of embeddings always are."""
         first = start - start % width
         query = UsageQuery(start=start, end=end, width=width, tenant=self._tenant)
         rows: dict[int, list[UsageRow]] = {}

@@ -162,3 +162,11 @@ async def test_embeddings_have_a_budget_of_their_own(limited: Limited) -> None:
     assert statuses[-1] == 429
     assert (await fleet.chat(headers=KEY)).status == 200
     assert fleet.gateway.quotas.rate_limit(next(iter(fleet.gateway.tenants.tenants())), Resource.TOKENS) is not None
+
+
+async def test_large_bodies_of_a_tenant_are_bounded_by_its_own_limit(limited: Limited) -> None:
+    fleet = await limited("queued_bytes: 1000")
+    reply = await fleet.chat("x" * 100_000, headers=KEY)
+    assert reply.status == 429
+    assert "1000 bytes" in reply.error["message"]
+    assert (await fleet.chat(headers=KEY)).status == 200

@@ -73,12 +73,12 @@ class Administration:
 
     def __init__(self, database: Database, file: Path) -> None:
         """file: of the audit trail."""
-        self._database = database
+        self.database = database
         self.trail = AuditTrail(database, file)
 
     def by(self, actor: str) -> "Administrator":
         """Everything that this one does is recorded under the name `actor`."""
-        return Administrator(self._database, self.trail, actor)
+        return Administrator(self.database, self.trail, actor)
 
 
 class Administrator:

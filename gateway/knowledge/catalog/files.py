@@ -11,6 +11,7 @@ from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
+from gateway.knowledge.catalog.storage_limits import check_stored
 from gateway.knowledge.catalog.types import File, Page, PageQuery
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
@@ -24,6 +25,7 @@ class TenantFiles:
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._owner = tenant
         self._visibility = Visibility(database, tenant)
 
     async def add(
@@ -38,7 +40,7 @@ class TenantFiles:
         allow: Sequence[str] | None = None,
     ) -> File:
         """Record an upload; its content is in the object store already. allow: None as `Visibility.default` has it. Raises
-        Conflict for an id that is taken."""
+        Conflict for an id that is taken, InsufficientQuota."""
         check_storable(file_id, filename, purpose)
         file = File(
             id=file_id,
@@ -54,6 +56,7 @@ class TenantFiles:
         try:
             async with self._database.write() as connection:
                 await connection.execute(_files.insert().values({c: getattr(file, c) for c in _files.c.keys()}))  # noqa: SIM118 - columns
+                await check_stored(self._database, connection, self._owner)
         except IntegrityError as error:
             raise Conflict(f"There is a file {file_id!r} already.") from error
         return file

@@ -12,6 +12,7 @@ from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
 from gateway.knowledge.catalog.files import no_file
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
+from gateway.knowledge.catalog.storage_limits import check_pending
 from gateway.knowledge.catalog.stores import counts_by, no_store
 from gateway.knowledge.catalog.types import (
     Attributes,
@@ -42,12 +43,13 @@ class TenantMembers:
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant.name
+        self._owner = tenant
         self._visibility = Visibility(database, tenant)
 
     async def attach(self, store_id: str, members: Sequence[NewMember]) -> Sequence[Member]:
         """Let files join a store, IN_PROGRESS. A file that is a member already is taken up anew if attributes or a chunking
         are given that differ from what it has, or if it had failed or been cancelled; else it is given back as it is. `allow` is
-        the file's from now on, in every store. Raises NotFound."""
+        the file's from now on, in every store. Raises NotFound, RateLimited."""
         check_storable(store_id, *(each.file_id for each in members))
         async with self._database.write() as connection:
             return await self._join(connection, store_id, members, None)
@@ -125,6 +127,7 @@ class TenantMembers:
                 await connection.execute(update(_members).where(_is(row)).values(values))
         if fresh:
             await connection.execute(_members.insert(), fresh)
+        await check_pending(self._database, connection, self._owner)
         # All of them, also those that the key has just hidden from itself: it is told what it did.
         all_of_them = select(_members, _files.c.allow).join_from(_members, _files).where(here)
         joined = {row.file_id: member_of(row) for row in await connection.execute(all_of_them)}

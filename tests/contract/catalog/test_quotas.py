@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import InsufficientQuota, RateLimited
+from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.quotas import SqlQuotaStore
+from gateway.knowledge.catalog.types import NewMember, PageQuery
 from gateway.tenants.budgets import Resource
 from gateway.tenants.key import Key
 from gateway.tenants.limits import Limits
@@ -120,3 +122,30 @@ async def test_seats_are_kept_by_a_gateway_that_beats(gateways: Gateways, clock:
         each.release()
     await busy.close()
     assert len(await flood([other], tenant, 9, {Resource.ANSWERS: 1})) == 8
+
+
+async def test_of_files_that_come_together_as_many_are_kept_as_may_be(catalog: Catalog) -> None:
+    """By number, and by bytes."""
+    for name, limits in (("few", Limits(documents=3)), ("small", Limits(stored_bytes=30))):
+        files = catalog.of(Tenant(name, limits=limits)).files
+        added = [
+            files.add(file_id=f"file-{name}{each}", filename="x", purpose="assistants", size=10, sha256="0")
+            for each in range(8)
+        ]
+        answers = await asyncio.gather(*added, return_exceptions=True)
+        assert sum(isinstance(each, InsufficientQuota) for each in answers) == 5, answers
+        assert len((await files.page(PageQuery(limit=10))).items) == 3
+        await files.delete((await files.page(PageQuery(limit=1))).items[0].id)
+        await files.add(file_id=f"file-{name}-more", filename="x", purpose="assistants", size=10, sha256="0")
+
+
+async def test_files_that_wait_to_be_read_are_bounded_over_all_stores(catalog: Catalog) -> None:
+    own = catalog.of(Tenant("a", limits=Limits(pending_ingestions=3)))
+    stores = [(await own.stores.create(name="x")).id for _ in range(8)]
+    for each in range(8):
+        await own.files.add(file_id=f"file-{each}", filename="x", purpose="assistants", size=1, sha256="0")
+    attached = [own.members.attach(store, [NewMember(file_id=f"file-{at}")]) for at, store in enumerate(stores)]
+    answers = await asyncio.gather(*attached, return_exceptions=True)
+    refused = [each for each in answers if isinstance(each, BaseException)]
+    assert len(refused) == 5
+    assert all(isinstance(each, RateLimited) and each.retry_after_s for each in refused), refused
