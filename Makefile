@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack clean
+.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack test-clients clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ gpu-check: setup ## This project on one NVIDIA GPU, part by part; without one on
 gpu-pack: $(STAMP) ## All of it in one archive, for a machine with a GPU and no network: var/gpu-check.tar.xz (docs/gpu.md)
 	@mkdir -p var
 	$(BIN)/python -m benchmarks.gpu.pack var/gpu-check.tar.xz --python "$(PACK_PYTHON)"
+
+test-clients: setup ## Other people's frameworks, unmodified, each in its own environment (about 15 minutes; ARGS=langchain for one)
+	$(BIN)/python -m benchmarks.clients $(ARGS)
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

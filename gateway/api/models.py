@@ -1,6 +1,6 @@
 """`/v1/models`: the models of the fleet, each with its adapters, and `rag:<store>` for each knowledge store."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.responses import Response
@@ -15,14 +15,24 @@ from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
 
 
+class Abilities(TypedDict):
+    """What a model can be asked to write, and to read beside text."""
+
+    tools: bool
+    structured_outputs: bool
+    images: bool
+    audio: bool
+
+
 class ModelObject(TypedDict):
-    """A model. `type` is an extension: what it can be asked for."""
+    """A model. Extensions: `type` is what it can be asked for, `abilities` what a chat with it can have."""
 
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
     type: Literal["chat", "embedding"]
+    abilities: NotRequired[Abilities]
 
 
 class ModelsBody(TypedDict):
@@ -69,4 +79,7 @@ async def _models(parts: Container, tenant: Tenant) -> dict[str, ModelObject]:
 
 
 def _model(name: str, created: int, kind: Literal["chat", "embedding"]) -> ModelObject:
-    return {"id": name, "object": "model", "created": created, "owned_by": "ragfleet", "type": kind}
+    made: ModelObject = {"id": name, "object": "model", "created": created, "owned_by": "ragfleet", "type": kind}
+    if kind == "chat":
+        made["abilities"] = {"tools": True, "structured_outputs": True, "images": False, "audio": False}
+    return made

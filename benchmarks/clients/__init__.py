@@ -1,0 +1,1 @@
+"""Other people's frameworks, unmodified, against the embedded fleet with its real model."""

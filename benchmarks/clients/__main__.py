@@ -1,0 +1,94 @@
+"""`make test-clients`: runs each suite in an environment of its own, and prints a table of what passed.
+
+Environments lie in .cache/clients and are kept; a suite has ten minutes. Without --url an embedded fleet is started for it.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from openai import OpenAI
+
+from ragfleet.paths import PROJECT
+from tests.support.embedded_fleet import embedded
+
+HERE = Path(__file__).parent
+PYTEST = ("pytest==9.2.0", "pytest-asyncio==1.5.0")
+SUITES: Mapping[str, tuple[str, ...]] = {
+    "langchain": ("langchain-openai==1.7.4", "langchain-tests==1.1.9"),
+    "pydantic_ai": ("pydantic-ai-slim[openai]==2.38.0",),
+    "openai_agents": ("openai-agents==0.24.0",),
+    "instructor": ("instructor==1.17.0",),
+}
+SUITE_S = 600
+INSTALL_S = 600
+
+
+@contextmanager
+def _served(url: str, key: str, port_base: int) -> Iterator[tuple[str, str]]:
+    if url:
+        yield url, key
+        return
+    with embedded(instances=1, port_base=port_base) as fleet:
+        yield f"http://127.0.0.1:{fleet.port}/v1", fleet.key
+
+
+def _environment(name: str) -> Path:
+    """The Python of a suite's environment, which is made where there is none with these packages."""
+    folder = PROJECT / ".cache" / "clients" / name
+    wanted = "\n".join([*PYTEST, *SUITES[name]])
+    done = folder / "installed.txt"
+    python = folder / "bin" / "python"
+    if not done.is_file() or done.read_text("utf-8") != wanted:
+        print(f"{name}: installing {' '.join(SUITES[name])}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, timeout=INSTALL_S)
+        install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYTEST, *SUITES[name]]
+        subprocess.run(install, check=True, timeout=INSTALL_S)
+        done.write_text(wanted, "utf-8")
+    return python
+
+
+def _run(name: str, environment: Mapping[str, str]) -> tuple[str, bool]:
+    """A suite's last line, and whether all of it passed."""
+    command = [
+        _environment(name), "-m", "pytest", "-q", "--tb=short", "-rf", "-p", "no:cacheprovider", "-c", os.devnull,
+        "--rootdir", HERE, "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=session",
+        "-o", "asyncio_default_test_loop_scope=session", HERE / f"{name}_suite.py",
+    ]  # fmt: skip
+    try:
+        run = subprocess.run(
+            command, env={**os.environ, **environment}, timeout=SUITE_S, text=True, capture_output=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"not done within {SUITE_S} s", False
+    if run.returncode:
+        print(run.stdout[-8000:], run.stderr[-2000:], sep="\n", flush=True)
+    counts = re.findall(r"\d+ (?:passed|failed|skipped|error)", run.stdout.splitlines()[-1] if run.stdout else "")
+    return ", ".join(counts) or "it did not run", run.returncode == 0
+
+
+def main() -> int:
+    """Exit status: 0 where all that ran has passed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="without: all")
+    parser.add_argument("--url", default="", help="of a gateway that runs, …/v1; without: an embedded fleet is started")
+    parser.add_argument("--key", default="", help="for that gateway")
+    parser.add_argument("--port-base", type=int, default=24800)
+    given = parser.parse_args()
+    with _served(given.url, given.key, given.port_base) as (url, key):
+        model = OpenAI(base_url=url, api_key=key or "none").models.list().data[0].id
+        environment = {"RAGFLEET_URL": url, "RAGFLEET_KEY": key, "RAGFLEET_MODEL": model}
+        found = {name: _run(name, environment) for name in given.suites or SUITES}
+    print(f"| suite | packages | {model} |\n|---|---|---|")
+    for name, (counts, _) in found.items():
+        print(f"| {name} | {', '.join(SUITES[name])} | {counts} |")
+    return 0 if all(passed for _, passed in found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
