@@ -68,7 +68,9 @@ def _run(name: str, environment: Mapping[str, str]) -> tuple[str, bool]:
         return f"not done within {SUITE_S} s", False
     if run.returncode:
         print(run.stdout[-8000:], run.stderr[-2000:], sep="\n", flush=True)
-    counts = re.findall(r"\d+ (?:passed|failed|skipped|error)", run.stdout.splitlines()[-1] if run.stdout else "")
+    counts = re.findall(
+        r"\d+ (?:passed|failed|skipped|xfailed|xpassed|error)", run.stdout.splitlines()[-1] if run.stdout else ""
+    )
     return ", ".join(counts) or "it did not run", run.returncode == 0
 
 

@@ -77,9 +77,7 @@ async def test_a_tool_and_then_an_output_of_a_type(model: Model) -> None:
 
 
 async def test_a_handoff(model: Model) -> None:
-    german = Agent(
-        name="German", handoff_description="Translates into German.", model=model, model_settings=SETTINGS
-    )
+    german = Agent(name="German", handoff_description="Translates into German.", model=model, model_settings=SETTINGS)
     first = Agent(name="First", model=model, model_settings=SETTINGS, handoffs=[german])
     result = await Runner.run(first, "Please translate 'house' into German.")
     assert result.last_agent.name == "German"
