@@ -169,5 +169,8 @@ def _texts(request: GenerationRequest) -> Iterator[str]:
         yield str(message["content"]).strip()
         for call in message.get("tool_calls", ()):
             yield "".join(str(call["function"]["arguments"]).split())
-    if request.tools is not None:
-        yield "".join(request.tools.wire().split())
+    for function in (
+        () if request.tools is None else request.tools.functions
+    ):  # how parameters are told is the template's choice
+        yield function.name
+        yield "".join(function.description.split())

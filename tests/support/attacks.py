@@ -175,9 +175,12 @@ GENERATION: Sequence[Attack] = (
     ),
     Attack("tools: 10,000 of them", _post(_CHAT, lambda: _said("x", tools=[1] * 300_000))),
     Attack(
-        "tools: 30,000 properties",
+        "tools: 9,000 properties",
         _post(
-            _CHAT, lambda: _said("x", tools=[_tool({"type": "object", "properties": _MANY}, f"t{n}") for n in range(9)])
+            _CHAT,
+            lambda: _said(
+                "x", max_tokens=8, tools=[_tool({"type": "object", "properties": _MANY}, f"t{n}") for n in range(9)]
+            ),
         ),
         expected=_SERVED,
     ),
@@ -379,7 +382,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes, *, slowly: bool) -> N
 
 def judged(attack: Attack, outcomes: Sequence[Outcome]) -> str:
     """Why an attack was not withstood; '' where it was."""
-    late = max(outcome.seconds for outcome in outcomes)
+    late = max((o.seconds for o in outcomes if o.status not in attack.expected), default=0.0)
     wrong = [o for o in outcomes if not (o.withstood or o.status in attack.expected)]
     if wrong:
         return f"{len(wrong)} of {len(outcomes)} were neither refused nor cut off (status {wrong[0].status})"
