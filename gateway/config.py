@@ -244,6 +244,8 @@ class Settings:
     stored_answer_days: float = 30.0
     """How long stored answers and conversations are kept, from their last use. Raising it keeps more of what was said."""
 
+    batch_concurrency: int = 8
+    """Lines of one batch that are answered at a time. Raising it fills an idle fleet; what clients wait for goes before."""
     background_answers: int = 64
     """Responses in the `background` that a tenant may have unfinished. Past it: 429."""
     background_deadline_s: float = 3600.0

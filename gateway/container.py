@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.admission import Admission
 from gateway.admission.tenant_admission import TenantAdmission
+from gateway.batches.worker import BatchWorker
 from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.generation import Generator
@@ -168,6 +169,9 @@ class Container:
         self.background = BackgroundAnswers(
             self.catalog.background, self.catalog.of, settings, keep_s=self.stored.keep_s
         )
+        self.batches = BatchWorker(
+            self.catalog.batches, self.catalog.of, self.objects, settings, keep_s=self.stored.keep_s
+        )
         self.retrieval_places = TenantAdmission(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
@@ -226,6 +230,7 @@ class Container:
             "background answers": self.background.run,
             "journals": self.background.commit,
             "ledger": self.ledger.run,
+            "batches": self.batches.run,
         }
         if self.tokens is not None:
             loops["identity provider's keys"] = self.tokens.jwks.run
@@ -235,6 +240,7 @@ class Container:
             async with supervised(loops):
                 yield
         finally:
+            await self.batches.close()
             await self.background.close()
             self.pool.close()
             self.tokenizing.shutdown(wait=False, cancel_futures=True)

@@ -16,6 +16,7 @@ from gateway.api.dependencies import (
     TenantDep,
     while_connected,
 )
+from gateway.api.json_body import json_object
 from gateway.api.openapi import documented
 from gateway.api.replies import JsonReply
 from gateway.api.validation import (
@@ -27,13 +28,15 @@ from gateway.api.validation import (
     WHOLE,
     TokenId,
     items,
+    read,
     refuse_unsupported,
     token_ids,
     without_nulls,
 )
 from gateway.errors import BadRequest
-from gateway.retrieval.embedding import Vector
+from gateway.retrieval.embedding import EmbeddingService, Vector
 from gateway.tenants.key import Scope
+from gateway.tenants.tenant import Tenant
 
 IGNORED = frozenset({"user"})
 
@@ -117,8 +120,20 @@ async def embed(
     request_id: RequestIdDep,
 ) -> Response:
     """One vector for each input, in their order."""
-    embedding = parts.embeddings.embed(tenant, wanted.model, wanted.inputs, request_id=request_id)
-    made = await while_connected(request, embedding)
+    work = embeddings_body(parts.embeddings, tenant, wanted, request_id)
+    return JsonReply(await while_connected(request, work))
+
+
+def parse_embeddings(body: bytes) -> EmbeddingRequest:
+    """The request in a body. Raises BadRequest whose `param` names the field."""
+    return read(EmbeddingRequest, _supported(json_object(body)))
+
+
+async def embeddings_body(
+    service: EmbeddingService, tenant: Tenant, wanted: EmbeddingRequest, request_id: str
+) -> EmbeddingsBody:
+    """The answer to a request. Raises RagfleetError."""
+    made = await service.embed(tenant, wanted.model, wanted.inputs, request_id=request_id)
     dimensions = made.vectors.shape[1]
     if wanted.dimensions not in (None, dimensions):
         raise BadRequest(
@@ -126,7 +141,7 @@ async def embed(
             param="dimensions",
             code="unsupported_value",
         )
-    body: EmbeddingsBody = {
+    return {
         "object": "list",
         "data": [
             {"object": "embedding", "index": index, "embedding": _encoded(vector, wanted.encoding_format)}
@@ -135,7 +150,6 @@ async def embed(
         "model": wanted.model,
         "usage": {"prompt_tokens": made.tokens, "total_tokens": made.tokens},
     }
-    return JsonReply(body)
 
 
 def _encoded(vector: Vector, encoding: str) -> list[float] | str:

@@ -25,7 +25,7 @@ from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.objects import content_key
 from gateway.tenants.key import GROUP_PATTERN, MAX_ALLOWED_GROUPS
 
-PURPOSES = ("assistants", "user_data")
+PURPOSES = ("assistants", "user_data", "batch")
 """The others of OpenAI's are for jobs that this system does not have."""
 
 _ALLOW = ("allow", "allow[]")

@@ -7,6 +7,7 @@ from fastapi import Depends
 
 from gateway.api import (
     admin,
+    batches,
     conversations,
     embeddings,
     error_handlers,
@@ -21,6 +22,7 @@ from gateway.api import (
 )
 from gateway.api.authentication import Authenticator
 from gateway.api.background_responses import BackgroundResponses
+from gateway.api.batch_requests import BatchRequests
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall, CompletionRequest
@@ -65,6 +67,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
         store_search,
         stored_responses,
         conversations,
+        batches,
         admin,
         usage,
         operations,
@@ -79,6 +82,7 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
     responses_by = ResponseServices(service, gateway.stored, gateway.background)
     background = BackgroundResponses(responses_by)
     gateway.background.serve(background.make, background.fail)
+    gateway.batches.serve(BatchRequests(responses_by, gateway.embeddings).answer)
     calls: dict[str, tuple[str, Opener]] = {
         "/v1/chat/completions": (ChatCall.ROUTE, partial(ChatCall, service)),
         "/v1/completions": (CompletionCall.ROUTE, partial(CompletionCall, service)),

@@ -240,7 +240,7 @@ class Fleet:
             assert not running, "a request never ended"
         gateway = self.gateway
         async with asyncio.timeout(10):
-            while gateway.background.running:
+            while gateway.background.running or gateway.batches.running:
                 await asyncio.sleep(0.01)
         await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
         for admission in (gateway.admission, gateway.retrieval_admission):

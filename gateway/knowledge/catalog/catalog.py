@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.knowledge.catalog.background import BackgroundQueue
+from gateway.knowledge.catalog.batches import BatchQueue
 from gateway.knowledge.catalog.collections import CollectionRegistry
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.inventory import Inventory
@@ -32,6 +33,7 @@ class Catalog:
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         """url: `sqlite:///path` or `postgresql://user@host/name`. clock: Unix seconds."""
         self.database = Database(url, clock=clock)
+        self.batches = BatchQueue(self.database)
         self.background = BackgroundQueue(self.database)
         self.queue = IngestionQueue(self.database)
         self.pauses = Pauses(self.database)

@@ -24,7 +24,7 @@ from sqlalchemy.types import JSON
 
 from gateway.errors import CatalogUnusable
 
-VERSION = 11
+VERSION = 12
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -104,6 +104,15 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
         11: (
             "ALTER TABLE response_items ADD COLUMN sources JSONB",
             "ALTER TABLE conversation_items ADD COLUMN sources JSONB",
+        ),
+        12: (
+            """CREATE TABLE batch_jobs (id TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, created_at BIGINT NOT NULL,
+            status TEXT NOT NULL, caller TEXT NOT NULL, body TEXT NOT NULL, owner TEXT, lease_until DOUBLE PRECISION NOT NULL,
+            ended_at DOUBLE PRECISION)""",
+            "CREATE INDEX batch_jobs_listed ON batch_jobs (tenant, created_at, id)",
+            "CREATE INDEX ix_batch_jobs_ended_at ON batch_jobs (ended_at)",
+            """CREATE TABLE batch_lines (batch_id TEXT NOT NULL REFERENCES batch_jobs (id) ON DELETE CASCADE,
+            line BIGINT NOT NULL, ok BOOLEAN NOT NULL, body TEXT NOT NULL, PRIMARY KEY (batch_id, line))""",
         ),
     }
 )
@@ -452,6 +461,33 @@ answer_events = Table(
 )
 """Their journal, a row for each commit: events as they are sent (`last`: the number of the last one so far), and the token ids
 that came, as a JSON list of lists, each as the engine gave it."""
+
+batch_jobs = Table(
+    "batch_jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    # A gateway's until `lease_until`; free from then on, while `ended_at` is not set.
+    Column("owner", Text),
+    Column("lease_until", Float(53), nullable=False),
+    Column("ended_at", Float(53), index=True),
+    Index("batch_jobs_listed", "tenant", "created_at", "id"),
+)
+"""Batches of requests (`/v1/batches`): the object as clients read it, without the counts while it is worked on."""
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", ForeignKey(batch_jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("line", BigInteger, primary_key=True),
+    Column("ok", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""Lines that were answered, as the output or the error file will have them, until there are files."""
 
 conversations = Table(
     "conversations",

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from gateway.knowledge.catalog.batches import TenantBatches
 from gateway.knowledge.catalog.conversations import TenantConversations
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
@@ -29,6 +30,7 @@ class TenantCatalog:
         self.stores = TenantStores(database, tenant)
         self.members = TenantMembers(database, tenant)
         self.keys = IdempotencyKeys(database, tenant)
+        self.batches = TenantBatches(database, tenant)
         self.responses = TenantResponses(database, tenant)
         self.conversations = TenantConversations(database, tenant)
         self.restricted = tenant.key.groups is not None

@@ -317,6 +317,25 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJob:
+    """A batch of requests that a gateway works on under a lease."""
+
+    caller: str
+    """Whose it is, as JSON (gateway/tenants/caller.py)."""
+    body: Json
+    """The batch as clients read it, without the counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """A line of a batch's input that was answered. `body`: its line in the output file, or, not `ok`, in the error file."""
+
+    number: int
+    ok: bool
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """A conversation without its items."""
 

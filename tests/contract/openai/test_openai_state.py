@@ -1,4 +1,7 @@
-"""Answers that are kept, by the official client, unmodified."""
+"""Answers that are kept, and batches, by the official client, unmodified."""
+
+import asyncio
+import json
 
 import pytest
 from openai import NotFoundError
@@ -75,3 +78,25 @@ async def test_a_response_is_made_in_the_background(service: Service) -> None:
     assert made.status == "queued"
     await responses.cancel(made.id)
     assert (await responses.retrieve(made.id)).status in ("cancelled", "completed", "incomplete")
+
+
+async def test_a_batch_of_requests_becomes_a_file_of_answers(service: Service) -> None:
+    client = service.client
+    message = {"role": "user", "content": "How long may goods be returned?"}
+    body = {"model": service.model, "messages": [message], "max_tokens": 8}
+    url = "/v1/chat/completions"
+    lines = [{"custom_id": str(n), "method": "POST", "url": url, "body": body} for n in range(3)]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    file = await client.files.create(file=("requests.jsonl", content), purpose="batch")
+    batch = await client.batches.create(input_file_id=file.id, endpoint=url, completion_window="24h")
+    async with asyncio.timeout(60):
+        while batch.status not in ("completed", "failed", "expired", "cancelled"):
+            await asyncio.sleep(0.05)
+            batch = await client.batches.retrieve(batch.id)
+    assert batch.status == "completed"
+    assert batch.request_counts is not None
+    assert (batch.request_counts.total, batch.request_counts.completed) == (3, 3)
+    answered = (await client.files.content(batch.output_file_id or "")).text.splitlines()
+    assert {json.loads(line)["custom_id"] for line in answered} == {"0", "1", "2"}
+    assert batch.id in [each.id async for each in client.batches.list()]
+    assert (await client.batches.retrieve(batch.id)) == batch

@@ -1,0 +1,49 @@
+"""A line of a batch, answered as the request to its endpoint would be."""
+
+from collections.abc import MutableMapping
+from functools import partial
+from typing import Any
+
+import orjson
+
+from gateway.api.chat import ChatCall
+from gateway.api.completions import CompletionCall
+from gateway.api.embeddings import embeddings_body, parse_embeddings
+from gateway.api.responses import ResponsesCall, ResponseServices
+from gateway.api.streaming import Opener, ResponseWriter
+from gateway.errors import BadRequest
+from gateway.retrieval.embedding import EmbeddingService
+from gateway.tenants.tenant import Tenant
+
+Json = dict[str, Any]
+
+ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+
+
+class BatchRequests:
+    """Answers them (gateway/batches/worker.py)."""
+
+    def __init__(self, services: ResponseServices, embeddings: EmbeddingService) -> None:
+        self._embeddings = embeddings
+        self._openers: dict[str, Opener] = {
+            "/v1/chat/completions": partial(ChatCall, services.generation),
+            "/v1/completions": partial(CompletionCall, services.generation),
+            "/v1/responses": partial(ResponsesCall, services),
+        }
+
+    async def answer(self, endpoint: str, body: bytes, tenant: Tenant, request_id: str) -> Json:
+        """See worker.Answer."""
+        if endpoint == "/v1/embeddings":
+            made = await embeddings_body(self._embeddings, tenant, parse_embeddings(body), request_id)
+            return dict(made)
+        for name in ("stream", "background"):
+            if orjson.loads(body).get(name):
+                raise BadRequest(f"'{name}' has no sense in a batch.", param=name, code="unsupported_parameter")
+        parts: list[bytes] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            parts.append(message.get("body", b""))
+
+        await self._openers[endpoint](body, tenant, request_id).serve(ResponseWriter({"type": "http"}, send))
+        answer: Json = orjson.loads(b"".join(parts))
+        return answer

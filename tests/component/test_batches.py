@@ -1,0 +1,231 @@
+"""`/v1/batches`: a file of requests becomes a file of answers; a line fails alone; what was answered is not asked again."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.batches.worker import BatchWorker
+from gateway.triton.fake_answers import Script
+from tests.support.gateway_client import Client
+from tests.support.running import EMBEDDING, MODEL, Fleet
+
+PATH = "/v1/batches"
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def client(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.setattr(BatchWorker, "RENEW_S", 0.02)
+    fleet.says("Thirty days.")
+    return Client(fleet)
+
+
+def _chat(text: str = "How long?", **fields: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 60, **fields}
+
+
+def _line(custom_id: str, body: Any, url: str = CHAT, **fields: Any) -> dict[str, Any]:
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": body, **fields}
+
+
+async def _upload(client: Client, content: bytes, purpose: str = "batch") -> str:
+    form = aiohttp.FormData()
+    form.add_field("purpose", purpose)
+    form.add_field("file", content, filename="requests.jsonl")
+    return str((await client.ask("POST", "/v1/files", form=form))["id"])
+
+
+async def _begin(client: Client, lines: Any, endpoint: str = CHAT, **fields: Any) -> Any:
+    content = lines if isinstance(lines, bytes) else b"\n".join(json.dumps(line).encode() for line in lines)
+    wanted = {"input_file_id": await _upload(client, content), "endpoint": endpoint, "completion_window": "24h"}
+    return await client.ask("POST", PATH, wanted | fields)
+
+
+async def _until(client: Client, batch_id: str, *statuses: str) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            found = await client.ask("GET", f"{PATH}/{batch_id}")
+            if found["status"] in statuses:
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def _ended(client: Client, batch_id: str) -> Any:
+    return await _until(client, batch_id, "completed", "failed", "expired", "cancelled")
+
+
+async def _lines(client: Client, file_id: str) -> dict[str, Any]:
+    """The answers of a file by their custom ids."""
+    content = (await client.call("GET", f"/v1/files/{file_id}/content")).raw
+    read = [json.loads(line) for line in content.splitlines()]
+    found = {line["custom_id"]: line for line in read}
+    assert len(found) == len(read), "no line is there twice"
+    return found
+
+
+async def test_each_line_is_answered_and_fails_by_itself(client: Client) -> None:
+    lines = [_line(f"good-{n}", _chat(f"{n}?")) for n in range(12)]
+    lines += [
+        _line("bad", _chat(temperature=7)),
+        _line("streamed", _chat(stream=True)),
+        _line("lost", {"model": "none"}),
+    ]
+    made = await _begin(client, lines, metadata={"night": "1"})
+    assert (made["object"], made["status"], made["metadata"]) == ("batch", "validating", {"night": "1"})
+    assert made["expires_at"] - made["created_at"] == 86_400
+    ended = await _ended(client, made["id"])
+    assert (ended["status"], ended["errors"]) == ("completed", None)
+    assert ended["request_counts"] == {"total": 15, "completed": 12, "failed": 3}
+    good = await _lines(client, ended["output_file_id"])
+    assert good.keys() == {f"good-{n}" for n in range(12)}
+    for line in good.values():
+        assert (line["error"], line["response"]["status_code"]) == (None, 200)
+        assert line["response"]["body"]["choices"][0]["message"]["content"] == "Thirty days."
+    wrong = await _lines(client, ended["error_file_id"])
+    assert {name: line["response"]["body"]["error"]["param"] for name, line in wrong.items()} == {
+        "bad": "temperature",
+        "streamed": "stream",
+        "lost": "messages",
+    }
+    assert {line["response"]["status_code"] for line in wrong.values()} == {400}
+    file = await client.ask("GET", f"/v1/files/{ended['output_file_id']}")
+    assert file["purpose"] == "batch_output"
+    assert [each["id"] for each in (await client.ask("GET", PATH))["data"]] == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "kind"),
+    [
+        ("/v1/completions", {"model": MODEL, "prompt": "Once", "max_tokens": 60}, "text_completion"),
+        ("/v1/responses", {"model": MODEL, "input": "How long?"}, "response"),
+        ("/v1/embeddings", {"model": EMBEDDING, "input": "Thirty days."}, "list"),
+    ],
+)
+async def test_each_endpoint(client: Client, endpoint: str, body: Any, kind: str) -> None:
+    client.fleet.follows(lambda ids: client.fleet.plain[0] if len(ids) % 7 else None)
+    ended = await _ended(client, (await _begin(client, [_line("a", body, endpoint)], endpoint))["id"])
+    assert ended["request_counts"] == {"total": 1, "completed": 1, "failed": 0}, ended
+    assert (await _lines(client, ended["output_file_id"]))["a"]["response"]["body"]["object"] == kind
+    assert ended["error_file_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "line"),
+    [
+        (b"", "empty_file", None),
+        (b"\n\n", "empty_file", None),
+        (b"{", "invalid_json_line", 1),
+        (b"[1]", "invalid_json_line", 1),
+        (b"\xff", "invalid_json_line", 1),
+        ([{"custom_id": "a"}], "missing_required_parameter", 1),
+        ([_line("a", {}), _line("b", {}), _line("a", {})], "duplicate_custom_id", 3),
+        ([_line("a", {}, "/v1/embeddings")], "mismatched_endpoint", 1),
+        ([_line("a", {}, method="GET")], "invalid_method", 1),
+        ([_line("a", [])], "invalid_body", 1),
+        ([_line("a" * 513, {})], "invalid_custom_id", 1),
+        ([_line("a", {"x": "y" * 300_000})], "line_too_long", 1),
+        ([_line(str(n), {}) for n in range(5)], "too_many_tasks", None),
+    ],
+)
+async def test_a_file_that_is_none_fails_the_batch(
+    start: Any, monkeypatch: pytest.MonkeyPatch, lines: Any, code: str, line: int | None
+) -> None:
+    monkeypatch.setattr("gateway.batches.input_file.MAX_LINES", 4)
+    client = Client(await start(max_body_bytes=200_000))
+    if lines == b"":
+        lines = b" "
+    ended = await _ended(client, (await _begin(client, lines))["id"])
+    assert (ended["status"], ended["output_file_id"]) == ("failed", None)
+    (error, *_) = ended["errors"]["data"]
+    assert (error["code"], error["line"]) == (code, line), ended["errors"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"input_file_id": "file-none"}, 404, "file_id"),
+        ({"endpoint": "/v1/moderations"}, 400, "endpoint"),
+        ({"completion_window": "1h"}, 400, "completion_window"),
+        ({"metadata": {"a": 1}}, 400, "metadata.a"),
+        ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, 400, "output_expires_after.seconds"),
+        ({"surprise": 1}, 400, "surprise"),
+    ],
+)
+async def test_what_is_refused(client: Client, fields: Any, status: int, param: str) -> None:
+    wanted = {"input_file_id": await _upload(client, b"{}"), "endpoint": CHAT, "completion_window": "24h"}
+    reply = await client.call("POST", PATH, wanted | fields)
+    assert (reply.status, reply.error["param"]) == (status, param), reply.raw
+
+
+async def test_a_file_for_something_else_is_refused(client: Client) -> None:
+    other = await _upload(client, b"{}", "assistants")
+    wanted = {"input_file_id": other, "endpoint": CHAT, "completion_window": "24h"}
+    reply = await client.call("POST", PATH, wanted)
+    assert (reply.status, reply.error["code"]) == (400, "invalid_purpose")
+    for method, path in (("GET", f"{PATH}/batch_none"), ("POST", f"{PATH}/batch_none/cancel")):
+        assert (await client.call(method, path)).status == 404
+
+
+async def test_a_batch_is_gone_on_with_and_asks_for_nothing_twice(client: Client) -> None:
+    fleet = client.fleet
+    for triton in fleet.tritons:
+        triton.always["llm"] = Script(stall_after=0)
+    lines = [_line(f"line-{n}", _chat(f"Number {n}?")) for n in range(20)]
+    fleet.answers.script("llm", *[Script() for _ in range(5)])
+    made = await _begin(client, lines)
+    async with asyncio.timeout(30):
+        while (await client.ask("GET", f"{PATH}/{made['id']}"))["request_counts"]["completed"] < 5:
+            await asyncio.sleep(0.01)
+    asked = len(fleet.calls("prompt"))
+    for triton in fleet.tritons:
+        triton.always.pop("llm")
+    await fleet.gateway.batches.close()  # as at this gateway's end; its successor goes on
+    ended = await _ended(client, made["id"])
+    assert ended["request_counts"] == {"total": 20, "completed": 20, "failed": 0}
+    assert len(await _lines(client, ended["output_file_id"])) == 20
+    again = len(fleet.calls("prompt")) - asked
+    assert again == 15, "the five that were answered are not asked for again"
+
+
+async def test_a_batch_is_cancelled(client: Client) -> None:
+    fleet = client.fleet
+    for triton in fleet.tritons:
+        triton.always["llm"] = Script(stall_after=0)
+    fleet.answers.script("llm", *[Script() for _ in range(3)])
+    made = await _begin(client, [_line(f"line-{n}", _chat()) for n in range(40)])
+    async with asyncio.timeout(30):
+        while (await client.ask("GET", f"{PATH}/{made['id']}"))["request_counts"]["completed"] < 3:
+            await asyncio.sleep(0.01)
+    assert (await client.ask("POST", f"{PATH}/{made['id']}/cancel"))["status"] == "cancelling"
+    for triton in fleet.tritons:
+        triton.always.pop("llm")
+    await fleet.gateway.batches.close()
+    ended = await _ended(client, made["id"])
+    assert ended["status"] == "cancelled"
+    assert ended["cancelled_at"] >= ended["cancelling_at"]
+    counts = ended["request_counts"]
+    assert 3 <= counts["completed"] < 40
+    assert len(await _lines(client, ended["output_file_id"])) == counts["completed"]
+    assert await client.ask("POST", f"{PATH}/{made['id']}/cancel") == ended
+
+
+async def test_a_batch_expires_and_says_which_lines_were_not_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.api.batches.WINDOW_S", 0)
+    ended = await _ended(client, (await _begin(client, [_line("a", _chat()), _line("b", _chat())]))["id"])
+    assert (ended["status"], ended["request_counts"]) == ("expired", {"total": 2, "completed": 0, "failed": 2})
+    wrong = await _lines(client, ended["error_file_id"])
+    assert {line["error"]["code"] for line in wrong.values()} == {"batch_expired"}
+
+
+async def test_same_key_makes_one_batch(client: Client) -> None:
+    file = await _upload(client, json.dumps(_line("a", _chat())).encode())
+    wanted = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"}
+    made = await client.ask("POST", PATH, wanted, key="k")
+    assert await client.ask("POST", PATH, wanted, key="k") == made
+    await _ended(client, made["id"])
+    assert len((await client.ask("GET", PATH))["data"]) == 1
