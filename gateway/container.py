@@ -194,8 +194,7 @@ class Container:
             places=self.retrieval_places,
             metrics=self.metrics,
         )
-        log_file = settings.home / "log" / "ingestion.log"
-        self.ingestion = IngestionProcess(log_file) if settings.ingestion else None
+        self.ingestion = IngestionProcess(settings.home / "log" / "ingestion.log") if settings.ingestion else None
         if self.ingestion is not None:
             self.catalog.database.on_commit = self.ingestion.tell
         self.ingestion_monitor = IngestionMonitor(self.catalog, self.metrics, self.ingestion)

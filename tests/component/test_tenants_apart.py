@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.tenants.caller import dump_caller
+from gateway.tenants.tenant import Tenant as Owner
 from tests.support.ingesting import bring_in, clear_away, ingestion
 from tests.support.replies import Reply
 from tests.support.running import EMBEDDING, MODEL, Fleet
@@ -30,6 +32,7 @@ NOBODYS = {
     "response_id": "resp_" + "0" * 32,
     "conversation_id": "conv_" + "0" * 24,
     "item_id": "msg_" + "0" * 32,
+    "job_id": "batch_" + "0" * 24,
 }
 
 
@@ -74,7 +77,10 @@ class Tenant:
         response = await self.ask("POST", "/v1/responses", {"model": MODEL, "input": "How long?"})
         talk, items = await self._talk()
         self.own = {"store_id": store, "file_id": file, "batch_id": batch["id"], "response_id": response["id"]}
-        self.own |= {"conversation_id": talk, "item_id": items[0]}
+        self.own |= {"conversation_id": talk, "item_id": items[0], "job_id": f"batch_{self.name}"}
+        job = {"id": self.own["job_id"], "created_at": 1, "status": "validating", "input_file_id": file}
+        job |= {"endpoint": "/v1/responses", "request_counts": {}}  # the file has no requests: it will fail
+        await self.fleet.gateway.catalog.of(Owner(self.name)).batches.create(job, dump_caller(Owner(self.name)))
         other = (await self.ask("POST", STORES, {"name": "old"}))["id"]
         self.gone = {"store_id": other, "file_id": gone, "item_id": items[1]}
         async with ingestion(self.fleet.gateway):
@@ -154,7 +160,7 @@ async def test_no_path_shows_or_changes_what_is_anothers(acme: Tenant, globex: T
     """Each path with every mixture of the other's ids, own ones and nobody's: 404, and the same words."""
     document = (await globex.fleet.get("/openapi.json")).json
     paths = list(_paths(document))
-    assert len(paths) == 28, "a new path: see that this test covers it"
+    assert len(paths) == 30, "a new path: see that this test covers it"
     for method, path in paths:
         names = re.findall(r"{(\w+)}", path)
         wanted = json.dumps(BODIES.get(path, {})) if method == "POST" else "null"
@@ -272,6 +278,18 @@ async def test_no_answer_continues_anothers(acme: Tenant, globex: Tenant) -> Non
                 said.append(_with_names(reply.raw.decode(), ids))
         assert len(set(said)) == 1, name
     assert await acme.ask("GET", f"/v1/responses/{acme.own['response_id']}") == response
+
+
+async def test_no_batch_reads_anothers_file(acme: Tenant, globex: Tenant) -> None:
+    said = []
+    for ids in (acme.own, NOBODYS):
+        body = {"input_file_id": ids["file_id"], "endpoint": "/v1/responses", "completion_window": "24h"}
+        reply = await globex.call("POST", "/v1/batches", body)
+        assert reply.status == 404
+        said.append(_with_names(reply.raw.decode(), ids))
+    assert len(set(said)) == 1
+    listed = [each["id"] for each in (await globex.ask("GET", "/v1/batches"))["data"]]
+    assert listed == [globex.own["job_id"]]
 
 
 async def test_same_key_and_same_request_are_anothers_work(acme: Tenant, globex: Tenant) -> None:
