@@ -21,8 +21,7 @@ from gateway.api.idempotency import IdempotentDep
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, PageParameters, page_body
 from gateway.api.replies import JsonReply
-from gateway.api.response_schemas import Metadata
-from gateway.api.validation import WHOLE
+from gateway.api.validation import WHOLE, Metadata
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.tenants.caller import dump_caller
