@@ -15,7 +15,7 @@ from gateway.knowledge.catalog.administration import (
     OVERLAP_S,
     TenantSettings,
 )
-from gateway.tenants.key import Scope
+from gateway.tenants.key import GROUP_PATTERN, Scope
 from gateway.tenants.limits import Limits
 
 _LIMIT = {"type": ["integer", "null"], "minimum": 0, "maximum": MOST}
@@ -64,7 +64,7 @@ class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     tenant: Name
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], items(1, len(Scope))] | None = None
-    groups: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], items(0, MAX_GROUPS)] | None = None
+    groups: Annotated[list[Annotated[str, Field(pattern=GROUP_PATTERN)]], items(0, MAX_GROUPS)] | None = None
     limits: LimitValues = Field(default_factory=dict)
     expires_at: Time | None = None
 

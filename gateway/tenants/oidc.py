@@ -1,5 +1,6 @@
 """Tokens of an identity provider (OpenID Connect) instead of keys: a signed JWT names tenant, groups and scopes."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from gateway.config import ConfigError, Settings, is_loopback
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.tenants.directory import Directory
 from gateway.tenants.jwks import Jwks
-from gateway.tenants.key import Key, Scope
+from gateway.tenants.key import GROUP_PATTERN, Key, Scope
 from gateway.tenants.tenant import Tenant
 
 ALGORITHMS = frozenset(
@@ -104,7 +105,10 @@ class TokenVerifier:
                 raise Unauthenticated("The token is signed by a key that its issuer does not have.") from None
         groups = None
         if self._rules.groups_claim:
-            groups = frozenset(_words(claims, self._rules.groups_claim))
+            # Others are on no document.
+            groups = frozenset(
+                each for each in _words(claims, self._rules.groups_claim) if re.fullmatch(GROUP_PATTERN, each)
+            )
         scopes = frozenset(map(Scope, frozenset(_words(claims, self._rules.scope_claim)) & frozenset(Scope)))
         key = Key(f"oidc:{_word(claims, 'sub')}", scopes, groups)
         return self._directory.tenant(_word(claims, self._rules.tenant_claim), key)

@@ -97,6 +97,8 @@ async def test_token_brings_tenant_scopes_and_groups(fleet: Fleet, provider: Pro
     tenant = await fleet.gateway.tokens.tenant_of(provider.token())
     assert (tenant.name, tenant.key.id, tenant.key.groups) == ("acme", "oidc:ann", {"hr"})
     assert {str(each) for each in tenant.key.scopes} == {"chat", "knowledge:read"}
+    odd = await fleet.gateway.tokens.tenant_of(provider.token(groups=["hr", "Human Resources", '"] or true']))
+    assert odd.key.groups == {"hr"}
     without = await fleet.gateway.tokens.tenant_of(provider.token(groups=None))
     assert without.key.groups == frozenset(), "no group is not every group"
     assert (await fleet.chat(headers={"authorization": f"Bearer {provider.token()}"})).status == 200

@@ -18,7 +18,7 @@ from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.tenant_registry import REVISION, key_record, tenant_record
 from gateway.tenants import api_key
 from gateway.tenants.api_key import NewKey
-from gateway.tenants.key import USER_SCOPES, Scope
+from gateway.tenants.key import GROUP_PATTERN, USER_SCOPES, Scope
 from gateway.tenants.limits import UNLIMITED, Limits
 from gateway.tenants.records import KeyRecord, TenantRecord, read_limits, stored_limits
 
@@ -31,8 +31,6 @@ MOST = 2**53 - 1
 """A limit, at the most: what JSON can hold as a whole number."""
 MAX_PRIORITY = 20
 MAX_GROUPS = 256
-MAX_GROUP = 128
-"""Characters."""
 OVERLAP_S = 86_400
 """For which the secret before a rotation stays good, where nothing else is said."""
 MAX_OVERLAP_S = 90 * 86_400
@@ -279,9 +277,10 @@ def checked_scopes(scopes: Iterable[str]) -> frozenset[Scope]:
 def checked_groups(groups: Iterable[str]) -> frozenset[str]:
     """Raises BadRequest."""
     found = frozenset(groups)
-    if len(found) > MAX_GROUPS or not all(0 < len(each) <= MAX_GROUP and each.isprintable() for each in found):
+    if len(found) > MAX_GROUPS or not all(re.fullmatch(GROUP_PATTERN, each) for each in found):
         raise BadRequest(
-            f"A key has {MAX_GROUPS} groups at the most, each of 1 to {MAX_GROUP} printable characters.", param="groups"
+            f"A key has {MAX_GROUPS} groups at the most, each of 1 to 64 letters, digits and '_.:@/+=-'.",
+            param="groups",
         )
     return found
 
