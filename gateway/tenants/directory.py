@@ -22,7 +22,7 @@ ADMIN = Tenant("admin", key=Key("admin", frozenset({Scope.ADMIN})))
 """Who comes with the key of RAGFLEET_ADMIN_KEY: it administers, and asks for nothing else."""
 GRACE_S = 60.0
 """While the catalog is away, keys that were known are taken as they were for so long."""
-AWAY_S = 3.0
+AWAY_S = 10.0
 """A catalog that has not answered for so long is away, also where it hangs and says nothing."""
 _NOBODYS = KeyRecord(id="", tenant="", digest=bytes(32), scopes=frozenset())
 """No secret has this digest."""
@@ -55,7 +55,8 @@ class Directory:
         self._used: dict[str, float] = {}
         self._names = {tenant.name for tenant in self.tenants()}
         self._confirmed_at: float | None = None
-        self._lost = False
+        self.lost = False
+        """Whether the last look at the catalog failed."""
         self.revision: int | None = None
         """Of the catalog, up to which this has every change; None before the first."""
 
@@ -132,15 +133,15 @@ class Directory:
     @property
     def away(self) -> bool:
         """Whether the catalog does not answer any more, so that what it has now cannot be known."""
-        return self._lost or (self._confirmed_at is not None and self._clock() - self._confirmed_at > AWAY_S)
+        return self.lost or (self._confirmed_at is not None and self._clock() - self._confirmed_at > AWAY_S)
 
     def confirm(self, at: float) -> None:
         """At this moment (of `clock`) the catalog had nothing that is not here."""
-        self._confirmed_at, self._lost = at, False
+        self._confirmed_at, self.lost = at, False
 
     def lose(self) -> None:
         """The catalog does not answer."""
-        self._lost = True
+        self.lost = True
 
     def take_use(self) -> Mapping[str, float]:
         """When keys were last used since the last call, by id."""

@@ -17,7 +17,7 @@ PERIOD_S = 0.5
 """Between two looks. A change is in force everywhere after this and one look."""
 PAUSE_S = 0.1
 """From one look to the next at the least, however many ask for one."""
-WAIT_S = 2.0
+WAIT_S = 5.0
 """For a look that a request waits for; a catalog that hangs holds it up no longer."""
 USE_EVERY_S = 60.0
 """Between two writings of when keys were used."""
@@ -76,8 +76,8 @@ class DirectorySync:
             raise
 
     async def fresh(self) -> None:
-        """Wait for a look that begins from now on, but not for long, nor where the catalog is away."""
-        if self._directory.away:
+        """Wait for a look that begins from now on, but not for long, nor where the last one failed."""
+        if self._directory.lost:
             return
         over = self._next_look
         self._wanted.set()
