@@ -101,7 +101,6 @@ def _beyond(failure: Exception, case: Any, response: Any) -> bool:
                 "end_time must be after start_time",
                 "made with background=true",
                 "The expiry must be in the future",
-                "end_time must be after start_time",
             )
         )
     return False
