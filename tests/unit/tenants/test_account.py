@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -46,6 +46,7 @@ class Store(MemoryQuotaStore):
         return taken
 
 
+@settings(deadline=None)
 @given(
     cap=st.integers(0, 10_000),
     used=st.integers(0, 10_000),
@@ -166,7 +167,9 @@ class Gateways(RuleBasedStateMachine):
 
 
 TestGateways = Gateways.TestCase
-TestGateways.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestGateways.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @pytest.fixture
