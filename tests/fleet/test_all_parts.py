@@ -88,9 +88,9 @@ def test_a_tenant_of_the_command_line_is_let_in_and_put_out_while_the_fleet_runs
     models, admin = f"{seen['gateway_url']}/v1/models", Path(seen["admin_key_file"]).read_text().strip()
     assert fleet("tenant", "create", "acme", "--requests-per-minute", "1000").returncode == 0
     made = json.loads(fleet("key", "create", "--tenant", "acme", "--json").stdout)
-    eventually(lambda: get_json(models, made["key"])[0] == 200, 10, "the new key is let in")
+    eventually(lambda: get_json(models, made["key"])[0] == 200, 60, "the new key is let in")
     assert fleet("key", "revoke", made["id"]).returncode == 0
-    eventually(lambda: get_json(models, made["key"])[0] == 401, 10, "the revoked key is refused")
+    eventually(lambda: get_json(models, made["key"])[0] == 401, 60, "the revoked key is refused")
     _, acts = get_json(f"{seen['gateway_url']}/admin/audit", admin)
     assert [each["act"] for each in acts["data"]] == ["key.revoke", "key.create", "tenant.create"]
     secrets = [admin, seen["api_key"], made["key"], (fleet.home / "run" / "filter_secret").read_text().strip()]
