@@ -60,9 +60,9 @@ async def _ask(client: Client, model: str, **parameters: Any) -> list[asyncio.Ta
 
 async def _running(victim: Victim, name: str) -> None:
     def spread(seen: dict[str, dict[str, int]]) -> bool:
-        return sum(entry["streams"] for entry in seen.values()) == STREAMS and seen[name]["streams"] > 0
+        return sum(entry["streams"] for entry in seen.values()) > STREAMS // 2 and seen[name]["streams"] > 0
 
-    await victim.until(spread, seconds=30, what=f"{STREAMS} streams run, some of them on {name}")
+    await victim.until(spread, seconds=30, what=f"streams run, some of them on {name}")
 
 
 async def _nothing_held(victim: Victim) -> None:
@@ -74,40 +74,45 @@ async def _nothing_held(victim: Victim) -> None:
     )
 
 
-def _whole(moved: list[Seen], alone: list[Seen], *, left: str) -> None:
+def _whole(moved: list[Seen], alone: list[Seen]) -> None:
     assert [seen.error for seen in moved] == [None] * REQUESTS
     assert [seen.texts for seen in moved] == [seen.texts for seen in alone]
     assert sum(len(seen.texts) for seen in moved) == STREAMS
     assert [seen.completion_tokens for seen in moved] == [seen.completion_tokens for seen in alone]
-    assert any(seen.moved and seen.attempts[0]["instance"] == left for seen in moved)
+
+
+def _left(moved: list[Seen], name: str) -> bool:
+    """Whether an answer that began at this instance ended at another."""
+    return any(seen.moved and seen.attempts[0]["instance"] == name for seen in moved)
+
+
+async def _outlive_a_kill(victim: Victim, **parameters: Any) -> list[Seen]:
+    """The answers of which some had their Triton killed. On a busy machine all of them may have ended just before: then again."""
+    async with Client(victim.fleet.port, victim.fleet.key) as client:
+        alone = await asyncio.gather(*await _ask(client, victim.fleet.model, **parameters))
+        assert [seen.error for seen in alone] == [None] * REQUESTS
+        for _ in range(5):
+            streams = await _ask(client, victim.fleet.model, **parameters)
+            await _running(victim, "triton-0")
+            victim.signal("triton-0", signal.SIGKILL)
+            moved = await asyncio.gather(*streams)
+            _whole(moved, alone)
+            await _nothing_held(victim)
+            await victim.ready(2)
+            if _left(moved, "triton-0"):
+                return moved
+    pytest.fail("no kill met a running answer")
 
 
 async def test_a_killed_triton(victim: Victim) -> None:
-    bias = {str(token): -100 for token in range(5000, 5300)}
-    async with Client(victim.fleet.port, victim.fleet.key) as client:
-        alone = await asyncio.gather(*await _ask(client, victim.fleet.model, logit_bias=bias))
-        streams = await _ask(client, victim.fleet.model, logit_bias=bias)
-        await _running(victim, "triton-0")
-        victim.signal("triton-0", signal.SIGKILL)
-        _whole(await asyncio.gather(*streams), alone, left="triton-0")
-    await _nothing_held(victim)
-    await victim.ready(2)
+    await _outlive_a_kill(victim, logit_bias={str(token): -100 for token in range(5000, 5300)})
 
 
 async def test_guided_answers_of_a_killed_triton(victim: Victim) -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "story", "strict": True, "schema": STORY}}
-    async with Client(victim.fleet.port, victim.fleet.key) as client:
-        alone = await asyncio.gather(*await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000))
-        assert [seen.error for seen in alone] == [None] * REQUESTS
-        streams = await _ask(client, victim.fleet.model, response_format=wanted, max_tokens=2000)
-        await _running(victim, "triton-0")
-        victim.signal("triton-0", signal.SIGKILL)
-        moved = await asyncio.gather(*streams)
-        _whole(moved, alone, left="triton-0")
+    moved = await _outlive_a_kill(victim, response_format=wanted, max_tokens=2000)
     for text in [text for seen in moved for text in seen.texts.values()]:
         Draft202012Validator(STORY).validate(json.loads(text))
-    await _nothing_held(victim)
-    await victim.ready(2)
 
 
 async def test_a_hung_triton_whose_late_tokens_disturb_nobody(victim: Victim) -> None:
@@ -121,7 +126,9 @@ async def test_a_hung_triton_whose_late_tokens_disturb_nobody(victim: Victim) ->
             await victim.until(lambda seen: not seen["triton-1"]["streams"], seconds=15, what="its streams are moved")
         finally:
             victim.revive("triton-1", pid)
-        _whole(await asyncio.gather(*streams), alone, left="triton-1")
+        moved = await asyncio.gather(*streams)
+        _whole(moved, alone)
+        assert _left(moved, "triton-1")
     await _nothing_held(victim)
     await victim.ready(2)
     assert victim.pid("triton-1") == pid, "it was not restarted"
@@ -140,7 +147,9 @@ async def test_a_host_that_is_cut_off(victim: Victim) -> None:
             await _running(victim, FAR)
             host.cut()
             await victim.until(lambda seen: seen[FAR]["state"] != "ready", seconds=15, what="it is isolated")
-            _whole(await asyncio.gather(*streams), alone, left=FAR)
+            moved = await asyncio.gather(*streams)
+            _whole(moved, alone)
+            assert _left(moved, FAR)
             host.mend()
             await victim.ready(3)
             await _nothing_held(victim)

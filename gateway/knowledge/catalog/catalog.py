@@ -30,9 +30,9 @@ class Catalog:
     the database is away, and CatalogUnusable for one that this program must not write to.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
-        """url: `sqlite:///path` or `postgresql://user@host/name`. clock: Unix seconds."""
-        self.database = Database(url, clock=clock)
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, timeout_s: float = 5.0) -> None:
+        """url: `sqlite:///path` or `postgresql://user@host/name`. clock: Unix seconds. timeout_s: for a lock, and a statement."""
+        self.database = Database(url, clock=clock, timeout_s=timeout_s)
         self.batches = BatchQueue(self.database)
         self.background = BackgroundQueue(self.database)
         self.queue = IngestionQueue(self.database)

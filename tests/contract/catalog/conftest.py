@@ -8,6 +8,9 @@ import pytest
 from gateway.knowledge.catalog.catalog import Catalog
 from tests.support.postgres import emptied, postgres_server
 
+PATIENCE_S = 60.0
+"""SQLite's writers of several processes do not queue: on a busy machine one can be passed over for long."""
+
 
 class Clock:
     """Stands still until it is moved."""
@@ -41,6 +44,6 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def catalog(url: str, clock: Clock) -> AsyncIterator[Catalog]:
-    made = Catalog(url, clock=clock)
+    made = Catalog(url, clock=clock, timeout_s=PATIENCE_S)
     yield made
     await made.close()

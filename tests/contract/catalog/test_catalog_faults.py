@@ -19,7 +19,7 @@ from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import Counts, Job, NewMember, PageQuery, Store
 from gateway.tenants.tenant import Tenant
-from tests.contract.catalog.conftest import Clock
+from tests.contract.catalog.conftest import PATIENCE_S, Clock
 from tests.contract.catalog.worker_process import CHUNKS
 
 ROUNDS = 30
@@ -37,7 +37,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def others(url: str) -> AsyncIterator[list[Catalog]]:
     """Three more on the same database, as other processes would have them."""
-    made = [Catalog(url) for _ in range(3)]
+    made = [Catalog(url, timeout_s=PATIENCE_S) for _ in range(3)]
     yield made
     for each in made:
         await each.close()

@@ -65,7 +65,7 @@ class ConsulAgent:
                 "HTTP": f"http://127.0.0.1:{port}/v2/health/ready",
                 "Header": {"Connection": ["close"]},
                 "Interval": "200ms",
-                "Timeout": "500ms",
+                "Timeout": "2s",
             },
         ]
         body = {"ID": name, "Name": "ragfleet-triton", "Address": "127.0.0.1", "Port": port, "Meta": meta}

@@ -198,7 +198,11 @@ def test_prefixes_are_reused(llm: Llm) -> None:
 
 def test_requests_of_different_salts_share_no_prefix(llm: Llm) -> None:
     prompt, one, other = [1, *range(3000, 3127)], 2**63 - 1, 7
+    assert soon(lambda: at_rest(llm))
+    running = llm.open(prompt=[1, *range(4000, 4040)], length=400)
+    assert soon(lambda: llm.load("active") == 1), "from here on the metrics tell of all that came before"
     before = llm.blocks("reused")
+    running.close()
 
     def reused() -> float:
         """Tokens."""
