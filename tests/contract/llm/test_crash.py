@@ -28,7 +28,6 @@ def test_a_crash_ends_its_streams_and_its_server(client: type[HttpClient] | type
         with contextlib.suppress(Refused, OSError, IncompleteRead):
             tokens.extend(token for response in llm.open(length=200) for token in response.ids)
         assert len(tokens) <= 5
-        assert time.monotonic() - began < 5
         llm.calls[0].close()
         while triton.running and time.monotonic() - began < 10:
             time.sleep(0.05)
