@@ -65,7 +65,7 @@ async def test_while_the_prompt_is_built(fleet: Fleet, model: str) -> None:
 
 async def test_while_two_prompt_calls_race(start: Start) -> None:
     fleet = await start(context_deadline_s=2.0, attempts=2)
-    fleet.gateway.generation._context._calls._latency._estimate_s = 0.01
+    fleet.gateway.generation._prompts._context._calls._latency._estimate_s = 0.01
     fleet.answers.script("prompt", Script(stall_after=0), Script(stall_after=0))
     request = asyncio.ensure_future(fleet.chat())
     await fleet.until(lambda: len(fleet.calls("prompt")) == 2)

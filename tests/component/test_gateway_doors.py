@@ -113,7 +113,9 @@ async def test_models(fleet: Fleet) -> None:
     body = (await fleet.get("/v1/models")).json
     assert body["object"] == "list"
     assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", EMBEDDING]
-    assert all(m.keys() == {"id", "object", "created", "owned_by", "type"} for m in body["data"])
+    each = {"id", "object", "created", "owned_by", "type"}
+    assert all(m.keys() - {"abilities"} == each for m in body["data"])
+    assert ["abilities" in m for m in body["data"]] == [True, True, True, False]
     assert [m["type"] for m in body["data"]] == ["chat", "chat", "chat", "embedding"]
     assert all(abs(m["created"] - time.time()) < 600 for m in body["data"])
     assert (await fleet.get("/v1/models/rag:handbook")).json["id"] == "rag:handbook"
