@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Converters:
     memory_bytes: the address space of one; the libraries alone take 0.4 GiB of it. Raising it takes larger files.
     deadline_s: for one file. Past it the process is killed, and the file fails.
     scratch: where the files lie that are at work; what a killed process left there is deleted. None: in the system's own place.
-    slices_s: see SLICES_S.
+    slices_s: see SLICES_S. budgets: see ConverterSlots.
     """
 
     def __init__(
@@ -64,12 +64,13 @@ class Converters:
         deadline_s: float,
         scratch: Path | None = None,
         slices_s: tuple[float, ...] = SLICES_S,
+        budgets: Mapping[str, float] | None = None,
     ) -> None:
         self._embedding_folder = embedding_folder.resolve()
         self._memory_bytes = memory_bytes
         self._deadline_s = deadline_s
         self._slices = len(slices_s)
-        self._slots = ConverterSlots(count, slices_s)
+        self._slots = ConverterSlots(count, slices_s, budgets)
         self._idle: list[asyncio.subprocess.Process] = []
         self._place = scratch
         self._scratch: tempfile.TemporaryDirectory[str] | None = None

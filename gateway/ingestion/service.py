@@ -54,8 +54,8 @@ PAUSE_S = 0.3
 """From one look to the next at the least, and a loop's first pause after a failure."""
 BACKFILL_EVERY_S = 10.0
 EXPIRE_EVERY_S = 60.0
-WEIGHTS_EVERY_S = 10.0
-"""Between two looks at the tenants' weights."""
+TENANTS_EVERY_S = 10.0
+"""Between two looks at the tenants' weights and limits."""
 SCRAPE_S, IDLE_SCRAPE_S = 0.5, 10.0
 """Between two readings of an instance's metrics while there is something to embed, and while there is not."""
 
@@ -82,19 +82,20 @@ async def serve(
         stack.push_async_callback(catalog.close)
         index = MilvusIndex.from_settings(settings)
         stack.push_async_callback(index.close)
+        directory = Directory.from_settings(settings.api_key, settings.tenants_file)
+        shares, budgets = weights(directory), converter_budgets(directory)
         converters = Converters(
             folder,
             count=CONVERTERS,
             memory_bytes=settings.convert_memory_mb << 20,
             deadline_s=settings.convert_deadline_s,
             scratch=settings.home.resolve() / "convert",
+            budgets=budgets,
         )
         stack.push_async_callback(converters.close)
         tls = client_context(settings)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)))
         store = FleetStore(time.monotonic)
-        directory = Directory.from_settings(settings.api_key, settings.tenants_file)
-        shares = weights(directory)
         instances = FleetEmbedder(store, http, tls=settings.triton_tls, weights=shares)
         embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
@@ -133,7 +134,7 @@ async def serve(
                 idle_period_s=IDLE_SCRAPE_S,
             ).run,
             "lock": lock.run,
-            "weights": lambda: follow_weights(DirectorySync(directory, catalog.tenants), directory, shares),
+            "tenants": lambda: follow_tenants(DirectorySync(directory, catalog.tenants), directory, shares, budgets),
             "queue": lambda: work.look(catalog.queue, news, LOOK_S if catalog.database.is_sqlite else LOOK_SHARED_S),
             "jobs": lambda: work.repeat("jobs", jobs.begin),
             "leases": jobs.keep_leases,
@@ -149,19 +150,34 @@ async def serve(
             await stop.wait()
 
 
-async def follow_weights(
-    sync: DirectorySync, directory: Directory, shares: dict[str, float], *, every_s: float = WEIGHTS_EVERY_S
+async def follow_tenants(
+    sync: DirectorySync,
+    directory: Directory,
+    shares: dict[str, float],
+    budgets: dict[str, float],
+    *,
+    every_s: float = TENANTS_EVERY_S,
 ) -> None:
-    """Keep the shares as administrators set them; until cancelled."""
+    """Keep the shares and budgets as administrators set them; until cancelled."""
     while True:
         await sync.look()
         shares.update(weights(directory))
+        found = converter_budgets(directory)
+        budgets.update(found)
+        for tenant in budgets.keys() - found.keys():
+            del budgets[tenant]
         await asyncio.sleep(every_s)
 
 
 def weights(tenants: Directory) -> dict[str, float]:
     """Shares in the ingestion, as admission has them: a tenant's weight, times that of its priority class."""
     return {tenant.name: tenant.weight * class_weight(tenant.priority) for tenant in tenants.tenants()}
+
+
+def converter_budgets(tenants: Directory) -> dict[str, float]:
+    """Seconds of converters a minute, of the tenants that have such a limit."""
+    limits = {tenant.name: tenant.limits.converter_seconds_per_minute for tenant in tenants.tenants()}
+    return {name: float(limit) for name, limit in limits.items() if limit is not None}
 
 
 class Work:

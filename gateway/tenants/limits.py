@@ -23,6 +23,7 @@ class Limits:
     pending_ingestions: int | None = None
     """Files of vector stores that wait to be read."""
     converter_seconds_per_minute: int | None = None
+    """Of reading files. A key has no such limit of its own."""
 
 
 UNLIMITED = Limits()

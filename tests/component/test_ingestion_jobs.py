@@ -17,7 +17,7 @@ from gateway.ingestion.converter_pool import Converters
 from gateway.ingestion.index_collections import Collections
 from gateway.ingestion.jobs import Jobs
 from gateway.ingestion.removals import Removals
-from gateway.ingestion.service import follow_weights, weights
+from gateway.ingestion.service import follow_tenants, weights
 from gateway.ingestion.writer import Writer
 from gateway.knowledge.catalog.administration import Administration, TenantSettings
 from gateway.knowledge.catalog.catalog import Catalog
@@ -325,13 +325,14 @@ async def test_a_collection_that_was_dropped_can_be_begun_anew(setup: Setup) -> 
 async def test_weights_that_an_administrator_sets_are_those_of_the_next_files(setup: Setup, tmp_path: Path) -> None:
     administrator = Administration(setup.catalog.database, tmp_path / "audit.jsonl").by("cli:a test")
     directory = Directory({})
-    shares = weights(directory)
+    shares, budgets = weights(directory), {"gone": 1.0}
     following = asyncio.create_task(
-        follow_weights(DirectorySync(directory, setup.catalog.tenants), directory, shares, every_s=0.0)
+        follow_tenants(DirectorySync(directory, setup.catalog.tenants), directory, shares, budgets, every_s=0.0)
     )
-    await administrator.create_tenant("late", TenantSettings(weight=0.5, priority=1))
+    limits = {"converter_seconds_per_minute": 20}
+    await administrator.create_tenant("late", TenantSettings(weight=0.5, priority=1, limits=limits))
     async with asyncio.timeout(10):
-        while shares.get("late") != 4.0:
+        while shares.get("late") != 4.0 or budgets != {"late": 20.0}:
             await asyncio.sleep(0)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)

@@ -43,9 +43,14 @@ async def settled(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def scenario(count: int, slices: tuple[float, ...], script: Callable[[Files], Awaitable[None]]) -> Files:
+def scenario(
+    count: int,
+    slices: tuple[float, ...],
+    script: Callable[[Files], Awaitable[None]],
+    budgets: dict[str, float] | None = None,
+) -> Files:
     async def play() -> Files:
-        files = Files(ConverterSlots(count, slices))
+        files = Files(ConverterSlots(count, slices, budgets))
         await script(files)
         await files.finish(*files.tasks)
         return files
@@ -115,3 +120,25 @@ def test_who_leaves_while_it_waits_leaves_nothing() -> None:
         await settled(lambda: files.running == {"a3"})
 
     scenario(1, (60.0,), script)
+
+
+def test_a_tenant_over_its_budget_waits_for_it_and_drives_nobody_out() -> None:
+    budgets = {"greedy": 0.001}
+
+    async def script(files: Files) -> None:
+        files.start("greedy", "g1")
+        await settled(lambda: files.running == {"g1"})
+        await asyncio.sleep(0.02)
+        await files.finish("g1")
+        files.start("greedy", "g2")
+        files.start("modest", "m1")
+        await settled(lambda: files.running == {"m1"})
+        await asyncio.sleep(0.03)
+        assert files.log == [], "its slice is over, but nobody may take its place"
+        await files.finish("m1")
+        assert not files.running
+        budgets.clear()
+        files.start("modest", "m2")
+        await settled(lambda: "g2" in files.running)
+
+    scenario(1, (0.01,), script, budgets)
