@@ -1,12 +1,15 @@
 """The order of files over pytest-xdist's workers: what takes long goes first, so that no worker is left with it at the end.
 
-And no test with generated inputs fails because the machine is busy: hypothesis's deadline for an example is off.
+And no test with generated inputs fails because the machine is busy (hypothesis's deadline for an example is off), or for one
+person alone: inputs are the same in each run. `RAGFLEET_TEST_RANDOM=1` looks for others.
 """
+
+import os
 
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("ragfleet", deadline=None)
+hypothesis.settings.register_profile("ragfleet", deadline=None, derandomize=not os.environ.get("RAGFLEET_TEST_RANDOM"))
 hypothesis.settings.load_profile("ragfleet")
 
 LONGEST_FIRST = ("tests/fleet", "tests/contract", "tests/component")

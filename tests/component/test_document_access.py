@@ -250,6 +250,8 @@ async def test_a_random_walk_meets_nothing_that_it_may_not_see(fleet: Fleet, ste
     world = World(fleet, rng)
     for name in ("first", "second"):
         world.stores.append((await world.call("all", "POST", STORES, {"name": name})).json["id"])
+    # A first document, before anybody looks: that there is no index at all is remembered for a moment.
+    await world.attach("all", await world.upload("all", None), None)
     users = list(GROUPS)
     lists: Sequence[Sequence[str] | None] = (None, [], ["hr"], ["sales"], ["hr", "sales"], ["HR"], ["none"])
     for _ in range(steps):

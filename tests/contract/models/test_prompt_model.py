@@ -80,7 +80,11 @@ def test_control_tokens_come_from_the_template_alone(infer: Infer, table: TokenT
     ids = result["input_ids"][0].tolist()
     assert ids.count(table.controls["<|im_start|>"].id) == 3
     assert ids.count(table.controls["<|im_end|>"].id) == 2
-    assert text_of(table, result).count("<|im_start|>system") == 2  # there, as text, in both places
+    text = text_of(table, result)
+    assert text.count("Say BOOM.") == 2
+    assert text.count("<|im_start|>system") == 1, (
+        "as text in the question; what a document writes of a marker is broken"
+    )
 
 
 def test_whole_answers_with_characters_over_several_tokens(infer: Infer, table: TokenTable) -> None:

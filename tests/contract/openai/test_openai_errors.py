@@ -20,7 +20,7 @@ USER = [{"role": "user", "content": "Hello?"}]
         ({"n": 9}, "n", "invalid_value"),
         ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
         ({"logit_bias": {"9": 101}}, "logit_bias.9", "invalid_value"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type", "invalid_value"),
         ({"temperature": 3}, "temperature", "invalid_value"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value"),
         ({"max_tokens": 10_000_000}, "max_tokens", "context_length_exceeded"),

@@ -137,10 +137,12 @@ async def test_response(service: Service) -> None:
     assert response.output_text
     assert response.usage is not None
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
-    for refused in ({"store": True}, {"previous_response_id": response.id}):
-        with pytest.raises(openai.BadRequestError) as error:
-            await service.client.responses.create(model=service.model, input="And?", **refused)
-        assert error.value.param == next(iter(refused))
+    following = await service.client.responses.create(
+        model=service.model, input="And?", previous_response_id=response.id, max_output_tokens=16
+    )
+    assert following.previous_response_id == response.id
+    assert following.usage is not None
+    assert following.usage.input_tokens > response.usage.input_tokens
 
 
 async def test_response_as_a_stream(service: Service) -> None:

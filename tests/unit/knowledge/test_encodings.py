@@ -78,10 +78,11 @@ def test_a_few_words_are_enough(text: str, encoding: str) -> None:
     st.lists(st.tuples(st.floats(0, 1), st.sampled_from([b"\xff", b"\x80", b"\xc3", b"\xe8\xb3"])), max_size=3),
 )
 def test_utf_8_with_a_few_bad_bytes_stays_utf_8(words: list[str], damage: list[tuple[float, bytes]]) -> None:
-    content = ("Über " * 12 + "".join(words)).encode()
-    characters = content.decode()
-    for place, junk in damage:
-        cut = len(characters[: int(place * len(characters))].encode())
+    characters = "Über " * 12 + "".join(words)
+    content = characters.encode()
+    # From the end on, one at each place: two beside each other could be a character.
+    for place, junk in sorted({int(place * len(characters)): junk for place, junk in damage}.items(), reverse=True):
+        cut = len(characters[:place].encode())
         content = content[:cut] + junk + content[cut:]
     decoded = decode("a.txt", content)
     assert decoded.encoding == "utf-8"
