@@ -11,7 +11,7 @@ from gateway import errors
 from gateway.api.response_output import ResponseEvents
 from gateway.api.responses import Json, ResponsesCall, ResponseServices
 from gateway.api.streaming import ResponseWriter
-from gateway.knowledge.catalog.types import BackgroundJob
+from gateway.knowledge.catalog.answer_types import BackgroundJob
 from gateway.serving.answer_journal import AnswerJournal
 from gateway.tenants.caller import load_caller
 

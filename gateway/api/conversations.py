@@ -18,8 +18,9 @@ from gateway.api.response_schemas import Item
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.stored_responses import Json, ShownParameters, StoredItem, StoredItemPageParameters
 from gateway.api.validation import Metadata
+from gateway.knowledge.catalog.answer_types import Conversation
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Conversation, Page
+from gateway.knowledge.catalog.types import Page
 from gateway.tenants.key import Scope
 
 ConversationId = Annotated[str, Path(pattern=ID_PATTERN)]

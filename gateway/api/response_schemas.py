@@ -8,19 +8,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from gateway.api.dependencies import ID_PATTERN
 from gateway.api.format_schemas import ResponseFormat
 from gateway.api.generation_schemas import (
-    MAX_PARTS,
-    READ_HERE,
     SERVER_EXTRAS,
-    BaseMessage,
-    CalledFunction,
-    ContentPart,
     ConversationRequest,
     FileSearch,
     ReasoningEffort,
     TopLogProbs,
-    call_wire,
     tool_kind,
 )
+from gateway.api.message_schemas import MAX_PARTS, READ_HERE, BaseMessage, CalledFunction, ContentPart, call_wire
 from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction, ResponseToolChoice
 from gateway.api.validation import (
     MANY,

@@ -23,7 +23,8 @@ from gateway.api.response_output import (
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.api.tool_schemas import ResponseFunction
-from gateway.knowledge.catalog.types import SOURCES, BackgroundJob, ResponseRecord
+from gateway.knowledge.catalog.answer_types import BackgroundJob, ResponseRecord
+from gateway.knowledge.catalog.types import SOURCES
 from gateway.retrieval.context import Grounding
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citations import AnswerCitations

@@ -11,24 +11,26 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import (
-    MAX_CALLS,
     MAX_CHOICES,
-    MAX_PARTS,
-    READ_HERE,
     SERVER_EXTRAS,
-    BaseMessage,
-    CalledFunction,
-    ContentPart,
     ConversationRequest,
     FileSearch,
     LogitBias,
     ReasoningEffort,
     Streaming,
     TopLogProbs,
-    call_wire,
     tool_kind,
 )
 from gateway.api.json_body import json_object
+from gateway.api.message_schemas import (
+    MAX_CALLS,
+    MAX_PARTS,
+    READ_HERE,
+    BaseMessage,
+    CalledFunction,
+    ContentPart,
+    call_wire,
+)
 from gateway.api.tool_schemas import (
     MAX_TOOLS,
     ChatFunction,

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 
-from gateway.knowledge.catalog.types import BatchLine
+from gateway.knowledge.catalog.answer_types import BatchLine
 
 
 class OutputFile:

@@ -14,9 +14,9 @@ from gateway import errors
 from gateway.batches.input_file import MAX_BYTES, InputCheck, Json, RequestLine, check_input, read_requests
 from gateway.batches.output_file import OutputFile
 from gateway.config import Settings
+from gateway.knowledge.catalog.answer_types import BatchJob, BatchLine
 from gateway.knowledge.catalog.batches import BatchQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import BatchJob, BatchLine
 from gateway.knowledge.objects import ObjectStore, content_key
 from gateway.tenants.caller import load_caller
 from gateway.tenants.tenant import Tenant

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from gateway.dispatch.journaled_generation import JournaledToken
-from gateway.knowledge.catalog.types import BackgroundJob, JournalEntry, Json
+from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry
+from gateway.knowledge.catalog.types import Json
 from gateway.retrieval.context import Context, Grounding
 from gateway.retrieval.passage import Passage
 from gateway.serving.request_plan import RequestPlan

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from gateway import errors
 from gateway.config import Settings
+from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry, ResponseRecord
 from gateway.knowledge.catalog.background import BackgroundQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import BackgroundJob, JournalEntry, ResponseRecord
 from gateway.serving.answer_journal import AnswerJournal
 from gateway.tenants.tenant import Tenant
 

@@ -34,7 +34,7 @@ from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
 from tokens.table import TokenTable
 
-CLIENT_LEFT = 499
+CLIENT_CLOSED_REQUEST = 499
 """nginx's status of a request whose client left; only for metrics."""
 
 
@@ -131,7 +131,7 @@ class GenerationService:
                 error.param = request.own_names.get(error.param, error.param)
             raise
         except asyncio.CancelledError:
-            status = CLIENT_LEFT
+            status = CLIENT_CLOSED_REQUEST
             raise
         except BaseException:
             status = 500

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from gateway import errors
 from gateway.config import Settings
+from gateway.knowledge.catalog.answer_types import ResponseRecord
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Json, ResponseRecord
+from gateway.knowledge.catalog.types import Json
 from gateway.tenants.tenant import Tenant
 
 log = logging.getLogger("ragfleet.gateway")

@@ -8,8 +8,8 @@ from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.types import BackgroundJob, JournalEntry
 
 _jobs, _events, _responses = schema.background_answers, schema.answer_events, schema.responses
 

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Conflict, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.answer_types import BatchJob, BatchLine
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.paging import fetch_page
-from gateway.knowledge.catalog.types import BatchJob, BatchLine, Json, Page, PageQuery
+from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.tenants.tenant import Tenant
 
 _batches, _lines = schema.batch_jobs, schema.batch_lines

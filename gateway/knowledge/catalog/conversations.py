@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.answer_types import Conversation
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
 from gateway.knowledge.catalog.item_sources import stored_sources
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
-from gateway.knowledge.catalog.types import Conversation, Json, Page, PageQuery
+from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 

@@ -9,14 +9,7 @@ from gateway.knowledge.catalog import fair_queueing, schema
 from gateway.knowledge.catalog.collections import record_entries
 from gateway.knowledge.catalog.database import Database, storable
 from gateway.knowledge.catalog.members import forget_contents, lock_members, member_of
-from gateway.knowledge.catalog.types import (
-    Backlog,
-    ChunkRecord,
-    CollectionState,
-    FileError,
-    FileState,
-    Job,
-)
+from gateway.knowledge.catalog.types import Backlog, ChunkRecord, CollectionState, FileError, FileState, Job
 
 _members, _removals, _chunks = schema.members, schema.removals, schema.chunks
 

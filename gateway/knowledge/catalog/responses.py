@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import BadRequest, Conflict, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.answer_types import BackgroundJob, EventRow, ResponseRecord
 from gateway.knowledge.catalog.conversations import append_items
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.item_sources import answer_sources, stored_sources
 from gateway.knowledge.catalog.paging import fetch_page
-from gateway.knowledge.catalog.types import BackgroundJob, EventRow, Json, Page, PageQuery, ResponseRecord
+from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 

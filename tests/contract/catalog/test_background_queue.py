@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import Conflict, NotFound, Overloaded
+from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry, ResponseRecord
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import BackgroundJob, JournalEntry, ResponseRecord
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
 

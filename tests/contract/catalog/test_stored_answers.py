@@ -6,8 +6,9 @@ import pytest
 
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import responses
+from gateway.knowledge.catalog.answer_types import ResponseRecord
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import PageQuery, ResponseRecord
+from gateway.knowledge.catalog.types import PageQuery
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
 

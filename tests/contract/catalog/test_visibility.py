@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import NotFound
+from gateway.knowledge.catalog.answer_types import ResponseRecord
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.members import FEW_FILES
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Counts, FileScope, NewMember, PageQuery, ResponseRecord, StoredReply
+from gateway.knowledge.catalog.types import Counts, FileScope, NewMember, PageQuery, StoredReply
 from gateway.tenants.key import Key
 from gateway.tenants.tenant import Tenant
 

@@ -1,0 +1,98 @@
+"""What the catalog knows of answers: stored responses, answers in the making with their journals, batches, conversations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.knowledge.catalog.types import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRecord:
+    """One answer as it is stored. The items are JSON objects, each with an `id`."""
+
+    body: Json
+    """The response object as clients read it, `output` included."""
+    input: Sequence[Json]
+    chain: Sequence[str] = ()
+    """The responses that it continues, of which the last is `previous_response_id`: they are kept as long as it is."""
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundJob:
+    """An answer that a gateway makes without a client, held by one of them under a lease."""
+
+    response_id: str
+    caller: str
+    """Whose it is, as JSON (gateway/tenants/caller.py)."""
+    request_id: str
+    request: Json
+    """As the client sent it, with what it continues in place of references to it."""
+    response: Json
+    """The response object before there is anything in it."""
+    created_at: float
+    """Unix seconds."""
+    attempts: int = 0
+    """How often it was claimed."""
+    prompt: Json | None = None
+    """What was journaled of its prompt; None before."""
+    tokens: Sequence[Sequence[Any]] = ()
+    """Those so far, as the engines gave them: JSON, of which the catalog knows nothing."""
+    last_event: int = -1
+    """The number of the last event that clients may have seen."""
+    position: int = -1
+    """Of the last row of its journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """What came since the last commit of one answer's journal."""
+
+    response_id: str
+    position: int
+    last_event: int
+    """The number of the last event up to now."""
+    events: str
+    tokens: Sequence[Sequence[Any]]
+    prompt: Json | None = None
+    """Where it is known since then."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Some events of an answer, one after the other as they are sent; `last` is the number of the last one."""
+
+    last: int
+    events: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJob:
+    """A batch of requests that a gateway works on under a lease."""
+
+    caller: str
+    """Whose it is, as JSON (gateway/tenants/caller.py)."""
+    body: Json
+    """The batch as clients read it, without the counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """A line of a batch's input that was answered. `body`: its line in the output file, or, not `ok`, in the error file."""
+
+    number: int
+    ok: bool
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation without its items."""
+
+    id: str
+    """`conv_` and 24 hexadecimal digits."""
+    tenant: str
+    created_at: int
+    expires_at: int
+    metadata: Mapping[str, str]

@@ -1,0 +1,120 @@
+"""What is kept of answers: responses, conversations, answers in the making, batches."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Table, Text, text
+
+from gateway.knowledge.catalog.schema.base import json, metadata
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("previous_id", Text),
+    Column("conversation_id", Text),
+    Column("body", Text, nullable=False),
+)
+"""Answers of `/v1/responses`: the object as JSON, without the output, whose items lie beside it."""
+
+response_items = Table(
+    "response_items",
+    metadata,
+    Column("response_id", ForeignKey(responses.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("is_output", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("sources", json),
+    Index("response_items_found", "tenant", "id"),
+)
+"""What a response was asked and what it answered, in that order."""
+
+background_answers = Table(
+    "background_answers",
+    metadata,
+    Column("response_id", ForeignKey(responses.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("prompt", Text),
+    # A gateway's until `lease_until`; free from then on, while `ended_at` is not set.
+    Column("owner", Text),
+    Column("lease_until", Float(53), nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("read_at", Float(53), nullable=False),
+    Column("ended_at", Float(53), index=True),
+    Index(
+        "background_answers_free",
+        "lease_until",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+"""Responses that are made without a client: who asked for what, and who makes them. The rows outlive the end for a while,
+so that events can be read again."""
+
+answer_events = Table(
+    "answer_events",
+    metadata,
+    Column("response_id", ForeignKey(background_answers.c.response_id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("tokens", Text, nullable=False),
+)
+"""Their journal, a row for each commit: events as they are sent (`last`: the number of the last one so far), and the token ids
+that came, as a JSON list of lists, each as the engine gave it."""
+
+batch_jobs = Table(
+    "batch_jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    # A gateway's until `lease_until`; free from then on, while `ended_at` is not set.
+    Column("owner", Text),
+    Column("lease_until", Float(53), nullable=False),
+    Column("ended_at", Float(53), index=True),
+    Index("batch_jobs_listed", "tenant", "created_at", "id"),
+)
+"""Batches of requests (`/v1/batches`): the object as clients read it, without the counts while it is worked on."""
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", ForeignKey(batch_jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("line", BigInteger, primary_key=True),
+    Column("ok", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""Lines that were answered, as the output or the error file will have them, until there are files."""
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("metadata", json, nullable=False),
+)
+
+conversation_items = Table(
+    "conversation_items",
+    metadata,
+    Column("conversation_id", ForeignKey(conversations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("sources", json),
+    Index("conversation_items_found", "conversation_id", "id", unique=True),
+)
