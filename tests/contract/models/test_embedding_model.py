@@ -62,7 +62,7 @@ def test_requests_that_come_together_share_a_pass(client: triton_grpc.InferenceS
     while work()[0] - before[0] < 48 and time.monotonic() < until:  # Triton counts after it has answered
         time.sleep(0.05)
     texts, passes = (after - earlier for after, earlier in zip(work(), before, strict=True))
-    assert texts == 48
+    assert texts >= 48, "an earlier test's last one may be among them"
     assert passes < 24
 
 
