@@ -8,6 +8,7 @@ from pathlib import Path
 from ragfleet.paths import data_folder
 
 MAX_INSTANCES = 64
+MAX_GATEWAYS = 8
 OPTIONAL_PARTS = ("milvus", "gateway")
 
 
@@ -22,13 +23,18 @@ class Ports:
     consul_grpc: int = 8502
     milvus: int = 19530
     first_triton: int = 8101
+    further_gateways: int = 8001
 
     @classmethod
     def based(cls, base: int | None) -> "Ports":
         """The default ports, or all of them moved to `base`…"""
         if base is None:
             return cls()
-        return cls(base, base + 1, base + 2, base + 3, base + 4, base + 8, base + 11)
+        return cls(base, base + 1, base + 2, base + 3, base + 4, base + 8, base + 11, base + 14)
+
+    def gateway_of(self, index: int) -> int:
+        """Of the gateway `index`; the first one's is `gateway`."""
+        return self.further_gateways + index - 1 if index else self.gateway
 
     def triton(self, index: int) -> tuple[int, int, int]:
         """HTTP, gRPC and metrics of the instance `index`."""
@@ -41,6 +47,7 @@ class FleetSpec:
     """One fleet as it should be."""
 
     instances: int = 2
+    gateways: int = 1
     flavour: str = ""
     port_base: int | None = None
     api_key: str = ""
@@ -57,8 +64,17 @@ class FleetSpec:
 
     @property
     def gateway_url(self) -> str:
-        """Where clients call; OpenAI's base URL is this and /v1."""
+        """Where clients call; OpenAI's base URL is this and /v1. Of several gateways it is the first one's."""
         return f"http://127.0.0.1:{self.ports.gateway}"
+
+    @property
+    def gateway_urls(self) -> dict[str, str]:
+        """Of each gateway, by its name as a part; empty where somebody else runs them."""
+        count = 0 if "gateway" in self.without else self.gateways
+        return {
+            f"gateway-{index}" if index else "gateway": f"http://127.0.0.1:{self.ports.gateway_of(index)}"
+            for index in range(count)
+        }
 
     @property
     def consul_url(self) -> str:

@@ -151,7 +151,7 @@ def steps_of(seen: FleetStatus) -> list[ServiceProgress]:
 def first_cause(steps: list[ServiceProgress]) -> ServiceProgress:
     """Of the parts that are not ready, the one to look at first: the gateway waits for all the others."""
     late = [step for step in steps if step.state != "ready"]
-    return min(late, key=lambda step: step.name == "gateway", default=ServiceProgress("gateway", "not ready"))
+    return min(late, key=lambda step: step.name.startswith("gateway"), default=ServiceProgress("gateway", "not ready"))
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ragfleet.fleet_spec import FleetSpec
 from ragfleet.paths import Home, data_folder
@@ -111,23 +112,25 @@ def worker(plan: FleetSpec, home: Home, index: int) -> Service:
     )
 
 
-def gateway(plan: FleetSpec, home: Home) -> Service:
-    """The gateway. It is ready when it can serve, so after the instances."""
+def gateway(plan: FleetSpec, home: Home, name: str = "gateway") -> Service:
+    """One gateway. It is ready when it can serve, so after the instances. The first one has the ingestion with it."""
+    url = plan.gateway_urls[name]
     environment = _environment(
         home,
-        "gateway",
+        name,
         **_addresses(plan, home),
         RAGFLEET_GATEWAY_HOST=os.environ.get("RAGFLEET_GATEWAY_HOST") or "127.0.0.1",
-        RAGFLEET_GATEWAY_PORT=str(plan.ports.gateway),
+        RAGFLEET_GATEWAY_PORT=str(urlsplit(url).port),
         RAGFLEET_API_KEY="",  # the fleet's own key counts, whatever the environment has
         RAGFLEET_API_KEY_FILE=str(home.api_key),
         **_own_file(home.admin_key, ADMIN_KEY, os.environ),
+        **({} if url == plan.gateway_url else {"RAGFLEET_INGESTION": "0"}),
     )
 
     def ready(_: int) -> bool:
-        return bool(_get(f"{plan.gateway_url}/health/ready"))
+        return bool(_get(f"{url}/health/ready"))
 
-    return Service("gateway", [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
+    return Service(name, [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
 
 
 def infrastructure(plan: FleetSpec, home: Home, consul_binary: Path) -> list[Service]:
@@ -135,8 +138,7 @@ def infrastructure(plan: FleetSpec, home: Home, consul_binary: Path) -> list[Ser
     parts = [consul(plan, home, consul_binary)]
     if "milvus" not in plan.without and not plan.milvus_uri:
         parts.append(milvus(plan, home))
-    if "gateway" not in plan.without:
-        parts.append(gateway(plan, home))
+    parts += [gateway(plan, home, name) for name in plan.gateway_urls]
     return parts
 
 
@@ -144,8 +146,7 @@ def ports_of(plan: FleetSpec) -> dict[int, str]:
     """Every port that `plan` needs, with the part that needs it."""
     ports = plan.ports
     needed = {ports.consul: "consul", ports.consul_server: "consul", ports.consul_serf: "consul"}
-    if "gateway" not in plan.without:
-        needed[ports.gateway] = "gateway"
+    needed |= {urlsplit(url).port or 0: name for name, url in plan.gateway_urls.items()}
     if "milvus" not in plan.without and not plan.milvus_uri:
         needed[ports.milvus] = "milvus"
     for index, name in enumerate(plan.names):

@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -43,13 +43,23 @@ class InstanceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """One gateway; `pid` is 0 where it does not run."""
+
+    name: str
+    url: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class FleetStatus:
     """The answer of `ragfleet status --json`."""
 
     running: bool
     ready: bool
-    """Every instance is ready, and so is the gateway."""
+    """Every instance is ready, and so is every gateway."""
     gateway_url: str
+    """The first one's."""
     api_key: str
     consul_url: str
     milvus_uri: str
@@ -63,6 +73,7 @@ class FleetStatus:
     """What the ingestion waits for; answers go on."""
     admin_key_file: str = ""
     """Holds the key for the gateway's /admin."""
+    gateways: list[GatewayStatus] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as docs/contracts.md names them."""
@@ -94,11 +105,11 @@ def merge(
 
 
 def gather(home: Home) -> FleetStatus:
-    """Reads everything; takes at most a few seconds, also where the gateway hangs."""
+    """Reads everything; takes at most a few seconds, also where a gateway hangs."""
     wanted = fleet_spec.read(home.plan_file) or FleetSpec()
     alive = supervisor.running(home) != 0
-    asked = alive and "gateway" not in wanted.without
-    seen, ready, reasons, waits = _ask_gateway(wanted) if asked else (None, True, [], [])
+    seen, ready, reasons, waits = _ask_gateways(wanted) if alive else (None, True, [], [])
+    parts = read_parts(home) if alive else []
     instances = _instances(home, wanted, seen) if alive or any(processes.members(home.root)) else []
     not_ready = [f"{entry.name}: {entry.state} {entry.reason}".strip() for entry in instances if entry.state != "ready"]
     return FleetStatus(
@@ -112,7 +123,8 @@ def gather(home: Home) -> FleetStatus:
         flavour=wanted.flavour or "default",
         home=str(home.root),
         instances=instances,
-        parts=read_parts(home) if alive else [],
+        gateways=_gateways(wanted, parts),
+        parts=parts,
         reasons=not_ready + reasons,
         waits=waits,
     )
@@ -163,13 +175,28 @@ def _instances(home: Home, wanted: FleetSpec, seen: Mapping[str, Mapping[str, An
     return found
 
 
-def _ask_gateway(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str], list[str]]:
-    """Its instances by name (None where it does not answer), whether it is ready, why not, and what the ingestion waits for."""
-    status, health = get_json(f"{wanted.gateway_url}/health/ready", wanted.api_key)
-    if status == 0 or not isinstance(health, Mapping):
-        return None, False, ["gateway: does not answer"], []
-    reasons = [f"gateway: {health['reason']}"] if health.get("reason") else []
-    _, fleet = get_json(f"{wanted.gateway_url}/fleet", wanted.api_key)
+def _gateways(wanted: FleetSpec, parts: Sequence[Mapping[str, Any]]) -> list[GatewayStatus]:
+    pids = {str(part["name"]): int(part["pid"]) for part in parts}
+    return [
+        GatewayStatus(name, url, pid if processes.alive(pid := pids.get(name, 0)) else 0)
+        for name, url in wanted.gateway_urls.items()
+    ]
+
+
+def _ask_gateways(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None, bool, list[str], list[str]]:
+    """The instances by name (None where no gateway answers), whether all gateways are ready, why not, and what the ingestion
+    waits for."""
+    answering, reasons = "", []
+    for name, url in wanted.gateway_urls.items():
+        status, health = get_json(f"{url}/health/ready", wanted.api_key)
+        if status == 0 or not isinstance(health, Mapping):
+            reasons.append(f"{name}: does not answer")
+        elif status != 200:
+            reasons.append(f"{name}: {health.get('reason', 'is not ready')}")
+        answering = answering or (url if status else "")
+    if not answering:
+        return None, not wanted.gateway_urls, reasons, []
+    _, fleet = get_json(f"{answering}/fleet", wanted.api_key)
     described = fleet if isinstance(fleet, Mapping) else {}
     entries = (entry for entry in described.get("instances", []) if isinstance(entry, Mapping))
     ingestion = described.get("ingestion") or {}
@@ -177,7 +204,7 @@ def _ask_gateway(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | None
     waits = [
         f"{files} files wait: {each['cause']}: {each['message']}" for each in ingestion.get("waits_for", []) if files
     ]
-    return {str(entry.get("name")): entry for entry in entries}, status == 200, reasons, waits
+    return {str(entry.get("name")): entry for entry in entries}, not reasons, reasons, waits
 
 
 def get_json(url: str, key: str = "") -> tuple[int, Any]:

@@ -107,12 +107,12 @@ class Supervisor:
         self.reload()  # it may have been wanted again meanwhile
 
     async def _stop_all(self) -> None:
-        """The gateway first, so that it can end its streams; then the instances together; Milvus and Consul last."""
+        """The gateways first, so that they can end their streams; then the instances together; Milvus and Consul last."""
         log.info(event("stopping the fleet"))
         for task in self._farewells:
             task.cancel()
         instances = [name for name in self._keepers if name.startswith("triton-")]
-        for group in (["gateway"], instances, ["milvus", "consul"]):
+        for group in (list(self._plan.gateway_urls), instances, ["milvus", "consul"]):
             keepers = [self._keepers[name] for name in group if name in self._keepers]
             await asyncio.gather(*(keeper.stop(keeper.part.patience) for keeper in keepers))
         log.info(event("stopped the fleet"))

@@ -15,7 +15,7 @@ from rich.table import Table
 from ragfleet import launch, shutdown, status, supervisor, usage
 from ragfleet.console import Exit, Json, fail, output
 from ragfleet.display import StepsDisplay, clip
-from ragfleet.fleet_spec import MAX_INSTANCES, OPTIONAL_PARTS, FleetSpec
+from ragfleet.fleet_spec import MAX_GATEWAYS, MAX_INSTANCES, OPTIONAL_PARTS, FleetSpec
 from ragfleet.launch import NotStartableError, StartFailedError
 from ragfleet.paths import Home, data_folder, home_from_environment
 from ragfleet.status import FleetStatus
@@ -25,6 +25,9 @@ from ragfleet.watch import follow
 def up(
     *,
     instances: Annotated[int, typer.Option(min=1, max=MAX_INSTANCES, help="How many Tritons.")] = 2,
+    gateways: Annotated[
+        int, typer.Option(min=1, max=MAX_GATEWAYS, help="How many gateways, on ports of their own, on one catalog.")
+    ] = 1,
     llm: Annotated[str, typer.Option(metavar="FLAVOUR", help="A configs/FLAVOUR.pbtxt of llm, e.g. simulated.")] = "",
     port_base: Annotated[
         int | None, typer.Option(min=1024, max=64000, help="Move every port to a range that starts here.")
@@ -52,6 +55,7 @@ def up(
         )
     wanted = FleetSpec(
         instances=instances,
+        gateways=gateways,
         flavour=llm,
         port_base=port_base,
         model_repository=str((model_repository or data_folder("model_repository")).resolve()),
@@ -83,7 +87,8 @@ def bring_up(home: Home, wanted: FleetSpec) -> FleetStatus:
     except KeyboardInterrupt:
         shutdown.stop(home)
         raise fail("Interrupted. What had been started was stopped again.") from None
-    out.print(f"The fleet serves: {seen.gateway_url}/v1   Consul's UI: {seen.consul_url}/ui")
+    serving = "   ".join(f"{each.url}/v1" for each in seen.gateways) or f"{seen.gateway_url}/v1"
+    out.print(f"The fleet serves: {serving}   Consul's UI: {seen.consul_url}/ui")
     return seen
 
 
@@ -169,16 +174,26 @@ def _print_status(seen: FleetStatus) -> None:
     for column in ("part", "state", "pid", "restarts", "version", "ports", "says"):
         table.add_column(column, no_wrap=column != "says")
     instances = {entry.name for entry in seen.instances}
+    ports = {each.name: each.url.rpartition(":")[2] for each in seen.gateways}
     for part in seen.parts:
         if part["name"] not in instances:
             says = escape(clip(part["reason"]))
-            table.add_row(part["name"], part["state"], str(part["pid"]), str(part["restarts"]), "", "", says)
+            table.add_row(
+                part["name"],
+                part["state"],
+                str(part["pid"]),
+                str(part["restarts"]),
+                "",
+                ports.get(part["name"], ""),
+                says,
+            )
     for entry in seen.instances:
-        ports = f"{entry.http_port} {entry.grpc_port} {entry.metrics_port}"
+        three = f"{entry.http_port} {entry.grpc_port} {entry.metrics_port}"
         says = escape(clip(entry.reason))
-        table.add_row(entry.name, entry.state, str(entry.pid), str(entry.restarts), entry.version, ports, says)
+        table.add_row(entry.name, entry.state, str(entry.pid), str(entry.restarts), entry.version, three, says)
     out.print(table)
-    out.print(f"\nAPI     {seen.gateway_url}/v1\nkey     {seen.api_key}")
+    urls = [f"{each.url}/v1" for each in seen.gateways] or [f"{seen.gateway_url}/v1"]
+    out.print(f"\nAPI     {'  '.join(urls)}\nkey     {seen.api_key}")
     out.print(f"Consul  {seen.consul_url}/ui\nMilvus  {seen.milvus_uri}")
     for wait in seen.waits:
         out.print(f"[yellow]{escape(wait)}[/yellow]")

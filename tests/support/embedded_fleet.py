@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 import uvloop
 
 from ragfleet.paths import PROJECT
@@ -32,6 +31,8 @@ class EmbeddedFleet:
     model: str
     instances: list[dict[str, Any]]
     gateway_pid: int
+    """The first one's, as it was at the start."""
+    gateway_urls: Sequence[str]
     consul_url: str
     worker_arguments: Sequence[str]
     """For one more worker like these: its flavour and its models."""
@@ -43,6 +44,7 @@ class EmbeddedFleet:
 def embedded(
     *,
     instances: int,
+    gateways: int = 1,
     flavour: str = "",
     port_base: int,
     env: Mapping[str, str] | None = None,
@@ -73,6 +75,7 @@ def embedded(
             repository = part_of_the_repository(home, models) if models else PROJECT / "model_repository"
             words = ["--model-repository", str(repository), *(["--llm", flavour] if flavour else [])]
             words += ["--without", "milvus"] if models else []
+            words += ["--gateways", str(gateways)]
             ragfleet("up", "--instances", str(instances), "--port-base", str(port_base), *words)
             status = json.loads(ragfleet("status", "--json"))
             yield EmbeddedFleet(
@@ -81,7 +84,8 @@ def embedded(
                 key=status["api_key"],
                 model="smollm2-135m-instruct",
                 instances=status["instances"],
-                gateway_pid=_gateway_pid(home),
+                gateway_pid=status["gateways"][0]["pid"],
+                gateway_urls=[each["url"] for each in status["gateways"]],
                 consul_url=status["consul_url"],
                 worker_arguments=[f"--model-repository={repository}", f"--flavour={flavour}"],
                 environment={**(env or {}), "RAGFLEET_TOKENIZER_DIR": str(home / "models" / "smollm2")},
@@ -130,14 +134,3 @@ def part_of_the_repository(folder: Path, models: Sequence[str]) -> Path:
     for model in models:
         (repository / model).symlink_to(PROJECT / "model_repository" / model)
     return repository
-
-
-def _gateway_pid(home: Path) -> int:
-    for process in psutil.process_iter(["cmdline"]):
-        if "gateway" in (process.info["cmdline"] or []) and "-m" in process.info["cmdline"]:
-            try:
-                if process.environ().get("RAGFLEET_HOME") == str(home):
-                    return int(process.pid)
-            except psutil.Error:
-                continue
-    raise RuntimeError("the gateway process was not found")

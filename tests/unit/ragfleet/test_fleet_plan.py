@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ragfleet import fleet_spec, services
-from ragfleet.fleet_spec import FleetSpec, Ports
+from ragfleet.fleet_spec import MAX_GATEWAYS, FleetSpec, Ports
 from ragfleet.paths import Home
 
 
@@ -24,9 +24,9 @@ def test_a_base_moves_every_port() -> None:
 
 def test_no_port_is_used_twice() -> None:
     for base in (None, 21000):
-        wanted = FleetSpec(instances=9, port_base=base)
-        # 1 gateway, 3 of Consul, 1 Milvus, 3 for each Triton
-        assert len(services.ports_of(wanted)) == 5 + 3 * 9
+        wanted = FleetSpec(instances=9, gateways=MAX_GATEWAYS, port_base=base)
+        # 3 of Consul, 1 Milvus, 3 for each Triton
+        assert len(services.ports_of(wanted)) == MAX_GATEWAYS + 4 + 3 * 9
 
 
 def test_parts_that_others_run_need_no_port() -> None:
@@ -60,6 +60,16 @@ def test_each_worker_gets_its_ports_and_the_marks(tmp_path: Path) -> None:
     assert part.environment["RAGFLEET_CONSUL_URL"] == "http://127.0.0.1:21001"
     assert part.environment["MILVUS_URI"] == "http://127.0.0.1:21008"
     assert part.after == ("consul", "milvus")
+
+
+def test_each_gateway_has_a_port_and_the_first_one_ingests(tmp_path: Path) -> None:
+    wanted = FleetSpec(gateways=2, port_base=21000)
+    parts = [services.gateway(wanted, Home(tmp_path), name) for name in wanted.gateway_urls]
+    assert [part.name for part in parts] == ["gateway", "gateway-1"]
+    assert [part.environment["RAGFLEET_GATEWAY_PORT"] for part in parts] == ["21000", "21014"]
+    assert [part.environment.get("RAGFLEET_INGESTION") for part in parts] == [None, "0"]
+    assert {part.environment["RAGFLEET_HOME"] for part in parts} == {str(tmp_path)}
+    assert not FleetSpec(gateways=2, without=["gateway"]).gateway_urls
 
 
 def test_workers_do_not_wait_for_a_milvus_that_others_run(tmp_path: Path) -> None:

@@ -1,9 +1,16 @@
 """What `status` says, from what the worker wrote, what lives, and what the gateway sees."""
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
+from ragfleet import fleet_spec, supervisor
+from ragfleet.fleet_spec import FleetSpec
 from ragfleet.launch import ServiceProgress, first_cause, steps_of
-from ragfleet.status import UNKNOWN, FleetStatus, InstanceStatus, merge
+from ragfleet.paths import Home
+from ragfleet.status import UNKNOWN, FleetStatus, InstanceStatus, gather, merge
 from worker.state import InstanceState, Phase
 
 READY = {"state": "ready", "reason": ""}
@@ -64,3 +71,20 @@ def test_the_gateway_is_blamed_last() -> None:
     ]
     assert first_cause(steps).name == "triton-0"
     assert first_cause(steps[:2]).name == "gateway"
+    assert first_cause([ServiceProgress("gateway-1", "starting"), steps[2]]).name == "triton-0"
+
+
+def test_gateways_are_told_with_their_processes(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.make()
+    fleet_spec.write(home.plan_file, FleetSpec(gateways=2, port_base=21000))
+    parts = [{"name": "gateway", "pid": os.getpid()}, {"name": "gateway-1", "pid": 0}]
+    home.parts_file.write_text(json.dumps(parts))
+    with supervisor.lock(home):
+        seen = gather(home)
+    assert seen.as_json()["gateways"] == [
+        {"name": "gateway", "url": "http://127.0.0.1:21000", "pid": os.getpid()},
+        {"name": "gateway-1", "url": "http://127.0.0.1:21014", "pid": 0},
+    ]
+    assert not seen.ready
+    assert "gateway-1: does not answer" in seen.reasons
