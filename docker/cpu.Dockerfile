@@ -55,6 +55,7 @@ COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /models /models
 WORKDIR /opt/ragfleet
 COPY gateway ./gateway
+COPY assistants ./assistants
 COPY worker ./worker
 COPY ragfleet ./ragfleet
 COPY build_scripts ./build_scripts

@@ -50,6 +50,7 @@ COPY --from=packages /opt/venv /opt/venv
 COPY --from=tokenizer /models /models
 WORKDIR /opt/ragfleet
 COPY gateway ./gateway
+COPY assistants ./assistants
 COPY tokens ./tokens
 COPY docker/healthcheck.py ./
 RUN /opt/venv/bin/python -m compileall -q gateway tokens

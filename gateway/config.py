@@ -239,6 +239,10 @@ class Settings:
     rag_not_found: str = "I could not find anything about that in the knowledge base."
     """The answer where no passage is relevant; the model is not asked then."""
 
+    assistants_dir: Path | None = None
+    """Profiles of assistants: `NAME.yaml` for everybody, `TENANT/NAME.yaml` for one tenant, over the four that are shipped
+    (docs/assistants.md). Read at the start."""
+
     store_responses: bool = True
     """Whether an answer of `/v1/responses` is kept where its request does not say (`store`). OpenAI's default."""
     stored_answer_days: float = 30.0

@@ -15,6 +15,8 @@ from typing import Any
 
 from gateway.admission import Admission
 from gateway.admission.tenant_admission import TenantAdmission
+from gateway.assistants.directory import AssistantDirectory
+from gateway.assistants.service import AssistantService
 from gateway.batches.worker import BatchWorker
 from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
@@ -48,7 +50,6 @@ from gateway.retrieval.store_resolver import StoreResolver
 from gateway.routing import Placer, policies
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
-from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.supervision import supervised
 from gateway.tenants.directory import Directory
@@ -151,7 +152,9 @@ class Container:
             on_loss=self.metrics.ledger_lost.inc,
         )
         self.prices = None if settings.price_list is None else PriceList.read(settings.price_list)
-        self.generation = GenerationService(
+        self.generation = AssistantService(
+            directory=AssistantDirectory.read(settings.assistants_dir),
+            kinds={},
             settings=settings,
             quotas=self.quotas,
             ledger=self.ledger,

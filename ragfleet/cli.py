@@ -8,6 +8,7 @@ from collections.abc import Callable
 import typer
 
 from ragfleet.commands import (
+    assistant,
     audit,
     demo,
     evaluate,
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "usage": usage.show_usage,
 }
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "assistant": ("Models with a purpose: customer service, texts, code, data.", assistant.COMMANDS),
     "tenant": ("Who may ask, and how much.", tenants.COMMANDS),
     "key": ("The keys of tenants.", keys.COMMANDS),
 }

@@ -83,7 +83,7 @@ def _read(chunk: Mapping[str, Any], answer: CitedAnswer) -> Iterator[str]:
 def _bare_model(gateway_url: str, key: str) -> str:
     with _open(f"{gateway_url}/v1/models", key) as response:
         names = [str(entry["id"]) for entry in json.loads(response.read())["data"]]
-    bare = [name for name in names if name != "rag" and not name.startswith("rag:")]
+    bare = [name for name in names if name != "rag" and not name.startswith(("rag:", "assistant:"))]
     if not bare:
         raise AskError("No instance is ready. See: ragfleet status")
     return bare[0]

@@ -1,4 +1,4 @@
-"""`/v1/models`: the models of the fleet, each with its adapters, and `rag:<store>` for each knowledge store."""
+"""`/v1/models`: the models of the fleet, each with its adapters, `rag:<store>` for each knowledge store, and the assistants."""
 
 from typing import Annotated, Literal, NotRequired
 
@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from gateway.api.dependencies import ContainerDep, RequiredScope, TenantDep
 from gateway.api.openapi import documented
 from gateway.api.replies import JsonReply
+from gateway.assistants.directory import PREFIX
 from gateway.container import Container
 from gateway.errors import NotFound
 from gateway.tenants.key import Scope
@@ -47,7 +48,7 @@ router = APIRouter(tags=["OpenAI"], dependencies=[Depends(RequiredScope(*Scope))
 
 @router.get(
     "/v1/models",
-    summary="The models of the fleet, and `rag:<store>` for each knowledge store",
+    summary="The models of the fleet, `rag:<store>` for each knowledge store, and the assistants",
     **documented(ModelsBody),
 )
 async def models(tenant: TenantDep, parts: ContainerDep) -> Response:
@@ -74,7 +75,10 @@ async def _models(parts: Container, tenant: Tenant) -> dict[str, ModelObject]:
         found[name] = _model(name, created, "chat")
     for name in (*parts.models.generating, *parts.models.adapted):
         found[name] = _model(name, parts.started_at, "chat")
-    order = [*parts.models.generating, *parts.models.adapted, *stores, *parts.models.embedding]
+    assistants = [f"{PREFIX}{name}" for name in parts.generation.directory.of(tenant)]
+    for name in assistants:
+        found[name] = _model(name, parts.started_at, "chat")
+    order = [*parts.models.generating, *parts.models.adapted, *stores, *assistants, *parts.models.embedding]
     return {name: found[name] for name in order}
 
 

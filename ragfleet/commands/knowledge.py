@@ -141,11 +141,13 @@ def ask(
 
 
 def put(
-    seen: FleetStatus, text: str, *, store: str | None, max_tokens: int = 256, as_json: bool = False
+    seen: FleetStatus, text: str, *, store: str | None, model: str = "", max_tokens: int = 256, as_json: bool = False
 ) -> CitedAnswer:
-    """Asks and prints; returns the whole answer."""
+    """Asks and prints; returns the whole answer. store None: `model`, or the bare one."""
     answer = CitedAnswer()
-    pieces = question.stream(seen.gateway_url, seen.api_key, text, store=store, max_tokens=max_tokens, answer=answer)
+    pieces = question.stream(
+        seen.gateway_url, seen.api_key, text, store=store, model=model, max_tokens=max_tokens, answer=answer
+    )
     try:
         for piece in pieces:
             if not as_json:

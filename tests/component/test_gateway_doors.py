@@ -112,7 +112,8 @@ async def test_models(fleet: Fleet) -> None:
     await fleet.learn("handbook")
     body = (await fleet.get("/v1/models")).json
     assert body["object"] == "list"
-    assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", EMBEDDING]
+    assistants = [f"assistant:{name}" for name in ("code", "content", "data", "support")]
+    assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", *assistants, EMBEDDING]
     each = {"id", "object", "created", "owned_by", "type"}
     assert all(m.keys() - {"abilities"} == each for m in body["data"])
     assert ["abilities" in m for m in body["data"]] == [True, True, True, False]

@@ -42,7 +42,7 @@ def test_what_is_copied_is_there_and_not_ignored(image: str) -> None:
 @pytest.mark.parametrize("image", IMAGES)
 def test_every_package_that_the_code_imports_is_copied(image: str) -> None:
     """Our own packages: what one of those in the image imports (but for imports inside functions) is in it, too."""
-    ours = {"gateway", "worker", "ragfleet", "build_scripts", "tokens"}
+    ours = {"gateway", "worker", "ragfleet", "build_scripts", "tokens", "assistants"}
     final = max(stage for stage, _ in copied(image))
     inside = {source for stage, source in copied(image) if stage == final} & ours
     for package in inside:

@@ -1,0 +1,61 @@
+"""An answer that an assistant writes itself, out of steps that the fleet's model writes for it."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+from gateway.dispatch.attempts import Attempt
+from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
+from gateway.serving.output_processor import OutputProcessor
+from gateway.serving.tool_parsers import BareJsonParser
+from gateway.serving.tools import ToolUse
+from tokens.table import TokenTable
+
+
+class StepAccount:
+    """What the steps of one answer have used so far. Each has a row in the ledger of its own."""
+
+    def __init__(self) -> None:
+        self.usage = TokenUsage(0, 0)
+        self.attempts: list[Attempt] = []
+        self.steps = 0
+        """That were begun."""
+
+    def add(self, answer: GeneratedAnswer) -> None:
+        """A step has ended."""
+        used, so_far = answer.usage, self.usage
+        self.usage = TokenUsage(
+            so_far.prompt + used.prompt, so_far.completion + used.completion, so_far.reasoning + used.reasoning
+        )
+        self.attempts += answer.attempts
+
+
+class ScriptedAnswer(GeneratedAnswer):
+    """Its pieces are an assistant's; a call of a function is JSON, as models write it under a grammar."""
+
+    def __init__(
+        self, pieces: AsyncGenerator[str, None], account: StepAccount, table: TokenTable, tools: ToolUse | None = None
+    ) -> None:
+        parser = None if tools is None else BareJsonParser(tools)
+        super().__init__(None, OutputProcessor(table, stops=(), max_tokens=0), prompt_tokens=0, tool_parser=parser)
+        self._script = pieces
+        self._account = account
+
+    async def next(self) -> str | None:
+        """See GeneratedAnswer. Raises what a step raises."""
+        if self.finish_reason is not None:
+            return None
+        piece = await anext(self._script, None)
+        if piece is None:
+            self._output.say_nothing()
+        else:
+            self._pieces.append(piece)
+        return piece
+
+    @property
+    def usage(self) -> TokenUsage:
+        """Of all steps."""
+        return self._account.usage
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """Of all steps."""
+        return self._account.attempts
