@@ -3,22 +3,25 @@
 Ragfleet's gateway in front of one real Triton with the simulated engine; vllm-router (Rust) and LiteLLM (Python) in
 front of an OpenAI-shaped mock of the same pace. All are up for the whole run and measured in turn, round by round, so that
 what the machine does to one it does to all. Ragfleet's figure includes all that its gateway does meanwhile: Consul queries,
-metric scrapes, and the call that has the prompt built.
+metric scrapes, and the call that has the prompt built. `--beside CHECKOUT`: the gateway of another version, in the same run.
 """
 
 import argparse
 import os
 import statistics
 import sys
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import uvloop
 
 from benchmarks.gateway import load
 from benchmarks.processes import cpu_seconds, free_port, peers_python, process, wait_http
 from benchmarks.report import print_table, write_json
-from tests.support.embedded_fleet import embedded
+from tests.support.embedded_fleet import EmbeddedFleet, embedded
 
 PEERS = ("vllm-router==0.1.17", "litellm[proxy]==1.106.2")
 ENGINE = '{"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "slots": 16}'
@@ -30,6 +33,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--each", type=int, default=20, help="requests per client and round (16 clients)")
     parser.add_argument("--port-base", type=int, default=28000)
+    parser.add_argument("--beside", type=Path, help="a checkout of another version, whose gateway is measured, too")
     args = parser.parse_args()
     bin_dir = peers_python(PEERS)
     logs = Path("var/bench/logs")
@@ -81,6 +85,8 @@ def main() -> int:
             "vllm-router": (router, "mock", "none", router_pid),
             "litellm": (litellm, "mock", "none", litellm_pid),
         }
+        if args.beside:
+            targets["beside"] = stack.enter_context(_other_version(args.beside, fleet, logs))
         for number in range(-1, args.rounds):
             for name, (port, model, key, pid) in targets.items():
                 each = max(2, args.each // 10) if number < 0 or name == "litellm" else args.each
@@ -114,6 +120,10 @@ def main() -> int:
         f" by round {min(by_round):.2f}–{max(by_round):.2f})"
     )
     print(f"litellm / ragfleet = {1 / ratios['litellm']:.1f} (bar: at least 8)")
+    if args.beside:
+        by_pair = [ours / theirs for ours, theirs in zip(figures["ragfleet"], figures["beside"], strict=True)]
+        ratios["beside"] = statistics.median(by_pair)
+        print(f"ragfleet / beside = {ratios['beside']:.2f} (by round {min(by_pair):.2f}–{max(by_pair):.2f})")
     write_json(
         "gateway",
         {
@@ -126,6 +136,24 @@ def main() -> int:
         },
     )
     return 0 if ok else 1
+
+
+@contextmanager
+def _other_version(checkout: Path, fleet: EmbeddedFleet, logs: Path) -> Iterator[tuple[int, str, str, int]]:
+    """The gateway of another checkout in front of the same Triton, with a state folder of its own."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ragfleet-beside-") as home:
+        own = {
+            "RAGFLEET_HOME": home,
+            "RAGFLEET_GATEWAY_PORT": str(port),
+            "RAGFLEET_CATALOG_URL": f"sqlite:///{home}/catalog.db",
+            "PYTHONPATH": str(checkout.resolve()),
+        }
+        environment = {**psutil.Process(fleet.gateway_pid).environ(), **own}
+        argv = [sys.executable, "-P", "-m", "gateway"]
+        with process(argv, log=logs / "beside.log", env=environment) as pid:
+            wait_http(f"http://127.0.0.1:{port}/health/ready", seconds=60, what=f"the gateway of {checkout}")
+            yield port, fleet.model, fleet.key, pid
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def test_instances_are_counted_and_the_queue_is_bounded(path: Path) -> None:
     config = parsed(path)
     assert config.instance_group
     assert all(group.count >= 1 for group in config.instance_group)
-    assert config.dynamic_batching.default_queue_policy.max_queue_size > 0
+    # The batcher that has the bound makes single prompts wait for each other (the file says more).
+    assert config.name == "prompt" or config.dynamic_batching.default_queue_policy.max_queue_size > 0
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if parsed(path).platform == "ensemble"], ids=ids)

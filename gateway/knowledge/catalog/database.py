@@ -8,7 +8,7 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from copy import copy
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway.errors import BadRequest, CatalogUnavailable, CatalogUnusable, RagfleetError
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.sqlite_writer import Rows, SqliteWriter
 
 log = logging.getLogger("ragfleet.catalog")
 
@@ -64,8 +65,10 @@ class Database:
             }
         self._engine = create_async_engine(parsed, **options)
         event.listen(self._engine.sync_engine, "handle_error", _without_detail)
+        self._writer: SqliteWriter | None = None
         if self._lite:
             _tune_sqlite(self._engine, timeout_s)
+            self._writer = SqliteWriter(parsed.database or "", timeout_s)
             self._reading = self._engine
             self._writing = self._engine.execution_options(ragfleet_writes=True)
         else:
@@ -101,6 +104,27 @@ class Database:
             async with self._turn if self._lite else nullcontext(), self._writing.begin() as connection:
                 yield connection
             self.on_commit()
+
+    def prepared(self, statement: Any) -> str:
+        """The text of an INSERT or UPDATE for `write_prepared`; each of its parameters is named and has a value in every row."""
+        style: dict[str, Any] = {"paramstyle": "named"} if self._lite else {"paramstyle": "pyformat"}
+        dialect = (sqlite if self._lite else postgresql).dialect(**style)
+        return str(statement.compile(dialect=dialect))
+
+    async def write_prepared(self, batch: Sequence[tuple[str, Rows]]) -> None:
+        """Texts of `prepared` with their rows, in one transaction: for what is written with every request.
+
+        Unlike `write` it wakes nobody (`on_commit`). Raises CatalogUnavailable.
+        """
+        async with _translated():
+            await self._prepare()
+            if self._writer is not None:
+                async with self._turn:
+                    await self._writer.write(batch)
+                return
+            async with self._writing.begin() as connection:
+                for statement, rows in batch:
+                    await connection.exec_driver_sql(statement, list(rows))
 
     def within(self, connection: AsyncConnection) -> Self:
         """The same database, whose reads and writes are all part of the transaction that this connection is in."""
@@ -139,6 +163,8 @@ class Database:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._writer is not None:
+            await self._writer.close()
         await self._engine.dispose()
 
     async def _prepare(self) -> None:

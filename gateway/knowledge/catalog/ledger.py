@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal_column, or_, select, text, update
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, storable
+from gateway.knowledge.catalog.sqlite_writer import Rows
 from gateway.tenants.ledger import LedgerEntry
 from gateway.tenants.usage import EMBEDDINGS, UsageQuery, UsageRow
 
@@ -19,23 +20,27 @@ class SqlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        insert = database.insert(_ledger)
+        self._upsert = database.prepared(
+            insert.on_conflict_do_update(
+                index_elements=[_ledger.c.id],
+                set_={name: insert.excluded[name] for name in _CHANGING},
+                where=or_(_ledger.c.state == text("'reserved'"), insert.excluded.state == text("'settled'")),
+            )
+        )
+        beat = database.insert(_gateways)
+        self._beat = database.prepared(
+            beat.on_conflict_do_update(index_elements=[_gateways.c.id], set_={"seen_at": beat.excluded.seen_at})
+        )
 
     async def write(self, gateway: str, entries: Sequence[LedgerEntry], *, alive_at: float | None) -> None:
         """See LedgerStore."""
-        rows = [_row(gateway, entry) for entry in entries]
-        insert = self._database.insert(_ledger)
-        upsert = insert.on_conflict_do_update(
-            index_elements=[_ledger.c.id],
-            set_={name: insert.excluded[name] for name in _CHANGING},
-            where=or_(_ledger.c.state == "reserved", insert.excluded.state == "settled"),
-        )
-        beat = self._database.insert(_gateways)
-        beat = beat.on_conflict_do_update(index_elements=[_gateways.c.id], set_={"seen_at": beat.excluded.seen_at})
-        async with self._database.write() as connection:
-            if rows:
-                await connection.execute(upsert, rows)
-            if alive_at is not None:
-                await connection.execute(beat, {"id": gateway, "seen_at": alive_at})
+        batch: list[tuple[str, Rows]] = []
+        if entries:
+            batch.append((self._upsert, [_row(gateway, entry) for entry in entries]))
+        if alive_at is not None:
+            batch.append((self._beat, [{"id": gateway, "seen_at": alive_at}]))
+        await self._database.write_prepared(batch)
 
     async def reap(self, gateway: str, *, dead_before: float) -> int:
         """See LedgerStore."""
