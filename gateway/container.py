@@ -13,8 +13,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from assistants.profile import Kind
 from gateway.admission import Admission
 from gateway.admission.tenant_admission import TenantAdmission
+from gateway.assistants.data import DataAssistant
 from gateway.assistants.directory import AssistantDirectory
 from gateway.assistants.service import AssistantService
 from gateway.batches.worker import BatchWorker
@@ -154,7 +156,7 @@ class Container:
         self.prices = None if settings.price_list is None else PriceList.read(settings.price_list)
         self.generation = AssistantService(
             directory=AssistantDirectory.read(settings.assistants_dir),
-            kinds={},
+            kinds={Kind.DATA: DataAssistant(settings.home).open},
             settings=settings,
             quotas=self.quotas,
             ledger=self.ledger,

@@ -50,14 +50,14 @@ class AssistantJob:
     def refuse_options(self) -> None:
         """Raises BadRequest for what has no sense where the gateway writes the answer itself."""
         request = self.request
-        wrong = {
-            "tools": request.tools is not None,
-            "n": request.choices > 1,
-            "logprobs": request.sampling.log_probs is not None,
-            "stop": bool(request.sampling.stop),
-            request.guide_param: request.sampling.guide is not None,
-        }
-        for param, given in wrong.items():
+        wrong = (
+            ("tools", request.tools is not None),
+            ("n", request.choices > 1),
+            ("logprobs", request.sampling.log_probs is not None),
+            ("stop", bool(request.sampling.stop)),
+            (request.guide_param, request.sampling.guide is not None),
+        )
+        for param, given in wrong:
             if given:
                 raise BadRequest(
                     f"'{param}' is not supported by '{request.model}'.", param=param, code="unsupported_parameter"

@@ -1,0 +1,121 @@
+"""How a result is told: a table in Markdown, a chart in Vega-Lite, a sentence. Nothing in a cell becomes markup. No I/O."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from assistants.sql.warehouse import Cell, Result
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+MAX_BARS = 40
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
+_SPAN = re.compile(r"\d{4}(-\d{2}){0,2}")
+
+
+def markdown_table(result: Result) -> str:
+    """With a line below it where rows are missing."""
+    if not result.rows:
+        return "No row fits the question.\n"
+    head = [_told(name) for name in _labels(result)]
+    lines = [head, ["---"] * len(head), *([_told(cell) for cell in row] for row in result.rows)]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + (f"\nOnly the first {len(result.rows)} rows are shown.\n" if result.cut else "")
+
+
+def chart(result: Result) -> dict[str, Any] | None:
+    """A Vega-Lite specification with the rows in it; None where a chart would show nothing."""
+    shown = result.rows[:MAX_BARS]
+    if len(shown) < 2 or len(result.columns) < 2:
+        return None
+    numbers, words = _numbers_and_words(shown)
+    if not numbers or not words or len({row[words[0]] for row in shown}) < 2:
+        return None
+    labels = _labels(result)
+    x, y = words[0], numbers[-1]
+    in_time = all(_SPAN.fullmatch(str(row[x])) for row in shown)
+    encoding: dict[str, Any] = {
+        "x": {"field": "x", "type": "ordinal" if in_time else "nominal", "title": labels[x], "sort": None},
+        "y": {"field": "y", "type": "quantitative", "title": labels[y]},
+    }
+    values = [{"x": row[x], "y": row[y]} for row in shown]
+    if len(words) > 1:
+        encoding["color"] = {"field": "series", "type": "nominal", "title": labels[words[1]]}
+        values = [{**value, "series": row[words[1]]} for value, row in zip(values, shown, strict=True)]
+    return {
+        "$schema": SCHEMA,
+        "mark": {"type": "line", "point": True} if in_time else "bar",
+        "data": {"values": values},
+        "encoding": encoding,
+    }
+
+
+def sentence(result: Result) -> str:
+    """What is there, in words."""
+    rows, labels = result.rows, _labels(result)
+    if not rows:
+        return "There is no such row."
+    if len(rows) == 1 and len(labels) == 1:
+        return f"The answer is {_number(rows[0][0])}."
+    numbers, words = _numbers_and_words(rows)
+    count = f"There {'is 1 row' if len(rows) == 1 else f'are {len(rows)} rows'}"
+    if not numbers or not words or len(rows) == 1:
+        return f"{count}."
+    y, x = numbers[-1], words[0]
+    most, least = (choose(rows, key=lambda row: float(row[y] or 0)) for choose in (max, min))
+    return (
+        f"{count}. The highest {_told(labels[y])} is {_number(most[y])} ({_told(most[x])}), "
+        f"the lowest {_number(least[y])} ({_told(least[x])})."
+    )
+
+
+def fenced(kind: str, text: str) -> str:
+    """A block of code in Markdown, which nothing in the text can end."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{kind}\n{text}\n{fence}\n"
+
+
+def chart_block(specification: dict[str, Any]) -> str:
+    """As Markdown has it."""
+    return fenced("vega-lite", json.dumps(specification, ensure_ascii=False))
+
+
+def _numbers_and_words(rows: Sequence[Sequence[Cell]]) -> tuple[list[int], list[int]]:
+    """Which columns have numbers alone, and which do not."""
+    width = len(rows[0])
+    numbers = [i for i in range(width) if all(isinstance(row[i], int | float) for row in rows)]
+    return numbers, [i for i in range(width) if i not in numbers]
+
+
+def _labels(result: Result) -> list[str]:
+    """What people call the columns."""
+    return [_label(name) for name in result.columns]
+
+
+_SPANS = {"%Y": "year", "%Y-%m": "month"}
+
+
+def _label(name: str) -> str:
+    if (span := re.fullmatch(r"strftime\('([^']*)', .*\)", name, re.IGNORECASE)) is not None:
+        return _SPANS.get(span[1], "time")
+    name = re.sub(r"\b\w+\.", "", name)
+    if name.casefold() == "count(*)":
+        return "count"
+    if (call := re.fullmatch(r"(\w+)\((?:DISTINCT )?(.*)\)", name, re.IGNORECASE)) is not None:
+        return f"{call[1].casefold()} of {call[2]}"
+    return name
+
+
+def _told(cell: Cell) -> str:
+    if isinstance(cell, int | float):
+        return _number(cell)
+    text = "" if cell is None else " ".join(str(cell).split())
+    return _MARKUP.sub(r"\\\1", text).replace("://", ":\u200b//")
+
+
+def _number(cell: Cell) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.2f}".rstrip("0").rstrip(".")
+    return f"{cell:,}" if isinstance(cell, int) and abs(cell) > 9999 else str(cell)

@@ -1,0 +1,182 @@
+"""A SQLite file that is only ever read: what tables it has, and queries within bounds of rows, bytes and time.
+
+The grammar and the check stand before it. Should both err, SQLite itself still refuses: the file is opened for reading, and its
+authorizer lets no table, column or function through that the caller may not have.
+"""
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistants.sql.checker import FUNCTIONS
+from assistants.sql.tables import Column, ColumnType, Reference, Table
+
+MAX_TABLES = 200
+MAX_COLUMNS = 60
+"""Of a table; those behind are not told."""
+FEW_VALUES = 16
+MAX_VALUE = 40
+"""Characters of a value that a grammar spells."""
+SAMPLE_ROWS = 5000
+"""Of a table, in which its values are looked for."""
+MAX_CELL = 200
+"""Characters of a cell that is shown."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T].*)?")
+_STEPS = 2000
+"""Of SQLite's machine, between two looks at the clock."""
+
+Cell = str | int | float | None
+
+
+class QueryFailed(Exception):
+    """The query gave nothing; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a query gave."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    cut: bool = False
+    """Whether there are more rows than were wanted."""
+
+
+class SqliteWarehouse:
+    """One file. Thread-safe: each call has a connection of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: tuple[int, list[Table]] | None = None
+
+    def tables(self) -> list[Table]:
+        """All tables, with the values of columns that have few; names that need quotes are left out. Raises QueryFailed."""
+        try:
+            changed = self._path.stat().st_mtime_ns
+        except OSError as error:
+            raise QueryFailed(f"the warehouse cannot be read: {error.strerror}") from error
+        if self._known is not None and self._known[0] == changed:
+            return self._known[1]
+        found = self._read_tables()
+        self._known = changed, found
+        return found
+
+    def _read_tables(self) -> list[Table]:
+        with self._connected() as connection:
+            try:
+                found = connection.execute(
+                    "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name"
+                )
+                names = [name for (name,) in found.fetchmany(MAX_TABLES) if _plain(connection, name)]
+                return [self._table(connection, name) for name in names]
+            except sqlite3.Error as error:
+                raise QueryFailed(f"the warehouse cannot be read: {error}") from error
+
+    def run(self, query: str, tables: Sequence[Table], *, max_rows: int, deadline_s: float) -> Result:
+        """Ask it. tables: all that it may read. Raises QueryFailed."""
+        end = time.monotonic() + deadline_s
+        with self._connected() as connection:
+            connection.set_authorizer(_Authorizer(tables).decide)
+            connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+            try:
+                connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+                cursor = connection.execute(query)
+                rows = cursor.fetchmany(max_rows + 1)
+            except sqlite3.OperationalError as error:
+                late = time.monotonic() > end
+                raise QueryFailed(f"it took longer than {deadline_s:g} s" if late else str(error)) from error
+            except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+                raise QueryFailed(str(error)) from error
+            columns = tuple(str(each[0]) for each in cursor.description or ())
+            return Result(columns, tuple(tuple(map(_cell, row)) for row in rows[:max_rows]), cut=len(rows) > max_rows)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            opened = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=1.0)
+        except sqlite3.Error as error:
+            raise QueryFailed(f"the warehouse cannot be opened: {error}") from error
+        with closing(opened) as connection:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 20_000)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            yield connection
+
+    def _table(self, connection: sqlite3.Connection, name: str) -> Table:
+        described = connection.execute(f"PRAGMA table_info({name})").fetchall()
+        foreign = connection.execute(f"PRAGMA foreign_key_list({name})").fetchall()
+        references = tuple(Reference(str(row[3]), str(row[2]), str(row[4] or "id")) for row in foreign if row[1] == 0)
+        keys = {str(row[1]) for row in described if row[5]} | {each.column for each in references}
+        columns = [
+            self._column(connection, name, str(row[1]), str(row[2]), key=str(row[1]) in keys)
+            for row in described[:MAX_COLUMNS]
+            if _plain(connection, f"{name}.{row[1]}", of=name)
+        ]
+        return Table(name, tuple(columns), references)
+
+    def _column(self, connection: sqlite3.Connection, table: str, name: str, declared: str, *, key: bool) -> Column:
+        declared = declared.upper()
+        if any(word in declared for word in ("INT", "REAL", "NUM", "DEC", "DOUB", "FLOA")):
+            return Column(name, ColumnType.NUMBER, key=key)
+        found = connection.execute(
+            f"SELECT DISTINCT {name} FROM (SELECT {name} FROM {table} LIMIT {SAMPLE_ROWS})"
+            f" WHERE {name} IS NOT NULL LIMIT {FEW_VALUES + 1}"
+        ).fetchall()
+        values = [str(value) for (value,) in found]
+        if "DATE" in declared or "TIME" in declared or (values and all(_DATE.fullmatch(value) for value in values)):
+            return Column(name, ColumnType.DATE, key=key)
+        few = len(values) <= FEW_VALUES and all(
+            0 < len(v) <= MAX_VALUE and v.isprintable() and "\\" not in v for v in values
+        )
+        return Column(name, ColumnType.TEXT, tuple(sorted(values)) if few else (), key=key)
+
+
+class _Authorizer:
+    """Asked by SQLite about each thing that a query would do."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._columns = {
+            table.name.casefold(): {column.name.casefold() for column in table.columns} for table in tables
+        }
+
+    def decide(self, action: int, first: str | None, second: str | None, database: str | None, view: str | None) -> int:
+        """See SQLite's sqlite3_set_authorizer."""
+        if action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").casefold() in FUNCTIONS | {"like"}:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ:
+            columns = self._columns.get((first or "").casefold())
+            if view is not None and view.casefold() in self._columns:  # what a view reads is its maker's choice
+                return sqlite3.SQLITE_OK
+            if columns is not None and (not second or second.casefold() in columns):
+                return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+
+def _plain(connection: sqlite3.Connection, name: str, *, of: str | None = None) -> bool:
+    """Whether SQL understands a name without quotes."""
+    if not all(_NAME.fullmatch(part) for part in name.split(".")) or name.casefold().startswith("sqlite_"):
+        return False
+    try:
+        connection.execute(f"SELECT {name if of else '1'} FROM {of or name} LIMIT 0")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, str):
+        return value if len(value) <= MAX_CELL else value[: MAX_CELL - 1] + "…"
+    if isinstance(value, float):
+        return round(value, 4)
+    return value if isinstance(value, int) else None

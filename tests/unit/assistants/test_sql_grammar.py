@@ -1,0 +1,84 @@
+"""Whatever follows the grammar is a query that may be asked, that SQLite understands, and that reads what the caller may read."""
+
+import random
+
+import pytest
+
+from assistants.sql.checker import check
+from assistants.sql.example import AREAS, make_example
+from assistants.sql.grammar import sql_grammar
+from assistants.sql.tables import Table, joins, readable
+from assistants.sql.warehouse import SqliteWarehouse
+from llm_engine.guided_decoding import GuideCompiler
+from llm_engine.request import GuidedDecoding
+
+END = 0
+VOCABULARY = [b"", *(bytes([byte]) for byte in range(256))]
+WALKS = 70
+"""Of each area, with as many tokens as it takes: a walk is about 150 of them."""
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> SqliteWarehouse:
+    return SqliteWarehouse(make_example(tmp_path_factory.mktemp("warehouse") / "example.db"))
+
+
+@pytest.fixture(scope="module")
+def guides() -> GuideCompiler:
+    return GuideCompiler(lambda: VOCABULARY, vocab_size=len(VOCABULARY))
+
+
+def walked(guides: GuideCompiler, grammar: str, rng: random.Random) -> str:
+    """A word of the grammar, by chance; it ends where it can and the dice say so."""
+    constraint = guides.compile(GuidedDecoding(kind="ebnf_grammar", guide=grammar), [5])
+    text = b""
+    while not constraint.ended:
+        may = [int(token) for token in constraint.allowed(ends=(END,))]
+        assert may, constraint.failure
+        token = END if END in may and rng.random() < 0.3 else rng.choice(may)
+        if token == END:
+            break
+        constraint.take(token)
+        text += VOCABULARY[token]
+    return text.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_every_word_of_the_grammar_is_a_query_over_what_is_there(
+    warehouse: SqliteWarehouse, guides: GuideCompiler, area: str
+) -> None:
+    tables = [each for each in warehouse.tables() if each.name in AREAS[area]]
+    grammar, rng = sql_grammar(tables), random.Random(area)
+    for _ in range(WALKS):
+        query = walked(guides, grammar, rng)
+        checked = check(query, tables)
+        warehouse.run(checked, tables, max_rows=5, deadline_s=30)
+
+
+def test_the_whole_warehouse_is_not_too_much_for_the_engine(warehouse: SqliteWarehouse, guides: GuideCompiler) -> None:
+    tables = warehouse.tables()
+    query = walked(guides, sql_grammar(tables), random.Random(7))
+    assert check(query, tables)
+
+
+def test_what_a_caller_may_not_read_is_in_no_grammar(warehouse: SqliteWarehouse) -> None:
+    restricted = {"salaries": ["hr"], "customers.industry": ["sales"]}
+    tables = readable(warehouse.tables(), named=(), restricted=restricted, groups=["sales"])
+    assert "salaries" not in sql_grammar(tables)
+    assert "customers.industry" in sql_grammar(tables)
+    tables = readable(warehouse.tables(), named=("customers", "salaries"), restricted=restricted, groups=["hr"])
+    assert {each.name for each in tables} == {"customers", "salaries"}
+    grammar = sql_grammar(tables)
+    assert "salaries.yearly" in grammar
+    assert "industry" not in grammar
+
+
+def test_a_join_is_held_together_by_foreign_keys(warehouse: SqliteWarehouse) -> None:
+    found = {frozenset(table.name for table in join.tables): join.text for join in joins(warehouse.tables())}
+    assert found[frozenset({"orders", "customers"})] in {
+        "orders JOIN customers ON orders.customer_id = customers.id",
+        "customers JOIN orders ON orders.customer_id = customers.id",
+    }
+    assert frozenset({"customers", "tickets"}) not in found
+    assert frozenset({"orders", "order_items", "products"}) in found
+    assert all(isinstance(table, Table) for join in joins(warehouse.tables()) for table in join.tables)
