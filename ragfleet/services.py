@@ -81,9 +81,9 @@ def consul(plan: FleetSpec, home: Home, binary: Path) -> Service:
 
 
 def milvus(plan: FleetSpec, home: Home) -> Service:
-    """Milvus Lite's server; it has no authentication, so it binds loopback only."""
-    program = Path(sys.executable).parent / "milvus-lite"
-    argv = [str(program), "server", f"--data-dir={home.milvus_data}", "--host=127.0.0.1", f"--port={plan.ports.milvus}"]
+    """Milvus Lite's server with our search; it has no authentication, so it binds loopback only."""
+    argv = [sys.executable, "-m", "ragfleet.milvus_lite", f"--data-dir={home.milvus_data}"]
+    argv += ["--host=127.0.0.1", f"--port={plan.ports.milvus}"]
     return Service("milvus", argv, _environment(home, "milvus"), lambda _: listens(plan.ports.milvus))
 
 

@@ -10,7 +10,7 @@ _PARTS = {  # a word of the command line → what the table calls it; the first 
     "/llm/1/model.py": "llm",
     "triton_python_backend_stub": "the other models",
     "tritonserver": "Triton",
-    "milvus-lite": "Milvus Lite",
+    "ragfleet.milvus_lite": "Milvus Lite",
     "gateway.ingestion.converter": "converters",
     "gateway.ingestion": "ingestion",
 }

@@ -30,7 +30,7 @@ def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
     folder = tmp_path_factory.mktemp("milvus")
     port = free_port()
-    command = [sys.executable, "-m", "milvus_lite", "server"]
+    command = [sys.executable, "-m", "ragfleet.milvus_lite"]
     command += ["--data-dir", str(folder / "data"), "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

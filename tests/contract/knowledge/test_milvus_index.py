@@ -206,6 +206,32 @@ async def test_both_searches_stay_in_their_store(milvus: MilvusIndex, client: Mi
     assert [hit["id"] for hit in words] == ["vs_1/f1/0"]
 
 
+async def test_a_small_store_beside_a_large_one_finds_its_nearest(
+    milvus: MilvusIndex, client: MilvusClient, collection: str
+) -> None:
+    """An index of all rows that is walked from neighbour to neighbour would meet few of the small store's."""
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(64, 384))
+    vectors = (centres[rng.integers(64, size=3000)] + 0.7 * rng.normal(size=(3000, 384))).astype(np.float32)
+    await milvus.ensure(collection, 384)
+    large, small = (f"large {n}" for n in range(2970)), (f"small {n}" for n in range(30))
+    await milvus.upsert(collection, [*rows("f1", *large), *rows("f2", *small, store="vs_2")], vectors)
+    await milvus.flush(collection)
+    client.release_collection(collection)
+    client.load_collection(collection)  # with its indices made
+    (hits,) = client.search(
+        collection,
+        [vectors[0]],
+        anns_field="dense",
+        filter=owner(store="vs_2").filter,
+        limit=10,
+        output_fields=["index"],
+    )
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    nearest = np.argsort(-(units[2970:] @ units[0]))[:10]
+    assert [hit["entity"]["index"] for hit in hits] == nearest.tolist()
+
+
 async def test_stop_words_do_not_count(milvus: MilvusIndex, client: MilvusClient, collection: str) -> None:
     await put(milvus, collection, *rows("f1", "the hub and the light", "a valve of brass"))
     await milvus.flush(collection)

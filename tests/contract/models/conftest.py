@@ -83,7 +83,7 @@ class MilvusServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(self._folder / "data")]
+        command = [sys.executable, "-m", "ragfleet.milvus_lite", "--data-dir", str(self._folder / "data")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--host", "127.0.0.1", "--port", str(self.port)],
