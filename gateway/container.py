@@ -54,6 +54,7 @@ from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.supervision import supervised
+from gateway.telemetry import Tracing
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
 from gateway.tenants.jwks import Jwks
@@ -80,7 +81,7 @@ class Container:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics, self.tracing = Metrics.of(settings), Tracing.from_settings(settings, "ragfleet-gateway")
         self.draining = False
         self.started_at = int(time.time())
         """Unix seconds."""
@@ -122,6 +123,7 @@ class Container:
             registry=self.registry,
             settings=settings,
             metrics=self.metrics,
+            tracing=self.tracing,
         )
         for follow in (self.detector.follow, self.placer.update, self._close_idle):
             self.store.subscribe(follow)
@@ -162,13 +164,16 @@ class Container:
             ledger=self.ledger,
             admission=TenantAdmission(self.admission, settings.admission_deadline_s, self.metrics),
             models=self.models,
-            context=ContextBuilder(self.dispatcher, self.pool, settings, self.metrics, access=access),
+            context=ContextBuilder(
+                self.dispatcher, self.pool, settings, self.metrics, access=access, tracing=self.tracing
+            ),
             generator=self.generator,
             table=self.table,
             threads=self.tokenizing,
             stores=self.knowledge,
             citation_check=CitationCheck(self.objects),
             metrics=self.metrics,
+            tracing=self.tracing,
         )
         self.stored = StoredAnswers(self.catalog.of, settings)
         self.background = BackgroundAnswers(
@@ -189,6 +194,7 @@ class Container:
             threads=self.tokenizing,
             text=_embedding_text(settings),
             metrics=self.metrics,
+            tracing=self.tracing,
         )
         self.search = SearchService(
             settings=settings,
@@ -198,6 +204,7 @@ class Container:
             pool=self.pool,
             places=self.retrieval_places,
             metrics=self.metrics,
+            tracing=self.tracing,
         )
         self.ingestion = IngestionProcess(settings.home / "log" / "ingestion.log") if settings.ingestion else None
         if self.ingestion is not None:
@@ -252,6 +259,7 @@ class Container:
             await self.ledger.close()
             await self.accounts.close()
             await self.catalog.close()
+            await self.tracing.close()
 
     def _idle(self) -> bool:
         return not self.admission.held and not self.retrieval_admission.held

@@ -1,11 +1,27 @@
-"""Every metric of the gateway, declared once.
+"""Every metric of the gateway, declared once; docs/metrics.md is made from it.
 
 An instance of `Metrics` belongs to one application, with a registry of its own, so that nothing is global.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+from typing import Self
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.capped_metrics import Counter, Gauge, Histogram
+from gateway.config import Settings
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+GENAI_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+GENAI_TTFT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+GENAI_TPOT = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+GENAI_TOKENS = tuple(4**power for power in range(14))
+"""Bounds of buckets that OpenTelemetry's GenAI conventions name."""
+GENAI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+SLOS = ("availability", "ttft", "inter_token_latency", "freshness")
 
 
 class Metrics:
@@ -102,6 +118,87 @@ class Metrics:
             "ragfleet_ingestion_oldest_removal_seconds", "How long the same one has been the first of them.", registry=r
         )
 
-    def render(self) -> bytes:
-        """The exposition text."""
-        return generate_latest(self.registry)
+        self.genai_duration = Histogram(
+            "gen_ai_server_request_duration_seconds",
+            "Request in to last byte out, by OpenTelemetry's name; error_type is the HTTP status of a failure.",
+            [*GENAI, "error_type"],
+            buckets=GENAI_SECONDS,
+            registry=r,
+        )
+        self.genai_ttft = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Request in to first token out, by OpenTelemetry's name.",
+            GENAI,
+            buckets=GENAI_TTFT,
+            registry=r,
+        )
+        self.genai_tpot = Histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "From the first token to the end, for each token but the first, of requests for one answer.",
+            GENAI,
+            buckets=GENAI_TPOT,
+            registry=r,
+        )
+        self.genai_tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a request, by OpenTelemetry's name: input or output.",
+            [*GENAI, "gen_ai_token_type"],
+            buckets=GENAI_TOKENS,
+            registry=r,
+        )
+        self.slo_events = Counter(
+            "ragfleet_slo_events",
+            "Events that an objective promises something of.",
+            ["slo", "tenant_class"],
+            registry=r,
+        )
+        self.slo_breaches = Counter(
+            "ragfleet_slo_breaches", "Those in which it was not kept.", ["slo", "tenant_class"], registry=r
+        )
+        self.slo_objective = Gauge(
+            "ragfleet_slo_objective",
+            "Share of the events in which it shall be kept (RAGFLEET_SLO_…).",
+            ["slo"],
+            registry=r,
+        )
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """With the service level objectives that alerts go by."""
+        metrics = cls()
+        objectives = (
+            settings.slo_availability,
+            settings.slo_ttft,
+            settings.slo_inter_token,
+            settings.slo_freshness,
+        )
+        for slo, objective in zip(SLOS, objectives, strict=True):
+            metrics.slo_objective.labels(slo).set(objective)
+        return metrics
+
+    def slo_event(self, slo: str, tenant_class: str, kept: bool) -> None:
+        """Something happened that the objective is about. Both series begin with the first one, or a rate would miss it."""
+        self.slo_events.labels(slo, tenant_class).inc()
+        self.slo_breaches.labels(slo, tenant_class).inc(0 if kept else 1)
+
+    def render(self, accept: str = "", more: bytes = b"") -> tuple[bytes, str]:
+        """The exposition and its content type: OpenMetrics, with exemplars, for who asks for it, else Prometheus's text.
+
+        more: another process's exposition as text, to be given out with it.
+        """
+        encode, content_type = choose_encoder(accept)
+        if content_type.startswith("application/openmetrics"):
+            return encode(_Joined(self.registry, more.decode())), content_type
+        return encode(self.registry) + more, content_type
+
+
+class _Joined:
+    """A registry's metrics and those of an exposition."""
+
+    def __init__(self, registry: CollectorRegistry, text: str) -> None:
+        self._registry = registry
+        self._text = text
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._registry.collect()
+        yield from text_string_to_metric_families(self._text)

@@ -19,6 +19,7 @@ VARIABLES = MappingProxyType(
         "llm_params": "RAGFLEET_LLM_PARAMS",
         "embedding_dir": "RAGFLEET_EMBEDDING_DIR",
         "visible_gpus": "CUDA_VISIBLE_DEVICES",
+        "trace_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
     }
 )
 """Settings that the environment gives, and by which variable."""
@@ -69,6 +70,8 @@ class Settings:
     """A JSON object: parameters of `llm` in place of those in its config.pbtxt."""
     embedding_dir: str = ""
     """The sentence-transformers folder of the embedding model; empty: the one of the wheel."""
+    trace_endpoint: str = ""
+    """The base URL of an OTLP/HTTP receiver that Triton's traces go to, of requests that a gateway traces. Empty: none."""
     visible_gpus: str | None = None
     """The GPUs that CUDA shows, by index or UUID, with commas; None: all."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -117,6 +120,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
         version=environment.get(VARIABLES["version"]) or metadata.version("ragfleet"),
         llm_params=environment.get(VARIABLES["llm_params"], ""),
         embedding_dir=environment.get(VARIABLES["embedding_dir"], ""),
+        trace_endpoint=environment.get(VARIABLES["trace_endpoint"], "").rstrip("/"),
         visible_gpus=environment.get(VARIABLES["visible_gpus"]),
         environment=environment,
     )

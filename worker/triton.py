@@ -190,6 +190,8 @@ def arguments(
         argv.append("--disable-auto-complete-config")
     if wishes.response_cache:
         argv += [f"--cache-config=local,size={CACHE_BYTES}", f"--cache-directory={installation.caches}"]
+    if settings.trace_endpoint:
+        argv += _tracing(settings)
     optional = {
         "--http-max-input-size": str(MAX_INPUT_BYTES),
         "--metrics-address": settings.bind,
@@ -198,6 +200,19 @@ def arguments(
     }
     argv += [f"{flag}={value}" for flag, value in optional.items() if flag in flags]
     return argv
+
+
+def _tracing(settings: Settings) -> list[str]:
+    """Spans of what a request does in Triton, for those that come with a trace context (rate 0): the gateway samples."""
+    values = (
+        "mode=opentelemetry",
+        "level=TIMESTAMPS",
+        "rate=0",
+        f"opentelemetry,url={settings.trace_endpoint}/v1/traces",
+        "opentelemetry,resource=service.name=ragfleet-triton",
+        f"opentelemetry,resource=service.instance.id={settings.name}",
+    )
+    return [f"--trace-config={value}" for value in values]
 
 
 def environment(

@@ -16,6 +16,8 @@ from gateway import errors
 from gateway.api.middleware import RequestId
 from gateway.api.rate_limits import HEADERS, RateLimitHeaders
 from gateway.api.streaming import send_error
+from gateway.api.traced_requests import TracedRequests
+from gateway.telemetry import Tracing
 from gateway.tenants.quotas import Quotas
 
 log = logging.getLogger("ragfleet.gateway")
@@ -34,10 +36,14 @@ class DirectRoutes(FastAPI):
         """Serve a path by a plain ASGI application. It may raise RagfleetError while no response has begun."""
         self._direct[method, path] = RequestId(RateLimitHeaders(_Boundary(endpoint), self._quotas))
 
+    def make_spans(self, tracing: Tracing) -> None:
+        """Make a span for each request."""
+        self._outermost = TracedRequests(self._outermost, tracing, frozenset(path for _, path in self._direct))
+
     def allow_origins(self, origins: Sequence[str]) -> None:
         """Let pages of these origins call from a browser (CORS); `*` stands for any."""
         self._outermost = CORSMiddleware(
-            self._dispatch,
+            self._outermost,
             allow_origins=origins,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.log_format import CURRENT_REQUEST
 from gateway.metrics import Metrics
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}")
@@ -30,6 +31,7 @@ class RequestId:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given if REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}".encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
+        CURRENT_REQUEST.set(request_id.decode())  # the server has a context for each request
 
         started = time.monotonic()
 

@@ -1,8 +1,8 @@
 """Health, metrics and the state of the fleet. No key is asked for: a load balancer keeps them from clients."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from fastapi.responses import Response
 
 from gateway.api.dependencies import ContainerDep
@@ -27,11 +27,11 @@ async def ready(parts: ContainerDep) -> Response:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_model=None)
-async def metrics(parts: ContainerDep) -> Response:
-    """The gateway's, and those of its ingestion process."""
+async def metrics(parts: ContainerDep, accept: Annotated[str, Header()] = "") -> Response:
+    """The gateway's, and those of its ingestion process; as OpenMetrics, with exemplars, for who asks for that."""
     parts.refresh_gauges()
-    text = parts.metrics.render() + parts.ingestion_monitor.exposition()
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    text, media_type = parts.metrics.render(accept, parts.ingestion_monitor.exposition())
+    return Response(text, media_type=media_type)
 
 
 @router.get("/fleet", summary="Every instance with its state, load and reason")

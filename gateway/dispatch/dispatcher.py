@@ -1,6 +1,6 @@
 """A job to an instance: the placement policy chooses among those that outlier detection admits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, RagfleetError, Unavailable
 from gateway.fleet.outlier_detection import DispatchOutcome, DispatchPass, OutlierDetector
@@ -26,6 +26,16 @@ class Dispatch:
     def reason(self) -> str:
         """Why it was placed there, in words."""
         return self._ticket.reason
+
+    @property
+    def attributes(self) -> Mapping[str, str | int]:
+        """Of a span of what is asked there."""
+        return {
+            "server.address": self.instance.address,
+            "server.port": self.instance.http_port,
+            "ragfleet.instance": self.instance.name,
+            "ragfleet.placement": self.reason,
+        }
 
     def tokens(self, count: int, now: float) -> None:
         """So many more tokens came (monotonic now), perhaps the first ones."""

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempt, Attempts
@@ -27,6 +28,7 @@ from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import BadRequest, GenerationFailed, Unavailable
 from gateway.metrics import Metrics
 from gateway.routing.types import PlacementRequest
+from gateway.telemetry import OFF, Tracing, traceparent
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.llm import GenerateRequest, TokenStream, TokenStreams
 from gateway.triton.log_probs import LogProbReader, TokenLogProb
@@ -45,12 +47,14 @@ class Generator:
         registry: StreamRegistry,
         settings: Settings,
         metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         self.dispatcher = dispatcher
         self.streams = streams
         self.registry = registry
         self.settings = settings
         self.metrics = metrics
+        self.tracing = tracing
 
     def begin(self, job: PlacementRequest, sampling: Mapping[str, Any]) -> "Generation":
         """A generation of at most `job.max_tokens` tokens after `job.prompt_ids`. `sampling`: TensorRT-LLM's inputs by name.
@@ -74,6 +78,9 @@ class Generation:
         self._streams = generator.streams
         self._registry = generator.registry
         self._metrics = generator.metrics
+        self._tracing = generator.tracing
+        self._span: Span = INVALID_SPAN
+        """Of the present attempt; the last one's between two."""
         self._poison_limit = generator.settings.poison_limit
         self._attempts = Attempts(generator.settings.attempts)
         self._dispatch: Dispatch | None = None
@@ -161,6 +168,7 @@ class Generation:
                 self._dispatch.cancelled()
             self._attempts.end(self._dispatch, tokens=self._progress)
             self._dispatch = None
+            self._end_span()
 
     @property
     def attempts(self) -> Sequence[Attempt]:
@@ -192,6 +200,7 @@ class Generation:
             input_ids=[*self._job.prompt_ids, *self.journal] if done else self._job.prompt_ids,
             request_output_len=self._max_tokens - done,
             sampling=sampling,
+            traceparent=self._begin_span(dispatch),
         )
         self._metrics.placements.labels(dispatch.instance.name).inc()
         await self._open(dispatch)
@@ -247,6 +256,7 @@ class Generation:
         assert dispatch is not None
         self._close_stream()
         self._dispatch = None
+        self._end_span(error)
         self._attempts.fail(dispatch, error, tokens=progress)
         if self.journal:
             self._metrics.migrations.labels(error.cause).inc()
@@ -267,6 +277,27 @@ class Generation:
         if self._attempts.exhausted and progress == 0:
             raise self._attempts.error()
         await self._attempts.pause()
+
+    def _begin_span(self, dispatch: Dispatch) -> str:
+        """A span for this attempt, linked with that of the one before; the header that tells the instance of it."""
+        if not self._tracing.is_on:
+            return ""
+        self._span = self._tracing.start(
+            "dispatch llm",
+            kind=SpanKind.CLIENT,
+            attributes={**dispatch.attributes, "ragfleet.attempt": len(self._attempts.trail) + 1},
+            links=[self._span.get_span_context()],
+        )
+        return traceparent(self._span)
+
+    def _end_span(self, error: InstanceError | None = None) -> None:
+        if not self._tracing.is_on:
+            return
+        self._span.set_attribute("gen_ai.usage.output_tokens", self._progress)
+        if error is not None:
+            self._span.set_attribute("error.type", str(error.cause))
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
 
     def _close_stream(self, *, whole: bool = False) -> None:
         if self._stream is not None:

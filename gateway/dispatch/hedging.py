@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from opentelemetry.trace import SpanKind
+
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempts
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
 from gateway.errors import DeadlineExceeded, Unavailable
 from gateway.metrics import Metrics
+from gateway.telemetry import OFF, Tracing, traceparent
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError
 from gateway.triton.infer import Tensor, infer
@@ -45,12 +48,14 @@ class HedgedCalls:
         *,
         hedge: bool = True,
         large: int = LARGE,
+        tracing: Tracing = OFF,
     ) -> None:
         self._dispatcher = dispatcher
         self._pool = pool
         self._limit = settings.attempts
         self._deadline_s = settings.context_deadline_s
         self._metrics = metrics
+        self._tracing = tracing
         self._hedge = hedge
         self._large = large
         self._latency = LatencyQuantile(initial_s=settings.context_deadline_s / 4)
@@ -82,7 +87,8 @@ class HedgedCalls:
             dispatch = self._dispatcher.place_call(frozenset(asked), embedding_model=embedding_model)
             asked.add(dispatch.instance.name)
             try:
-                answer = read(name, await self._infer(dispatch, name, inputs, request_id))
+                with self._tracing.span(f"dispatch {name}", kind=SpanKind.CLIENT, attributes=dispatch.attributes):
+                    answer = read(name, await self._infer(dispatch, name, inputs, request_id))
             except InstanceError as error:
                 attempts.fail(dispatch, error)
                 self._metrics.retries.labels(name, error.cause).inc()
@@ -133,7 +139,15 @@ class HedgedCalls:
         deadline_s = self._deadline_s * (LARGE_PATIENCE if large else 1)
         try:
             outputs = await infer(
-                self._pool, host, port, name, inputs, request_id=request_id, deadline_s=deadline_s, patient=large
+                self._pool,
+                host,
+                port,
+                name,
+                inputs,
+                request_id=request_id,
+                deadline_s=deadline_s,
+                patient=large,
+                traceparent=traceparent(),
             )
         except InstanceError as error:
             if large and error.cause is Cause.STALL:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 
+from gateway import log_format
 from gateway.config import ConfigError, Settings
 from gateway.ingestion.service import serve
 from gateway.knowledge.objects import object_store
@@ -38,7 +39,6 @@ async def run(settings: Settings, *, child: bool, report_to: socket.socket | Non
 
 def main() -> int:
     """Run the ingestion; 2 for a setting that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # every failure is ours to tell
     parser = argparse.ArgumentParser(prog="python -m gateway.ingestion")
     parser.add_argument("--child", action="store_true", help="end when the standard input does")
@@ -46,6 +46,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
+        log_format.configure(settings.log_format)
         report_to = None if arguments.report is None else socket.socket(fileno=arguments.report)
         asyncio.run(run(settings, child=arguments.child, report_to=report_to))
     except (ConfigError, OSError, ValueError) as error:

@@ -22,6 +22,7 @@ from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
+from gateway.telemetry import OFF, Tracing
 from gateway.tenants.cache_salt import CacheSalts
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, Refusal, RequestRefused
@@ -57,14 +58,21 @@ class ContextBuilder:
     """At what was found, where some of it was hidden or deleted since the search began."""
 
     def __init__(
-        self, dispatcher: Dispatcher, pool: Pool, settings: Settings, metrics: Metrics, *, access: DocumentAccess
+        self,
+        dispatcher: Dispatcher,
+        pool: Pool,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        access: DocumentAccess,
+        tracing: Tracing = OFF,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._access = access
         self._signer = FilterSigner(settings.filter_secret)
         self._salts = CacheSalts(shared=settings.share_caches)
-        self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, tracing=tracing)
 
     async def build(
         self,

@@ -18,6 +18,7 @@ from gateway.fleet.models import ServedModels
 from gateway.knowledge.text_windows import Windows
 from gateway.metrics import Metrics
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
+from gateway.telemetry import OFF, Tracing
 from gateway.tenants.budgets import Resource
 from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.ledger import Ledger, LedgerEntry
@@ -69,6 +70,7 @@ class EmbeddingService:
         text: EmbeddingTokenizer | None,
         threads: Executor,
         metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         """text: None where this host does not have the model's tokenizer. threads: to tokenize in."""
         self._settings = settings
@@ -79,7 +81,7 @@ class EmbeddingService:
         self._text = text
         self._threads = threads
         self._salts = CacheSalts(shared=settings.share_caches)
-        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False, large=LARGE)
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, hedge=False, large=LARGE, tracing=tracing)
 
     async def embed(
         self, tenant: Tenant, model: str, inputs: Sequence[str | Sequence[int]], *, request_id: str

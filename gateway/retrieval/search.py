@@ -22,6 +22,7 @@ from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
+from gateway.telemetry import OFF, Tracing
 from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
@@ -53,13 +54,14 @@ class SearchService:
         pool: Pool,
         places: TenantAdmission,
         metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         self._active = active
         self._access = access
         self._places = places
         self._signer = FilterSigner(settings.filter_secret)
         self._salts = CacheSalts(shared=settings.share_caches)
-        self._calls = HedgedCalls(dispatcher, pool, settings, metrics)
+        self._calls = HedgedCalls(dispatcher, pool, settings, metrics, tracing=tracing)
 
     async def search(
         self,

@@ -44,10 +44,15 @@ class AnswerJournal:
         """What the engine is to read, where that was found out before."""
         return None if self._prompt is None else _load_prompt(self._prompt)
 
-    def begin(self, plan: RequestPlan, context: Context) -> None:
-        """This is what the engine is to read."""
+    @property
+    def traceparent(self) -> str:
+        """Of the span in which another gateway has begun the answer; "" where there is none."""
+        return "" if self._prompt is None else self._prompt.get("traceparent", "")
+
+    def begin(self, plan: RequestPlan, context: Context, traceparent: str = "") -> None:
+        """This is what the engine is to read; traceparent: of the answer's span."""
         if self._prompt is None:
-            self._prompt = self._new_prompt = _dump_prompt(plan, context)
+            self._prompt = self._new_prompt = {**_dump_prompt(plan, context), "traceparent": traceparent}
             self._changed()
 
     def recorded(self) -> Sequence[Sequence[JournaledToken]]:

@@ -1,7 +1,6 @@
 """The life of an answer, on any path: check → reserve → admit → deadline → prompt → stream → settle → observe."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
 from gateway.serving.accounting import Accounting
 from gateway.serving.answer_factory import AnswerFactory, answer_limit
 from gateway.serving.answer_journal import AnswerJournal
+from gateway.serving.answer_telemetry import AnswerTelemetry
 from gateway.serving.choices import Choices
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.citation_finder import CitationFinder
@@ -28,6 +28,7 @@ from gateway.serving.prompt_assembly import PromptAssembler
 from gateway.serving.request_plan import RequestPlanner
 from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.truncation import truncations
+from gateway.telemetry import OFF, Tracing
 from gateway.tenants.budgets import Resource
 from gateway.tenants.ledger import Ledger, LedgerEntry
 from gateway.tenants.quotas import Quotas, Reservation
@@ -56,6 +57,7 @@ class GenerationService:
         stores: StoreResolver,
         citation_check: CitationCheck,
         metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         """threads: to tokenize prompts in."""
         self._settings = settings
@@ -66,6 +68,7 @@ class GenerationService:
         self._table = table
         self._citation_check = citation_check
         self._metrics = metrics
+        self._tracing = tracing
         self._planner = RequestPlanner(settings, models, table)
         self._tool_calling = ToolCalling.of(settings)
         self._answers = AnswerFactory(
@@ -106,38 +109,39 @@ class GenerationService:
         From its admission to its end it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does
         not read.
         """
-        started, status = time.monotonic(), 200
-        deadline_s = self._settings.request_deadline_s
-        try:
-            request = self._tool_calling.decided(request)
-            self._check(request)  # a bad request need not wait to hear so
-            tokens = self._planner.estimate(request)
-            with (
-                await self._reserve(tenant, tokens) as reserved,
-                await self._admit(tenant, tokens / request.choices),
-                self._account(request, tenant, tokens, reserved, journal) as accounting,
-            ):
-                try:
-                    opened = self._choices(request, tenant, accounting, started, journal)
-                    async with asyncio.timeout(deadline_s), opened as choices:
-                        yield choices
-                except TimeoutError as error:
-                    raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
-        except errors.RagfleetError as error:
-            status = errors.face(error).status
-            if error.param == "guided_decoding_guide":
-                error.param = request.guide_param
-            elif error.param is not None:
-                error.param = request.own_names.get(error.param, error.param)
-            raise
-        except asyncio.CancelledError:
-            status = CLIENT_CLOSED_REQUEST
-            raise
-        except BaseException:
-            status = 500
-            raise
-        finally:
-            self._observe(request, tenant, status, time.monotonic() - started)
+        status, deadline_s = 200, self._settings.request_deadline_s
+        telemetry = self._telemetry(request, tenant)
+        with telemetry.span(self._tracing, "" if journal is None else journal.traceparent):
+            try:
+                request = self._tool_calling.decided(request)
+                self._check(request)  # a bad request need not wait to hear so
+                tokens = self._planner.estimate(request)
+                with (
+                    await self._reserve(tenant, tokens) as reserved,
+                    await self._admit(tenant, tokens / request.choices),
+                    self._account(request, tenant, tokens, reserved, journal) as accounting,
+                ):
+                    try:
+                        opened = self._choices(request, tenant, accounting, telemetry, journal)
+                        async with asyncio.timeout(deadline_s), opened as choices:
+                            yield choices
+                    except TimeoutError as error:
+                        raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
+            except errors.RagfleetError as error:
+                status = errors.face(error).status
+                if error.param == "guided_decoding_guide":
+                    error.param = request.guide_param
+                elif error.param is not None:
+                    error.param = request.own_names.get(error.param, error.param)
+                raise
+            except asyncio.CancelledError:
+                status = CLIENT_CLOSED_REQUEST
+                raise
+            except BaseException:
+                status = 500
+                raise
+            finally:
+                telemetry.end(status)
 
     def _check(self, request: GenerationRequest) -> None:
         self._planner.check(truncations(request)[-1] if request.truncates else request)
@@ -152,7 +156,7 @@ class GenerationService:
         try:
             self._check(request)
         except errors.RagfleetError as error:
-            self._observe(request, tenant, errors.face(error).status, 0.0)
+            self._telemetry(request, tenant).end(errors.face(error).status)
             raise
 
     async def _reserve(self, tenant: Tenant, tokens: int) -> Reservation:
@@ -184,21 +188,20 @@ class GenerationService:
         request: GenerationRequest,
         tenant: Tenant,
         accounting: Accounting,
-        started: float,
+        telemetry: AnswerTelemetry,
         journal: AnswerJournal | None,
     ) -> AsyncIterator[Choices]:
         known = None if journal is None else journal.prompt
         plan, context = known or await self._prompts.build(request, tenant)
         if journal is not None:
-            journal.begin(plan, context)
+            journal.begin(plan, context, telemetry.traceparent)
             if request.sampling.seed is None:
                 request = replace(request, sampling=replace(request.sampling, seed=journal.seed))
         limit = answer_limit(plan, context)
         await accounting.resize(len(context.input_ids) + limit * request.choices)
         passages = () if context.grounding is None else context.grounding.passages
         async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
-            rag = "0" if context.grounding is None else "1"
-            choices = Choices(
+            choices = telemetry.choices = Choices(
                 self._answers.choices(
                     request,
                     tenant,
@@ -206,7 +209,7 @@ class GenerationService:
                     context,
                     journal=journal,
                     citations=citations,
-                    on_first_token=lambda: self._metrics.ttft.labels(rag).observe(time.monotonic() - started),
+                    on_first_token=telemetry.first_token,
                 ),
                 lambda: self._admission.admit_further(tenant, cost=len(context.input_ids) + limit),
             )
@@ -227,11 +230,9 @@ class GenerationService:
         """A prompt as text."""
         return prompt if isinstance(prompt, str) else self._table.decode(prompt)
 
-    def _observe(self, request: GenerationRequest, tenant: Tenant, status: int, seconds: float) -> None:
-        """Count a request that has ended, whichever way."""
+    def _telemetry(self, request: GenerationRequest, tenant: Tenant) -> AnswerTelemetry:
         model = self._known_model(request)
-        self._metrics.requests.labels(request.route, model, tenant.name, str(status)).inc()
-        self._metrics.duration.labels("1" if request.grounded else "0").observe(seconds)
+        return AnswerTelemetry(request, tenant, model, settings=self._settings, metrics=self._metrics)
 
     def _known_model(self, request: GenerationRequest) -> str:
         """The client's word for the model is unbounded; only known ones become labels."""

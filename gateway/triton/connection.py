@@ -179,9 +179,11 @@ class Pool:
                 connection.abort()
 
 
-def request_bytes(method: str, host: str, port: int, path: str, body: bytes = b"") -> bytes:
-    """One HTTP/1.1 request, whole."""
+def request_bytes(method: str, host: str, port: int, path: str, body: bytes = b"", *, traceparent: str = "") -> bytes:
+    """One HTTP/1.1 request, whole. traceparent: on whose behalf (W3C trace context)."""
     head = f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+    if traceparent:
+        head += f"traceparent: {traceparent}\r\n"
     if body or method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
@@ -222,13 +224,21 @@ async def get(pool: Pool, host: str, port: int, path: str, deadline_s: float) ->
 
 
 async def fetch(
-    pool: Pool, method: str, host: str, port: int, path: str, *, body: bytes = b"", deadline_s: float
+    pool: Pool,
+    method: str,
+    host: str,
+    port: int,
+    path: str,
+    *,
+    body: bytes = b"",
+    deadline_s: float,
+    traceparent: str = "",
 ) -> tuple[int, bytes]:
     """One idempotent request: (status, body).
 
     A kept connection that turns out dead is replaced once. Raises InstanceError: CONNECT, RESET, or STALL past the deadline.
     """
-    request = request_bytes(method, host, port, path, body)
+    request = request_bytes(method, host, port, path, body, traceparent=traceparent)
     try:
         async with asyncio.timeout(deadline_s):
             while True:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import orjson
 
 from gateway.triton.fake_answers import Answers, ModelCall, Script, told
-from gateway.triton.fake_http import EVENTS, EventWriter, event, read_request, reply
+from gateway.triton.fake_http import EVENTS, EventWriter, HttpRequest, event, read_request, reply
 
 _INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding", "search"))
 
@@ -103,36 +103,34 @@ class FakeTriton:
         # asyncio's own callback complains of a cancelled handler, so it ends like any other.
         with suppress(OSError, EOFError, asyncio.CancelledError):
             while True:
-                method, path, body = await read_request(reader)
-                await self._answer(method, path, body, reader, writer)
+                await self._answer(await read_request(reader), reader, writer)
         del self._connections[writer]
         writer.close()
 
-    async def _answer(
-        self, method: str, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _answer(self, request: HttpRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = request.path
         if path == "/metrics":
             await reply(writer, 200, self._metrics().encode(), "text/plain")
         elif path == "/v2/health/ready":
             await reply(writer, 200 if self.ready else 400, b"")
-        elif method == "POST" and path == "/v2/models/llm/generate_stream":
-            await self._call("llm", body, reader, writer, self._generate)
-        elif method == "POST" and path in _INFER:
-            await self._call(path.split("/")[3], body, reader, writer, self._infer)
+        elif request.method == "POST" and path == "/v2/models/llm/generate_stream":
+            await self._call("llm", request, reader, writer, self._generate)
+        elif request.method == "POST" and path in _INFER:
+            await self._call(path.split("/")[3], request, reader, writer, self._infer)
         else:
             await reply(writer, 404, b'{"error":"no such path"}')
 
     async def _call(
         self,
         model: str,
-        body: bytes,
+        request: HttpRequest,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         serve: "Callable[[ModelCall, asyncio.StreamWriter], Any]",
     ) -> None:
         scripts = self.answers.scripts.get(model)
         script = scripts.popleft() if scripts else self.always.get(model, Script())
-        call = ModelCall(model, orjson.loads(body), script)
+        call = ModelCall(model, orjson.loads(request.body), script, request.headers.get("traceparent", ""))
         self.calls.append(call)
         self.answers.calls.append(call)
         self._tell()

@@ -95,6 +95,7 @@ class ModelCall:
     model: str
     body: Mapping[str, Any]
     script: Script
+    traceparent: str = ""
     sent: int = 0
     """Ids sent so far."""
     end: str = ""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -9,13 +10,24 @@ import orjson
 EVENTS = "text/event-stream; charset=utf-8"
 
 
-async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
-    """Method, path, body. Raises EOFError where the client left."""
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request; the names of headers in small letters."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def read_request(reader: asyncio.StreamReader) -> HttpRequest:
+    """The next one. Raises EOFError where the client left."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    request, *headers = head.split("\r\n")
+    request, *lines = head.split("\r\n")
     method, path, _ = request.split(" ", 2)
-    length = next((h.partition(":")[2] for h in headers if h.lower().startswith("content-length:")), "0")
-    return method, path, await reader.readexactly(int(length))
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return HttpRequest(method, path, headers, body)
 
 
 async def reply(writer: asyncio.StreamWriter, status: int, body: bytes, kind: str = "application/json") -> None:

@@ -51,8 +51,12 @@ async def infer(
     request_id: str,
     deadline_s: float,
     patient: bool = False,
+    traceparent: str = "",
 ) -> dict[str, list[Any]]:
-    """Call `model` once: output name → flat data. `patient`: behind others. Raises InstanceError or RequestRefused."""
+    """Call `model` once: output name → flat data. `patient`: behind others.
+
+    traceparent: see request_bytes. Raises InstanceError or RequestRefused.
+    """
     body = orjson.dumps(
         {
             "id": request_id,
@@ -64,7 +68,7 @@ async def infer(
         }
     )
     path = f"/v2/models/{model}/infer"
-    status, raw = await fetch(pool, "POST", host, port, path, body=body, deadline_s=deadline_s)
+    status, raw = await fetch(pool, "POST", host, port, path, body=body, deadline_s=deadline_s, traceparent=traceparent)
     try:
         answer = orjson.loads(raw)
         if status == 200:

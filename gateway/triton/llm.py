@@ -26,6 +26,8 @@ class GenerateRequest:
     input_ids: Sequence[int]
     request_output_len: int
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    traceparent: str = ""
+    """See request_bytes."""
 
     def encode(self) -> bytes:
         return orjson.dumps(
@@ -287,7 +289,8 @@ class TokenStreams:
         )
         self._live.add(stream)
         stream.attach(connection, kept=kept)
-        connection.send(request_bytes("POST", host, port, PATH, request.encode()), stream)
+        message = request_bytes("POST", host, port, PATH, request.encode(), traceparent=request.traceparent)
+        connection.send(message, stream)
         return stream
 
     async def run(self) -> None:

@@ -19,6 +19,8 @@ LLMAPI = BASE + 50
 TENSORRTLLM = BASE + 60
 POSTGRES = BASE + 80
 """Of the one that speaks TLS; the others have a socket."""
+OTLP = BASE + 90
+"""A receiver of traces, and what stands before it."""
 NOBODY = BASE + 99
 """Nothing listens here."""
 FOR_FLEETS = range(BASE + 100, BASE + _RANGE, 50)

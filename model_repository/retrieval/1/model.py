@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import pymilvus  # noqa: F401 - it takes a second to import, which the first request shall not pay
@@ -18,7 +19,9 @@ from retrieval_search import (
     Query,
     RerankFailed,
     RetrievalError,
+    SearchTracing,
     Settings,
+    no_span,
 )
 
 
@@ -29,8 +32,13 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
         self.reranked = Outcomes()
+        self.tracing = SearchTracing.read(os.environ)
         self.search = HybridSearch(
-            settings, embedder=EmbeddingModel(), reranker=RerankModel(), count_rerank=self.reranked.count
+            settings,
+            embedder=EmbeddingModel(),
+            reranker=RerankModel(),
+            count_rerank=self.reranked.count,
+            span=no_span if self.tracing is None else self.tracing.span,
         )
         self.loop = asyncio.new_event_loop()
 
@@ -40,6 +48,8 @@ class TritonPythonModel:
     def finalize(self):
         self.loop.run_until_complete(self.search.close())
         self.loop.close()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def _answer(self, request):
         query = Query(
@@ -57,7 +67,8 @@ class TritonPythonModel:
             cache_salt=int(_value(request, "cache_salt_id", 0)),
         )
         try:
-            passages = self.loop.run_until_complete(self.search.search(query))
+            with nullcontext() if self.tracing is None else self.tracing.request(request.trace().get_context()):
+                passages = self.loop.run_until_complete(self.search.search(query))
         except RetrievalError as error:
             return pb_utils.InferenceResponse([], pb_utils.TritonError(str(error), _code(error)))
         document = json.dumps(passages, ensure_ascii=False).encode()

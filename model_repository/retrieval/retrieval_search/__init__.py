@@ -5,6 +5,7 @@ from retrieval_search.errors import BadQuery, CollectionNotFound, FilterRefused,
 from retrieval_search.reranking import RerankFailed
 from retrieval_search.search import HybridSearch
 from retrieval_search.settings import Query, Settings
+from retrieval_search.tracing import SearchTracing, no_span
 
 __all__ = [
     "BadQuery",
@@ -15,6 +16,8 @@ __all__ = [
     "Query",
     "RerankFailed",
     "RetrievalError",
+    "SearchTracing",
     "Settings",
     "Unavailable",
+    "no_span",
 ]

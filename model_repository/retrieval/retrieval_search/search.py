@@ -26,6 +26,7 @@ from retrieval_search.milvus import Client, Connection, pymilvus_client
 from retrieval_search.repeats import distinct, news
 from retrieval_search.reranking import Reranker, reranked
 from retrieval_search.settings import Query, Settings, check_ranking
+from retrieval_search.tracing import MakeSpan, no_span
 from retrieval_search.windows import windows
 from tokens.words import keyword_query
 
@@ -64,6 +65,7 @@ class HybridSearch:
         embedder: Embedder | None = None,
         reranker: Reranker | None = None,
         count_rerank: Callable[[str], None] = lambda _outcome: None,
+        span: MakeSpan = no_span,
     ) -> None:
         """embedder: of windows; without it a long question is searched whole. `count_rerank` is told how each reranking ended
         (see reranking.py)."""
@@ -75,6 +77,7 @@ class HybridSearch:
         self._embedder = embedder
         self._reranker = reranker
         self._count_rerank = count_rerank
+        self._span = span
 
     async def search(self, query: Query) -> list[dict[str, Any]]:
         """Passages, best first, as docs/contracts.md describes them; [] without a collection.
@@ -100,7 +103,8 @@ class HybridSearch:
                 async def both(client: Client) -> tuple[Found, Found, str]:
                     return await self._both(client, query, question, ranker)
 
-                dense, bm25, text = await self._milvus.ask(query.collection, both)
+                with self._span(query.collection):
+                    dense, bm25, text = await self._milvus.ask(query.collection, both)
         except TimeoutError:
             await self._milvus.drop()
             raise Unavailable(

@@ -1,0 +1,157 @@
+"""Traces by OpenTelemetry: spans of this process, W3C trace context in and out, and their export over OTLP/HTTP.
+
+Without an endpoint there is no tracer: nothing is made, and a span costs an attribute's look-up. The exporter is the extra
+`telemetry`. What waits for a receiver is bounded, and dropped where none answers; requests never wait for it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from gateway.config import ConfigError, Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+Attributes = Mapping[str, AttributeValue]
+
+QUEUED_SPANS = 4096
+"""That wait for the exporter at the most; further ones are dropped."""
+EXPORT_S = 5.0
+"""Between two exports, and for one of them; a receiver that is away delays the end of the program by no more."""
+
+_W3C = TraceContextTextMapPropagator()
+
+
+class Tracing:
+    """Makes spans. One for each process; without a provider it makes none."""
+
+    def __init__(self, provider: "TracerProvider | None" = None) -> None:
+        self._provider = provider
+        self._tracer: Tracer | None = None if provider is None else provider.get_tracer("ragfleet")
+
+    @classmethod
+    def from_settings(cls, settings: Settings, service: str) -> "Tracing":
+        """As the settings want it. Raises ConfigError where the exporter is wanted and not installed."""
+        if not settings.trace_endpoint:
+            return cls()
+        if not 0 <= settings.trace_sample <= 1:
+            raise ConfigError(f"RAGFLEET_TRACE_SAMPLE={settings.trace_sample:g} is not between 0 and 1.")
+        return cls(_provider(settings.trace_endpoint, settings.trace_sample, service))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anything to make spans for."""
+        return self._tracer is not None
+
+    def span(
+        self,
+        name: str,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes | None = None,
+        parent: Context | None = None,
+        links: Sequence[SpanContext] = (),
+    ) -> AbstractContextManager[Span]:
+        """A span that is the current one in the block; an error that leaves the block is noted in it."""
+        if self._tracer is None:
+            return nullcontext(INVALID_SPAN)
+        return self._current(self.start(name, kind=kind, attributes=attributes, parent=parent, links=links))
+
+    def start(
+        self,
+        name: str,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes | None = None,
+        parent: Context | None = None,
+        links: Sequence[SpanContext] = (),
+    ) -> Span:
+        """A span under the current one, or under `parent`, which its caller ends."""
+        if self._tracer is None:
+            return INVALID_SPAN
+        linked = [Link(each) for each in links if each.is_valid]
+        return self._tracer.start_span(name, parent, kind, attributes, linked)
+
+    async def close(self) -> None:
+        """Export what waits, if that is done soon; the exporter's thread ends."""
+        if self._provider is not None:
+            await asyncio.to_thread(self._provider.shutdown)
+
+    @contextmanager
+    def _current(self, span: Span) -> Iterator[Span]:
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            try:
+                yield span
+            except BaseException as error:
+                failed(span, error)
+                raise
+
+
+def failed(span: Span, error: BaseException) -> None:
+    """Note an error in a span: its kind, and not its words, which may hold a client's."""
+    span.set_attribute("error.type", type(error).__name__)
+    span.set_status(Status(StatusCode.ERROR))
+
+
+def traceparent(span: Span | None = None) -> str:
+    """The W3C header for what is called on behalf of a span, the current one where none is given; "" where it is not recorded."""
+    context = (span or trace.get_current_span()).get_span_context()
+    if not context.is_valid or not context.trace_flags.sampled:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
+
+def trace_id() -> str:
+    """Of the current span, as 32 hexadecimal digits; "" where it is not recorded."""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid and context.trace_flags.sampled else ""
+
+
+def parent_of(header: str, state: str = "") -> Context:
+    """What a client's `traceparent` and `tracestate` say; an empty context where they are none."""
+    return _W3C.extract({"traceparent": header, "tracestate": state}, Context())
+
+
+def span_context(parent: Context) -> SpanContext:
+    """The span that a context points to."""
+    return trace.get_current_span(parent).get_span_context()
+
+
+def _provider(endpoint: str, sample: float, service: str) -> "TracerProvider":
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    except ImportError as error:
+        raise ConfigError("Traces need the extra `telemetry`: pip install 'ragfleet[telemetry]'.") from error
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(sample)),
+        resource=Resource.create({"service.name": service, "service.instance.id": socket.gethostname()}),
+        shutdown_on_exit=False,  # `close` does it
+        span_limits=SpanLimits(max_span_attribute_length=1024, max_events=32, max_links=32),
+    )
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_S)
+    provider.add_span_processor(
+        BatchSpanProcessor(
+            exporter,
+            max_queue_size=QUEUED_SPANS,
+            schedule_delay_millis=EXPORT_S * 1000 / 5,
+            max_export_batch_size=min(512, QUEUED_SPANS),
+        )
+    )
+    return provider
+
+
+OFF = Tracing()
+"""Makes no spans."""
