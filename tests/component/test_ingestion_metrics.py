@@ -41,7 +41,7 @@ class World:
     def samples(self) -> dict[str, float]:
         """Those of the ingestion, as `name` or `name{tenant}`."""
         self.watch.refresh()
-        return samples(self.metrics.render())
+        return samples(self.metrics.render()[0])
 
 
 def samples(text: bytes) -> dict[str, float]:
