@@ -177,9 +177,9 @@ class Settings:
     slo_inter_token_s: float = 0.1
     """Between two tokens of an answer."""
     slo_freshness: float = 0.99
-    """Share of the files that shall be found by searches within `slo_freshness_s` of being attached."""
+    """Share of the time in which no attached file shall wait longer than `slo_freshness_s`."""
     slo_freshness_s: float = 300.0
-    """From a file's attachment to its completion; one that still waits then counts at once."""
+    """From a file's attachment to its completion."""
     log_format: LogFormat = LogFormat.TEXT
     """`text`, or `json`: an object a line, with the request's and the trace's id. Neither has what was asked or answered."""
 

@@ -209,7 +209,9 @@ class Container:
         self.ingestion = IngestionProcess(settings.home / "log" / "ingestion.log") if settings.ingestion else None
         if self.ingestion is not None:
             self.catalog.database.on_commit = self.ingestion.tell
-        self.ingestion_monitor = IngestionMonitor(self.catalog, self.metrics, self.ingestion)
+        self.ingestion_monitor = IngestionMonitor(
+            self.catalog, self.metrics, self.ingestion, fresh_s=settings.slo_freshness_s
+        )
         self.discovery = ConsulDiscovery(settings.consul_url, store=self.store, token=settings.consul_token, tls=tls)
         self.scraper = MetricsScraper(
             self.store,

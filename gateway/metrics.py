@@ -21,6 +21,8 @@ GENAI_TPOT = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 
 GENAI_TOKENS = tuple(4**power for power in range(14))
 """Bounds of buckets that OpenTelemetry's GenAI conventions name."""
 GENAI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+DEFAULT_CLASS = "default"
+"""Of tenants for which no class is named, and of what belongs to no tenant."""
 SLOS = ("availability", "ttft", "inter_token_latency", "freshness")
 
 

@@ -14,7 +14,7 @@ from gateway.errors import CatalogUnavailable
 from gateway.ingestion.process import IngestionProcess
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import Backlog, Pause
-from gateway.metrics import Metrics
+from gateway.metrics import DEFAULT_CLASS, Metrics
 
 log = logging.getLogger("ragfleet.ingestion")
 
@@ -23,6 +23,7 @@ class IngestionMonitor:
     """Looks at the queue every `period_s` while `run` runs, less often where that takes long; `refresh` sets the gauges.
 
     process: this gateway's ingestion; None where it has none.
+    fresh_s: a file that waits longer breaks the objective of freshness.
     clock: Unix seconds, as the catalog's.
     """
 
@@ -33,12 +34,14 @@ class IngestionMonitor:
         process: IngestionProcess | None,
         *,
         period_s: float = 10.0,
+        fresh_s: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
         self._metrics = metrics
         self._process = process
         self._period_s = period_s
+        self._fresh_s = fresh_s
         self._clock = clock
         self._backlog: Backlog | None = None
         self._pauses: Sequence[Pause] = ()
@@ -71,6 +74,8 @@ class IngestionMonitor:
         elif self._removal is None or self._removal[0] != first:
             self._removal = first, self._clock()
         self._backlog = backlog
+        oldest = min(backlog.oldest.values(), default=self._clock())
+        self._metrics.slo_event("freshness", DEFAULT_CLASS, self._clock() - oldest <= self._fresh_s)
 
     def describe(self) -> dict[str, Any]:
         """The ingestion for people and for `ragfleet status`: files that wait, and what for."""

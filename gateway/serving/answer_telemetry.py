@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from gateway.config import Settings
-from gateway.metrics import Metrics
+from gateway.metrics import DEFAULT_CLASS, Metrics
 from gateway.serving.choices import Choices
 from gateway.serving.generation_request import GenerationRequest
 from gateway.telemetry import Attributes, Tracing, parent_of, span_context, trace_id, traceparent
@@ -18,8 +18,6 @@ from gateway.tenants.tenant import Tenant
 PROVIDER = "ragfleet"
 OPERATIONS = {"completions": "text_completion"}
 """GenAI's names of what routes do; the others chat."""
-DEFAULT_CLASS = "default"
-"""Of tenants for which no class is named."""
 
 
 class AnswerTelemetry:

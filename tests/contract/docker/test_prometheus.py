@@ -1,5 +1,6 @@
 """Prometheus's own checker reads the configuration and the rules, and tries the rules on made-up series."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from ragfleet.paths import PROJECT
 from tests.support.debian_program import unpack
 
 CONFIGURATION = PROJECT / "docker" / "prometheus"
+TRIED = ("alerts_test.yml", "slo_test.yml")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +28,22 @@ def says(promtool: Path, *arguments: str | Path, folder: Path) -> str:
 
 def test_rules_are_valid_and_fire_when_they_should(promtool: Path, tmp_path: Path) -> None:
     shutil.copy(CONFIGURATION / "alerts.yml", tmp_path)
-    shutil.copy(Path(__file__).with_name("alerts_test.yml"), tmp_path)
-    assert "15 rules found" in says(promtool, "check", "rules", "alerts.yml", folder=tmp_path)
-    assert "SUCCESS" in says(promtool, "test", "rules", "alerts_test.yml", folder=tmp_path)
+    assert "21 rules found" in says(promtool, "check", "rules", "alerts.yml", folder=tmp_path)
+    for tried in TRIED:
+        shutil.copy(Path(__file__).with_name(tried), tmp_path)
+        assert "SUCCESS" in says(promtool, "test", "rules", tried, folder=tmp_path)
+
+
+def test_each_alert_is_tried_and_has_a_runbook() -> None:
+    groups = yaml.safe_load((CONFIGURATION / "alerts.yml").read_text("utf-8"))["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    tests = [yaml.safe_load(Path(__file__).with_name(tried).read_text("utf-8"))["tests"] for tried in TRIED]
+    tried = {
+        each["alertname"] for file in tests for test in file for each in test["alert_rule_test"] if each["exp_alerts"]
+    }
+    assert tried == alerts
+    headings = re.findall(r"^### (\w+)", (PROJECT / "docs" / "runbooks.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(headings) == sorted(alerts)
 
 
 def test_configuration_is_valid(promtool: Path, tmp_path: Path) -> None:
