@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 RANKERS = ("minmax", "rrf", "dense", "bm25")
-"""Weighted sum of both scores, each scaled to 0…1 over what its search found; reciprocal ranks; one search alone."""
+"""Weighted sum of both scores, each scaled to 0…1 over what there is of it; reciprocal ranks; one search alone."""
 
 # Cormack, Clarke and Büttcher (SIGIR 2009): 1 / (60 + rank), summed over the rankings.
 RRF_K = 60

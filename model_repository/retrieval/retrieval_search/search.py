@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +110,10 @@ class HybridSearch:
             raise Unavailable(
                 f"Milvus at {self._settings.uri} did not answer within {self._settings.deadline_s:g} s"
             ) from None
-        order = fuse(dense.scores, bm25.scores, ranker=ranker, dense_weight=weight)
-        passages = distinct(_passages(dense, bm25, order, query, question))
+        cosines = _cosines(dense, bm25, question)
+        nearest = cosines if ranker == "minmax" else dense.scores
+        order = fuse(nearest, bm25.scores, ranker=ranker, dense_weight=weight)
+        passages = distinct(_passages({**bm25.rows, **dense.rows}, cosines, order, query, bm25.rows.keys()))
         hits = (await self._reranked(query, text, passages))[: query.top_k]
         if query.neighbours is None:
             return hits
@@ -225,23 +227,34 @@ class HybridSearch:
         return [list(hits) for hits in answer or ()]
 
 
-def _passages(dense: Found, bm25: Found, order: list[str], query: Query, question: Question) -> list[dict[str, Any]]:
+def _cosines(dense: Found, bm25: Found, question: Question) -> dict[str, float]:
+    """Of all that was found, best first. What BM25 alone has found is no stranger to the question: it has its own cosine."""
+    units = question.vectors / np.maximum(np.linalg.norm(question.vectors, axis=1, keepdims=True), 1e-12)
+    cosines = dict(dense.scores)
+    for key, row in bm25.rows.items():
+        if key in dense.rows:
+            continue
+        vector = np.asarray(row["dense"], np.float32)
+        cosines[key] = float((units @ vector).max()) / (float(np.linalg.norm(vector)) or 1.0)
+    return dict(sorted(cosines.items(), key=lambda item: -item[1]))
+
+
+def _passages(
+    rows: Mapping[str, Mapping[str, Any]],
+    cosines: Mapping[str, float],
+    order: list[str],
+    query: Query,
+    by_words: Set[str],
+) -> list[dict[str, Any]]:
     """Rows in the order of the fusion, with the cosine as their score; those under `min_score` are left out, unless they have
-    exactly what the question names.
+    exactly what the question names. by_words: what BM25 has found.
     """
     exact = ExactMatch(query.text)
-    units = question.vectors / np.maximum(np.linalg.norm(question.vectors, axis=1, keepdims=True), 1e-12)
-    passages = []
-    for key in order:
-        if key in dense.rows:
-            row, score = dense.rows[key], dense.scores[key]
-        else:
-            row = bm25.rows[key]
-            vector = np.asarray(row["dense"], np.float32)
-            score = float((units @ vector).max()) / (float(np.linalg.norm(vector)) or 1.0)
-        if score >= query.min_score or (key in bm25.rows and exact(row["text"])):
-            passages.append({"id": key, **{name: row[name] for name in _FIELDS}, "score": round(score, 6)})
-    return passages
+    return [
+        {"id": key, **{name: rows[key][name] for name in _FIELDS}, "score": round(cosines[key], 6)}
+        for key in order
+        if cosines[key] >= query.min_score or (key in by_words and exact(rows[key]["text"]))
+    ]
 
 
 def _pymilvus(settings: Settings) -> Client:

@@ -99,11 +99,11 @@ WORDS = [hit("w", -8.0, 1, 1), hit("b", -6.0, 4, 3), hit("a", -4.0, 9, 4.3589)]
 async def test_both_scores_count_half_and_the_score_given_is_the_cosine() -> None:
     passages, milvus = await search(DENSE, WORDS, top_k=9)
 
-    # (1 + 0)/2, (0.875 + 0.5)/2, (0 + 1)/2, 0: b; a before w, which the dense search has not
+    # w, which the dense search has not, has its own cosine: (0.759 + 1)/2; b (0.875 + 0.5)/2; a (1 + 0)/2; c 0
     assert [(passage["id"], passage["score"]) for passage in passages] == [
+        ("w", 0.707107),
         ("b", 0.8),
         ("a", 0.9),
-        ("w", 0.707107),
         ("c", 0.1),
     ]
     assert set(passages[0]) == {"id", "score", *FIELDS}
