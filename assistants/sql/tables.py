@@ -122,7 +122,12 @@ def _words(text: str) -> list[str]:
 def joins(tables: Sequence[Table], most: int = 3) -> list[Join]:
     """Each table alone, and each set of up to `most` that foreign keys hold together; a name stands for one table in each."""
     by_name = {table.name: table for table in tables}
-    edges = [(table.name, each) for table in tables for each in table.references if each.other != table.name]
+    edges = [
+        (table.name, each)
+        for table in tables
+        for each in table.references
+        if each.other in by_name and each.other != table.name
+    ]
     found: dict[frozenset[str], Join] = {frozenset({table.name}): Join((table,), table.name) for table in tables}
     grown = dict(found)
     for _ in range(most - 1):

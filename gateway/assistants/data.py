@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from assistants.sql.prompt import changes_data, query_prompt
 from assistants.sql.tables import Table, readable, spoken_of
 from assistants.sql.warehouse import QueryFailed, Result, SqliteWarehouse
 from gateway.assistants.job import AssistantJob
+from gateway.errors import Unavailable
 from gateway.serving.choices import Choices
 from gateway.serving.guide import Guide, GuideKind
 
@@ -53,19 +55,22 @@ class DataAssistant:
         if changes_data(job.question):
             yield READS_ONLY
             return
-        warehouse = await self._warehouse(rules)
         groups = job.tenant.key.groups or ()
-        tables = readable(
-            await self._in_thread(warehouse.tables), named=rules.tables, restricted=rules.restricted, groups=groups
-        )
+        try:
+            warehouse = await self._warehouse(rules)
+            there = await self._in_thread(warehouse.tables)
+        except (QueryFailed, OSError, sqlite3.Error) as error:
+            raise Unavailable(f"The tables of '{job.request.model}' cannot be read now.", detail=str(error)) from error
+        tables = readable(there, named=rules.tables, restricted=rules.restricted, groups=groups)
         names = ", ".join(each.name for each in tables) or "there are none that you may read"
-        about = spoken_of(tables, job.question, rules.max_tables) or (
+        about: Sequence[Table] = spoken_of(tables, job.question, rules.max_tables) or (
             spoken_of(tables, " ".join(asked), rules.max_tables) if len(asked) > 1 else []
         )
+        about, grammar = await self._in_thread(partial(_grammar, about))
         if not about:
             yield UNANSWERABLE.format(tables=names)
             return
-        guide = Guide(GuideKind.EBNF_GRAMMAR, sql_grammar(about))
+        guide = Guide(GuideKind.EBNF_GRAMMAR, grammar)
         messages = query_prompt(job.profile.system, about, asked)
         for _ in range(1 + rules.repairs):
             written = await job.write(messages, guide=guide)
@@ -99,6 +104,14 @@ class DataAssistant:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         async with self._places:
             return await asyncio.to_thread(work)
+
+
+def _grammar(tables: Sequence[Table]) -> tuple[Sequence[Table], str]:
+    """Of as many of the tables as an engine follows, the best first; of none where not even one can be."""
+    for count in range(len(tables), 0, -1):
+        with suppress(ValueError):
+            return tables[:count], sql_grammar(tables[:count])
+    return (), ""
 
 
 async def _told(job: AssistantJob, result: Result) -> AsyncGenerator[str, None]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,28 @@ async def test_it_says_what_it_cannot_answer_without_asking_the_model(wide: Flee
     }.items():
         assert (await answer(wide, question)).startswith(said)
     assert not wide.calls()
+
+
+async def test_tables_that_refer_to_others_can_be_asked_alone(wide: Fleet) -> None:
+    wide.says("SELECT COUNT(*) FROM order_items")
+    assert "The answer is 1200." in await answer(wide, "How much quantity is in the order items?")
+
+
+async def test_a_warehouse_that_is_not_there_is_no_fault_of_the_request(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    (profiles / "lost.yaml").write_text(f"kind: data\nwarehouse: {{database: {tmp_path / 'nowhere.db'}}}\n")
+    (profiles / "odd.yaml").write_text(f"kind: data\nwarehouse: {{database: {profiles / 'odd.yaml'}}}\n")
+    fleet: Fleet = await start(assistants_dir=profiles)
+    for name in ("lost", "odd"):
+        asked = [{"role": "user", "content": "How many customers?"}]
+        reply = await fleet.post({"model": f"assistant:{name}", "messages": asked})
+        assert (reply.status, reply.json["error"]["message"]) == (
+            503,
+            f"The tables of 'assistant:{name}' cannot be read now.",
+        )
 
 
 async def test_what_has_no_sense_is_refused_by_name(wide: Fleet) -> None:

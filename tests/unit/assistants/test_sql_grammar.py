@@ -1,6 +1,7 @@
 """Whatever follows the grammar is a query that may be asked, that SQLite understands, and that reads what the caller may read."""
 
 import random
+from itertools import combinations
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_every_word_of_the_grammar_is_a_query_over_what_is_there(
         query = walked(guides, grammar, rng)
         checked = check(query, tables)
         warehouse.run(checked, tables, max_rows=5, deadline_s=30)
+
+
+def test_any_choice_of_tables_has_a_grammar_also_where_they_refer_to_others(
+    warehouse: SqliteWarehouse, guides: GuideCompiler
+) -> None:
+    tables, rng = warehouse.tables(), random.Random(5)
+    for count in (1, 2, 3):
+        for chosen in combinations(tables, count):
+            grammar = sql_grammar(chosen)
+            if count < 3:
+                query = walked(guides, grammar, rng)
+                assert check(query, chosen)
 
 
 def test_the_whole_warehouse_is_not_too_much_for_the_engine(warehouse: SqliteWarehouse, guides: GuideCompiler) -> None:
