@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack test-clients clean
+.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack test-alerts test-clients clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -128,6 +128,9 @@ test-clients: setup ## Other people's frameworks, unmodified, each in its own en
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+test-alerts: setup ## Five alerts fire and stop on a real fleet with a real Prometheus, windows 60 times shorter (about 2 minutes)
+	$(BIN)/python -m benchmarks.alerts
 
 clean: down ## Remove the environment, the state and all caches but the downloads
 	rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

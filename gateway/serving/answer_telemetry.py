@@ -91,6 +91,8 @@ class AnswerTelemetry:
         metrics.genai_duration.labels(*self._labels, "" if status < 400 else str(status)).observe(took, mark)
         if status < 400 or status >= 500:  # what is the client's fault breaks no promise
             self._keep("availability", status < 500)
+        if self._first is None and took > self._settings.slo_ttft_s:  # a client that did not wait for ever, too
+            self._keep("ttft", False)
         if self.choices is None:
             return
         usage = self.choices.usage
