@@ -26,7 +26,7 @@ class BatchRequests:
     def __init__(self, services: ResponseServices, embeddings: EmbeddingService) -> None:
         self._embeddings = embeddings
         self._openers: dict[str, Opener] = {
-            "/v1/chat/completions": partial(ChatCall, services.generation),
+            "/v1/chat/completions": partial(ChatCall, services.generation, services.stored),
             "/v1/completions": partial(CompletionCall, services.generation),
             "/v1/responses": partial(ResponsesCall, services),
         }

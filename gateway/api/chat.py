@@ -7,15 +7,18 @@ from typing import Any
 
 from gateway import errors
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
+from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import chat_log_probs
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.knowledge.catalog.answer_types import ChatRecord
 from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.log_probs import AnswerLogProbs
+from gateway.serving.stored_answers import StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
 from gateway.serving.tools import CallBegun, TextPiece, ThoughtPiece, ToolCall
 from gateway.tenants.tenant import Tenant
@@ -29,10 +32,15 @@ class ChatCall(StreamingRequest):
     ROUTE = "chat"
     """As metrics name it."""
 
-    def __init__(self, service: GenerationService, body: bytes, tenant: Tenant, request_id: str) -> None:
+    def __init__(
+        self, service: GenerationService, stored: StoredAnswers, body: bytes, tenant: Tenant, request_id: str
+    ) -> None:
         self._service = service
+        self._stored = stored
         self._tenant = tenant
-        self._wire = parse_chat(body)
+        raw = json_object(body)
+        self._wire = parse_chat(raw)
+        self._messages: Sequence[Json] = raw["messages"] if self._wire.store else ()
         self._request = self._wire.generation_request(request_id, route=self.ROUTE)
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._base = {
@@ -54,8 +62,16 @@ class ChatCall(StreamingRequest):
         left = len(choices.answers)
         failures: list[errors.RagfleetError] = []
         last = b""
+        shapes: dict[int, Json] = {}
         writers = [
-            ChunkWriter(self._base, usage, index=index, usage_changes=each, log_probs=answer.log_probs)
+            ChunkWriter(
+                self._base,
+                usage,
+                index=index,
+                usage_changes=each,
+                log_probs=answer.log_probs,
+                keeps=self._wire.store,
+            )
             for index, answer in enumerate(choices.answers)
         ]
         grounding = choices.answers[0].grounding
@@ -71,7 +87,7 @@ class ChatCall(StreamingRequest):
         async def write(index: int, answer: GeneratedAnswer) -> None:
             nonlocal left, last
             try:
-                last = await self._stream_choice(out, answer, writers[index])
+                last, shapes[index] = await self._stream_choice(out, answer, writers[index])
             except errors.RagfleetError as error:
                 if not out.started:
                     raise
@@ -84,24 +100,32 @@ class ChatCall(StreamingRequest):
         await choices.each(write)
         if failures:
             raise failures[0]
+        if self._wire.store:
+            await self._keep(self._completion(choices, shapes), choices)
         if options is not None and options.include_usage:
             last += sse({**self._base, "choices": [], "usage": usage_shape(choices.usage)})
         await out.end(last + DONE)
 
-    async def _stream_choice(self, out: ResponseWriter, answer: GeneratedAnswer, chunks: "ChunkWriter") -> bytes:
-        """Write all but the last events, which come back."""
+    async def _stream_choice(
+        self, out: ResponseWriter, answer: GeneratedAnswer, chunks: "ChunkWriter"
+    ) -> tuple[bytes, Json]:
+        """Write all but the last events, which come back, with the choice as a whole answer has it."""
         grounding = answer.grounding
         reader = ToolCallReader(answer, self._choice_id(chunks.index))
         if answer.tool_parser is None:
             await out.pieces(answer, chunks.text, thought=chunks.thought)
+            text = answer.text
             found = await answer.citations()
         else:
             await self._stream_calls(out, reader, chunks)
-            found = await answer.citations(reader.text)
+            text = reader.text
+            found = await answer.citations(text)
         annotations = [url_citation(each) for each in found.citations]
         rag = {} if grounding is None else {"rag": rag_citations(found)}
         reason = self._finish_reason(answer, reader.calls)
-        return chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
+        last = chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
+        message = self._message(answer, reader, text, annotations)
+        return last, _shape(chunks.index, message, chunks.told, reason)
 
     async def _stream_calls(self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter") -> None:
         """Text and calls as they come."""
@@ -131,6 +155,9 @@ class ChatCall(StreamingRequest):
             shapes[index], found[index] = await self._choice(index, answer)
 
         await choices.each(write)
+        body = self._completion(choices, shapes)
+        if self._wire.store:
+            await self._keep(body, choices)
         grounding, rag = choices.answers[0].grounding, {}
         if grounding is not None:
             rag = {"rag": {**rag_head(grounding), **rag_sources(grounding)}}
@@ -139,13 +166,36 @@ class ChatCall(StreamingRequest):
             else:
                 for index, shape in shapes.items():
                     shape["rag"] = found[index]
-        body = {"choices": [shapes[index] for index in sorted(shapes)], "usage": usage_shape(choices.usage)}
-        await out.json({**self._base, **body, **rag, **ragfleet_field(choices.attempts)})
+        await out.json({**body, **rag, **ragfleet_field(choices.attempts)})
+
+    def _completion(self, choices: Choices, shapes: Mapping[int, Json]) -> Json:
+        """The whole answer, without extensions."""
+        return {
+            **self._base,
+            "object": "chat.completion",
+            "choices": [shapes[index] for index in sorted(shapes)],
+            "usage": usage_shape(choices.usage),
+        }
+
+    async def _keep(self, body: Json, choices: Choices) -> None:
+        """Store an answer. Raises CatalogUnavailable."""
+        grounding = choices.answers[0].grounding
+        used = {each.file_id for each in grounding.passages} if grounding is not None else ()
+        record = ChatRecord(
+            body=body, messages=self._messages, metadata=self._wire.metadata or {}, sources=sorted(used)
+        )
+        await self._stored.keep_chat(self._tenant, record)
 
     async def _choice(self, index: int, answer: GeneratedAnswer) -> tuple[Json, Json]:
         """A whole choice, and its citations as a part of the field `rag`."""
         reader = ToolCallReader(answer, self._choice_id(index))
         text = await reader.whole()
+        found = await answer.citations(text)
+        message = self._message(answer, reader, text, [url_citation(each) for each in found.citations])
+        reason = self._finish_reason(answer, reader.calls)
+        return _shape(index, message, _log_probs(answer.log_probs), reason), rag_citations(found)
+
+    def _message(self, answer: GeneratedAnswer, reader: ToolCallReader, text: str, annotations: Sequence[Any]) -> Json:
         message: Json = {"role": "assistant", "content": None if reader.calls and not text else text, "refusal": None}
         if answer.reasoning is not None and answer.reasoning.text:
             message["reasoning_content"] = answer.reasoning.text
@@ -153,16 +203,9 @@ class ChatCall(StreamingRequest):
             message["function_call"] = {"name": reader.calls[0].name, "arguments": reader.calls[0].arguments}
         elif reader.calls:
             message["tool_calls"] = [tool_call(each) for each in reader.calls]
-        found = await answer.citations(text)
-        if found.citations:
-            message["annotations"] = [url_citation(each) for each in found.citations]
-        shape: Json = {
-            "index": index,
-            "message": message,
-            "logprobs": _log_probs(answer.log_probs),
-            "finish_reason": self._finish_reason(answer, reader.calls),
-        }
-        return shape, rag_citations(found)
+        if annotations:
+            message["annotations"] = annotations
+        return message
 
     def _choice_id(self, index: int) -> str:
         """What the ids of its calls are made from."""
@@ -180,7 +223,9 @@ class ChunkWriter:
         index: int = 0,
         usage_changes: bool = False,
         log_probs: AnswerLogProbs | None = None,
+        keeps: bool = False,
     ) -> None:
+        self._told: list[Json] | None = [] if keeps and log_probs is not None else None
         self._base = base
         self._usage = usage
         self.index = index
@@ -217,16 +262,29 @@ class ChunkWriter:
         delta: dict[str, Any] = {"annotations": annotations} if annotations else {}
         return sse(self._body({"delta": delta, "finish_reason": reason}, extra))
 
+    @property
+    def told(self) -> Json | None:
+        """Log probabilities of the whole answer so far, where they are kept."""
+        return None if self._told is None else {"content": self._told, "refusal": None}
+
     def _piece(self, text: str) -> dict[str, Any]:
         return self._body({"delta": {"content": text}, "finish_reason": None}, {})
 
     def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        told = _log_probs(self._log_probs)
+        if self._told is not None and told is not None:
+            self._told += told["content"]
         return {
             **self._base,
-            "choices": [{"index": self.index, **choice, "logprobs": _log_probs(self._log_probs)}],
+            "choices": [{"index": self.index, **choice, "logprobs": told}],
             **extra,
             **self._usage(),
         }
+
+
+def _shape(index: int, message: Json, log_probs: Json | None, reason: str) -> Json:
+    """A choice of a whole answer."""
+    return {"index": index, "message": message, "logprobs": log_probs, "finish_reason": reason}
 
 
 def _log_probs(log_probs: AnswerLogProbs | None) -> dict[str, Any] | None:

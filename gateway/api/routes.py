@@ -16,6 +16,7 @@ from gateway.api import (
     operations,
     store_files,
     store_search,
+    stored_chats,
     stored_responses,
     usage,
     vector_stores,
@@ -65,6 +66,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
         vector_stores,
         store_files,
         store_search,
+        stored_chats,
         stored_responses,
         conversations,
         batches,
@@ -84,7 +86,7 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
     gateway.background.serve(background.make, background.fail)
     gateway.batches.serve(BatchRequests(responses_by, gateway.embeddings).answer)
     calls: dict[str, tuple[str, Opener]] = {
-        "/v1/chat/completions": (ChatCall.ROUTE, partial(ChatCall, service)),
+        "/v1/chat/completions": (ChatCall.ROUTE, partial(ChatCall, service, gateway.stored)),
         "/v1/completions": (CompletionCall.ROUTE, partial(CompletionCall, service)),
         "/v1/responses": (ResponsesCall.ROUTE, partial(ResponsesCall, responses_by)),
     }

@@ -21,7 +21,6 @@ from gateway.api.generation_schemas import (
     TopLogProbs,
     tool_kind,
 )
-from gateway.api.json_body import json_object
 from gateway.api.message_schemas import (
     MAX_CALLS,
     MAX_PARTS,
@@ -46,6 +45,7 @@ from gateway.api.validation import (
     ONE_OR_MANY,
     WHOLE,
     Harmless,
+    Metadata,
     items,
     read,
     refuse_unsupported,
@@ -61,7 +61,6 @@ HARMLESS: Harmless = {
     "web_search_options": (),
     "verbosity": ("medium",),
     "service_tier": ("auto", "default"),
-    "store": (False,),
     "best_of": (1,),
     "echo": (False,),
 }
@@ -69,7 +68,6 @@ HARMLESS: Harmless = {
 IGNORED = frozenset(
     {
         "user",
-        "metadata",
         "safety_identifier",
         "prompt_cache_key",
         "prompt_cache_retention",
@@ -222,6 +220,9 @@ class ChatRequest(ConversationRequest):
     logprobs: bool = False
     top_logprobs: TopLogProbs = 0
     logit_bias: LogitBias | None = None
+    store: bool = False
+    """Whether the answer is kept, to be read again."""
+    metadata: Metadata | None = None
     text_param: ClassVar[str] = "messages"
 
     @model_validator(mode="after")
@@ -317,8 +318,8 @@ class ChatRequest(ConversationRequest):
         return self.response_format, "response_format"
 
 
-def parse_chat(body: bytes) -> ChatRequest:
-    """The request in a body. Raises BadRequest whose `param` names the field."""
-    raw = without_nulls(json_object(body))
+def parse_chat(given: Mapping[str, Any]) -> ChatRequest:
+    """The request in a JSON object. Raises BadRequest whose `param` names the field."""
+    raw = without_nulls(given)
     refuse_unsupported(raw, HARMLESS, IGNORED)
     return read(ChatRequest, raw)

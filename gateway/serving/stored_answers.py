@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway import errors
 from gateway.config import Settings
-from gateway.knowledge.catalog.answer_types import ResponseRecord
+from gateway.knowledge.catalog.answer_types import ChatRecord, ResponseRecord
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Json
 from gateway.tenants.tenant import Tenant
@@ -72,6 +72,10 @@ class StoredAnswers:
             log.warning("an answer was not stored: %s", error)
             return False
         return True
+
+    async def keep_chat(self, tenant: Tenant, record: ChatRecord) -> None:
+        """Store a chat completion whose client asked for that. Raises CatalogUnavailable."""
+        await self._catalogs(tenant).chats.add(record, keep_s=self.keep_s)
 
     async def finish(self, tenant: Tenant, body: Json) -> None:
         """The end of an answer that was made in the background. Raises Conflict where it was cancelled, NotFound."""

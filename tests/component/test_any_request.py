@@ -50,6 +50,7 @@ class Ids:
     response: str
     item: str
     talk: str
+    chat: str
 
 
 @pytest.fixture
@@ -74,7 +75,9 @@ async def ids(fleet: Fleet) -> AsyncIterator[Ids]:
     response = (await fleet.post({"model": MODEL, "input": "How long?"}, path="/v1/responses")).json
     talk = (await fleet.post({}, path="/v1/conversations")).json
     async with ingestion(fleet.gateway):
-        yield Ids(store, file.id, batch.json["id"], response["id"], response["output"][0]["id"], talk["id"])
+        chat = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "store": True}
+        made = (await fleet.post(chat, path="/v1/chat/completions")).json["id"]
+        yield Ids(store, file.id, batch.json["id"], response["id"], response["output"][0]["id"], talk["id"], made)
 
 
 async def _sent(
@@ -196,6 +199,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "/v1/conversations/{talk}/items": [
         {"items": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]}
     ],
+    "/v1/chat/completions/{chat}": [{"metadata": {"a": "b"}}],
     "/v1/responses/input_tokens": [{"model": MODEL, "input": "How long?", "previous_response_id": "{response}"}],
     "/v1/chat/completions": [
         {
@@ -214,6 +218,8 @@ BODIES: dict[str, list[dict[str, Any]]] = {
             "max_tokens": 8,
             "stream": True,
             "stream_options": {"include_usage": True},
+            "store": True,
+            "metadata": {"a": "b"},
         }
     ],
 }
@@ -289,7 +295,23 @@ HEADERS = st.fixed_dictionaries(
 )
 QUERY = st.lists(
     st.tuples(
-        st.sampled_from(["after", "before", "limit", "order", "filter", "purpose", "x", "", "after%00"]),
+        st.sampled_from(
+            [
+                "after",
+                "before",
+                "limit",
+                "order",
+                "filter",
+                "purpose",
+                "model",
+                "metadata",
+                "metadata[a]",
+                "metadata[",
+                "x",
+                "",
+                "after%00",
+            ]
+        ),
         st.text(st.sampled_from("0123456789%abcdef-_&=+;٣ "), max_size=12)
         | st.sampled_from(["file-0", "vs_" + "0" * 24, "asc", "desc", "completed", "-1", "1", "100000", "%ff", "%00"]),
     ),
@@ -302,6 +324,7 @@ SEGMENT = st.sampled_from(
         "{batch}",
         "{response}",
         "{talk}",
+        "{chat}",
         "{item}",
         "handbook",
         "file-0",
@@ -324,6 +347,9 @@ PATHS = st.one_of(
     st.builds("/v1/files/{}".format, SEGMENT),
     st.builds("/v1/files/{}/content".format, SEGMENT),
     st.builds("/v1/models/{}".format, SEGMENT),
+    st.just("/v1/chat/completions"),
+    st.builds("/v1/chat/completions/{}".format, SEGMENT),
+    st.builds("/v1/chat/completions/{}/messages".format, SEGMENT),
     st.builds("/v1/conversations/{}".format, SEGMENT),
     st.builds("/v1/conversations/{}/items".format, SEGMENT),
     st.builds("/v1/conversations/{}/items/{}".format, SEGMENT, SEGMENT),
@@ -365,6 +391,7 @@ async def test_deletions(fleet: Fleet, ids: Ids, path: str) -> None:
         ("batch", "vsfb_0"),
         ("response", "resp_0"),
         ("talk", "conv_0"),
+        ("chat", "chatcmpl-0"),
     ):
         path = path.replace(f"{{{name}}}", value)
     await _sent(fleet, "DELETE", "".join(c if c.isascii() else "%C3%A9" for c in path))

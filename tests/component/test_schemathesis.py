@@ -120,10 +120,12 @@ async def test_paths_keep_what_they_promise(fleet: Fleet) -> None:
     batch = await _made(fleet, f"/v1/vector_stores/{store}/file_batches", {"file_ids": [file]})
     await bring_in(fleet.gateway)
     response = await _made(fleet, "/v1/responses", {"model": "tiny", "input": "How long?"})
+    message = {"role": "user", "content": "How long?"}
+    chat = await _made(fleet, "/v1/chat/completions", {"model": "tiny", "messages": [message], "store": True})
     talk = await _made(fleet, "/v1/conversations", {"items": [{"id": "msg_1", "role": "user", "content": "Hi"}]})
     document = (await fleet.get("/openapi.json")).json
     ids = {"store_id": store, "file_id": file, "batch_id": batch, "model": "tiny"}
-    ids |= {"response_id": response, "conversation_id": talk, "item_id": "msg_1"}
+    ids |= {"response_id": response, "conversation_id": talk, "item_id": "msg_1", "completion_id": chat}
     async with ingestion(fleet.gateway):
         found = await asyncio.to_thread(_ask, document, fleet.url, ids)
     cases = found.pop("cases")

@@ -20,6 +20,7 @@ from tests.support.replies import Reply
 from tests.support.running import EMBEDDING, MODEL, Fleet
 
 FILES, STORES, TALKS = "/v1/files", "/v1/vector_stores", "/v1/conversations"
+CHATS = "/v1/chat/completions"
 TENANTS = """
 tenants:
   - {name: acme, keys: [acme-key]}
@@ -32,6 +33,7 @@ NOBODYS = {
     "response_id": "resp_" + "0" * 32,
     "conversation_id": "conv_" + "0" * 24,
     "item_id": "msg_" + "0" * 32,
+    "completion_id": "chatcmpl-" + "0" * 32,
     "job_id": "batch_" + "0" * 24,
 }
 
@@ -75,9 +77,12 @@ class Tenant:
         batch = await self.ask("POST", f"{STORES}/{store}/file_batches", {"file_ids": [file, gone]})
         await bring_in(self.fleet.gateway)
         response = await self.ask("POST", "/v1/responses", {"model": MODEL, "input": "How long?"})
+        message = {"role": "user", "content": "How long?"}
+        chat = await self.ask("POST", CHATS, {"model": MODEL, "messages": [message], "store": True})
         talk, items = await self._talk()
         self.own = {"store_id": store, "file_id": file, "batch_id": batch["id"], "response_id": response["id"]}
         self.own |= {"conversation_id": talk, "item_id": items[0], "job_id": f"batch_{self.name}"}
+        self.own["completion_id"] = chat["id"]
         job = {"id": self.own["job_id"], "created_at": 1, "status": "validating", "input_file_id": file}
         job |= {"endpoint": "/v1/responses", "request_counts": {}}  # the file has no requests: it will fail
         await self.fleet.gateway.catalog.of(Owner(self.name)).batches.create(job, dump_caller(Owner(self.name)))
@@ -125,6 +130,7 @@ async def globex(fleet: Fleet, acme: Tenant) -> AsyncIterator[Tenant]:
 async def _all_of(tenant: Tenant) -> list[Any]:
     store, batch = tenant.own["store_id"], tenant.own["batch_id"]
     lists = (FILES, STORES, f"{STORES}/{store}/files", f"{STORES}/{store}/file_batches/{batch}/files")
+    lists += (CHATS, f"{CHATS}/{tenant.own['completion_id']}/messages")
     lists += (f"{TALKS}/{tenant.own['conversation_id']}/items",)
     found = [(await tenant.ask("GET", path))["data"] for path in lists]
     for at, each in enumerate(found[1]):
@@ -145,6 +151,7 @@ BODIES: dict[str, Any] = {
     "/v1/vector_stores/{store_id}/files/{file_id}": {"attributes": {"mine": True}},
     "/v1/vector_stores/{store_id}/file_batches": {"file_ids": ["{file_id}"]},
     "/v1/vector_stores/{store_id}/search": {"query": "How long?"},
+    "/v1/chat/completions/{completion_id}": {"metadata": {"mine": "yes"}},
     "/v1/conversations/{conversation_id}": {"metadata": {"mine": "yes"}},
     "/v1/conversations/{conversation_id}/items": {"items": [{"type": "item_reference", "id": "{item_id}"}]},
 }
@@ -160,7 +167,7 @@ async def test_no_path_shows_or_changes_what_is_anothers(acme: Tenant, globex: T
     """Each path with every mixture of the other's ids, own ones and nobody's: 404, and the same words."""
     document = (await globex.fleet.get("/openapi.json")).json
     paths = list(_paths(document))
-    assert len(paths) == 30, "a new path: see that this test covers it"
+    assert len(paths) == 34, "a new path: see that this test covers it"
     for method, path in paths:
         names = re.findall(r"{(\w+)}", path)
         wanted = json.dumps(BODIES.get(path, {})) if method == "POST" else "null"

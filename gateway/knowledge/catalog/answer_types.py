@@ -20,6 +20,19 @@ class ResponseRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRecord:
+    """One chat completion as it is stored."""
+
+    body: Json
+    """The object as clients read it, without its metadata."""
+    messages: Sequence[Json]
+    """What it was asked, as the client sent it."""
+    metadata: Mapping[str, str]
+    sources: Sequence[str]
+    """The files that its prompt told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackgroundJob:
     """An answer that a gateway makes without a client, held by one of them under a lease."""
 

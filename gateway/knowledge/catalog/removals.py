@@ -60,7 +60,7 @@ class RemovalQueue:
                 if (row := (await connection.execute(query)).one_or_none()) is not None:
                     await forget_store(self._database, connection, row)
                     ended += 1
-        for table in schema.responses, schema.conversations:
+        for table in schema.responses, schema.chat_completions, schema.conversations:
             old_answers = select(table.c.id).where(table.c.expires_at <= now).limit(_EXPIRE)
             async with self._database.write() as connection:
                 await connection.execute(delete(table).where(table.c.id.in_(old_answers)))

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.knowledge.catalog.batches import TenantBatches
+from gateway.knowledge.catalog.chat_completions import TenantChatCompletions
 from gateway.knowledge.catalog.conversations import TenantConversations
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
@@ -32,6 +33,7 @@ class TenantCatalog:
         self.keys = IdempotencyKeys(database, tenant)
         self.batches = TenantBatches(database, tenant)
         self.responses = TenantResponses(database, tenant)
+        self.chats = TenantChatCompletions(database, tenant)
         self.conversations = TenantConversations(database, tenant)
         self.restricted = tenant.key.groups is not None
         """Whether there may be documents of the tenant that its key does not see."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import uuid
+from typing import Any
 
 import pytest
 from openai import NotFoundError
@@ -31,6 +33,28 @@ async def test_an_answer_is_kept_continued_and_deleted(service: Service) -> None
         await responses.retrieve(first.id)
     with pytest.raises(NotFoundError):
         await responses.create(model=service.model, input="And?", previous_response_id=second.id)
+
+
+async def test_a_chat_is_kept_listed_noted_and_deleted(service: Service) -> None:
+    chats = service.client.chat.completions
+    mark = uuid.uuid4().hex
+    message = {"role": "user", "content": "How long may goods be returned?"}
+    asked: Any = {"model": service.model, "messages": [message], "max_tokens": 8, "store": True}
+    made = await chats.create(**asked, metadata={"mark": mark})
+    pieces = [chunk async for chunk in await chats.create(**asked, stream=True, metadata={"mark": mark})]
+    found = await chats.retrieve(made.id)
+    assert (found.id, found.choices, found.usage) == (made.id, made.choices, made.usage)
+    ids = {each.id async for each in chats.list(metadata={"mark": mark}, model=service.model, limit=1)}
+    assert ids == {made.id, pieces[0].id}
+    (said,) = [each async for each in chats.messages.list(made.id)]
+    assert (said.role, said.content) == ("user", message["content"])
+    changed = await chats.update(made.id, metadata={"mark": "other"})
+    assert changed.id == made.id
+    assert [each.id async for each in chats.list(metadata={"mark": mark})] == [pieces[0].id]
+    for ident in ids:
+        assert (await chats.delete(ident)).deleted
+        with pytest.raises(NotFoundError):
+            await chats.retrieve(ident)
 
 
 async def test_tokens_are_counted(service: Service) -> None:

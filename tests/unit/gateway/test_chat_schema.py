@@ -1,6 +1,5 @@
 """What a request means once it has been read. What is refused: tests/component/test_chat_requests.py."""
 
-import json
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ USER = {"role": "user", "content": "Hello?"}
 
 
 def parse(**fields: Any) -> ChatRequest:
-    return parse_chat(json.dumps({"model": "tiny", "messages": [USER], **fields}).encode())
+    return parse_chat({"model": "tiny", "messages": [USER], **fields})
 
 
 def asked(**fields: Any) -> GenerationRequest:

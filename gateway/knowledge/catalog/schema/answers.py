@@ -1,4 +1,4 @@
-"""What is kept of answers: responses, conversations, answers in the making, batches."""
+"""What is kept of answers: responses, chats, conversations, answers in the making, batches."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Table, Text, text
 
@@ -96,6 +96,31 @@ batch_lines = Table(
     Column("body", Text, nullable=False),
 )
 """Lines that were answered, as the output or the error file will have them, until there are files."""
+
+chat_completions = Table(
+    "chat_completions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("model", Text, nullable=False),
+    Column("metadata", json, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("sources", json),
+    Index("chat_completions_listed", "tenant", "created_at", "id"),
+)
+"""Answers of `/v1/chat/completions` with `store`: the object as JSON, without its metadata."""
+
+chat_messages = Table(
+    "chat_messages",
+    metadata,
+    Column("completion_id", ForeignKey(chat_completions.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""What a stored chat was asked."""
 
 conversations = Table(
     "conversations",

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 12
+VERSION = 13
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -97,6 +97,14 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "CREATE INDEX ix_batch_jobs_ended_at ON batch_jobs (ended_at)",
             """CREATE TABLE batch_lines (batch_id TEXT NOT NULL REFERENCES batch_jobs (id) ON DELETE CASCADE,
             line BIGINT NOT NULL, ok BOOLEAN NOT NULL, body TEXT NOT NULL, PRIMARY KEY (batch_id, line))""",
+        ),
+        13: (
+            """CREATE TABLE chat_completions (id TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, created_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL, model TEXT NOT NULL, metadata JSONB NOT NULL, body TEXT NOT NULL, sources JSONB)""",
+            "CREATE INDEX ix_chat_completions_expires_at ON chat_completions (expires_at)",
+            "CREATE INDEX chat_completions_listed ON chat_completions (tenant, created_at, id)",
+            """CREATE TABLE chat_messages (completion_id TEXT NOT NULL REFERENCES chat_completions (id) ON DELETE CASCADE,
+            position BIGINT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (completion_id, position))""",
         ),
     }
 )
