@@ -109,9 +109,8 @@ class TenantChatCompletions:
         async with self._database.write() as connection:
             row = await self._found(connection, completion_id)
             await connection.execute(delete(_chats).where(_chats.c.id == completion_id))
-            allow: Sequence[str] | None = (
-                None if row.sources is None else ()
-            )  # who may not have seen it is not told that it was there
+            # Who may not have seen it is not told that it was there.
+            allow: Sequence[str] | None = None if row.sources is None else ()
             where = f"{self._tenant}/chats"
             await record_tombstone(self._database, connection, where, row.id, row.created_at, allow=allow)
 
