@@ -122,7 +122,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"audio": {"voice": "x"}}, "audio"),
     ({"prediction": {"type": "content"}}, "prediction"),
     ({"reasoning_effort": "much"}, "reasoning_effort"),
-    ({"store": True}, "store"),
+    ({"store": "perhaps"}, "store"),
     ({"service_tier": "priority"}, "service_tier"),
     ({"min_p": 0.1}, "min_p"),
     ({"ignore_eos": "yes"}, "ignore_eos"),
