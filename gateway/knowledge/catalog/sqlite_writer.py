@@ -18,13 +18,17 @@ class SqliteWriter:
         self._timeout_s = timeout_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
 
     async def write(self, batch: Sequence[tuple[str, Rows]]) -> None:
         """Each statement with its rows, all in one transaction. Raises sqlite3.Error."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
 
     async def close(self) -> None:
-        """Close the connection, after what is being written."""
+        """Close the connection, after what is being written. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
 
