@@ -125,7 +125,7 @@ async def test_models(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/v1/nowhere", 404), ("/", 404), ("/v1/chat/completions", 405), ("/v1/models/", 404)]
+    ("path", "status"), [("/v1/nowhere", 404), ("/", 404), ("/v1/embeddings", 405), ("/v1/models/", 404)]
 )
 async def test_paths_that_are_not_there(fleet: Fleet, path: str, status: int) -> None:
     reply = await fleet.get(path)
