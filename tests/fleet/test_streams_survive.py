@@ -49,20 +49,33 @@ def victim(consul_program: Path, ports: int) -> Iterator[Victim]:
         yield Victim(fleet)
 
 
-async def _ask(client: Client, model: str, **parameters: Any) -> list[asyncio.Task[Seen]]:
-    """The last two ask for two choices each."""
-    asked = {"max_tokens": TOKENS, **parameters}
-    return [
-        asyncio.create_task(client.ask(model, f"Story number {n}.", **asked, n=2 if n >= REQUESTS - 2 else 1))
-        for n in range(REQUESTS)
-    ]
+class Asked:
+    """Answers that come; the last two requests ask for two choices each."""
 
+    def __init__(self, client: Client, model: str, **parameters: Any) -> None:
+        asked = {"max_tokens": TOKENS, **parameters}
+        self._seen = [Seen() for _ in range(REQUESTS)]
+        self._tasks = [
+            asyncio.create_task(
+                client.ask(model, f"Story number {n}.", seen=seen, **asked, n=2 if n >= REQUESTS - 2 else 1)
+            )
+            for n, seen in enumerate(self._seen)
+        ]
 
-async def _running(victim: Victim, name: str) -> None:
-    def spread(seen: dict[str, dict[str, int]]) -> bool:
-        return sum(entry["streams"] for entry in seen.values()) > STREAMS // 2 and seen[name]["streams"] > 0
+    async def running(self, victim: Victim, name: str) -> None:
+        """Every answer has begun: one without a token begins anew elsewhere, and has not moved."""
 
-    await victim.until(spread, seconds=30, what=f"streams run, some of them on {name}")
+        def spread(seen: dict[str, dict[str, int]]) -> bool:
+            begun = all(each.at or each.ended for each in self._seen)
+            return (
+                begun and sum(entry["streams"] for entry in seen.values()) > STREAMS // 2 and seen[name]["streams"] > 0
+            )
+
+        await victim.until(spread, seconds=60, what=f"streams run, some of them on {name}")
+
+    async def ended(self) -> list[Seen]:
+        """All of them."""
+        return list(await asyncio.gather(*self._tasks))
 
 
 async def _nothing_held(victim: Victim) -> None:
@@ -89,13 +102,13 @@ def _left(moved: list[Seen], name: str) -> bool:
 async def _outlive_a_kill(victim: Victim, **parameters: Any) -> list[Seen]:
     """The answers of which some had their Triton killed. On a busy machine all of them may have ended just before: then again."""
     async with Client(victim.fleet.port, victim.fleet.key) as client:
-        alone = await asyncio.gather(*await _ask(client, victim.fleet.model, **parameters))
+        alone = await Asked(client, victim.fleet.model, **parameters).ended()
         assert [seen.error for seen in alone] == [None] * REQUESTS
         for _ in range(5):
-            streams = await _ask(client, victim.fleet.model, **parameters)
-            await _running(victim, "triton-0")
+            streams = Asked(client, victim.fleet.model, **parameters)
+            await streams.running(victim, "triton-0")
             victim.signal("triton-0", signal.SIGKILL)
-            moved = await asyncio.gather(*streams)
+            moved = await streams.ended()
             _whole(moved, alone)
             await _nothing_held(victim)
             await victim.ready(2)
@@ -117,16 +130,16 @@ async def test_guided_answers_of_a_killed_triton(victim: Victim) -> None:
 
 async def test_a_hung_triton_whose_late_tokens_disturb_nobody(victim: Victim) -> None:
     async with Client(victim.fleet.port, victim.fleet.key) as client:
-        alone = await asyncio.gather(*await _ask(client, victim.fleet.model))
-        streams = await _ask(client, victim.fleet.model)
-        await _running(victim, "triton-1")
+        alone = await Asked(client, victim.fleet.model).ended()
+        streams = Asked(client, victim.fleet.model)
+        await streams.running(victim, "triton-1")
         pid = victim.signal("triton-1", signal.SIGSTOP)
         try:
             await victim.until(lambda seen: seen["triton-1"]["state"] != "ready", seconds=15, what="it is isolated")
             await victim.until(lambda seen: not seen["triton-1"]["streams"], seconds=15, what="its streams are moved")
         finally:
             victim.revive("triton-1", pid)
-        moved = await asyncio.gather(*streams)
+        moved = await streams.ended()
         _whole(moved, alone)
         assert _left(moved, "triton-1")
     await _nothing_held(victim)
@@ -142,18 +155,18 @@ async def test_a_host_that_is_cut_off(victim: Victim) -> None:
         host.run(FAR, fleet.port + 40, fleet.worker_arguments, fleet.environment)
         await victim.ready(3)
         async with Client(fleet.port, fleet.key) as client:
-            alone = await asyncio.gather(*await _ask(client, fleet.model))
-            streams = await _ask(client, fleet.model)
-            await _running(victim, FAR)
+            alone = await Asked(client, fleet.model).ended()
+            streams = Asked(client, fleet.model)
+            await streams.running(victim, FAR)
             host.cut()
             await victim.until(lambda seen: seen[FAR]["state"] != "ready", seconds=15, what="it is isolated")
-            moved = await asyncio.gather(*streams)
+            moved = await streams.ended()
             _whole(moved, alone)
             assert _left(moved, FAR)
             host.mend()
             await victim.ready(3)
             await _nothing_held(victim)
-            again = await asyncio.gather(*await _ask(client, fleet.model))
+            again = await Asked(client, fleet.model).ended()
             assert FAR in {seen.attempts[0]["instance"] for seen in again}, "it is given work again"
         await asyncio.to_thread(host.stop)
         await victim.ready(2)

@@ -78,13 +78,16 @@ class Client:
         assert self._session is not None
         await self._session.close()
 
-    async def ask(self, model: str, content: str | list[dict[str, str]], **parameters: Any) -> Seen:
-        """One streamed answer. Never raises: what went wrong is in `error`."""
+    async def ask(
+        self, model: str, content: str | list[dict[str, str]], *, seen: Seen | None = None, **parameters: Any
+    ) -> Seen:
+        """One streamed answer, also in `seen` as it comes. Never raises: what went wrong is in `error`."""
         assert self._session is not None
         messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
         body = {"model": model, "messages": messages, "stream": True, "temperature": 0,
                 "stream_options": {"include_usage": True}, **parameters}  # fmt: skip
-        seen = Seen(started=time.monotonic())
+        seen = seen or Seen()
+        seen.started = time.monotonic()
         try:
             async with self._session.post(self._url, json=body) as response:
                 seen.status = response.status
