@@ -181,9 +181,7 @@ class ChatCall(StreamingRequest):
         """Store an answer. Raises CatalogUnavailable."""
         grounding = choices.answers[0].grounding
         used = {each.file_id for each in grounding.passages} if grounding is not None else ()
-        record = ChatRecord(
-            body=body, messages=self._messages, metadata=self._wire.metadata or {}, sources=sorted(used)
-        )
+        record = ChatRecord(body=body, messages=self._messages, metadata=self._wire.metadata or {}, sources=tuple(used))
         await self._stored.keep_chat(self._tenant, record)
 
     async def _choice(self, index: int, answer: GeneratedAnswer) -> tuple[Json, Json]:

@@ -7,9 +7,10 @@ instance is asked, and the first answer wins.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempts
@@ -87,7 +88,7 @@ class HedgedCalls:
             dispatch = self._dispatcher.place_call(frozenset(asked), embedding_model=embedding_model)
             asked.add(dispatch.instance.name)
             try:
-                with self._tracing.span(f"dispatch {name}", kind=SpanKind.CLIENT, attributes=dispatch.attributes):
+                with self._span(name, dispatch):
                     answer = read(name, await self._infer(dispatch, name, inputs, request_id))
             except InstanceError as error:
                 attempts.fail(dispatch, error)
@@ -128,6 +129,10 @@ class HedgedCalls:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         raise unavailable or attempts.error()
+
+    def _span(self, name: str, dispatch: Dispatch) -> AbstractContextManager[Span]:
+        attributes = dispatch.attributes if self._tracing.is_on else None
+        return self._tracing.span(f"dispatch {name}", kind=SpanKind.CLIENT, attributes=attributes)
 
     async def _infer(
         self, dispatch: Dispatch, name: str, inputs: Mapping[str, Tensor], request_id: str
