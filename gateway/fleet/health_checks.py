@@ -117,8 +117,10 @@ class OutageGrace:
     A Consul that has just come back knows too little: started on an empty disk it has no services until the workers
     register again, and after any restart every HTTP check is critical until its first run. Taken at its word it would
     empty the fleet. So for `hold_s` after the answers resume, a member that was healthy in the last view before stays so
-    where Consul does not know it, or holds it for critical without having tested it. What it says in favour counts at once,
-    and so do a drain and a failed test. Trust (passive ejection) guards against those who really died meanwhile.
+    where Consul does not know it, or holds it for critical without having tested it. A drain and a failed test count at
+    once. A good word does too, and does not end the belief: it may be from before the restart, out of Consul's log, and
+    the agent's own "critical, not run yet" follows it. Trust (passive ejection) guards against those who really died
+    meanwhile.
 
     hold_s: seconds. Raising it survives slower re-registration; lowering it drops instances sooner that left in an outage.
     """
@@ -150,15 +152,14 @@ class OutageGrace:
         members = {name: each.member for name, each in reported.items()}
         for name, before in list(self._believed.items()):
             each = reported.get(name)
-            if each is not None and _counts(each, before):
+            if each is not None and _disproves(each, before):
                 del self._believed[name]
-            else:
+            elif each is None or not each.member.healthy:
                 words = each.member.reason if each is not None else "not registered"
                 members[name] = replace(before, reason=f"believed since Consul was away; now: {words}")
         return dict(sorted(members.items()))
 
 
-def _counts(reported: ReportedMember, before: FleetMember) -> bool:
-    """Whether Consul knows enough to be taken at its word; of another instance under the same name it always does."""
-    member = reported.member
-    return member.healthy or member.draining or reported.tested or member.instance != before.instance
+def _disproves(reported: ReportedMember, before: FleetMember) -> bool:
+    """Whether Consul knows better than the view before; of another instance under the same name it always does."""
+    return reported.member.draining or reported.tested or reported.member.instance != before.instance

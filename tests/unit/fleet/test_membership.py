@@ -134,16 +134,22 @@ class TestAfterglow:
         assert afterglow.apply({}, 120.0) == {}
         assert afterglow.until is None
 
-    def test_good_news_and_drains_count_at_once_and_end_belief(self) -> None:
-        afterglow = self.outage()
+    def test_a_drain_counts_at_once_and_ends_belief(self) -> None:
+        grace = self.outage()
         drained = entry("b", _node_maintenance=("critical", ""))
-        members = afterglow.apply(read_entries([entry("a"), drained]), 101.0)
+        members = grace.apply(read_entries([entry("a"), drained]), 101.0)
         assert members["a"] == self.good["a"]
         assert members["b"].draining
-        assert afterglow.until is None
-        later = afterglow.apply(read_entries([entry("a", ready="critical")]), 102.0)
-        assert not later["a"].healthy
-        assert "b" not in later
+        assert "b" not in grace.apply(read_entries([entry("a")]), 102.0)
+
+    def test_a_good_word_counts_at_once_but_may_be_older_than_the_restart(self) -> None:
+        grace = self.outage()
+        assert grace.apply(read_entries([entry("a")]), 101.0)["a"] == self.good["a"]  # out of Consul's log
+        not_run_yet = read_entries([entry("a", ready="critical")])  # the agent's own word, before its first check
+        later = grace.apply(not_run_yet, 102.0)["a"]
+        assert later.healthy
+        assert "ready is critical" in later.reason
+        assert not grace.apply(not_run_yet, 120.0)["a"].healthy
 
     def test_a_failed_test_counts_at_once(self) -> None:
         refused = entry("a", ready=("critical", "connection refused"), worker=("critical", "TTL expired"))
