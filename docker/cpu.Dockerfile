@@ -15,9 +15,10 @@ FROM ${CONSUL} AS consul
 FROM ${BASE} AS python
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # Triton's Python stub loads libpython. Not pinned: what comes is Debian 12's Python 3.11 with its security updates.
+# Tesseract reads scans (RAGFLEET_OCR_LANGUAGES).
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 libpython3.11 libgomp1 ca-certificates \
+    && apt-get install -y --no-install-recommends python3 libpython3.11 libgomp1 ca-certificates tesseract-ocr tesseract-ocr-eng tesseract-ocr-deu \
     && rm -rf /var/lib/apt/lists/*
 
 FROM python AS packages

@@ -8,9 +8,10 @@ ARG BASE=debian:bookworm-20260918-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c81534
 FROM ${BASE} AS python
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # Not pinned: what comes is Debian 12's Python 3.11 with its security updates.
+# Tesseract reads scans (RAGFLEET_OCR_LANGUAGES).
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 ca-certificates \
+    && apt-get install -y --no-install-recommends python3 ca-certificates tesseract-ocr tesseract-ocr-eng tesseract-ocr-deu \
     && rm -rf /var/lib/apt/lists/*
 
 FROM python AS packages

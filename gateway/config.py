@@ -120,6 +120,8 @@ class Settings:
     """MiB of address space for the process that reads uploaded files. Raising it takes larger files."""
     convert_deadline_s: float = 120.0
     """For reading one file; past it the file fails."""
+    ocr_languages: str = "eng"
+    """Of scans and pictures, for Tesseract, where it has them (tesseract-ocr-eng): `eng+deu`. `none`: they are not read."""
     disk_reserve_mb: int = 512
     """MiB that stay free on the disks of state and contents. With less, uploads are refused (507) and the ingestion waits."""
     tokenizer_dir: Path = Path("var/models/smollm2")

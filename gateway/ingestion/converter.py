@@ -16,6 +16,8 @@ from gateway.ingestion import confinement
 from gateway.ingestion.confinement import Limits
 from gateway.knowledge.chunking import Chunker, token_counter
 from gateway.knowledge.conversion import MAX_CHARS, convert_bytes
+from gateway.knowledge.converters.tesseract import Tesseract, TesseractUnavailable
+from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import DocumentError
 
 _SYSTEM = (
@@ -27,26 +29,29 @@ _DOCUMENT_BYTES = 8 * MAX_CHARS
 
 
 def main() -> int:
-    """The loop. Arguments: the embedding model's folder, the folder to write to, and the limit of the address space in bytes."""
-    folder, scratch = Path(sys.argv[1]), Path(sys.argv[2])
+    """The loop. Arguments: the embedding model's folder, the folder to write to, the limit of the address space in bytes, and the
+    languages of text recognition, or `none`."""
+    folder, scratch, languages = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[4]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
     limits = Limits(memory_bytes=int(sys.argv[3]), file_bytes=_DOCUMENT_BYTES)
     for lack in confinement.confine(limits, readable=[*_libraries(), folder], writable=scratch):
         print(f"converter: not confined as it should be: {lack}", file=sys.stderr)
     chunker = Chunker(count=token_counter(folder))
+    tesseract = None if languages == "none" else _tesseract(languages)
     for line in sys.stdin:
         task = json.loads(line)
         confinement.allow_cpu(task["cpu_s"])
-        answers.write(json.dumps(answer(task, chunker), ensure_ascii=False) + "\n")
+        answers.write(json.dumps(answer(task, chunker, tesseract), ensure_ascii=False) + "\n")
         answers.flush()
     return 0
 
 
-def answer(task: dict[str, Any], chunker: Chunker) -> dict[str, Any]:
+def answer(task: dict[str, Any], chunker: Chunker, tesseract: Tesseract | None = None) -> dict[str, Any]:
     """Convert one file, and cut it. MemoryError is the file's fault; whatever else is not foreseen ends the process."""
     try:
-        document = convert_bytes(task["name"], Path(task["content"]).read_bytes())
+        recognition = None if tesseract is None else TextRecognition(tesseract)
+        document = convert_bytes(task["name"], Path(task["content"]).read_bytes(), recognition)
         chunks = chunker.limited(task["max_tokens"], task["overlap_tokens"]).chunks(document)
         Path(task["document"]).write_bytes(document.to_json())
     except DocumentError as error:
@@ -58,6 +63,15 @@ def answer(task: dict[str, Any], chunker: Chunker) -> dict[str, Any]:
         "chunks": [[chunk.index, chunk.indexed, chunk.page, chunk.start, chunk.end] for chunk in chunks],
         "receipt": document.receipt(),
     }
+
+
+def _tesseract(languages: str) -> Tesseract | None:
+    """None where the machine has none: pictures are then skipped by name, as without the setting."""
+    try:
+        return Tesseract(languages)
+    except TesseractUnavailable as error:
+        print(f"converter: pictures are not read: {error}", file=sys.stderr)
+        return None
 
 
 def _libraries() -> list[Path]:

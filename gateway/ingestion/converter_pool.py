@@ -52,6 +52,7 @@ class Converters:
     memory_bytes: the address space of one; the libraries alone take 0.4 GiB of it. Raising it takes larger files.
     deadline_s: for one file. Past it the process is killed, and the file fails.
     scratch: where the files lie that are at work; what a killed process left there is deleted. None: in the system's own place.
+    ocr_languages: of text recognition, as Tesseract names them (`eng+deu`); `none`: pictures are not read.
     slices_s: see SLICES_S. budgets: see ConverterSlots.
     """
 
@@ -63,12 +64,14 @@ class Converters:
         memory_bytes: int,
         deadline_s: float,
         scratch: Path | None = None,
+        ocr_languages: str = "none",
         slices_s: tuple[float, ...] = SLICES_S,
         budgets: Mapping[str, float] | None = None,
     ) -> None:
         self._embedding_folder = embedding_folder.resolve()
         self._memory_bytes = memory_bytes
         self._deadline_s = deadline_s
+        self._ocr_languages = ocr_languages
         self._slices = len(slices_s)
         self._slots = ConverterSlots(count, slices_s, budgets)
         self._idle: list[asyncio.subprocess.Process] = []
@@ -173,7 +176,7 @@ class Converters:
         environment |= {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "gateway.ingestion.converter"),
-            *(str(self._embedding_folder), scratch, str(self._memory_bytes)),
+            *(str(self._embedding_folder), scratch, str(self._memory_bytes), self._ocr_languages),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=scratch,

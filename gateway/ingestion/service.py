@@ -89,6 +89,7 @@ async def serve(
             count=CONVERTERS,
             memory_bytes=settings.convert_memory_mb << 20,
             deadline_s=settings.convert_deadline_s,
+            ocr_languages=settings.ocr_languages,
             scratch=settings.home.resolve() / "convert",
             budgets=budgets,
         )

@@ -6,6 +6,7 @@ memory and time they like.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
@@ -17,12 +18,14 @@ from gateway.knowledge.converters import (
     office,
     opendocument,
     pdf,
+    pictures,
     richtext,
     spreadsheets,
     text,
 )
 from gateway.knowledge.converters.archives import OLE
 from gateway.knowledge.converters.encodings import is_text
+from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
@@ -92,13 +95,17 @@ _MEMBERS: Mapping[bytes, Converter] = MappingProxyType(
 )
 """What archives hold that are surely of a kind."""
 
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+"""Read where there is text recognition; refused by name where there is none."""
+
 _KINDS = "pdf, docx, pptx, xlsx, xls, ods, html, eml, rtf, epub, md, csv, json, ipynb, source code and plain text"
 
 
-def convert(path: Path) -> Document:
-    """Convert the file at `path`. Raises a DocumentError, or OSError when the file cannot be read."""
+def convert(path: Path, recognition: TextRecognition | None = None) -> Document:
+    """Convert the file at `path`. Raises a DocumentError, or OSError when the file cannot be read. `recognition` reads pictures;
+    None: they are not read."""
     check_size(path.name, path.stat().st_size)
-    return convert_bytes(path.name, path.read_bytes())
+    return convert_bytes(path.name, path.read_bytes(), recognition)
 
 
 def check_size(name: str, size: int) -> None:
@@ -109,12 +116,12 @@ def check_size(name: str, size: int) -> None:
         )
 
 
-def convert_bytes(name: str, content: bytes) -> Document:
-    """Convert `content`; the ending of `name` says what it is. Raises a DocumentError."""
+def convert_bytes(name: str, content: bytes, recognition: TextRecognition | None = None) -> Document:
+    """Convert `content`; the ending of `name` says what it is. `recognition`: see `convert`. Raises a DocumentError."""
     check_size(name, len(content))
     if not content.strip():
         raise EmptyDocument(f"{name} is empty")
-    document = _converter(name, content)(name, content)
+    document = _converter(name, content, recognition)(name, content)
     document = replace(document, title=" ".join(clean(document.title).split()))
     if not document.text.strip():
         raise EmptyDocument(f"{name} has no text; if it is a scan, run text recognition (OCR) on it first")
@@ -123,8 +130,17 @@ def convert_bytes(name: str, content: bytes) -> Document:
     return document
 
 
-def _converter(name: str, content: bytes) -> Converter:
+def _converter(name: str, content: bytes, recognition: TextRecognition | None) -> Converter:
     """By the ending, unless the content is surely something else: programs write HTML as .xls, and RTF as .doc."""
+    if recognition is None:
+        return _by_content(name, content)
+    if PurePath(name).suffix.lower() in _PICTURES:
+        return partial(pictures.picture, recognition=recognition)
+    known = _by_content(name, content)
+    return partial(pdf.pdf, recognition=recognition) if known is pdf.pdf else known
+
+
+def _by_content(name: str, content: bytes) -> Converter:
     known = CONVERTERS.get(PurePath(name).suffix.lower())
     start = content[:2048].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     marked = next((converter for mark, converter in _MARKS.items() if start.startswith(mark)), None)

@@ -50,8 +50,22 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recognized:
+    """A page whose text was recognised in a picture. region: left, top, right, bottom of the text, as shares of the picture's
+    width and height from its upper left. confidence: 0…100, the mean over words.
+    """
+
+    page: int
+    region: tuple[float, float, float, float]
+    confidence: int
+
+
 MAX_SKIPPED = 50
 """Parts that are named; how many more there are is said."""
+
+MAX_RECOGNIZED = 200
+"""Pages that are told of; more are read than this takes only where they are nearly empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class Document:
     """Converted text. `page_starts[i]` is the offset at which page (or slide) i+1 begins; formats without pages have none.
 
     Of its making: the rows of its tables where it is made of tables, the encoding of a text file, places in its bytes that
-    could not be read (`replaced`), and parts that were not.
+    could not be read (`replaced`), parts that were not, and pages that text recognition has read.
     """
 
     text: str
@@ -70,6 +84,7 @@ class Document:
     encoding: str | None = None
     replaced: int = 0
     skipped: tuple[Skipped, ...] = ()
+    recognized: tuple[Recognized, ...] = ()
 
     def receipt(self) -> dict[str, Any]:
         """What was read, as the API tells it. Keys that say nothing are left out, but for `characters` and `skipped`."""
@@ -82,6 +97,8 @@ class Document:
             made["encoding"] = self.encoding
         if self.replaced:
             made["replaced"] = self.replaced
+        if self.recognized:
+            made["recognized"] = [asdict(each) for each in self.recognized[:MAX_RECOGNIZED]]
         named = [
             {"part": clean(each.part)[:200], "reason": clean(each.reason)[:300]} for each in self.skipped[:MAX_SKIPPED]
         ]
@@ -102,7 +119,11 @@ class Document:
         """What `to_json` made."""
         fields: Mapping[str, Any] = json.loads(raw)
         skipped = tuple(Skipped(**each) for each in fields.get("skipped", ()))
-        return cls(**{**fields, "page_starts": tuple(fields["page_starts"]), "skipped": skipped})
+        recognized = tuple(
+            Recognized(each["page"], tuple(each["region"]), each["confidence"]) for each in fields.get("recognized", ())
+        )
+        made = {"page_starts": tuple(fields["page_starts"]), "skipped": skipped, "recognized": recognized}
+        return cls(**{**fields, **made})
 
     @classmethod
     def of_pages(cls, pages: list[str], title: str, markup: Markup, skipped: Sequence[Skipped] = ()) -> "Document":

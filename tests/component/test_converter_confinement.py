@@ -6,14 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from gateway.ingestion import confinement
 from gateway.ingestion.converter_pool import Converters
 from gateway.knowledge.catalog.types import Chunking
 from gateway.knowledge.chunking import embedding_folder
+from gateway.knowledge.converters.tesseract import Tesseract, TesseractUnavailable
+from gateway.knowledge.documents import DocumentError
 from ragfleet.paths import PROJECT
 
 LACKS = "; ".join(confinement.missing())
@@ -139,3 +143,38 @@ async def test_what_a_killed_process_left_is_deleted(converters: Converters, tmp
     left.write_text("a stranger's file")
     await converters.convert("acme", "a.txt", _content, Chunking())
     assert not left.exists()
+
+
+async def test_without_tesseract_a_picture_is_refused_by_name(tmp_path: Path) -> None:
+    """And with it, where it does not have the language."""
+    made = Converters(
+        embedding_folder(), count=1, memory_bytes=1536 << 20, deadline_s=60.0, scratch=tmp_path, ocr_languages="xyz"
+    )
+    try:
+        with pytest.raises(DocumentError, match=r"sign\.png: this kind of file cannot be read"):
+            await made.convert("acme", "sign.png", _sign, Chunking())
+    finally:
+        await made.close()
+
+
+async def test_tesseract_reads_a_picture_in_confinement(tmp_path: Path) -> None:
+    try:
+        Tesseract("eng")
+    except TesseractUnavailable as error:
+        pytest.skip(str(error))
+    made = Converters(
+        embedding_folder(), count=1, memory_bytes=1536 << 20, deadline_s=60.0, scratch=tmp_path, ocr_languages="eng"
+    )
+    try:
+        converted = await made.convert("acme", "sign.png", _sign, Chunking())
+    finally:
+        await made.close()
+    assert [chunk.text for chunk in converted.chunks] == ["sign\nThe well is forty metres deep."]
+    assert converted.receipt["recognized"][0]["page"] == 1
+
+
+async def _sign() -> AsyncIterator[bytes]:
+    image, file = Image.new("L", (900, 200), 255), BytesIO()
+    ImageDraw.Draw(image).text((40, 60), "The well is forty metres deep.", fill=0, font=ImageFont.load_default(48))
+    image.save(file, "PNG")
+    yield file.getvalue()

@@ -8,24 +8,35 @@ taken where it shows a table (page_tables.py) and has all the characters of the 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePath
 from typing import Any
 
 from gateway.knowledge.converters.page_tables import with_tables
-from gateway.knowledge.documents import CorruptDocument, Document, DocumentError, EncryptedDocument, Skipped
+from gateway.knowledge.converters.text_recognition import NotRecognized, PictureText, TextRecognition, check_pixels
+from gateway.knowledge.documents import (
+    CorruptDocument,
+    Document,
+    DocumentError,
+    EncryptedDocument,
+    Recognized,
+    Skipped,
+)
 from gateway.knowledge.normalization import clean
 
 _MAX_LAYOUT_PAGES = 500
 """Pages on which tables are looked for: it takes as long again as reading them."""
+_MAX_PICTURES = 20
+"""Of a page, in which text is looked for."""
 _UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
 _MAX_UNREADABLE = 0.2
 """The share of characters that stand for nothing above which a page's text is told to be none."""
 _HYPHENATED = re.compile(r"([^\W\d_]{2,})-\n([^\W\d_A-Z][^\W\d_]+)")
 
 
-def pdf(name: str, content: bytes) -> Document:
-    """The text of each page, with notes and filled fields; a scan has none."""
+def pdf(name: str, content: bytes, recognition: TextRecognition | None = None) -> Document:
+    """The text of each page, with notes and filled fields. Of a page that is a picture what `recognition` reads."""
     from pypdf import PdfReader
     from pypdf.errors import DependencyError
 
@@ -46,6 +57,7 @@ def pdf(name: str, content: bytes) -> Document:
         raise CorruptDocument(f"{name} is not a readable PDF: {error}") from error
     pages: list[str] = []
     failed: list[Skipped] = []
+    recognized: list[Recognized] = []
     for number in range(count):
         try:
             page = reader.pages[number]
@@ -59,14 +71,20 @@ def pdf(name: str, content: bytes) -> Document:
         if len(_UNREADABLE.findall(pages[-1])) > _MAX_UNREADABLE * len(pages[-1]):
             failed.append(Skipped(f"page {number + 1}", "its fonts do not say which characters they draw"))
         if not pages[-1] and _has_picture(page):
-            failed.append(Skipped(f"page {number + 1}", "it is a picture: run text recognition (OCR) on it"))
+            try:
+                found = _read_in_pictures(page, recognition)
+                pages[-1] = found.text
+                recognized.append(found.on_page(number + 1))
+            except NotRecognized as error:
+                failed.append(Skipped(f"page {number + 1}", str(error)))
     if not any(pages) and any("cannot be read" in each.reason for each in failed):
         raise CorruptDocument(f"{name} is not a readable PDF: {failed[0].part}: {failed[0].reason}")
     words = Counter(re.findall(r"[^\W_]+(?:-[^\W_]+)*", "\n".join(pages)))
     pages = [_HYPHENATED.sub(lambda match: _joined(match, words), page) for page in pages]
     if count > _MAX_LAYOUT_PAGES:
         failed.append(Skipped("rows of tables", f"they are looked for on the first {_MAX_LAYOUT_PAGES} pages"))
-    return Document.of_pages(pages, title or PurePath(name).stem, "plain", [*failed, *attached])
+    document = Document.of_pages(pages, title or PurePath(name).stem, "plain", [*failed, *attached])
+    return replace(document, recognized=tuple(recognized))
 
 
 def _page(page: Any, *, layout: bool) -> str:
@@ -106,6 +124,40 @@ def _has_picture(page: Any) -> bool:
     for key in ("/Resources", "/XObject"):
         objects = objects.get(key, {}).get_object() if key in objects else {}
     return any(each.get_object().get("/Subtype") == "/Image" for each in objects.values())
+
+
+def _read_in_pictures(page: Any, recognition: TextRecognition | None) -> PictureText:
+    """Of all pictures of the page in their order (some scanners make a page of strips), as it is turned. Raises NotRecognized."""
+    if recognition is None:
+        raise NotRecognized("it is a picture: run text recognition (OCR) on it")
+    turned = int(page.get("/Rotate") or 0) % 360
+    found: list[PictureText] = []
+    reason = NotRecognized("it is a picture in a format that is not read")
+    for name in page.images.keys()[:_MAX_PICTURES]:
+        try:
+            picture = _picture(page, name)
+            found.append(recognition.recognize(picture.rotate(-turned, expand=True) if turned else picture))
+        except NotRecognized as error:
+            reason = error
+    if not found:
+        raise reason
+    return PictureText.joined(found)
+
+
+def _picture(page: Any, name: str | list[str]) -> Any:
+    """Unpacked by pypdf and Pillow. Raises NotRecognized."""
+    try:
+        holder, reference = page, None
+        for part in [name] if isinstance(name, str) else name:
+            reference = holder["/Resources"]["/XObject"].get(part)  # one within the page's own code (~0~) is small
+            holder = reference
+        if reference is not None:
+            check_pixels(int(reference["/Width"]) * int(reference["/Height"]))
+        return page.images[name].image
+    except (NotRecognized, MemoryError):
+        raise
+    except Exception as error:  # pypdf, as above, and Pillow
+        raise NotRecognized("it is a picture in a format that is not read") from error
 
 
 def _joined(match: re.Match[str], words: Counter[str]) -> str:
