@@ -13,6 +13,7 @@ MAX_PROFILES = 100
 """In one folder."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)]
 
 
 class ProfileError(ValueError):
@@ -22,8 +23,27 @@ class ProfileError(ValueError):
 class Kind(StrEnum):
     """Whose rules an assistant follows."""
 
-    CHAT = "chat"  # its prompt, knowledge and limits alone
+    CHAT = "chat"  # the prompt alone
+    SUPPORT = "support"
+    CONTENT = "content"
+    CODE = "code"
     DATA = "data"
+
+
+class SupportRules(BaseModel):
+    """When a customer's question is answered, asked back, refused or handed over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    products: dict[str, Words] = Field(default_factory=dict, max_length=100)
+    """Family of products → its members, each by a distinctive part of its name. A question that names the family and none of its
+    members is asked back."""
+    handover_words: Words = Field(default_factory=list)
+    """Phrases by which a customer asks for a person."""
+    angry_words: Words = Field(default_factory=list)
+    unsupported_before_handover: Annotated[int, Field(ge=1, le=10)] = 2
+    """Questions in a row without a passage, after which a person is called."""
+    texts: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Language (`en`, `de`) → `which`, `unknown`, `handover` → what is said. `{options}` stands for the products."""
 
 
 class Warehouse(BaseModel):
@@ -43,6 +63,19 @@ class Warehouse(BaseModel):
     """Told to the model: those that the question's words speak for."""
     words: bool = False
     """Whether the model words the result, too. Without: the gateway does, in one sentence."""
+
+
+class Writing(BaseModel):
+    """How texts are worked on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    glossary: dict[str, str] = Field(default_factory=dict, max_length=500)
+    """Term → what stands for it in a translation; kept to the letter."""
+    piece_chars: Annotated[int, Field(ge=200, le=20_000)] = 1500
+    """Of one piece of a long text."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    """Pieces that are worked on at a time, behind everybody else's requests."""
+    max_pieces: Annotated[int, Field(ge=1, le=5000)] = 1000
 
 
 class Profile(BaseModel):
@@ -68,7 +101,9 @@ class Profile(BaseModel):
     """Of a conversation; a longer one is refused."""
     example: Annotated[str, Field(max_length=1000)] = ""
     """A question to try it with."""
+    support: SupportRules = SupportRules()
     warehouse: Warehouse = Warehouse()
+    writing: Writing = Writing()
 
     @field_validator("model")
     @classmethod

@@ -96,8 +96,10 @@ class AssistantJob:
         *,
         guide: Guide | None = None,
         max_tokens: int | None = None,
+        behind_others: bool = False,
     ) -> str:
-        """A step: what the model writes to these messages, on a place of its own. Raises RagfleetError."""
+        """A step: what the model writes to these messages, on a place of its own. behind_others: with a priority under the
+        tenant's. Raises RagfleetError."""
         self.account.steps += 1
         if self.account.steps > MAX_STEPS:
             raise BadRequest(f"The answer would take more than {MAX_STEPS} steps; send less at a time.")
@@ -112,7 +114,8 @@ class AssistantJob:
             max_tokens=max_tokens or profile.max_tokens,
             max_tokens_param=request.max_tokens_param,
         )
-        async with self.generate(step, self.tenant) as choices:
+        tenant = replace(self.tenant, priority=self.tenant.priority - 1) if behind_others else self.tenant
+        async with self.generate(step, tenant) as choices:
             (answer,) = choices.answers
             text = await answer.whole()
             self.account.add(answer)
@@ -129,3 +132,8 @@ class AssistantJob:
             yield Choices([ScriptedAnswer(pieces, self.account, self.table, tools)], no_further)
         finally:
             await pieces.aclose()
+
+
+async def as_pieces(text: str) -> AsyncGenerator[str, None]:
+    """A text that is there already."""
+    yield text

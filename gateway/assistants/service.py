@@ -27,7 +27,7 @@ class AssistantService(GenerationService):
         """parts: of GenerationService."""
         super().__init__(**parts)
         self.directory = directory
-        self._kinds = {Kind.CHAT: _chat, **kinds}
+        self._kinds = {Kind.CHAT: _chat, Kind.CODE: _chat, **kinds}
 
     @asynccontextmanager
     async def open_choices(
@@ -54,7 +54,7 @@ class AssistantService(GenerationService):
                     table=self._table,
                 )
                 job.check()
-                opened = self._kinds[profile.kind](job)
+                opened = self._kinds.get(profile.kind, _chat)(job)
         except errors.RagfleetError as error:
             self.refused(request.route, tenant, error)
             raise
