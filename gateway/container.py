@@ -19,6 +19,7 @@ from gateway.admission.tenant_admission import TenantAdmission
 from gateway.assistants.data import DataAssistant
 from gateway.assistants.directory import AssistantDirectory
 from gateway.assistants.service import AssistantService
+from gateway.assistants.support import open_support
 from gateway.batches.worker import BatchWorker
 from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
@@ -158,7 +159,7 @@ class Container:
         self.prices = None if settings.price_list is None else PriceList.read(settings.price_list)
         self.generation = AssistantService(
             directory=AssistantDirectory.read(settings.assistants_dir),
-            kinds={Kind.DATA: DataAssistant(settings.home).open},
+            kinds={Kind.DATA: DataAssistant(settings.home).open, Kind.SUPPORT: open_support},
             settings=settings,
             quotas=self.quotas,
             ledger=self.ledger,
