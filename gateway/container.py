@@ -16,6 +16,7 @@ from typing import Any
 from assistants.profile import Kind
 from gateway.admission import Admission
 from gateway.admission.tenant_admission import TenantAdmission
+from gateway.assistants.content import open_content
 from gateway.assistants.data import DataAssistant
 from gateway.assistants.directory import AssistantDirectory
 from gateway.assistants.service import AssistantService
@@ -159,7 +160,11 @@ class Container:
         self.prices = None if settings.price_list is None else PriceList.read(settings.price_list)
         self.generation = AssistantService(
             directory=AssistantDirectory.read(settings.assistants_dir),
-            kinds={Kind.DATA: DataAssistant(settings.home).open, Kind.SUPPORT: open_support},
+            kinds={
+                Kind.DATA: DataAssistant(settings.home).open,
+                Kind.SUPPORT: open_support,
+                Kind.CONTENT: open_content,
+            },
             settings=settings,
             quotas=self.quotas,
             ledger=self.ledger,

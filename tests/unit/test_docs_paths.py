@@ -8,7 +8,7 @@ import pytest
 from ragfleet.paths import PROJECT
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("*/README.md")])
-FOLDERS = "gateway|worker|ragfleet|build_scripts|tokens|model_repository|docker|consul|tests|benchmarks|examples|docs"
+FOLDERS = "assistants|gateway|worker|ragfleet|build_scripts|tokens|model_repository|docker|consul|tests|benchmarks|examples|docs"
 NAMED = re.compile(
     rf"(?<![\w/.-])((?:{FOLDERS})/[\w./-]*?[\w-]+\.(?:py|md|pbtxt|hcl|ya?ml|sh|json|cfg|txt|Dockerfile))\b"
 )
