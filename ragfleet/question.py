@@ -75,9 +75,17 @@ def _read(chunk: Mapping[str, Any], answer: CitedAnswer) -> Iterator[str]:
     answer.citations += rag.get("citations", [])
     for choice in chunk.get("choices", []):
         answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
-        if piece := choice.get("delta", {}).get("content"):
+        delta = choice.get("delta", {})
+        called = "".join(_told(call["function"]) for call in delta.get("tool_calls", ()))
+        if piece := (delta.get("content") or "") + called:
             answer.text += piece
             yield piece
+
+
+def _told(call: Mapping[str, Any]) -> str:
+    """A piece of a call, as people read it."""
+    begun = f"{call['name']} " if "name" in call else ""
+    return begun + str(call.get("arguments") or "")
 
 
 def _bare_model(gateway_url: str, key: str) -> str:
