@@ -13,7 +13,7 @@ IDLE_S = 2.0
 """Without a request, after which all that is in the hand is given back."""
 
 Drawn = Mapping[Counter, tuple[int, int]]
-"""What a request has: of which period (its begin), and how much."""
+"""What a request has: of which term of the lease, and how much."""
 OnRefusal = Callable[[str, str], None]
 """Told of the tenant and the limit that a request was over."""
 
@@ -21,18 +21,27 @@ OnRefusal = Callable[[str, str], None]
 class Lease:
     """What this gateway has of one budget."""
 
-    __slots__ = ("begin", "cap", "given", "in_hand", "used")
+    __slots__ = ("begin", "cap", "given", "in_hand", "life", "term", "used")
 
     def __init__(self) -> None:
         self.begin = self.cap = self.used = 0
         """The period; the cap and the use by all, as they were seen last."""
         self.in_hand = self.given = 0
         """See Held. In hand can be less than 0, where more was used than reserved."""
+        self.life = self.term = 0
+        """Of the gateway, as the store sees it; and a number that no two leases of this budget have in common."""
 
     def turn(self, begin: int) -> None:
         """To the present period, never back."""
         if begin > self.begin:
             self.begin, self.in_hand, self.used = begin, 0, 0
+            self.term += 1
+
+    def live(self, life: int) -> None:
+        """Others may have what was leased in a life before."""
+        if life != self.life:
+            self.life, self.in_hand = life, min(0, self.in_hand)
+            self.term += 1
 
 
 class _Waiter:
@@ -81,10 +90,10 @@ class Account:
             raise
 
     def put_back(self, drawn: Drawn) -> None:
-        """What a request did not use, and what it had for the moment. Of a period that is over it is lost."""
-        for counter, (begin, n) in drawn.items():
+        """What a request did not use, and what it had for the moment. Of a term that is over it is lost."""
+        for counter, (term, n) in drawn.items():
             lease = self._leases[counter]
-            if lease.begin == begin:
+            if lease.term == term:
                 lease.in_hand += n
             if counter.period is Period.NOW:
                 lease.given -= n
@@ -94,6 +103,8 @@ class Account:
         """Of the present period."""
         lease = self._leases.setdefault(budget.counter, Lease())
         lease.turn(budget.counter.period.begin(self._client.now()))
+        if budget.counter.period is not Period.NOW:
+            lease.live(self._client.life)
         lease.cap = budget.cap
         return lease
 
@@ -128,7 +139,7 @@ class Account:
             lease.in_hand -= n
             if each.counter.period is Period.NOW:
                 lease.given += n
-            drawn[each.counter] = lease.begin, n
+            drawn[each.counter] = lease.term, n
         return drawn
 
     def _in_hand(self, budget: Budget) -> int:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from gateway.errors import CatalogUnavailable
 from gateway.tenants.budgets import Budget, Counter, Needs
 from gateway.tenants.leases import Held, Taken
-from gateway.tenants.quota_store import SEATS_LIVE_S, QuotaStore
+from gateway.tenants.quota_store import LEASES_LIVE_S, REAP_AFTER_S, SEATS_LIVE_S, QuotaStore
 
 log = logging.getLogger("ragfleet.tenants")
 
@@ -39,6 +39,8 @@ class QuotaClient:
         self.gateway = secrets.token_hex(8)
         """Of this process: one that starts anew holds nothing."""
         self._away_until = self._beaten_at = float("-inf")
+        self._life = 0
+        self._lapsed = False
 
     @property
     def is_away(self) -> bool:
@@ -50,12 +52,20 @@ class QuotaClient:
         """The store may have taken this gateway for dead, and given others what it holds for the moment."""
         return self.now() - self._beaten_at > SEATS_LIVE_S
 
+    @property
+    def life(self) -> int:
+        """Another number once the store may have given others what was leased before."""
+        if not self._lapsed and self.now() - self._beaten_at > LEASES_LIVE_S:
+            self._lapsed = True
+            self._life += 1
+        return self._life
+
     async def take(self, needs: Sequence[Needs], held: Mapping[Budget, Held]) -> Mapping[Budget, Taken] | None:
         """See QuotaStore."""
         now = self.now()
         taken = await self._step(lambda: self._store.take(self.gateway, needs, held, now))
         if taken is not None:
-            self._beaten_at = now
+            self._heard(now)
         return taken
 
     async def give_back(self, returned: Mapping[Counter, Held]) -> bool:
@@ -64,9 +74,19 @@ class QuotaClient:
 
     async def beat(self) -> None:
         """See QuotaStore."""
-        now = self.now()
+        now, _ = self.now(), self.life  # a sign of life that comes too late begins another one
         if await self._step(lambda: _done(self._store.beat(self.gateway, now))) is not None:
-            self._beaten_at = now
+            self._heard(now)
+
+    async def reap(self) -> None:
+        """See QuotaStore."""
+        dead_before = self.now() - REAP_AFTER_S
+        if left := await self._step(lambda: self._store.reap(dead_before)):
+            log.warning("%d leases of gateways that are gone were given back, but for what the ledger says", left)
+
+    def _heard(self, now: float) -> None:
+        self._beaten_at = now
+        self._lapsed = False
 
     async def _step(self, step: Callable[[], Awaitable[T]]) -> T | None:
         if self.is_away:

@@ -9,6 +9,10 @@ from gateway.tenants.leases import Held, Taken, allot
 
 SEATS_LIVE_S = 6.0
 """What a gateway holds for the moment is the others' again when it has not been heard of for so long."""
+LEASES_LIVE_S = 20.0
+"""After which without an answer of the store a gateway uses none of its leases any more: they may be others'."""
+REAP_AFTER_S = 30.0
+"""After which the leases of a gateway that has not been heard of are given back. Between the two: how far clocks may differ."""
 
 
 class QuotaStore(Protocol):
@@ -25,6 +29,9 @@ class QuotaStore(Protocol):
 
     async def beat(self, gateway: str, now: float) -> None:
         """This gateway lives."""
+
+    async def reap(self, dead_before: float) -> int:
+        """Give back what gateways leased that were not heard of since, less what their ledger says was used; how many leases."""
 
 
 class MemoryQuotaStore:
@@ -73,6 +80,10 @@ class MemoryQuotaStore:
     async def beat(self, gateway: str, now: float) -> None:
         """See QuotaStore."""
         self._seen[gateway] = now
+
+    async def reap(self, dead_before: float) -> int:
+        """Nothing: this store dies with its only gateway, and has no ledger to ask."""
+        return 0
 
 
 def current(mine: Held, known: tuple[int, int] | None) -> tuple[int, int, int]:

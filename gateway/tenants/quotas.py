@@ -12,7 +12,9 @@ from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.tenant import Tenant
 
 BEAT_S = 2.0
-"""Between two signs of life, which keep what is held for the moment."""
+"""Between two signs of life, which keep what is held."""
+REAP_S = 5.0
+"""Between two looks for leases that a dead gateway left."""
 
 Charge = Mapping[Resource, int]
 
@@ -54,9 +56,9 @@ class Reservation:
         needs = {each: n for each, n in needs_of(self._tenant, charge).items() if each.counter in self._drawn}
         more = {each: extra for each, n in needs.items() if (extra := n - self._drawn[each.counter][1]) > 0}
         if more:
-            for counter, (begin, n) in (await self._account.draw(more)).items():
+            for counter, (term, n) in (await self._account.draw(more)).items():
                 # Of a period that began meanwhile: what was reserved in the one before stays used there.
-                self._drawn[counter] = begin, n + (self._drawn[counter][1] if self._drawn[counter][0] == begin else 0)
+                self._drawn[counter] = term, n + (self._drawn[counter][1] if self._drawn[counter][0] == term else 0)
         self._reduce({each.counter.resource: n for each, n in needs.items()})
 
     def settle(self, charge: Charge) -> None:
@@ -76,11 +78,11 @@ class Reservation:
         if self._account is None:
             return
         rest: dict[Counter, tuple[int, int]] = {}
-        for counter, (begin, n) in self._drawn.items():
+        for counter, (term, n) in self._drawn.items():
             used = charge.get(counter.resource, n)
             if n != used:
-                rest[counter] = begin, n - used
-                self._drawn[counter] = begin, used
+                rest[counter] = term, n - used
+                self._drawn[counter] = term, used
         if rest:
             self._account.put_back(rest)
 
@@ -101,6 +103,7 @@ class Quotas:
         self._on_refusal = on_refusal
         self._open = open_without_store
         self._accounts: dict[str, Account] = {}
+        self._reaped_at = float("-inf")
 
     @property
     def gateway(self) -> str:
@@ -136,10 +139,13 @@ class Quotas:
 
     async def beat(self) -> None:
         """Once."""
-        if any(account.seats for account in self._accounts.values()):
+        if self._accounts:
             await self._client.beat()
         for account in self._accounts.values():
             account.tidy()
+        if (now := self._client.now()) - self._reaped_at > REAP_S:
+            self._reaped_at = now
+            await self._client.reap()
 
     async def close(self) -> None:
         """Give back all leases: no more requests come."""

@@ -1,18 +1,30 @@
 """The store of the quotas in the catalog's database: exact over any number of gateways, by one transaction for each step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
-from gateway.tenants.budgets import Budget, Counter, Needs, Period
+from gateway.tenants.budgets import Budget, Counter, Needs, Period, Resource
 from gateway.tenants.leases import Held, Taken, allot
 from gateway.tenants.quota_store import SEATS_LIVE_S, current
+from gateway.tenants.usage import EMBEDDINGS
 
-_quotas, _seats, _gateways = schema.quotas, schema.seats, schema.gateways
+_quotas, _seats, _gateways, _leases, _ledger = (
+    schema.quotas,
+    schema.seats,
+    schema.gateways,
+    schema.leases,
+    schema.ledger,
+)
+LONGEST_S = 86_400
+"""A request that draws on a period began at most so long before it."""
+
+_Name = tuple[str, str]
+"""Subject and resource of a counter, as its row has them."""
 
 
 class SqlQuotaStore:
@@ -26,7 +38,7 @@ class SqlQuotaStore:
     ) -> Mapping[Budget, Taken]:
         """See QuotaStore."""
         async with self._database.write() as connection:
-            rows = await self._locked(connection, [each.counter for each in held])
+            rows = await self._locked(connection, [_name(each.counter) for each in held])
             seats = await self._seats_of_others(connection, gateway, rows, now)
             begins, in_hand, used = {}, {}, {}
             for each, mine in held.items():
@@ -36,7 +48,15 @@ class SqlQuotaStore:
                 else:
                     begins[each], in_hand[each], used[each] = current(mine, rows[_name(each.counter)])
             taken = allot(needs, in_hand, used)
-            await self._count(connection, {each: (begins[each], used[each] + n) for each, n in taken.items() if n})
+            counted = {
+                _name(each.counter): (begins[each], used[each] + n, n)
+                for each, n in taken.items()
+                if n and each.counter.period is not Period.NOW
+            }
+            leased = await self._leased(connection, gateway, counted)
+            await self._count(connection, {name: (begin, total) for name, (begin, total, _) in counted.items()})
+            leases = {name: (begin, n + _of(leased, name, begin)) for name, (begin, _, n) in counted.items()}
+            await self._lease(connection, gateway, leases)
             mine_now = {
                 each.counter: held[each].in_hand + held[each].given + n
                 for each, n in taken.items()
@@ -44,30 +64,29 @@ class SqlQuotaStore:
             }
             if mine_now:
                 await self._hold(connection, gateway, mine_now)
-                await self._seen(connection, gateway, now)
+            await self._seen(connection, gateway, now)
         return {each: Taken(begins[each], n, used[each] + n) for each, n in taken.items()}
 
     async def give_back(self, gateway: str, returned: Mapping[Counter, Held]) -> None:
         """See QuotaStore."""
-        counted = [
-            {"_subject": each.subject, "_resource": _resource(each), "_begin": held.begin, "_n": held.in_hand}
-            for each, held in returned.items()
-            if each.period is not Period.NOW and held.in_hand
-        ]
+        counted = {
+            _name(each): held for each, held in returned.items() if each.period is not Period.NOW and held.in_hand
+        }
         seats = {each: held.given for each, held in returned.items() if each.period is Period.NOW}
-        less = (
-            update(_quotas)
-            .where(
-                _quotas.c.subject == bindparam("_subject"),
-                _quotas.c.resource == bindparam("_resource"),
-                _quotas.c.begin == bindparam("_begin"),
-            )
-            .values(used=_quotas.c.used - bindparam("_n"))
-        )
         async with self._database.write() as connection:
             if counted:
-                await self._locked(connection, list(returned))
-                await connection.execute(less, counted)
+                rows = await self._locked(connection, counted)
+                leased = await self._leased(connection, gateway, rows)
+                used, mine = {}, {}
+                for name, held in counted.items():
+                    begin, total = rows[name]
+                    if begin == held.begin:
+                        # What was taken from a gateway that seemed dead is not its own to return.
+                        n = min(held.in_hand, _of(leased, name, begin))
+                        used[name] = begin, total - n
+                        mine[name] = begin, _of(leased, name, begin) - n
+                await self._count(connection, used)
+                await self._lease(connection, gateway, mine)
             if seats:
                 await self._hold(connection, gateway, seats)
 
@@ -76,11 +95,37 @@ class SqlQuotaStore:
         async with self._database.write() as connection:
             await self._seen(connection, gateway, now)
 
+    async def reap(self, dead_before: float) -> int:
+        """See QuotaStore."""
+        alive = select(_gateways.c.id).where(_gateways.c.seen_at > dead_before)
+        left = select(_leases).where(_leases.c.gateway.not_in(alive))
+        async with self._database.read() as connection:
+            found = (await connection.execute(left)).all()
+        if not found:
+            return 0
+        async with self._database.write() as connection:
+            rows = dict(await self._locked(connection, {(row.subject, row.resource) for row in found}))
+            # Whoever lives writes so while he holds these rows: who is dead now stays so.
+            dead = [each for each in (await connection.execute(left)).all() if (each.subject, each.resource) in rows]
+            for lease in dead:
+                begin, used = rows[lease.subject, lease.resource]
+                if begin == lease.begin:
+                    spent = await connection.scalar(_spent(lease.subject, lease.resource, lease.gateway, begin))
+                    rows[lease.subject, lease.resource] = begin, used - max(0, lease.taken - int(spent or 0))
+                mine = and_(
+                    _leases.c.subject == lease.subject,
+                    _leases.c.resource == lease.resource,
+                    _leases.c.gateway == lease.gateway,
+                )
+                await connection.execute(delete(_leases).where(mine))
+            await self._count(connection, rows)
+        return len(dead)
+
     async def _locked(
-        self, connection: AsyncConnection, counters: Sequence[Counter]
-    ) -> Mapping[tuple[str, str], tuple[int, int]]:
+        self, connection: AsyncConnection, counters: Collection[_Name]
+    ) -> Mapping[_Name, tuple[int, int]]:
         """Begin and use of each, which nobody else changes until the end of this transaction."""
-        names = sorted({_name(each) for each in counters})
+        names = sorted(set(counters))
         query = (
             select(_quotas)
             .where(tuple_(_quotas.c.subject, _quotas.c.resource).in_(names))
@@ -113,16 +158,40 @@ class SqlQuotaStore:
         )
         return {(subject, resource): int(held) for subject, resource, held in await connection.execute(query)}
 
-    async def _count(self, connection: AsyncConnection, counts: Mapping[Budget, tuple[int, int]]) -> None:
+    async def _leased(
+        self, connection: AsyncConnection, gateway: str, names: Collection[_Name]
+    ) -> Mapping[_Name, tuple[int, int]]:
+        """Begin, and what a gateway has taken; where it leased anything."""
+        if not names:
+            return {}
+        query = select(_leases).where(
+            _leases.c.gateway == gateway, tuple_(_leases.c.subject, _leases.c.resource).in_(sorted(names))
+        )
+        return {(row.subject, row.resource): (row.begin, row.taken) for row in await connection.execute(query)}
+
+    async def _count(self, connection: AsyncConnection, used: Mapping[_Name, tuple[int, int]]) -> None:
+        """Begin and use of budgets, whose rows are locked."""
         values = [
-            {"_subject": each.counter.subject, "_resource": _resource(each.counter), "_begin": begin, "_used": used}
-            for each, (begin, used) in counts.items()
-            if each.counter.period is not Period.NOW
+            {"_subject": subject, "_resource": resource, "_begin": begin, "_used": n}
+            for (subject, resource), (begin, n) in used.items()
         ]
         if values:
             here = and_(_quotas.c.subject == bindparam("_subject"), _quotas.c.resource == bindparam("_resource"))
             change = update(_quotas).where(here).values(begin=bindparam("_begin"), used=bindparam("_used"))
             await connection.execute(change, values)
+
+    async def _lease(self, connection: AsyncConnection, gateway: str, taken: Mapping[_Name, tuple[int, int]]) -> None:
+        values = [
+            {"subject": subject, "resource": resource, "gateway": gateway, "begin": begin, "taken": n}
+            for (subject, resource), (begin, n) in taken.items()
+        ]
+        if values:
+            insert = self._database.insert(_leases)
+            lease = insert.on_conflict_do_update(
+                index_elements=list(_leases.primary_key),
+                set_={name: insert.excluded[name] for name in ("begin", "taken")},
+            )
+            await connection.execute(lease, values)
 
     async def _hold(self, connection: AsyncConnection, gateway: str, held: Mapping[Counter, int]) -> None:
         values = [
@@ -147,5 +216,31 @@ def _resource(counter: Counter) -> str:
     return f"{counter.resource}/{counter.period}"
 
 
-def _name(counter: Counter) -> tuple[str, str]:
+def _name(counter: Counter) -> _Name:
     return counter.subject, _resource(counter)
+
+
+def _of(leased: Mapping[_Name, tuple[int, int]], name: _Name, begin: int) -> int:
+    """What was taken in this period."""
+    known, taken = leased.get(name, (begin, 0))
+    return taken if known == begin else 0
+
+
+def _spent(subject: str, resource: str, gateway: str, begin: int) -> Select[int]:
+    """What a gateway's requests came to by the ledger, of those that may have drawn on the period that began then."""
+    kind, _, name = subject.partition("/")
+    unit = resource.partition("/")[0]
+    amounts: Mapping[str, tuple[ColumnElement[int], ColumnElement[bool]]] = {
+        Resource.REQUESTS: (func.count(), true()),
+        Resource.TOKENS: (func.sum(_ledger.c.prompt + _ledger.c.completion), _ledger.c.route != EMBEDDINGS),
+        Resource.EMBEDDING_TOKENS: (func.sum(_ledger.c.prompt), _ledger.c.route == EMBEDDINGS),
+    }
+    amount, kept = amounts[unit]
+    is_late = or_(_ledger.c.outcome.in_(("", "lost")), _ledger.c.created_at * 1000 + _ledger.c.ms >= begin * 1000)
+    return select(amount).where(
+        (_ledger.c.tenant if kind == "tenant" else _ledger.c.key) == name,
+        _ledger.c.gateway == gateway,
+        _ledger.c.created_at >= begin - LONGEST_S,
+        or_(_ledger.c.created_at >= begin, is_late),
+        kept,
+    )

@@ -78,6 +78,17 @@ seats = Table(
 )
 """What a gateway has of the budgets that are for the moment. It counts as long as the gateway lives."""
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("begin", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+)
+"""Which part of a budget's use in that period is a gateway's: what its requests used and may use, and what it has in hand."""
+
 gateways = Table(
     "gateways",
     metadata,

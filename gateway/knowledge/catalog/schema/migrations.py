@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 13
+VERSION = 14
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -105,6 +105,10 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "CREATE INDEX chat_completions_listed ON chat_completions (tenant, created_at, id)",
             """CREATE TABLE chat_messages (completion_id TEXT NOT NULL REFERENCES chat_completions (id) ON DELETE CASCADE,
             position BIGINT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (completion_id, position))""",
+        ),
+        14: (
+            """CREATE TABLE leases (subject TEXT NOT NULL, resource TEXT NOT NULL, gateway TEXT NOT NULL, begin BIGINT NOT NULL,
+            taken BIGINT NOT NULL, PRIMARY KEY (subject, resource, gateway))""",
         ),
     }
 )
