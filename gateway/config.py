@@ -294,6 +294,9 @@ class Settings:
     admission_reserve: float = 0.25
     """Share of the engine slots that no tenant alone may fill, where there are several tenants: a newcomer is served at once
     beside any number of another's long answers. 0: none; higher: more of the fleet is idle while only one tenant asks."""
+    admission_prefill: float = 0.125
+    """Share of the engine slots, one of each instance at least, in which prompts of one tenant may be read at the same time, where
+    there are several tenants: a newcomer's prompt waits for few others. 0: no bound."""
     admission_queue: int = 512
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
     admission_deadline_s: float = 30.0

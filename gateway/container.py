@@ -5,6 +5,7 @@ import gc
 import logging
 import random
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -119,10 +120,14 @@ class Container:
             gather_s=settings.gather_s,
         )
         self.registry = StreamRegistry(self.store, self.detector, drain_patience_s=settings.drain_patience_s)
+        self.prefills = Admission(
+            lambda: sys.maxsize, time.monotonic, tenant_limit=self._prefill_limit, limit=settings.admission_queue
+        )
         self.generator = Generator(
             dispatcher=self.dispatcher,
             streams=self.streams,
             registry=self.registry,
+            prefills=self.prefills,
             settings=settings,
             metrics=self.metrics,
             tracing=self.tracing,
@@ -298,6 +303,13 @@ class Container:
         if not self.tenants.several:
             return None
         return int(self.models.slots * (1 - self.settings.admission_reserve))
+
+    def _prefill_limit(self) -> int | None:
+        """Prompts of one tenant that are read at a time: a newcomer's would wait for all of them."""
+        share = self.settings.admission_prefill
+        if not share or not self.tenants.several:
+            return None
+        return max(len(self.store.view.serving), int(self.models.slots * share))
 
     def _outlier_changed(self, change: Transition) -> None:
         log.info("%s: %s → %s: %s", change.name, change.before, change.after, change.reason)

@@ -6,6 +6,7 @@ that has one.
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.gpu.triton import MODEL
+from gateway.admission import Admission
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempt
 from gateway.dispatch.dispatcher import Dispatcher
@@ -93,7 +95,7 @@ async def dispatching(instances: Sequence[Instance]) -> AsyncIterator[Dispatchin
     registry = StreamRegistry(store, detector)
     generator = Generator(
         dispatcher=Dispatcher(store, placer, detector), streams=streams, registry=registry, settings=settings,
-        metrics=Metrics(),
+        prefills=Admission(lambda: sys.maxsize), metrics=Metrics(),
     )  # fmt: skip
 
     scraped: set[str] = set()

@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
+from gateway.admission import Admission, Permit
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempt, Attempts
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
@@ -45,13 +46,16 @@ class Generator:
         dispatcher: Dispatcher,
         streams: TokenStreams,
         registry: StreamRegistry,
+        prefills: Admission,
         settings: Settings,
         metrics: Metrics,
         tracing: Tracing = OFF,
     ) -> None:
+        """prefills: of one tenant it lets so many prompts be read at a time."""
         self.dispatcher = dispatcher
         self.streams = streams
         self.registry = registry
+        self.prefills = prefills
         self.settings = settings
         self.metrics = metrics
         self.tracing = tracing
@@ -77,6 +81,8 @@ class Generation:
         self._dispatcher = generator.dispatcher
         self._streams = generator.streams
         self._registry = generator.registry
+        self._prefills = generator.prefills
+        self._deadline_s = generator.settings.request_deadline_s
         self._metrics = generator.metrics
         self._tracing = generator.tracing
         self._span: Span = INVALID_SPAN
@@ -84,6 +90,8 @@ class Generation:
         self._poison_limit = generator.settings.poison_limit
         self._attempts = Attempts(generator.settings.attempts)
         self._dispatch: Dispatch | None = None
+        self._prefill: Permit | None = None
+        """While the prompt is read, for the first time."""
         self._stream: TokenStream | None = None
         self._request: GenerateRequest | None = None
         self._reader: LogProbReader | None = None
@@ -134,6 +142,7 @@ class Generation:
                 self.ended = True
                 continue
             assert self._dispatch is not None
+            self._end_prefill()
             now = time.monotonic()
             if self._lost_at is not None:
                 self._metrics.migration_gap.observe(now - self._lost_at)
@@ -159,6 +168,7 @@ class Generation:
 
     def close(self) -> None:
         """Cancel the running step, give back the place. Idempotent."""
+        self._end_prefill()
         whole = self.ended or len(self.journal) >= self._max_tokens
         self._close_stream(whole=whole)
         if self._dispatch is not None:
@@ -182,6 +192,8 @@ class Generation:
 
     async def _begin(self) -> None:
         """Send the rest of the answer to an instance."""
+        if self._prefill is None and not self.journal and not self._attempts.trail:
+            self._prefill = await self._prefills.acquire(self._job.tenant, deadline_s=self._deadline_s)
         dispatch = await self._place()
         self._dispatch = dispatch
         done = self._journal_at_dispatch = len(self.journal)
@@ -298,6 +310,11 @@ class Generation:
             self._span.set_attribute("error.type", str(error.cause))
             self._span.set_status(Status(StatusCode.ERROR))
         self._span.end()
+
+    def _end_prefill(self) -> None:
+        if self._prefill is not None:
+            self._prefill.release()
+            self._prefill = None
 
     def _close_stream(self, *, whole: bool = False) -> None:
         if self._stream is not None:

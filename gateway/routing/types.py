@@ -25,6 +25,8 @@ class PlacementRequest:
     cache_salt: int = 0
     """Prompts of different salts share nothing of a prefix cache."""
     tenant_class: str = ""
+    tenant: str = ""
+    """Whose it is: of one tenant few prompts are read at a time."""
 
     @property
     def prefix_salt(self) -> str:

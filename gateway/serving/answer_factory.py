@@ -112,6 +112,7 @@ class AnswerFactory:
                 max_tokens=limit,
                 lora=plan.lora,
                 tenant_class=tenant.tenant_class,
+                tenant=tenant.name,
                 cache_salt=self._salts.of(tenant),
             )
             end_id = self._table.end_id
