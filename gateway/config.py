@@ -295,7 +295,7 @@ class Settings:
     """Share of the engine slots that no tenant alone may fill, where there are several tenants: a newcomer is served at once
     beside any number of another's long answers. 0: none; higher: more of the fleet is idle while only one tenant asks."""
     admission_prefill: float = 0.125
-    """Share of the engine slots, one of each instance at least, in which prompts of one tenant may be read at the same time, where
+    """Share of the engine slots in which prompts of one tenant may be read at the same time, one of each instance at least, where
     there are several tenants: a newcomer's prompt waits for few others. 0: no bound."""
     admission_queue: int = 512
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
@@ -304,6 +304,9 @@ class Settings:
     retrieval_places: int = 4
     """Searches and embeddings of clients, in calls of a model, at a time and instance. Raising it gives them more of the
     instances; the questions of chats then wait longer to be embedded."""
+    embedding_pass_chars: int = 2_000
+    """Characters that a client's texts go to the embedding model in, at a time, 64 texts at the most. Lower: a single text waits
+    less beside another tenant's thousands; higher: a GPU is used better."""
     retrieval_queue: int = 512
     """Such calls that may wait for a place."""
 

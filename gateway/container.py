@@ -120,14 +120,13 @@ class Container:
             gather_s=settings.gather_s,
         )
         self.registry = StreamRegistry(self.store, self.detector, drain_patience_s=settings.drain_patience_s)
-        self.prefills = Admission(
-            lambda: sys.maxsize, time.monotonic, tenant_limit=self._prefill_limit, limit=settings.admission_queue
-        )
         self.generator = Generator(
             dispatcher=self.dispatcher,
             streams=self.streams,
             registry=self.registry,
-            prefills=self.prefills,
+            prefills=Admission(
+                lambda: sys.maxsize, time.monotonic, tenant_limit=self._prefill_limit, limit=settings.admission_queue
+            ),
             settings=settings,
             metrics=self.metrics,
             tracing=self.tracing,

@@ -1,7 +1,7 @@
 """Texts become vectors for clients, on whichever instances serve the model."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from gateway.errors import ContextLengthExceeded, GenerationFailed, NotFound, Un
 from gateway.fleet.models import ServedModels
 from gateway.knowledge.text_windows import Windows
 from gateway.metrics import Metrics
+from gateway.retrieval.embedding_account import EmbeddingAccount
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
 from gateway.telemetry import OFF, Tracing
 from gateway.tenants.budgets import Resource
@@ -32,8 +33,8 @@ from gateway.triton.infer import Tensor, cache_salt
 MAX_BATCH = 64
 """The `max_batch_size` of the model."""
 
-LARGE = 4_000
-"""Characters of a batch that takes an instance a while."""
+LARGE = 1_000
+"""Characters of a pass that lets others' single texts go before."""
 GROUP = 20_000
 """Characters, or tokens, that are tokenized in one job, some tens of milliseconds."""
 
@@ -55,7 +56,7 @@ class EmbeddingService:
     """Embeds. One for the life of the application."""
 
     CONCURRENCY = 4
-    """Batches of one request that are under way at the same time: more would only wait in an instance's queue."""
+    """Passes of one request that are under way at the same time: more would only wait in an instance's queue."""
 
     def __init__(
         self,
@@ -97,20 +98,26 @@ class EmbeddingService:
                 "This gateway does not have the embedding model's tokenizer: set RAGFLEET_EMBEDDING_DIR to its folder."
             )
         least = sum(self._text.check_size(each, self._settings.embedding_max_tokens) for each in inputs)
-        with await self._quotas.reserve(tenant, {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: least}) as reserved:
-            with await self._places.admit(tenant):
+        charge = {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: least}
+        entry = LedgerEntry.of(tenant, request_id=request_id, route=EMBEDDINGS, model=model, reserved=least)
+        with await self._quotas.reserve(tenant, charge) as reserved:
+            place = await self._places.admit(tenant)
+            with place, EmbeddingAccount(self._ledger, entry, reserved) as account:
                 windows, tokens = await self._prepared(self._text, inputs)
-                charge = {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: tokens}
-                await reserved.resize(charge)
-                vectors = await self._batch(tenant, model, windows.pieces[:MAX_BATCH], f"{request_id}/0")
-            if len(windows.pieces) > MAX_BATCH:
-                vectors += await self._others(tenant, model, windows.pieces, request_id)
-            reserved.settle(charge)
-        entry = LedgerEntry.of(tenant, request_id=request_id, route=EMBEDDINGS, model=model, reserved=tokens)
-        entry.prompt, entry.outcome = tokens, "completed"
-        self._ledger.open(entry)
-        await self._ledger.settle(entry)
-        return Embedded(windows.join(np.array(vectors, np.float32)), tokens)
+                await account.begin(tokens, windows.counts)
+
+                async def embed(part: range) -> list[Sequence[float]]:
+                    texts = windows.pieces[part.start : part.stop]
+                    vectors = await self._pass(tenant, model, texts, f"{request_id}/{part.start}")
+                    account.computed(part)
+                    return vectors
+
+                first, *others = passes(windows.pieces, self._settings.embedding_pass_chars)
+                vectors = await embed(first)
+                place.release()
+                vectors += await self._others(tenant, others, embed)
+                await account.complete()
+        return Embedded(windows.join(np.array(vectors, np.float32)), sum(tokens))
 
     def _check(self, model: str) -> None:
         known = self._models.embedding
@@ -124,40 +131,47 @@ class EmbeddingService:
             code="model_not_found",
         )
 
-    async def _prepared(self, text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]]) -> tuple[Windows, int]:
-        """All inputs cut, in short jobs: others' take turns with them, and none begins for a client that has left."""
+    async def _prepared(
+        self, text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]]
+    ) -> tuple[Windows, list[int]]:
+        """All inputs cut, and the tokens of each.
+
+        In short jobs: others' take turns with them, and none begins for a client that has left.
+        """
         loop, settings = asyncio.get_running_loop(), self._settings
         pieces: list[str] = []
         counts: list[int] = []
-        tokens = 0
+        tokens: list[int] = []
         for group in _groups(inputs):
             cut = loop.run_in_executor(self._threads, _cut, text, group, settings.embedding_max_tokens)
             windows, found = await cut
             pieces += windows.pieces
             counts += windows.counts
             tokens += found
-            if tokens > settings.embedding_request_tokens:
+            if (total := sum(tokens)) > settings.embedding_request_tokens:
                 limit = f"of all inputs together at most {settings.embedding_request_tokens}"
-                raise ContextLengthExceeded.of(tokens, settings.embedding_request_tokens, param="input", why=limit)
+                raise ContextLengthExceeded.of(total, settings.embedding_request_tokens, param="input", why=limit)
         return Windows(pieces, counts), tokens
 
-    async def _others(self, tenant: Tenant, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
-        """The vectors of all but the first batch."""
+    async def _others(
+        self, tenant: Tenant, parts: Sequence[range], embed: Callable[[range], Awaitable[list[Sequence[float]]]]
+    ) -> list[Sequence[float]]:
+        """The vectors of all but the first pass, each of which takes a place of its own."""
         slots = asyncio.Semaphore(self.CONCURRENCY)
 
-        async def batch(first: int) -> list[Sequence[float]]:
+        async def placed(part: range) -> list[Sequence[float]]:
             async with slots:
                 with await self._places.admit(tenant):
-                    return await self._batch(tenant, model, texts[first : first + MAX_BATCH], f"{request_id}/{first}")
+                    return await embed(part)
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(batch(first)) for first in range(MAX_BATCH, len(texts), MAX_BATCH)]
+                tasks = [group.create_task(placed(part)) for part in parts]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return [vector for task in tasks for vector in task.result()]
 
-    async def _batch(self, tenant: Tenant, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
+    async def _pass(self, tenant: Tenant, model: str, texts: Sequence[str], request_id: str) -> list[Sequence[float]]:
         inputs: dict[str, Tensor] = {
             "text": ("BYTES", [len(texts), 1], list(texts)),
             **cache_salt(self._salts.of(tenant), len(texts)),
@@ -186,13 +200,25 @@ def _groups(inputs: Sequence[str | Sequence[int]]) -> Iterator[list[str | Sequen
         yield group
 
 
-def _cut(text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]], limit: int) -> tuple[Windows, int]:
-    """The inputs in pieces that the model can read, and how many tokens they have. Raises ContextLengthExceeded."""
+def passes(pieces: Sequence[str], most_chars: int) -> list[range]:
+    """The pieces in passes of at most so many characters and MAX_BATCH pieces, or of one piece; in their order."""
+    found: list[range] = []
+    start = size = 0
+    for at, piece in enumerate(pieces):
+        if at > start and (size + len(piece) > most_chars or at - start == MAX_BATCH):
+            found.append(range(start, at))
+            start, size = at, 0
+        size += len(piece)
+    return [*found, range(start, len(pieces))]
+
+
+def _cut(text: EmbeddingTokenizer, inputs: Sequence[str | Sequence[int]], limit: int) -> tuple[Windows, list[int]]:
+    """The inputs in pieces that the model can read, and how many tokens each has. Raises ContextLengthExceeded."""
     texts = [each if isinstance(each, str) else text.decode(each) for each in inputs]
     counts = [text.count(each, limit) for each in texts]
     if (most := max(counts)) > limit:
         raise ContextLengthExceeded.of(most, limit, param="input")
-    return Windows.of(texts, lambda each: text.count(each, text.window), text.window), sum(counts)
+    return Windows.of(texts, lambda each: text.count(each, text.window), text.window), counts
 
 
 def _rows(outputs: Mapping[str, list[Any]], count: int) -> list[Sequence[float]]:

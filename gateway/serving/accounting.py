@@ -8,10 +8,8 @@ from gateway.metrics import Metrics
 from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import TokenUsage
 from gateway.tenants.budgets import Resource
-from gateway.tenants.ledger import Ledger, LedgerEntry
+from gateway.tenants.ledger import Ledger, LedgerEntry, outcome_of
 from gateway.tenants.quotas import Reservation
-
-COMPLETED, CLIENT_LEFT, FAILED = "completed", "client_left", "failed"
 
 
 class Accounting:
@@ -69,7 +67,7 @@ class Accounting:
         self._entry.prompt, self._entry.completion = usage.prompt, usage.completion
         if self._choices is not None:
             self._entry.instances = list(dict.fromkeys(each.instance for each in self._choices.attempts))
-        self._entry.outcome = _outcome(error)
+        self._entry.outcome = outcome_of(error)
 
     def _usage(self) -> TokenUsage:
         return TokenUsage(0, 0) if self._choices is None else self._choices.usage
@@ -77,11 +75,3 @@ class Accounting:
     def _progress(self) -> tuple[int, int]:
         usage = self._usage()
         return usage.prompt, usage.completion
-
-
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return COMPLETED
-    if isinstance(error, errors.RagfleetError):
-        return errors.face(error).code or FAILED
-    return FAILED if isinstance(error, Exception) else CLIENT_LEFT

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway import errors
 from gateway.errors import CatalogUnavailable
 from gateway.tenants.tenant import Tenant
 
@@ -64,6 +65,15 @@ class LedgerEntry:
     def of(cls, tenant: Tenant, *, request_id: str, route: str, model: str, reserved: int) -> "LedgerEntry":
         """Of a request that was just admitted."""
         return cls(request_id, tenant.name, tenant.key.id, route, model, reserved)
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """What a request came to that ended with this error, or without one."""
+    if error is None:
+        return "completed"
+    if isinstance(error, errors.RagfleetError):
+        return errors.face(error).code or "failed"
+    return "failed" if isinstance(error, Exception) else "client_left"
 
 
 class LedgerStore(Protocol):

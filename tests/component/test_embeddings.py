@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from gateway.knowledge.chunking import embedding_folder
+from gateway.retrieval.embedding import passes
 from gateway.triton.fake_answers import DIMENSION, Script, vector_of
 from tests.support.running import EMBEDDING, Fleet
 
@@ -39,6 +42,24 @@ async def test_more_texts_than_one_batch_takes_keep_their_order(fleet: Fleet) ->
     assert len(fleet.calls("embedding")) == 3
 
 
+@given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=200), st.integers(1, 200))
+def test_passes_have_every_piece_once_and_are_small(pieces: list[str], most: int) -> None:
+    found = passes(pieces, most)
+    assert [at for part in found for at in part] == list(range(len(pieces)))
+    for part in found:
+        assert 1 <= len(part) <= 64
+        assert len(part) == 1 or sum(len(pieces[at]) for at in part) <= most
+
+
+async def test_what_needs_several_passes_lets_other_requests_go_before(fleet: Fleet) -> None:
+    await _vectors(fleet, ["word " * 50] * 24)
+    await _vectors(fleet, "Thirty days.")
+    *bulk, single = fleet.calls("embedding")
+    assert len(bulk) == 3
+    assert [call.body.get("parameters") for call in bulk] == [{"priority": 2}] * 3
+    assert "parameters" not in single.body
+
+
 async def test_base64_is_the_same_vector(fleet: Fleet) -> None:
     (raw,) = await _vectors(fleet, "Thirty days.", encoding_format="base64")
     values = struct.unpack(f"<{DIMENSION}f", base64.b64decode(str(raw)))
@@ -60,8 +81,10 @@ async def test_long_text_is_embedded_whole_in_pieces(fleet: Fleet) -> None:
     assert reply.json["usage"]["total_tokens"] == 800
     (item,) = reply.json["data"]
     assert sum(value**2 for value in item["embedding"]) == pytest.approx(1, abs=1e-5)
-    (call,) = fleet.calls("embedding")
-    assert " ".join(call.body["inputs"][0]["data"]).split() == ["one", "two", "three", "four"] * 200
+    words = [
+        word for call in fleet.calls("embedding") for text in call.body["inputs"][0]["data"] for word in text.split()
+    ]
+    assert sorted(words) == sorted(["one", "two", "three", "four"] * 200)
 
 
 async def test_other_instance_is_asked_when_one_fails(fleet: Fleet) -> None:

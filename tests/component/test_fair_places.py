@@ -79,7 +79,7 @@ async def test_a_newcomers_prompt_waits_for_one_of_anothers_and_not_for_all_of_t
     fleet: Fleet = await start(instances=1, slots=8, api_key="own", tenants_file=file)
     fleet.answers.script("llm", *[Script(stall_after=0)] * 2)  # the engine reads these prompts for long
     flood = [asyncio.ensure_future(fleet.chat(headers={"Authorization": "Bearer own"})) for _ in range(6)]
-    await fleet.until(lambda: fleet.gateway.admission.held == 6 and fleet.gateway.prefills.waiting == 5)
+    await fleet.until(lambda: fleet.gateway.admission.held == 6 and fleet.gateway.generator.prefills.waiting == 5)
     assert len(fleet.calls()) == 1, "one prompt is read, the others have their places and wait"
     newcomer = asyncio.ensure_future(fleet.chat(headers={"Authorization": "Bearer light"}))
     await fleet.until(lambda: len(fleet.calls()) == 2)
@@ -88,8 +88,8 @@ async def test_a_newcomers_prompt_waits_for_one_of_anothers_and_not_for_all_of_t
     fleet.tritons[0].resume()
     assert [reply.status for reply in await asyncio.gather(newcomer, *flood)] == [200] * 6
     await asyncio.gather(left, return_exceptions=True)
-    assert not fleet.gateway.prefills.held
-    assert not fleet.gateway.prefills.waiting
+    assert not fleet.gateway.generator.prefills.held
+    assert not fleet.gateway.generator.prefills.waiting
 
 
 async def test_a_lonely_tenants_prompts_are_read_together(start: Start) -> None:

@@ -76,6 +76,31 @@ async def test_what_was_refused_or_failed_costs_nothing(fleet: Fleet) -> None:
     assert (row.prompt, row.completion) == (0, 0)
 
 
+async def test_of_texts_to_embed_those_are_charged_that_were_computed(fleet: Fleet) -> None:
+    """One row for each request, also where it failed, and after a client that left."""
+    full = [Script(status=503, error="Exceeds maximum queue size")] * 4
+    embed = {"model": EMBEDDING, "input": ["one two three"] * 64 + ["four five"] * 3}
+    assert (await fleet.post(embed, path="/v1/embeddings")).status == 200
+    fleet.answers.script("embedding", *full)
+    assert (await fleet.post(embed, path="/v1/embeddings")).status == 503
+    fleet.answers.script("embedding", Script(), *full)
+    assert (await fleet.post(embed, path="/v1/embeddings")).status == 503
+    fleet.answers.script("embedding", Script(), Script(stall_after=0))
+    left = asyncio.ensure_future(fleet.post(embed, path="/v1/embeddings"))
+    await fleet.until(lambda: any(not call.end for call in fleet.calls("embedding")))
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    await fleet.until(lambda: not fleet.gateway.retrieval_admission.held)
+    await fleet.gateway.ledger.step()
+    found = [(row.state, row.outcome, row.prompt) for row in await rows(fleet)]
+    assert sorted(found) == [
+        ("settled", "client_left", 192),
+        ("settled", "completed", 198),
+        ("settled", "overloaded", 0),
+        ("settled", "overloaded", 192),
+    ]
+
+
 async def test_requests_are_served_while_the_database_is_away_and_written_when_it_is_back(fleet: Fleet) -> None:
     ledger, write = fleet.gateway.ledger, fleet.gateway.rows.write
 
