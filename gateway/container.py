@@ -124,9 +124,8 @@ class Container:
             dispatcher=self.dispatcher,
             streams=self.streams,
             registry=self.registry,
-            prefills=Admission(
-                lambda: sys.maxsize, time.monotonic, tenant_limit=self._prefill_limit, limit=settings.admission_queue
-            ),
+            # Whoever waits for it has a place already, so their number is bounded.
+            prefills=Admission(lambda: sys.maxsize, tenant_limit=self._prefill_limit, limit=sys.maxsize),
             settings=settings,
             metrics=self.metrics,
             tracing=self.tracing,
