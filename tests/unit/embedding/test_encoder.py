@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from embedding_encoder import Settings
+from embedding_encoder import Encoder, Settings
 
 
 def sentence_transformers_folder(path: Path) -> Path:
@@ -41,3 +42,25 @@ def test_the_device_comes_from_the_config_then_the_environment(tmp_path: Path) -
 def test_another_folder_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a sentence-transformers folder"):
         Settings.read({"model_dir": str(tmp_path)}, {})
+
+
+def test_the_precision_comes_from_the_config_then_the_environment(tmp_path: Path) -> None:
+    folder = str(sentence_transformers_folder(tmp_path / "m"))
+    environment = {"RAGFLEET_EMBEDDING_PRECISION": "float32"}
+    assert Settings.read({"model_dir": folder}, {}).precision == "auto"
+    assert Settings.read({"model_dir": folder, "precision": ""}, environment).precision == "float32"
+    assert Settings.read({"model_dir": folder, "precision": "bfloat16"}, environment).precision == "bfloat16"
+    with pytest.raises(ValueError, match=r"RAGFLEET_EMBEDDING_PRECISION is 'int8', which is none of auto, float32"):
+        Settings.read({"model_dir": folder, "precision": "int8"}, {})
+
+
+def test_half_precision_gives_the_same_vectors_of_length_1() -> None:
+    """So near that questions in the one find what was indexed in the other. Few words: a CPU without bfloat16 is slow in it."""
+    texts = ["How deep is the well?", "", "naïve café 😀 中文", "a sentence that goes on " * 4]
+    folder = Settings.read({}, {}).model_dir
+    whole = Encoder(Settings(folder, precision="float32")).encode(texts)
+    half = Encoder(Settings(folder, precision="bfloat16")).encode(texts)
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-5)
+    assert (whole * half).sum(axis=1).min() > 0.9995
+    assert (whole[[1, 2, 3, 0]] * half).sum(axis=1).max() < 0.9
