@@ -27,6 +27,7 @@ from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.generation import Generator
 from gateway.dispatch.streams import StreamRegistry
+from gateway.errors import CatalogUnavailable
 from gateway.fleet.describe import describe_members, states
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.models import ServedModels
@@ -77,6 +78,9 @@ log = logging.getLogger("ragfleet.gateway")
 IDLE_SCRAPE_S = 1.0
 """Between two readings of an idle instance's metrics, while this gateway has nothing in flight: its own account covers what it
 sends in between."""
+
+GATEWAY_SHOWN_S = 300.0
+"""A gateway is told of for so long after its last sign of life."""
 
 
 class Container:
@@ -349,6 +353,21 @@ class Container:
             "instances": describe_members(view, self.detector, partial(self._placements, self.registry.counts())),
         }
 
+    async def describe_all(self) -> dict[str, Any]:
+        """The same for operators, with the answers that run and the gateways of the catalog; without it, this one alone."""
+        now, this = time.time(), self.quotas.gateway
+        try:
+            seen = dict(await self.rows.gateways(now - GATEWAY_SHOWN_S))
+        except CatalogUnavailable:
+            seen = {}
+        seen[this] = now
+        return {
+            **self.describe(),
+            "answers_running": self.generation.recent.running,
+            "gateway": {"id": this, "started_at": self.started_at, "draining": self.draining},
+            "gateways": [{"id": name, "seen_at": at, "this": name == this} for name, at in sorted(seen.items())],
+        }
+
     def refresh_gauges(self) -> None:
         """Set the gauges that mirror state, at the moment of a scrape."""
         self.metrics.instances.clear()
@@ -367,6 +386,7 @@ class Container:
         load = self.placer.account(name)
         return {
             "streams": streams.get(name, 0),
+            "step_ms": None if load is None or not load.produced else round(load.speed.step_s * 1000, 2),
             "in_flight": 0 if load is None else load.ours + load.context_calls,
             "tokens": 0 if load is None else load.produced,
             "last_placement": "" if load is None else load.last_placement,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway import errors
-from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
+from gateway.api.generation_serializers import AttemptNotes, chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import chat_log_probs
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
@@ -112,12 +112,14 @@ class ChatCall(StreamingRequest):
         """Write all but the last events, which come back, with the choice as a whole answer has it."""
         grounding = answer.grounding
         reader = ToolCallReader(answer, self._choice_id(chunks.index))
+        options = self._wire.stream_options
+        notes = AttemptNotes(answer, chunks.note) if options is not None and options.include_attempts else None
         if answer.tool_parser is None:
-            await out.pieces(answer, chunks.text, thought=chunks.thought)
+            await out.pieces(answer, chunks.text, thought=chunks.thought, note=bytes if notes is None else notes.take)
             text = answer.text
             found = await answer.citations()
         else:
-            await self._stream_calls(out, reader, chunks)
+            await self._stream_calls(out, reader, chunks, notes)
             text = reader.text
             found = await answer.citations(text)
         annotations = [url_citation(each) for each in found.citations]
@@ -127,7 +129,9 @@ class ChatCall(StreamingRequest):
         message = self._message(answer, reader, text, annotations)
         return last, _shape(chunks.index, message, chunks.told, reason)
 
-    async def _stream_calls(self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter") -> None:
+    async def _stream_calls(
+        self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter", notes: AttemptNotes | None
+    ) -> None:
         """Text and calls as they come."""
         write = chunks.older_call if self._wire.older_functions else chunks.call
         async for piece in reader.pieces():
@@ -139,7 +143,7 @@ class ChatCall(StreamingRequest):
                 told = write(len(reader.calls) - 1, reader.calls[-1])
             else:
                 told = write(len(reader.calls) - 1, piece.text)
-            await out.events(told)
+            await out.events(told if notes is None else notes.take() + told)
 
     def _finish_reason(self, answer: GeneratedAnswer, calls: Sequence[ToolCall]) -> str:
         assert answer.finish_reason is not None
@@ -241,6 +245,10 @@ class ChunkWriter:
     def thought(self, text: str) -> bytes:
         """A chunk with a piece of what the model thinks before it answers (DeepSeek's field, and vLLM's)."""
         return sse(self._body({"delta": {"reasoning_content": text}, "finish_reason": None}, {}))
+
+    def note(self, extra: Mapping[str, Any]) -> bytes:
+        """A chunk that adds nothing to the answer, with an extension field."""
+        return sse(self._body({"delta": {}, "finish_reason": None}, extra))
 
     def call(self, index: int, part: ToolCall | str) -> bytes:
         """A chunk in which a call begins, or with a piece of its arguments."""

@@ -1,13 +1,12 @@
 """What all paths tell of an answer alike: its tokens, and the extension field `ragfleet`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.api.schemas import StreamOptions
 from gateway.dispatch.attempts import Attempt
 from gateway.serving.choices import Choices
-from gateway.serving.generated_answer import TokenUsage
+from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 
 
 def usage_shape(usage: TokenUsage) -> dict[str, Any]:
@@ -34,4 +33,33 @@ def chunk_usage(options: StreamOptions | None, choices: Choices) -> Callable[[],
 
 def ragfleet_field(attempts: Sequence[Attempt]) -> dict[str, Any]:
     """Which instances worked on an answer, why there, and why each part ended."""
-    return {"ragfleet": {"attempts": [asdict(attempt) for attempt in attempts]}}
+    return {"ragfleet": {"attempts": [attempt_shape(attempt) for attempt in attempts]}}
+
+
+def attempt_shape(attempt: Attempt) -> dict[str, Any]:
+    """One instance's part, with the milliseconds that it took."""
+    return {
+        "instance": attempt.instance,
+        "tokens": attempt.tokens,
+        "cause": attempt.cause,
+        "placement": attempt.placement,
+        "ms": round((attempt.ended_at - attempt.started_at) * 1000),
+    }
+
+
+class AttemptNotes:
+    """Tells, while an answer is streamed, which instance works on it: when the first one begins, and when another one goes on."""
+
+    def __init__(self, answer: GeneratedAnswer, event: Callable[[Mapping[str, Any]], bytes]) -> None:
+        """event: a chunk with an extension field."""
+        self._answer = answer
+        self._event = event
+        self._told = -1
+
+    def take(self) -> bytes:
+        """The event that is due, or nothing. The attempt that goes on is the last one, and its `cause` is empty."""
+        ended, running = self._answer.attempts, self._answer.running
+        if running is None or len(ended) == self._told:
+            return b""
+        self._told = len(ended)
+        return self._event(ragfleet_field([*ended, running]))

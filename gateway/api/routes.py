@@ -7,6 +7,7 @@ from fastapi import Depends
 
 from gateway.api import (
     admin,
+    admin_fleet,
     batches,
     conversations,
     embeddings,
@@ -34,6 +35,7 @@ from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.schemas import ChatRequest
 from gateway.api.streaming import Opener, StreamingEndpoint
+from gateway.api.ui import ui_router
 from gateway.container import Container
 from gateway.tenants.key import Scope
 
@@ -71,10 +73,13 @@ def install(app: DirectRoutes, gateway: Container) -> None:
         conversations,
         batches,
         admin,
+        admin_fleet,
         usage,
         operations,
     ):
         app.include_router(module.router)
+    if gateway.settings.ui:
+        app.include_router(ui_router())
     error_handlers.install(app)
     describe(app)
 

@@ -200,6 +200,8 @@ class StreamOptions(Streaming):
     include_usage: bool | None = False
     continuous_usage_stats: bool | None = False
     """Extension: the usage so far in each chunk; vLLM's."""
+    include_attempts: bool | None = False
+    """Extension: a chunk without text, with the field `ragfleet`, whenever an instance begins with an answer of a chat."""
 
 
 class ChatRequest(ConversationRequest):

@@ -65,13 +65,17 @@ class ResponseWriter:
         event: Callable[[str], bytes],
         *,
         thought: Callable[[str], bytes] | None = None,
+        note: Callable[[], bytes] = bytes,
     ) -> None:
         """The text of an answer to its end, each piece as an `event`, all but the first one on the quick way (uvicorn_writer.py).
 
         thought: the event of a piece of the thoughts in front of the text.
+        note: events in front of the piece that has just come; nothing as a rule. Asked for what comes first from each instance.
         """
         relayed = False
         while (piece := await answer.next()) is not None:
+            if told := note():
+                await self.events(told)
             if thought is not None and answer.reasoning is not None and (new := answer.reasoning.take()):
                 await self.events(thought(new) + (event(piece) if piece else b""))
             elif piece:

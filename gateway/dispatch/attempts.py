@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass
 
 from gateway.dispatch.dispatcher import Dispatch
@@ -19,6 +20,9 @@ class Attempt:
     """Why it ended: a `Cause`, or `end`."""
     placement: str
     """Why it was placed there, in words."""
+    started_at: float
+    ended_at: float
+    """Monotonic seconds."""
 
 
 class Attempts:
@@ -83,4 +87,9 @@ class Attempts:
         return f"Attempts: {parts}."
 
     def _record(self, dispatch: Dispatch, cause: str, tokens: int) -> None:
-        self.trail.append(Attempt(dispatch.instance.name, tokens, str(cause), dispatch.reason))
+        self.trail.append(attempt_of(dispatch, str(cause), tokens))
+
+
+def attempt_of(dispatch: Dispatch, cause: str, tokens: int) -> Attempt:
+    """What a dispatch has come to by now; `cause` is empty while it runs."""
+    return Attempt(dispatch.instance.name, tokens, cause, dispatch.reason, dispatch.placed_at, time.monotonic())

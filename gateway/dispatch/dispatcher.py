@@ -1,5 +1,6 @@
 """A job to an instance: the placement policy chooses among those that outlier detection admits."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, RagfleetError, Unavailable
@@ -13,10 +14,12 @@ from gateway.triton.errors import Cause, InstanceError
 class Dispatch:
     """An instance that has been charged with a job, and the pass to use it. One of the ends gives both back, on every path."""
 
-    __slots__ = ("_pass", "_ticket", "_vouched", "instance")
+    __slots__ = ("_pass", "_ticket", "_vouched", "instance", "placed_at")
 
     def __init__(self, ticket: Ticket | ContextTicket, dispatch_pass: DispatchPass) -> None:
         self.instance: Instance = ticket.instance
+        self.placed_at = time.monotonic()
+        """Monotonic seconds."""
         self._ticket = ticket
         self._pass = dispatch_pass
         self._vouched = False

@@ -23,7 +23,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from gateway.admission import Admission, Permit
 from gateway.config import Settings
-from gateway.dispatch.attempts import Attempt, Attempts
+from gateway.dispatch.attempts import Attempt, Attempts, attempt_of
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
 from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import BadRequest, GenerationFailed, Unavailable
@@ -184,6 +184,11 @@ class Generation:
     def attempts(self) -> Sequence[Attempt]:
         """The attempts that have ended."""
         return self._attempts.trail
+
+    @property
+    def running(self) -> Attempt | None:
+        """The attempt that has not ended."""
+        return None if self._dispatch is None else attempt_of(self._dispatch, "", self._progress)
 
     @property
     def _progress(self) -> int:

@@ -12,6 +12,7 @@ from gateway.config import Settings
 from gateway.metrics import DEFAULT_CLASS, Metrics
 from gateway.serving.choices import Choices
 from gateway.serving.generation_request import GenerationRequest
+from gateway.serving.recent_answers import RecentAnswers
 from gateway.telemetry import Attributes, Tracing, parent_of, span_context, trace_id, traceparent
 from gateway.tenants.tenant import Tenant
 
@@ -24,12 +25,21 @@ class AnswerTelemetry:
     """Of one request, from its begin to its end. `choices` is set once there are some."""
 
     def __init__(
-        self, request: GenerationRequest, tenant: Tenant, model: str, *, settings: Settings, metrics: Metrics
+        self,
+        request: GenerationRequest,
+        tenant: Tenant,
+        model: str,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        recent: RecentAnswers,
     ) -> None:
-        """model: a word that may be a label."""
+        """model: a word that may be a label. recent: where the request is seen while it runs, and for a while thereafter."""
         self._request = request
         self._tenant = tenant
         self._settings = settings
+        self._recent = recent
+        self.record = recent.begin(request, tenant)
         self._metrics = metrics
         self._operation = OPERATIONS.get(request.route, "chat")
         self._model = model
@@ -55,6 +65,7 @@ class AnswerTelemetry:
             links=() if parent is None else [span_context(parent)],
         ) as span:
             self.traceparent = traceparent(span)
+            self.record.trace_id = trace_id()
             try:
                 yield
             finally:
@@ -76,7 +87,7 @@ class AnswerTelemetry:
         now = time.monotonic()
         if self._first is not None:
             return
-        self._first = now
+        self._first = self.record.first_token = now
         took = now - self._started
         self._metrics.ttft.labels("1" if self._request.grounded else "0").observe(took, exemplar())
         self._metrics.genai_ttft.labels(*self._labels).observe(took, exemplar())
@@ -85,6 +96,7 @@ class AnswerTelemetry:
     def end(self, status: int) -> None:
         """It has ended, whichever way; `status` as HTTP has it."""
         took = time.monotonic() - self._started
+        self._recent.end(self.record, status)
         metrics, mark = self._metrics, exemplar()
         metrics.requests.labels(self._request.route, self._model, self._tenant.name, str(status)).inc()
         metrics.duration.labels("1" if self._request.grounded else "0").observe(took, mark)

@@ -68,6 +68,11 @@ class Choices:
         """Of all answers, in their order."""
         return [attempt for answer in self.answers for attempt in answer.attempts]
 
+    @property
+    def running(self) -> Sequence[Attempt]:
+        """Those of all answers that have not ended."""
+        return [attempt for answer in self.answers if (attempt := answer.running) is not None]
+
     async def _further(self, work: Callable[[int, GeneratedAnswer], Awaitable[None]]) -> None:
         permit = await self._admit()
         if permit is not None:

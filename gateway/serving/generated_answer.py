@@ -151,6 +151,11 @@ class GeneratedAnswer:
         """Which instances worked on it, and why each part ended."""
         return () if self._generation is None else self._generation.attempts
 
+    @property
+    def running(self) -> Attempt | None:
+        """The attempt that has not ended."""
+        return None if self._generation is None else self._generation.running
+
     async def citations(self, text: str | None = None) -> AnswerCitations:
         """What the whole answer cites; after its end. Waits for what runs beside it, and never long.
 

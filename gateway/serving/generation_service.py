@@ -25,6 +25,7 @@ from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.prompt_assembly import PromptAssembler
+from gateway.serving.recent_answers import RecentAnswers
 from gateway.serving.request_plan import RequestPlanner
 from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.truncation import truncations
@@ -69,6 +70,7 @@ class GenerationService:
         self._citation_check = citation_check
         self._metrics = metrics
         self._tracing = tracing
+        self.recent = RecentAnswers()
         self._planner = RequestPlanner(settings, models, table)
         self._tool_calling = ToolCalling.of(settings)
         self._answers = AnswerFactory(
@@ -121,6 +123,7 @@ class GenerationService:
                     await self._admit(tenant, tokens / request.choices),
                     self._account(request, tenant, tokens, reserved, journal) as accounting,
                 ):
+                    telemetry.record.admit()
                     try:
                         opened = self._choices(request, tenant, accounting, telemetry, journal)
                         async with asyncio.timeout(deadline_s), opened as choices:
@@ -214,6 +217,7 @@ class GenerationService:
                 lambda: self._admission.admit_further(tenant, cost=len(context.input_ids) + limit),
             )
             accounting.begin(choices)
+            telemetry.record.begin(choices)
             try:
                 yield choices
             finally:
@@ -232,7 +236,9 @@ class GenerationService:
 
     def _telemetry(self, request: GenerationRequest, tenant: Tenant) -> AnswerTelemetry:
         model = self._known_model(request)
-        return AnswerTelemetry(request, tenant, model, settings=self._settings, metrics=self._metrics)
+        return AnswerTelemetry(
+            request, tenant, model, settings=self._settings, metrics=self._metrics, recent=self.recent
+        )
 
     def _known_model(self, request: GenerationRequest) -> str:
         """The client's word for the model is unbounded; only known ones become labels."""

@@ -1,6 +1,6 @@
 """The ledger's rows in the catalog's database, and what they sum up to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, literal_column, or_, select, text, update
@@ -57,6 +57,12 @@ class SqlLedger:
         async with self._database.write() as connection:
             settle = update(_ledger).where(left).values(state="settled", outcome="lost")
             return (await connection.execute(settle)).rowcount
+
+    async def gateways(self, since: float) -> Mapping[str, float]:
+        """Gateways that gave a sign of life after `since`, and when last (Unix seconds). Raises CatalogUnavailable."""
+        query = select(_gateways.c.id, _gateways.c.seen_at).where(_gateways.c.seen_at > since).order_by(_gateways.c.id)
+        async with self._database.read() as connection:
+            return {row.id: row.seen_at for row in await connection.execute(query)}
 
     async def forget(self, before: float) -> None:
         """See LedgerStore."""
