@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack test-alerts test-clients clean
+.PHONY: help setup demo up down status check lock format test test-slow test-ui bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack test-alerts test-clients clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,11 +76,15 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 test: setup ## Run the tests but the slow ones (a part of them: make test TESTS=tests/unit)
-	$(BIN)/pytest -m 'not slow' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest -m 'not slow and not browser' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	@echo "The tests took $$(( $$(date +%s) - $(BEGUN) )) s, set-up included"
 
 test-slow: setup ## Run what takes minutes by nature: re-embedding, kills during an ingestion, the wheel
 	$(BIN)/pytest -m slow $(TESTS)
+
+test-ui: setup ## The page at /ui in a real Chromium, which Debian's packages bring (about a minute)
+	@$(BIN)/pip install -q $(PIP_FLAGS) -c constraints.txt playwright axe-playwright-python
+	$(BIN)/pytest -m browser tests/ui
 
 bench: ## List the benchmarks
 	@grep -hE '^bench-[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

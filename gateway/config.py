@@ -186,7 +186,7 @@ class Settings:
     """`text`, or `json`: an object a line, with the request's and the trace's id. Neither has what was asked or answered."""
 
     ui: bool = True
-    """Whether the fleet page and the playground are served at `/ui`. The page is for everybody who reaches this port; what it shows
+    """Whether the fleet page and the playground are served at `/ui`. The page is for whoever reaches this port; what it shows
     asks for a key."""
     cors_origins: str = ""
     """Origins whose pages may call from a browser, between spaces (`https://chat.example.com`); `*` for any. Empty: none."""

@@ -1,5 +1,5 @@
 // The gateway's own API, with the keys of this tab.
-import { key } from "./keys.js";
+import { key, mayAsk } from "./keys.js";
 
 const SECONDS = 10;
 
@@ -25,6 +25,7 @@ async function refusal(response) {
 
 /** GET as JSON. kind: "user" or "admin". Throws Refused, or TypeError where nobody answers. */
 export async function get(kind, path) {
+  if (!mayAsk(kind)) throw new Refused(401, kind === "admin" ? "An administrator’s key is needed here." : "A key is needed here.");
   const signal = AbortSignal.timeout(SECONDS * 1000);
   const response = await fetch(path, { headers: headers(kind), signal, cache: "no-store" });
   if (!response.ok) throw await refusal(response);

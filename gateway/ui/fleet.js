@@ -90,7 +90,7 @@ export function page(signal) {
 /** What a page of the administrator's shows where it cannot see. */
 export function failed(error, seenAt) {
   if (error.status === 401 && !key("admin")) askForKeys();
-  const words = error.status === undefined ? "The gateway does not answer." : error.status === 401 ? "An administrator’s key is needed here." : error.message;
+  const words = error.status === undefined ? "The gateway does not answer." : error.message;
   banner(seenAt ? `${words} What you see is ${seconds((Date.now() - seenAt) / 1000)} old.` : words);
 }
 

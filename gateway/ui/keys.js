@@ -1,9 +1,13 @@
 // The two keys of this tab, in sessionStorage and nowhere else, and the dialog that asks for them.
 
 const NAMES = { user: "ragfleet.user-key", admin: "ragfleet.admin-key" };
+const WITHOUT = "ragfleet.without-key";
 const byId = (id) => document.getElementById(id);
 
 export const key = (kind) => sessionStorage.getItem(NAMES[kind]) ?? "";
+
+/** Whether the gateway may be asked: with a key, or without one where the dialog was left empty, as for a gateway that asks for none. */
+export const mayAsk = (kind) => Boolean(key(kind)) || sessionStorage.getItem(WITHOUT) === "yes";
 
 function keep(kind, value) {
   if (value) sessionStorage.setItem(NAMES[kind], value);
@@ -36,6 +40,7 @@ export function install(changed) {
       inputs[kind].value = "";
       byId(`${kind}-key-opens`).textContent = "";
     }
+    sessionStorage.removeItem(WITHOUT);
     changed();
   });
   byId("keys-form").addEventListener("submit", async (event) => {
@@ -48,6 +53,7 @@ export function install(changed) {
       inputs[kind].setAttribute("aria-invalid", String(refused));
       keep(kind, refused ? "" : inputs[kind].value.trim());
     });
+    sessionStorage.setItem(WITHOUT, kinds.every((kind) => !inputs[kind].value.trim()) ? "yes" : "no");
     changed();
     const wrong = kinds.find((kind) => inputs[kind].getAttribute("aria-invalid") === "true");
     if (wrong) inputs[wrong].focus();

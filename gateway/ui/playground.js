@@ -117,7 +117,7 @@ export function page(signal) {
       store.replaceChildren();
       wrong.hidden = false;
       const needed = error.status === 401 && !key("user");
-      wrong.textContent = needed ? "A key is needed here." : error.status ? error.message : "The gateway does not answer.";
+      wrong.textContent = error.status ? error.message : "The gateway does not answer.";
       if (needed) askForKeys();
     }
   }

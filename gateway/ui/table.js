@@ -1,4 +1,5 @@
 // A table whose rows are kept while their cells change, so that focus, selection and screen readers keep their place.
+// Roles are named, for browsers forget them where a style makes cards of the rows.
 import { el, show } from "./dom.js";
 
 /** columns: {title, number?, cell(row) → text or Node}. On narrow screens each row becomes a card, with the titles beside the cells. */
@@ -8,10 +9,10 @@ export class LiveTable {
     this.keyOf = keyOf;
     this.onOpen = onOpen;
     this.rows = new Map();
-    this.body = el("tbody");
+    this.body = el("tbody", { role: "rowgroup" });
     this.empty = el("p", { class: "hint" }, empty);
-    const head = columns.map((column) => el("th", { scope: "col", class: column.number ? "number" : false }, column.title));
-    this.table = el("table", {}, el("caption", { class: "unseen" }, caption), el("thead", {}, el("tr", {}, head)), this.body);
+    const head = columns.map((column) => el("th", { scope: "col", role: "columnheader", class: column.number ? "number" : false }, column.title));
+    this.table = el("table", { role: "table", "aria-label": caption }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, head)), this.body);
     this.element = el("div", { class: "table" }, this.table, this.empty);
     this.update([]);
   }
@@ -49,8 +50,8 @@ export class LiveTable {
       return open ? el("button", { type: "button", class: "link", onclick: () => this.onOpen(kept.row) }) : el("span");
     });
     const boxes = this.columns.map((column, index) =>
-      el(index ? "td" : "th", { scope: index ? false : "row", class: column.number ? "number" : false, "data-title": column.title }, kept.cells[index]));
-    kept.line = el("tr", {}, boxes);
+      el(index ? "td" : "th", { scope: index ? false : "row", role: index ? "cell" : "rowheader", class: column.number ? "number" : false, "data-title": column.title }, kept.cells[index]));
+    kept.line = el("tr", { role: "row" }, boxes);
     return kept;
   }
 }

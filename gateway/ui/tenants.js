@@ -58,5 +58,5 @@ function draw(figure, buckets) {
     return bar;
   });
   const words = `Tokens of the last ${HOURS} hours, all tenants: ${count(tokens.reduce((sum, value) => sum + value, 0))}; ${count(top > 1 ? top : 0)} in the busiest hour.`;
-  show(figure, svg("svg", { viewBox: `0 0 ${HOURS * 10} 58`, role: "img", "aria-label": words }, ...bars), el("figcaption", { class: "hint" }, words));
+  show(figure, svg("svg", { viewBox: `0 0 ${HOURS * 10} 58`, preserveAspectRatio: "none", role: "img", "aria-label": words }, ...bars), el("figcaption", { class: "hint" }, words));
 }

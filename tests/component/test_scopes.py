@@ -16,7 +16,7 @@ from gateway.knowledge.catalog.administration import TenantSettings
 from gateway.tenants.key import Scope
 from tests.support.running import Fleet
 
-WITHOUT_A_KEY = {"/health", "/health/live", "/health/ready", "/metrics", "/fleet"}
+WITHOUT_A_KEY = {"/health", "/health/live", "/health/ready", "/metrics", "/fleet", "/ui", "/ui/{name}"}
 """For load balancers and operators; HAProxy lets only /v1 and /health/live through."""
 
 

@@ -1,4 +1,4 @@
-"""Chromium for tests in a browser: the machine's own, or Debian's out of its packages, unpacked into the cache and not installed."""
+"""Chromium for tests in a browser: the machine's own, or Debian's, unpacked into the cache and not installed."""
 
 import os
 import shutil
@@ -42,6 +42,8 @@ def _fonts(root: Path) -> Path:
     if not file.is_file():
         folders = f"<dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir><cachedir>{root}/fontconfig</cachedir>"
         fresh = file.with_suffix(f".{os.getpid()}")
-        fresh.write_text(f'<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>{folders}</fontconfig>')
+        fresh.write_text(
+            f'<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>{folders}</fontconfig>'
+        )
         fresh.replace(file)
     return file

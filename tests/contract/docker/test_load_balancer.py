@@ -38,6 +38,10 @@ HIDDEN = (
     "/%64ocs",
     "/openapi.json",
     "/openapi%2ejson",
+    "/ui",
+    "/ui/main.js",
+    "/%75i",
+    "/admin/fleet",
     "/health/ready",
     "/health%2Fready",
     "/v1/../metrics",
@@ -77,7 +81,7 @@ class Gateway:
         app.router.add_post("/v1/chat/completions", self._stream)
         app.router.add_get("/v1/models", self._who)
         app.router.add_get("/health/live", self._who)
-        for path in ("/fleet", "/docs", "/openapi.json"):
+        for path in ("/fleet", "/docs", "/openapi.json", "/ui", "/ui/main.js", "/admin/fleet"):
             app.router.add_get(path, self._who)
         runner = web.AppRunner(app)
         await runner.setup()
@@ -108,7 +112,7 @@ class Balancer:
     """HAProxy on free ports."""
 
     def __init__(self, program: Path, gateways: list[Gateway], ports: list[int]) -> None:
-        self.api, self.operations, self.metrics = (f"http://127.0.0.1:{port}" for port in ports)
+        self.api, self.operations, self.metrics, self.ui = (f"http://127.0.0.1:{port}" for port in ports)
         self.program = program
         self.environment = {
             **os.environ,
@@ -117,6 +121,7 @@ class Balancer:
             "RAGFLEET_LB_PORT": str(ports[0]),
             "RAGFLEET_LB_OPERATIONS_PORT": str(ports[1]),
             "RAGFLEET_LB_METRICS_PORT": str(ports[2]),
+            "RAGFLEET_LB_UI_PORT": str(ports[3]),
             "RAGFLEET_LB_GATEWAY_1": f"127.0.0.1:{gateways[0].port}",
             "RAGFLEET_LB_GATEWAY_2": f"127.0.0.1:{gateways[1].port}",
         }
@@ -131,7 +136,7 @@ async def gateways() -> AsyncIterator[list[Gateway]]:
 @pytest.fixture
 async def balancer(gateways: list[Gateway]) -> AsyncIterator[Balancer]:
     program = unpack("haproxy", *PACKAGES) / "usr" / "sbin" / "haproxy"
-    made = Balancer(program, gateways, free_ports(3))
+    made = Balancer(program, gateways, free_ports(4))
     process = await asyncio.create_subprocess_exec(
         program, "-db", "-f", CONFIGURATION, env=made.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -157,7 +162,7 @@ def test_configuration_is_valid() -> None:
     program = unpack("haproxy", *PACKAGES) / "usr" / "sbin" / "haproxy"
     nobody = [Gateway("one"), Gateway("two")]
     nobody[0].port = nobody[1].port = 8000
-    made = Balancer(program, nobody, [8000, 8080, 8405])
+    made = Balancer(program, nobody, [8000, 8080, 8405, 8081])
     said = subprocess.run(
         [program, "-c", "-f", CONFIGURATION], env=made.environment, capture_output=True, text=True, check=False
     )
@@ -201,5 +206,11 @@ async def test_what_is_for_operators_stays_inside(balancer: Balancer) -> None:
                 assert answer.status == 200, path
         async with client.get(f"{balancer.operations}/metrics") as answer:
             assert answer.status == 200
+        for path in ("/ui", "/ui/main.js", "/admin/fleet", "/v1/models"):
+            async with client.get(balancer.ui + path) as answer:
+                assert answer.status == 200, path
+        for path in ("/", "/uix", "/metrics", "/fleet", "/docs", "/ui/../metrics", "/ui/%2e%2e/metrics"):
+            async with client.get(URL(balancer.ui + path, encoded=True)) as answer:
+                assert answer.status == 404, path
         async with client.get(f"{balancer.metrics}/metrics") as answer:
             assert "haproxy_server_status" in await answer.text()

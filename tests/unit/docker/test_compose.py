@@ -205,7 +205,7 @@ def test_ports_agree() -> None:
     port = environment("gateway")["RAGFLEET_GATEWAY_PORT"]
     assert {told["RAGFLEET_LB_GATEWAY_1"], told["RAGFLEET_LB_GATEWAY_2"]} == {f"gateway-1:{port}", f"gateway-2:{port}"}
     inside = {entry.rsplit(":", 1)[1] for entry in balancer["ports"]}
-    assert inside == {told["RAGFLEET_LB_PORT"], told["RAGFLEET_LB_OPERATIONS_PORT"]}
+    assert inside == {told[f"RAGFLEET_LB_{name}"] for name in ("PORT", "OPERATIONS_PORT", "UI_PORT")}
     assert all(entry.startswith("127.0.0.1:") for entry in balancer["ports"] if entry.endswith(":8080"))
     prometheus = (DOCKER / "prometheus" / "prometheus.yml").read_text("utf-8")
     assert f"load-balancer:{told['RAGFLEET_LB_METRICS_PORT']}" in prometheus
