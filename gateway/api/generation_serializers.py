@@ -37,12 +37,14 @@ def ragfleet_field(attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 def attempt_shape(attempt: Attempt) -> dict[str, Any]:
-    """One instance's part, with the milliseconds that it took."""
+    """One instance's part, with the milliseconds that its first token and all of it took."""
+    first = attempt.first_token_at
     return {
         "instance": attempt.instance,
         "tokens": attempt.tokens,
         "cause": attempt.cause,
         "placement": attempt.placement,
+        "first_token_ms": None if first is None else round((first - attempt.started_at) * 1000),
         "ms": round((attempt.ended_at - attempt.started_at) * 1000),
     }
 

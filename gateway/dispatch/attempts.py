@@ -21,6 +21,7 @@ class Attempt:
     placement: str
     """Why it was placed there, in words."""
     started_at: float
+    first_token_at: float | None
     ended_at: float
     """Monotonic seconds."""
 
@@ -92,4 +93,12 @@ class Attempts:
 
 def attempt_of(dispatch: Dispatch, cause: str, tokens: int) -> Attempt:
     """What a dispatch has come to by now; `cause` is empty while it runs."""
-    return Attempt(dispatch.instance.name, tokens, cause, dispatch.reason, dispatch.placed_at, time.monotonic())
+    return Attempt(
+        dispatch.instance.name,
+        tokens,
+        cause,
+        dispatch.reason,
+        dispatch.placed_at,
+        dispatch.first_token_at,
+        time.monotonic(),
+    )

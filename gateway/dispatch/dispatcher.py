@@ -14,12 +14,13 @@ from gateway.triton.errors import Cause, InstanceError
 class Dispatch:
     """An instance that has been charged with a job, and the pass to use it. One of the ends gives both back, on every path."""
 
-    __slots__ = ("_pass", "_ticket", "_vouched", "instance", "placed_at")
+    __slots__ = ("_pass", "_ticket", "_vouched", "first_token_at", "instance", "placed_at")
 
     def __init__(self, ticket: Ticket | ContextTicket, dispatch_pass: DispatchPass) -> None:
         self.instance: Instance = ticket.instance
         self.placed_at = time.monotonic()
-        """Monotonic seconds."""
+        self.first_token_at: float | None = None
+        """Monotonic seconds, both."""
         self._ticket = ticket
         self._pass = dispatch_pass
         self._vouched = False
@@ -44,6 +45,7 @@ class Dispatch:
         """So many more tokens came (monotonic now), perhaps the first ones."""
         if not self._vouched and isinstance(self._ticket, Ticket):
             self._vouched = True
+            self.first_token_at = now
             self._ticket.first_token(now)
             self._pass.record(DispatchOutcome.SUCCESS)
         self.more_tokens(count)

@@ -41,6 +41,7 @@ export class AnswerText {
       if (!source || seen.has(`${at}/${citation.n}`)) continue;
       seen.add(`${at}/${citation.n}`);
       const sentence = marked ? sentenceBefore(characters, citation.start_index) : characters.slice(citation.start_index, citation.end_index).join("").trim();
+      if (!marked && !/\p{L}/u.test(sentence)) continue; // the number of an item is no statement
       inserts.push({ at, upto: marked ? citation.end_index : at, node: citationButton(source, sentence, citation) });
     }
     inserts.sort((a, b) => a.at - b.at);

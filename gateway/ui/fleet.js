@@ -23,10 +23,10 @@ export function page(signal) {
     { title: "Queue", cell: (row) => withBar(queue(row), row.load?.active, row.slots) },
     { title: "KV cache", cell: (row) => withBar(row.load?.kv_max_blocks ? percent(row.load.kv_used_blocks / row.load.kv_max_blocks) : NONE, row.load?.kv_used_blocks, row.load?.kv_max_blocks) },
     { title: "GPU", cell: gpu },
-    { title: "Speed", number: true, cell: (row) => el("span", {}, sparkline(speeds.get(row.name)?.rates ?? []), el("br"), `${rate(speeds.get(row.name)?.rates.at(-1) ?? 0)} tokens/s`, row.step_ms ? el("small", {}, ` ${row.step_ms} ms each`) : "") },
+    { title: "Speed", number: true, cell: (row) => el("span", {}, sparkline(speeds.get(row.name)?.rates ?? []), el("br"), `${rate(speeds.get(row.name)?.rates.at(-1) ?? 0)} tokens/s`, row.step_ms ? el("small", {}, ` ${Math.round(row.step_ms)} ms each`) : "") },
     { title: "Share", number: true, cell: (row) => lines(all ? percent(row.tokens / all) : NONE, `${count(row.tokens)} tokens`) },
     { title: "Trust", cell: (row) => lines(row.outlier.state, row.outlier.remaining_s > 0 ? `tried again in ${seconds(row.outlier.remaining_s)}` : row.outlier.ejections ? `${row.outlier.ejections} ejections` : "") },
-    { title: "Chosen last since", cell: (row) => el("small", { class: "reason" }, row.last_placement || NONE) },
+    { title: "Placed last because", cell: (row) => el("small", { class: "reason" }, row.last_placement || NONE) },
   ], (row) => row.name, "No instance is registered in Consul. `ragfleet up` starts some; a worker registers its Triton when it is ready.");
   const moves = new LiveTable("Answers that moved", [
     { title: "Request", cell: (row) => row.request_id },
@@ -34,7 +34,7 @@ export function page(signal) {
     { title: "Tenant", cell: (row) => row.tenant },
     { title: "From", cell: (row) => row.attempts.filter((each) => each.cause && each.cause !== "end").map((each) => `${each.instance} after ${count(each.tokens)} tokens: ${cause(each.cause)}`).join("; ") },
     { title: "To", cell: (row) => row.attempts.at(-1).instance },
-    { title: "Without a token for", number: true, cell: (row) => ms(gap(row.attempts)) },
+    { title: "From loss to next token", number: true, cell: (row) => ms(gap(row.attempts)) },
     { title: "Outcome", cell: (row) => (row.status === 0 ? "goes on" : row.status === 200 ? "whole" : `failed, ${row.status}`) },
   ], (row) => row.request_id + row.began_at, "None has moved since this gateway began, or the last ones are forgotten.", openRequest);
   const gateways = new LiveTable("Gateways", [
@@ -117,9 +117,10 @@ function gpu(row) {
   return withBar(`${busy === null ? "" : `${percent(busy)} busy, `}${bytes(used)} of ${bytes(total)}`, used, total);
 }
 
-/** Milliseconds between the end of the first part and the begin of the next, all moves together. */
+/** Milliseconds from the end of one part to the first token of the next, of all moves together; null while that has not come. */
 function gap(attempts) {
-  return attempts.slice(1).reduce((sum, each, index) => sum + Math.max(0, each.started - attempts[index].started - attempts[index].ms), 0);
+  const gaps = attempts.slice(1).map((each, index) => (each.first_token_ms === null ? null : each.started + each.first_token_ms - attempts[index].started - attempts[index].ms));
+  return gaps.includes(null) ? null : gaps.reduce((sum, each) => sum + Math.max(0, each), 0);
 }
 
 function sparkline(rates) {

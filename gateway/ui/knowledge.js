@@ -32,7 +32,7 @@ export function page(signal) {
     { title: "File", cell: (row) => row.filename },
     { title: "Status", cell: (row) => el("span", { class: `state ${row.status}` }, row.status.replace("_", " ")) },
     { title: "Size", number: true, cell: (row) => bytes(row.usage_bytes) },
-    { title: "What is to know", cell: (row) => el("small", { class: "reason" }, row.last_error?.message ?? row.status_details?.message ?? (row.receipt ? "opened: what was read of it" : NONE)) },
+    { title: "What is to know", cell: (row) => el("small", { class: "reason" }, row.last_error?.message ?? row.status_details?.message ?? read(row.receipt)) },
   ], (row) => row.id, "There are no files in it.", (row) => openPanel(row.filename, el("p", { class: "hint" }, row.receipt ? "What was read of it, and what was not." : "It has not been read."), jsonView({ status: row.status, attributes: row.attributes, last_error: row.last_error, receipt: row.receipt })));
 
   async function look() {
@@ -66,4 +66,11 @@ export function page(signal) {
 
   poll(3, signal, look);
   return el("div", {}, queue, stores.element, files);
+}
+
+/** What a receipt comes to, in a line (docs/conversion.md). */
+function read(receipt) {
+  if (!receipt) return NONE;
+  const left = receipt.skipped?.length ?? 0;
+  return `${count(receipt.characters)} characters read${left ? `, not all: ${left} ${left === 1 ? "kind" : "kinds"} of parts left out` : ""}`;
 }

@@ -85,6 +85,7 @@ async def test_requests_are_told_with_their_stages_and_attempts_and_without_thei
     stages = [first["stages"][name] for name in ("admitted", "prompt_built", "first_token", "ended")]
     assert stages == sorted(stages)
     assert stages[1] <= lost["started"] <= lost["started"] + lost["ms"] <= last["started"] + 1
+    assert all(0 <= each["first_token_ms"] <= each["ms"] for each in (lost, last))
     assert first["usage"] == moved.json["usage"]
     assert first["trace_id"] is None
     only = (await fleet.get("/admin/answers?moved=true", headers=ADMIN)).json["data"]

@@ -14,6 +14,8 @@ class Placed:
     """A dispatch to an instance, as far as attempts use it."""
 
     reason = "fewest requests"
+    placed_at = 0.0
+    first_token_at = None
 
     def __init__(self, name: str) -> None:
         self.instance = Instance(name, "127.0.0.1", 1, 2, 3, "m")
