@@ -82,9 +82,10 @@ test: setup ## Run the tests but the slow ones (a part of them: make test TESTS=
 test-slow: setup ## Run what takes minutes by nature: re-embedding, kills during an ingestion, the wheel
 	$(BIN)/pytest -m slow $(TESTS)
 
-test-ui: setup ## The page at /ui in a real Chromium, which Debian's packages bring (about a minute)
+test-ui: setup ## The page at /ui in a real Chromium, which Debian's packages bring (about two minutes)
 	@$(BIN)/pip install -q $(PIP_FLAGS) -c constraints.txt playwright axe-playwright-python
-	$(BIN)/pytest -m browser tests/ui
+	@$(BIN)/python -m tests.support.chromium
+	$(BIN)/pytest -m browser -rs tests/ui
 
 bench: ## List the benchmarks
 	@grep -hE '^bench-[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

@@ -1,39 +1,44 @@
-"""Chromium for tests in a browser: the machine's own, or Debian's, unpacked into the cache and not installed."""
+"""Chromium for tests in a browser: the machine's own, or Debian's, unpacked into the cache and not installed.
+
+`python -m tests.support.chromium` gets it and says what it found; tests only look for it.
+"""
 
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
-import pytest
-
 from ragfleet.paths import cache_folder
-from tests.support.debian_program import unpack
+from tests.support.debian_program import NotToBeHad, download
 
 PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core", "fontconfig-config")
 PROGRAM = Path("usr/lib/chromium/chromium-headless-shell")
 
 
+@cache
 def chromium() -> tuple[Path, dict[str, str]]:
-    """The program, and the environment that it wants. Skips the test where there is none, with its reason."""
+    """The program, and the environment that it wants. Raises NotToBeHad, with the reason."""
     for name in ("chromium-headless-shell", "chromium", "google-chrome"):
         if found := shutil.which(name):
-            return Path(found), dict(os.environ)
+            return _that_starts(Path(found), dict(os.environ))
     root = cache_folder() / "debian" / "chromium"
-    if not (root / PROGRAM).is_file():
-        root = unpack("chromium", *_missing())
+    if not root.is_dir():
+        raise NotToBeHad("this machine has no Chromium, and `make test-ui` could not get Debian's or was not called")
     libraries = [str(each) for name in ("", "/pulseaudio") for each in root.glob(f"usr/lib/*-linux-gnu{name}")]
     added = {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(_fonts(root))}
-    return root / PROGRAM, {**os.environ, **added}
+    return _that_starts(root / PROGRAM, {**os.environ, **added})
 
 
-def _missing() -> list[str]:
-    """The packages, and those that they stand on as far as this machine has none of them."""
-    command = ("apt-get", "install", "--simulate", "--no-install-recommends", *PACKAGES)
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if said.returncode:
-        pytest.skip(f"apt-get install --simulate: {said.stderr.strip()[:200]}")
-    return sorted({line.split()[1] for line in said.stdout.splitlines() if line.startswith("Inst ")} | set(PACKAGES))
+def _that_starts(program: Path, environment: dict[str, str]) -> tuple[Path, dict[str, str]]:
+    """Both, if it starts at all: one that misses a library of this machine is none."""
+    try:
+        command = [program, "--no-sandbox", "--version"]
+        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        stderr = getattr(error, "stderr", None) or ""
+        raise NotToBeHad(f"{program} does not start here: {error} {stderr.strip()[:300]}") from error
+    return program, environment
 
 
 def _fonts(root: Path) -> Path:
@@ -47,3 +52,19 @@ def _fonts(root: Path) -> Path:
         )
         fresh.replace(file)
     return file
+
+
+def _get() -> str:
+    try:
+        return f"Chromium: {chromium()[0]}"
+    except NotToBeHad:
+        chromium.cache_clear()
+    try:
+        download("chromium", *PACKAGES, dependencies=True)
+        return f"Chromium: {chromium()[0]}"
+    except NotToBeHad as why:
+        return f"No Chromium can be had here, so the tests in a browser are skipped: {why}"
+
+
+if __name__ == "__main__":
+    print(_get())

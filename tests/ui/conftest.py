@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.chromium import chromium
+from tests.support.debian_program import NotToBeHad
 from tests.support.running import Fleet, make_tokenizer, settings_for
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
 USER, ADMIN = "user-secret", "admin-secret"
+PATIENCE_MS = 90_000
+"""Longer than a busy machine needs for one step; what is there is seen at once."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test in this folder drives a browser."""
+    """Every test in this folder drives a browser, and may be slow where the machine is."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @dataclass
@@ -58,7 +62,10 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def browser() -> AsyncIterator["Browser"]:
     """Of its own for each test."""
     playwright = pytest.importorskip("playwright.async_api", reason="`make test-ui` installs it")
-    program, environment = chromium()
+    try:
+        program, environment = chromium()
+    except NotToBeHad as why:
+        pytest.skip(str(why))
     async with playwright.async_playwright() as driver:
         # No sandbox: as root Chromium has none, and what it shows here is ours.
         found = await driver.chromium.launch(executable_path=program, env=environment, args=["--no-sandbox"])
@@ -77,6 +84,7 @@ async def visit(browser: "Browser", tokenizer_dir: Path, tmp_path: Path) -> Asyn
             fleet = await stack.enter_async_context(Fleet(settings))
             await fleet.learn("handbook")
             page = await browser.new_page(viewport={"width": width, "height": 800}, **wishes)
+            page.set_default_timeout(PATIENCE_MS)
             made = Visit(page, fleet)
             page.on("console", lambda said: made.faults.append(f"console: {said.text}"))
             page.on("pageerror", lambda error: made.faults.append(f"error: {error}"))
