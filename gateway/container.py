@@ -75,6 +75,8 @@ from tokens.table import TokenTable
 
 log = logging.getLogger("ragfleet.gateway")
 
+GC_THRESHOLD = 20_000
+"""New objects until the collector looks for cycles; Python's 700 are a few requests, each of which leaves next to none."""
 IDLE_SCRAPE_S = 1.0
 """Between two readings of an idle instance's metrics, while this gateway has nothing in flight: its own account covers what it
 sends in between."""
@@ -244,6 +246,7 @@ class Container:
         # What is loaded by now stays: the collector need not look at it again and again between tokens.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "tenants": self.tenants_sync.run,
             "use of keys": self.tenants_sync.write_use,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, Select, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.knowledge.catalog import schema
@@ -19,16 +19,16 @@ class BackgroundQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._any_free = database.prepared(select(_free(bindparam("now")).exists()))
+        self._any_old = database.prepared(select(_ended(bindparam("before")).exists()))
 
     async def claim(self, owner: str, *, lease_s: float, limit: int) -> Sequence[BackgroundJob]:
         """Answers that nobody makes, each with its journal; they are the owner's now."""
         now = self._database.clock()
-        free = select(_jobs.c.response_id).where(_jobs.c.ended_at.is_(None), _jobs.c.lease_until <= now)
-        async with self._database.read() as connection:
-            if not (await connection.scalars(free.limit(1))).all():
-                return []
+        if not await self._database.scalar_prepared(self._any_free, now=now):
+            return []
         async with self._database.write() as connection:
-            locked = free.order_by(_jobs.c.created_at).limit(limit).with_for_update(skip_locked=True)
+            locked = _free(now).order_by(_jobs.c.created_at).limit(limit).with_for_update(skip_locked=True)
             ids = (await connection.scalars(locked)).all()
             values = {"owner": owner, "lease_until": now + lease_s, "attempts": _jobs.c.attempts + 1}
             await connection.execute(update(_jobs).where(_jobs.c.response_id.in_(ids)).values(values))
@@ -97,12 +97,20 @@ class BackgroundQueue:
 
     async def forget(self, *, ended_s: float) -> None:
         """Delete the journals of answers that ended so long ago."""
-        old = _jobs.c.ended_at <= self._database.clock() - ended_s
-        async with self._database.read() as connection:
-            ids = (await connection.scalars(select(_jobs.c.response_id).where(old).limit(200))).all()
-        if ids:
+        before = self._database.clock() - ended_s
+        if await self._database.scalar_prepared(self._any_old, before=before):
             async with self._database.write() as connection:
-                await connection.execute(delete(_jobs).where(_jobs.c.response_id.in_(ids)))
+                await connection.execute(delete(_jobs).where(_jobs.c.response_id.in_(_ended(before).limit(200))))
+
+
+def _free(now: Any) -> Select[Any]:
+    """Answers that nobody makes. now: Unix seconds, or the parameter for them."""
+    return select(_jobs.c.response_id).where(_jobs.c.ended_at.is_(None), _jobs.c.lease_until <= now)
+
+
+def _ended(before: Any) -> Select[Any]:
+    """Answers that ended before then; see `_free`."""
+    return select(_jobs.c.response_id).where(_jobs.c.ended_at <= before)
 
 
 async def _job(connection: AsyncConnection, row: Row[Any]) -> BackgroundJob:

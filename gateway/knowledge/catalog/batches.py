@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Conflict, NotFound, Overloaded
@@ -118,16 +118,17 @@ class BatchQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        old = _batches.c.ended_at <= bindparam("before")
+        self._any_free = database.prepared(select(_free(bindparam("now")).exists()))
+        self._any_old = database.prepared(select(select(_batches.c.id).where(old).exists()))
 
     async def claim(self, owner: str, *, lease_s: float, limit: int) -> Sequence[BatchJob]:
         """The oldest batches that nobody works on; they are the owner's now."""
         now = self._database.clock()
-        free = select(_batches.c.id).where(_batches.c.ended_at.is_(None), _batches.c.lease_until <= now)
-        async with self._database.read() as connection:
-            if not (await connection.scalars(free.limit(1))).all():
-                return []
+        if not await self._database.scalar_prepared(self._any_free, now=now):
+            return []
         async with self._database.write() as connection:
-            oldest = free.order_by(_batches.c.created_at, _batches.c.id).limit(limit)
+            oldest = _free(now).order_by(_batches.c.created_at, _batches.c.id).limit(limit)
             ids = (await connection.scalars(oldest.with_for_update(skip_locked=True))).all()
             taken = update(_batches).where(_batches.c.id.in_(ids)).values(owner=owner, lease_until=now + lease_s)
             rows = await connection.execute(taken.returning(_batches.c.caller, _batches.c.body))
@@ -178,12 +179,15 @@ class BatchQueue:
 
     async def forget(self, *, ended_s: float) -> None:
         """Delete the batches that ended so long ago. Their files stay."""
-        old = _batches.c.ended_at <= self._database.clock() - ended_s
-        async with self._database.read() as connection:
-            if not (await connection.scalars(select(_batches.c.id).where(old).limit(1))).all():
-                return
-        async with self._database.write() as connection:
-            await connection.execute(delete(_batches).where(old))
+        before = self._database.clock() - ended_s
+        if await self._database.scalar_prepared(self._any_old, before=before):
+            async with self._database.write() as connection:
+                await connection.execute(delete(_batches).where(_batches.c.ended_at <= before))
+
+
+def _free(now: Any) -> Select[Any]:
+    """Batches that nobody works on. now: Unix seconds, or the parameter for them."""
+    return select(_batches.c.id).where(_batches.c.ended_at.is_(None), _batches.c.lease_until <= now)
 
 
 def _held(owner: str) -> tuple[ColumnElement[bool], ...]:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway.errors import BadRequest, CatalogUnavailable, CatalogUnusable, RagfleetError
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.sqlite_writer import Rows, SqliteWriter
+from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteThread
 
 log = logging.getLogger("ragfleet.catalog")
 
@@ -65,10 +65,13 @@ class Database:
             }
         self._engine = create_async_engine(parsed, **options)
         event.listen(self._engine.sync_engine, "handle_error", _without_detail)
-        self._writer: SqliteWriter | None = None
+        self._reader: SqliteThread | None = None
+        self._writer: SqliteThread | None = None
         if self._lite:
             _tune_sqlite(self._engine, timeout_s)
-            self._writer = SqliteWriter(parsed.database or "", timeout_s)
+            # Two, so that who reads does not wait for who writes.
+            self._reader = SqliteThread(parsed.database or "", timeout_s)
+            self._writer = SqliteThread(parsed.database or "", timeout_s)
             self._reading = self._engine
             self._writing = self._engine.execution_options(ragfleet_writes=True)
         else:
@@ -106,10 +109,23 @@ class Database:
             self.on_commit()
 
     def prepared(self, statement: Any) -> str:
-        """The text of an INSERT or UPDATE for `write_prepared`; each of its parameters is named and has a value in every row."""
+        """The text of a statement for `scalar_prepared` or `write_prepared`; each of its parameters is named, and
+        has a value in every row."""
         style: dict[str, Any] = {"paramstyle": "named"} if self._lite else {"paramstyle": "pyformat"}
         dialect = (sqlite if self._lite else postgresql).dialect(**style)
         return str(statement.compile(dialect=dialect))
+
+    async def scalar_prepared(self, statement: str, **values: Any) -> Any:
+        """The first value that a SELECT of `prepared` finds, or None: for what is asked every second.
+
+        Raises CatalogUnavailable.
+        """
+        async with _translated():
+            await self._prepare()
+            if self._reader is not None:
+                return await self._reader.scalar(statement, values)
+            async with self._reading.begin() as connection:
+                return (await connection.exec_driver_sql(statement, values)).scalar()
 
     async def write_prepared(self, batch: Sequence[tuple[str, Rows]]) -> None:
         """Texts of `prepared` with their rows, in one transaction: for what is written with every request.
@@ -163,8 +179,9 @@ class Database:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._writer is not None:
-            await self._writer.close()
+        for thread in (self._reader, self._writer):
+            if thread is not None:
+                await thread.close()
         await self._engine.dispose()
 
     async def _prepare(self) -> None:

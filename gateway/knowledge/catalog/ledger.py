@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, literal_column, or_, s
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, storable
-from gateway.knowledge.catalog.sqlite_writer import Rows
+from gateway.knowledge.catalog.sqlite_thread import Rows
 from gateway.tenants.ledger import LedgerEntry
 from gateway.tenants.usage import EMBEDDINGS, UsageQuery, UsageRow
 

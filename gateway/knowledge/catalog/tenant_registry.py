@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, or_, select, update
+from sqlalchemy import Row, and_, bindparam, or_, select, text, update
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
@@ -20,10 +20,13 @@ class TenantRegistry:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._revision = database.prepared(select(_revisions.c.value).where(_revisions.c.name == text(f"'{REVISION}'")))
 
     async def changes(self, since: int | None) -> DirectoryChanges | None:
         """What was changed after the revision `since`; everything that is still good for None, and for a revision that this
         database has not reached (it was restored from a backup). None: nothing."""
+        if since is not None and await self._database.scalar_prepared(self._revision) == since:
+            return None
         async with self._database.read() as connection:
             revision = await connection.scalar(select(_revisions.c.value).where(_revisions.c.name == REVISION)) or 0
             if revision == since:
