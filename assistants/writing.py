@@ -40,19 +40,27 @@ _TASKS = {
     Task.TRANSLATE: re.compile(r"\b(translate|translation|übersetzen?)\b", re.IGNORECASE),
 }
 _ORDER = re.compile(rf"([^\n:]{{1,{MAX_TASK}}}):?[ \t]*\n|([^\n:]{{1,{MAX_TASK}}}):")
-# Of Markdown and HTML, line by line; words are what is left. What is never closed reaches to the end, and lengths are bounded: so
-# a text of any making is read in a time that grows with its length alone.
+# Of Markdown and HTML, line by line; words are what is left. What is never closed reaches to the end. Any text is read in
+# a time that grows with its length alone: lengths are bounded, or a scan ends where the next one could begin.
 _VERBATIM = re.compile(
-    r"^(?P<marks>`{3,}|~{3,})[^\n]*(?:\n.*?)??(?:\n(?P=marks)[ \t]*$|\Z)"
-    r"|\A---\n.*?(?:\n---$|\Z)"
+    r"^[ \t>]{0,40}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<marks>`{3,}|~{3,})[^\n]*"  # a block of code
+    r"(?:\n.*?)??(?:\n[ \t>]*(?P=marks)[`~]*[ \t]*$|\Z)"
+    r"|\A---\n.*?(?:\n---$|\Z)"  # front matter
     r"|<(?P<tag>script|style|pre|code)\b[^>]{0,500}>.*?(?:</(?P=tag)>|\Z)|<!--.*?(?:-->|\Z)"
-    r"|^(?: {4}|\t)[^\n]*$"
+    r"|(?:\A|^[ \t]*\n)(?:(?: {4}|\t)[^\n]*(?:\n|\Z))+"  # indented code, behind an empty line
     r"|^(?=[^\n]{0,200}---)[ \t:|-]+$|^(?:[*_][ \t]?){3,}$"
-    r"|^[ \t]{0,40}(?:#{1,6}|[-*+]|\d{1,9}[.)]|>)[ \t]+(?:\[[ xX]\][ \t]+)?"
-    r"|<[^<>\n]{1,500}>|`[^`\n]{1,500}`|!?\[(?=[^\]\n]{0,500}\]\()|\]\([^)\n]{0,500}\)|&\w{1,30};|https?://[^\s)>\]]+"
-    r"|\*\*|__|\*(?=\S)|(?<=\S)\*|\||\n",
+    r"|^[ ]{0,3}\[\^[^\]\n]{1,100}\]:|^[ ]{0,3}\[[^\]\n]{1,500}\]:[^\n]*$"  # where notes and references are defined
+    r"|^[ \t]{0,40}(?:>[ \t]*|(?:#{1,6}|[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?)+"
+    r"|</?[A-Za-z!?](?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+>"
+    r"|`{2,}+[^\n]{1,500}?(?<!`)`{2,}|`[^`\n]{1,500}`|\\[^\w\s]|&\#?\w{1,30};|https?://[^\s)>\]]+"
+    r"|\]\((?:[^()\n\"]|\"[^\"\]\n]{0,200}\"|\([^()\n]{0,200}\)){0,500}+\)|\]\[[^\]\n]{1,500}\]"  # links, their ends
+    r"|!?\[(?=[^\]\n]{0,500}\](?:\(|\[[^\]\n]))|!?\[[^\[\]\n]{0,500}\]"  # their begin; references by their text
+    r"|\*\*|__|~~|\*(?=\S)|(?<=\S)\*|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|[|<>]|\n",
     re.MULTILINE | re.DOTALL,
 )
+
+_EDGES = re.compile(r"([\W_]*)([^\W_](?:.*[^\W_])?)([\W_]*)", re.DOTALL)
+_NUMBERED = re.compile(r"^(?:[\W_]*\d{1,9}[.)]\s+)+")
 
 
 def order(message: str) -> Order:
@@ -90,13 +98,19 @@ def _worded(text: str, terms: re.Pattern[str] | None, glossary: Mapping[str, str
 
 
 def _trimmed(text: str) -> Iterator[Span]:
-    """White space around words is form, and so is what has no letters."""
-    middle = text.strip()
-    before = text[: len(text) - len(text.lstrip())]
-    behind = text[len(before) + len(middle) :]
-    for part, words in ((before, False), (middle, any(each.isalpha() for each in middle)), (behind, False)):
-        if part:
-            yield Span(part, words)
+    """What stands around words is form, white space and signs alike; so is what has no letters."""
+    edges = _EDGES.fullmatch(text)
+    if edges is None or not any(each.isalpha() for each in edges[2]):
+        parts = [(text, False)]
+    else:
+        parts = [(edges[1], False), (edges[2], True), (edges[3], False)]
+    yield from (Span(part, words) for part, words in parts if part)
+
+
+def as_words(written: str) -> str:
+    """What of a written text can stand where words stood: it begins no list, and no sign at its edges joins with marks."""
+    edges = _EDGES.fullmatch(_NUMBERED.sub("", written.strip()))
+    return "" if edges is None else edges[2]
 
 
 def pieces(text: str, size: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 
-from assistants.writing import Order, Span, Task, order, pieces, spans
+from assistants.writing import Order, Span, Task, as_words, order, pieces, spans
 from gateway.assistants.job import AssistantJob
 from gateway.errors import BadRequest
 from gateway.serving.choices import Choices
@@ -47,10 +47,10 @@ async def _translated(job: AssistantJob, asked: Order) -> AsyncGenerator[str, No
             {"role": "user", "content": part.text},
         ]
         most = 3 * len(part.text) + 40
-        guide = Guide.regex(rf"[^\n\r`<>|*\[\]]{{1,{most}}}")  # nothing of it can become form
+        guide = Guide.regex(rf"[^\n\r`<>|*_~\\\[\]]{{1,{most}}}")  # nothing of it can become form
         limit = TOKENS_LEAST + int(TOKENS_PER_CHARACTER * len(part.text))
         text = await job.write(messages, guide=guide, max_tokens=limit, behind_others=True)
-        return text.strip() or part.text
+        return as_words(text) or part.text
 
     async with aclosing(_side_by_side(parts, one, job.profile.writing.concurrency)) as written:
         async for text in written:

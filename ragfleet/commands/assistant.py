@@ -1,22 +1,34 @@
-"""`ragfleet assistant`: which assistants the fleet has, and one question to one of them."""
+"""`ragfleet assistant`: which assistants the fleet has, one question to one of them, and how well they keep their rules."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from assistants.profile import describe, shipped
 from ragfleet.client import connect, told
+from ragfleet.commands.demo import DOCUMENTS
 from ragfleet.commands.fleet import running_fleet
-from ragfleet.commands.knowledge import put
-from ragfleet.console import Exit, Json, fail, output
+from ragfleet.commands.knowledge import put, sync_folders
+from ragfleet.console import DEFAULT_STORE, Exit, Json, fail, output
+
+if TYPE_CHECKING:  # it loads OpenAI's client
+    from ragfleet.evaluation.assistants.asking import AssistantResult
 
 PREFIX = "assistant:"
+MEASURED = ("data", "support", "content")
+MAX_MISSES = 10
+"""Of one assistant that the terminal is told of."""
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The assistant; `ragfleet assistant list` has them.")]
 
 
@@ -57,4 +69,65 @@ def try_assistant(
     put(seen, question, store=None, model=f"{PREFIX}{name}", max_tokens=max_tokens, as_json=as_json)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"list": list_assistants, "try": try_assistant}
+def evaluate_assistants(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help=f"Of {', '.join(MEASURED)}; all without it.")
+    ] = None,
+    *,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only this many of each set, evenly spread.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the shipped assistants on the sets of assistants/eval; brings in the example handbook first."""
+    chosen = tuple(names or MEASURED)
+    if unknown := [name for name in chosen if name not in MEASURED]:
+        raise fail(f"There is no set for {', '.join(unknown)}. Choose from: {', '.join(MEASURED)}.", Exit.USAGE)
+    _, seen = running_fleet()
+    if "support" in chosen:
+        sync_folders(seen, [DOCUMENTS], DEFAULT_STORE, allow=None, quiet=as_json)
+    from ragfleet.evaluation.assistants.asking import OpenAIAssistants  # OpenAI's client takes a second to load
+    from ragfleet.evaluation.assistants.content import evaluate_content
+    from ragfleet.evaluation.assistants.data import evaluate_data
+    from ragfleet.evaluation.assistants.support import evaluate_support
+
+    runs = {"data": evaluate_data, "support": evaluate_support, "content": evaluate_content}
+    results, console = [], output()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress,
+        closing(OpenAIAssistants(seen.gateway_url, seen.api_key)) as asked,
+    ):
+        for name in chosen:
+            task, started = progress.add_task(name, total=None), time.perf_counter()
+
+            def advance(done: int, total: int, task: TaskID = task) -> None:
+                progress.update(task, completed=done, total=total)
+
+            result = runs[name](asked, limit, advance)
+            results.append((result, time.perf_counter() - started))
+            if not as_json:
+                _print(console, result, results[-1][1])
+    if as_json:
+        found = {result.assistant: {**asdict(result), "seconds": round(taken, 1)} for result, taken in results}
+        sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def _print(console: Console, result: "AssistantResult", seconds: float) -> None:
+    load = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    table = Table(title=f"{result.assistant}: {seconds:.0f} s, {load}", title_justify="left", box=None)
+    for column in ("measure", "held", "of", "share"):
+        table.add_column(column, justify="left" if column == "measure" else "right", no_wrap=True)
+    for each in result.measures:
+        share = f"{each.good / each.of:.3f}" if each.of else "–"
+        table.add_row(escape(each.what), str(each.good), str(each.of), share)
+    console.print(table)
+    for miss in result.misses[:MAX_MISSES]:
+        console.print(f"  [dim]{escape(' '.join(miss.split()))}[/dim]")
+    if len(result.misses) > MAX_MISSES:
+        console.print(f"  [dim]{len(result.misses) - MAX_MISSES} more like these; --json lists them all.[/dim]")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_assistants,
+    "try": try_assistant,
+    "eval": evaluate_assistants,
+}

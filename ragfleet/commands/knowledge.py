@@ -59,7 +59,7 @@ def bring_in(
     seen: FleetStatus, paths: Sequence[Path], store: str, *, allow: Sequence[str] | None = None, quiet: bool = False
 ) -> None:
     """Ingests with a progress bar and a summary; with `quiet`, prints the report as JSON instead."""
-    report = _sync(seen, paths, store, allow, quiet=quiet)
+    report = sync_folders(seen, paths, store, allow, quiet=quiet)
     if quiet:
         sys.stdout.write(json.dumps({**asdict(report), "files": report.files}, indent=1) + "\n")
     else:
@@ -75,7 +75,7 @@ def follow(seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence
     try:
         while True:
             if steady and last != done:
-                _tell(_sync(seen, paths, store, allow, quiet=False))
+                _tell(sync_folders(seen, paths, store, allow, quiet=False))
                 done = last
             time.sleep(WATCH_SECONDS)
             now = look(paths)
@@ -84,9 +84,10 @@ def follow(seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence
         output().print("\nNo longer watching.")
 
 
-def _sync(
+def sync_folders(
     seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence[str] | None, *, quiet: bool
 ) -> SyncReport:
+    """Makes the store hold what the folders hold. Ends the program where that cannot be."""
     from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
     from ragfleet.vector_store import GatewayStore
 

@@ -1,10 +1,13 @@
 """Texts are cut without a character lost, and their form is told from their words."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistants.writing import Order, Task, order, pieces, spans
+from assistants.writing import Order, Task, as_words, order, pieces, spans
+from ragfleet.evaluation.assistants.content import form_of
 
 MARKDOWN = """---
 title: Pumps
@@ -26,6 +29,92 @@ make pump  # not translated
 <p class="x">It&nbsp;leaks<br/></p>
 """
 
+INLINE = (
+    "plain words",
+    "**bold** text",
+    "*em* text",
+    "_em_ text",
+    "__bold__ text",
+    "~~gone~~ text",
+    "`code x` text",
+    "``a ` b`` text",
+    "[link text](http://x.y/a_b?c=d) end",
+    "[link](a(b)c) end",
+    '[link](a "ti (t) le") end',
+    "![pic alt](p.png) end",
+    "[![img](x.png)](y) end",
+    "[text][ref] end",
+    "[ref][] end",
+    "[ref] end",
+    "note[^1] end",
+    "a &amp; b &#8364; c",
+    "esc \\* star \\[x\\] end",
+    "<b>bold</b> text",
+    "<a href=\"a > b\" title='x'>link</a> end",
+    "<br/> end",
+    "<https://e.org/a> end",
+    "https://e.org/a_b end",
+    "2 < 3 and 5 > 4 here",
+    "snake_case_name here",
+    "a * b * c here",
+    "one | two",
+    "***both*** text",
+    "end.  ",
+    "**bold *em* more** text",
+    "x**y**z",
+    "(paren) text",
+    '50% of "it"',
+    "one *two\nthree* four",
+    "1) not list",
+    "# not heading",
+)
+"""In a line."""
+BLOCKS = (
+    "{}",
+    "# {}",
+    "### {} ###",
+    "- {}\n- {}",
+    "- {}\n  - {}\n    - {}",
+    "- {}\n\n  {}",
+    "1. {}\n2. {}",
+    "1. {}\n   - {}",
+    "> {}",
+    "> {}\n> {}",
+    "> > {}\n> {}",
+    ">{}",
+    "> - {}\n> - {}",
+    "> # {}",
+    "- # {}",
+    "- > {}",
+    "- - {}",
+    "{}\n===",
+    "{}\n---",
+    "---",
+    "***",
+    "* * *",
+    "```sh\ncode {}\n```",
+    "~~~\ncode\n~~~",
+    "````\n```\ncode\n```\n````",
+    "- {}\n\n  ```\n  code\n  ```",
+    "> ```\n> code\n> ```",
+    "    indented code",
+    "\tcode",
+    "- [ ] {}\n- [x] {}",
+    "| {} | {} |\n|---|:--:|\n| {} | {} |",
+    '<p class="x">{}</p>',
+    "<div>\n{}\n</div>",
+    "<!-- {} -->",
+    "<script>{}</script>",
+    '[ref]: http://x.y "title"',
+    "{}\n{}",
+    "{}  \n{}",
+    "* {}\n+ {}",
+    "10. {}\n11. {}",
+    "<table><tr><td>{}</td></tr></table>",
+    '<a\n href="x">{}</a>',
+)
+"""Of Markdown, each with places for lines."""
+
 
 def words(text: str, glossary: dict[str, str] | None = None) -> list[str]:
     return [each.text for each in spans(text, glossary or {}) if each.words]
@@ -39,6 +128,24 @@ def test_the_form_of_markdown_and_html_is_not_words() -> None:
     ]
     joined = "".join(each.text for each in spans(MARKDOWN, {"Mistral Pump": "Mistral-Pumpe"}))
     assert joined == MARKDOWN.replace("Mistral Pump", "Mistral-Pumpe")
+
+
+WRITTEN = ("Wort", "Ein Wort.", "1. Wort", " - 2) Wort!", "(Wort)", "# Wort", "+ Wort…", '"Wort", Wort?', "&amp; Wort;")
+"""What a model may write under the guide of a translation."""
+
+
+def blocks(rng: random.Random, count: int) -> str:
+    chosen = [rng.choice(BLOCKS) for _ in range(count)]
+    made = [block.format(*(rng.choice(INLINE) for _ in range(block.count("{}")))) for block in chosen]
+    return "\n\n".join([*made, "[ref]: https://example.org/x"])
+
+
+def test_with_other_words_any_markdown_has_the_form_it_had() -> None:
+    rng = random.Random(20291127)
+    for count in (1,) * 150 + (4,) * 60:
+        text = blocks(rng, count)
+        translated = "".join(as_words(rng.choice(WRITTEN)) if span.words else span.text for span in spans(text, {}))
+        assert form_of("markdown", translated) == form_of("markdown", text), text
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -75,9 +182,32 @@ def test_a_message_says_what_is_to_be_done(message: str, made: Order) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["```a\n", "<code", "<code>", "[", "](", "`", "~~~~\n```\n", "<!--", "* ", "| ", "- ", "-", " ", "a ", "&a"]
+    "part",
+    [
+        *(
+            "```a\n",
+            "<code",
+            "<code>",
+            "[",
+            "](",
+            "`",
+            "``a",
+            "~~~~\n```\n",
+            "<!--",
+            "* ",
+            "| ",
+            "- ",
+            "-",
+            " ",
+            "a ",
+            "&a",
+        ),
+        *('<a "', "<a '", '<a ""', "](a(b)", '](a"', "](((", "> ", ">", "1. ", "_", "\\", "[a]", "][", "![", "[^"),
+        *("    a\n\n", "a_", "_a", "1.", "a."),
+    ],
 )
 def test_no_text_takes_longer_than_its_length_explains(part: str) -> None:
     """100,000 characters: what grows with the square of them would not end within the test's time."""
     text = part * (100_000 // len(part)) + "x"
     assert "".join(each.text for each in spans(text, {})) == text
+    assert as_words(text).endswith("x")
