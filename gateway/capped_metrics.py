@@ -1,6 +1,6 @@
 """Prometheus's metrics with a bound on their series: labels may hold what others choose, such as names of tenants."""
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import prometheus_client
 
@@ -13,6 +13,10 @@ OPEN = frozenset({"tenant", "tenant_class", "model", "instance", "gen_ai_request
 
 class _Capped(prometheus_client.metrics.MetricWrapperBase):
     def labels(self, *values: Any, **by_name: Any) -> Self:
+        if (
+            known := self._metrics.get(values)
+        ) is not None:  # by far the most often, and prometheus_client takes a lock
+            return cast("Self", known)
         if by_name:
             values = tuple(by_name[name] for name in self._labelnames)
         if len(self._metrics) >= SERIES and tuple(map(str, values)) not in self._metrics:

@@ -1,7 +1,7 @@
 """`POST /v1/chat/completions`: one request and its answer, streamed or whole."""
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +42,7 @@ class ChatCall(StreamingRequest):
         self._wire = parse_chat(raw)
         self._messages: Sequence[Json] = raw["messages"] if self._wire.store else ()
         self._request = self._wire.generation_request(request_id, route=self.ROUTE)
-        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._id = f"chatcmpl-{secrets.token_hex(16)}"
         self._base = {
             "id": self._id,
             "object": "chat.completion.chunk" if self._wire.stream else "chat.completion",

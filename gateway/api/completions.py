@@ -1,7 +1,7 @@
 """`POST /v1/completions`: each prompt is continued as it stands, one after the other, streamed or whole."""
 
+import secrets
 import time
-import uuid
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -158,7 +158,7 @@ class CompletionCall(StreamingRequest):
         self._wire = parse_completion(body)
         self._requests = self._wire.generation_requests(request_id, route=self.ROUTE)
         self._base = {
-            "id": f"cmpl-{uuid.uuid4().hex}",
+            "id": f"cmpl-{secrets.token_hex(16)}",
             "object": "text_completion",
             "created": int(time.time()),
             "model": self._wire.model,

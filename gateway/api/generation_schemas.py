@@ -223,7 +223,7 @@ class ConversationRequest(Sampling):
         if sum(isinstance(each, FileSearch) for each in self.offered) > 1:
             raise ValueError("tools: there can be one file_search")
         check_functions(self.functions_offered, self.functions_param)
-        if self.tool_use() is None:
+        if self.tool_use is None:
             return self
         if self.guiding:
             raise ValueError(f"{self.guiding[0]}: cannot be combined with functions; tool_choice 'none' turns them off")
@@ -260,6 +260,7 @@ class ConversationRequest(Sampling):
         """Which tools the answer may or must use, and the parameter's name."""
         return self.tool_choice, "tool_choice"
 
+    @cached_property
     def tool_use(self) -> ToolUse | None:
         """What the answer may call. Raises ValueError for a choice of what is not there."""
         choice, param = self.chosen
@@ -298,7 +299,7 @@ class ConversationRequest(Sampling):
     def generation_request(self, request_id: str, *, route: str) -> GenerationRequest:
         """What is asked for, without its wire form. route: as metrics name the path."""
         max_tokens, param = self.answer_limit
-        file_search, tools = self._file_search, self.tool_use()
+        file_search, tools = self._file_search, self.tool_use
         return GenerationRequest(
             id=request_id,
             route=route,

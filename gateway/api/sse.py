@@ -1,8 +1,8 @@
 """Server-sent events, built for the hot path: of the events of one answer, what is the same in each is serialised once."""
 
 from collections.abc import Callable, Mapping
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 import orjson
 
@@ -31,7 +31,7 @@ class TextEvent:
     __slots__ = ("after", "before")
 
     def __init__(self, body: Callable[[str], Mapping[str, Any]], *, name: str = "") -> None:
-        hole = uuid4().hex
+        hole = token_hex(16)
         self.before, self.after = sse(body(hole), name=name).split(orjson.dumps(hole))
 
     def __call__(self, text: str) -> bytes:

@@ -6,8 +6,8 @@ and again, so that of a gateway that dies at most CHECKPOINT_TOKENS of each stre
 
 import asyncio
 import logging
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -50,7 +50,7 @@ class LedgerEntry:
     model: str
     reserved: int
     """Tokens that it may take."""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
     created_at: float = field(default_factory=time.time)
     prompt: int = 0
     cached: int = 0
