@@ -191,13 +191,20 @@ class Account:
         if (drawn := self._take(waiter.needs)) is not None:
             waiter.drawn.set_result(drawn)
         elif is_known:
-            short = next(each for each, n in waiter.needs.items() if self._in_hand(each) < n)
+            short = self._short(waiter.needs)
             begin, now = self.lease(short).begin, self._client.now()
             _fail(waiter, self._refusal(short, quota_errors.used_up(short, begin, now)))
         elif self._open:
             waiter.drawn.set_result({})
         else:
             _fail(waiter, quota_errors.away())
+
+    def _short(self, needs: Needs) -> Budget:
+        """The limit that a request is over; of several the one that lasts longest. Of the others nothing was taken for it, so
+        that what is in hand tells nothing."""
+        over = [each for each, n in needs.items() if self.left(each) < n]
+        over = over or [each for each, n in needs.items() if self._in_hand(each) < n]
+        return max(over, key=lambda each: each.counter.period.end(self.lease(each).begin))
 
     def _surplus(self) -> dict[Counter, Held]:
         """What is to be given back now."""

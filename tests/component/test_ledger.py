@@ -46,9 +46,10 @@ async def test_a_request_id_that_a_client_sends_twice_pays_twice(fleet: Fleet) -
 
 
 async def test_several_answers_to_one_prompt_are_one_row(fleet: Fleet) -> None:
-    usage = (await fleet.chat(n=3)).json["usage"]
+    usage = (await fleet.chat(n=3, max_tokens=20)).json["usage"]
     (row,) = await rows(fleet)
     assert (row.prompt, row.completion) == (usage["prompt_tokens"], usage["completion_tokens"])
+    assert row.reserved == usage["prompt_tokens"] + 3 * 20
 
 
 async def test_who_leaves_pays_what_was_made_for_him(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from gateway.tenants.ledger import LedgerEntry
 from gateway.tenants.usage import EMBEDDINGS, UsageQuery, UsageRow
 
 _ledger, _gateways = schema.ledger, schema.gateways
-_CHANGING = ("state", "outcome", "prompt", "cached", "completion", "stores", "instances", "ms")
+_CHANGING = ("state", "outcome", "reserved", "prompt", "cached", "completion", "stores", "instances", "ms")
 
 
 class SqlLedger:

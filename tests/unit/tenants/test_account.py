@@ -75,6 +75,49 @@ def test_a_need_that_is_refused_by_one_budget_takes_nothing_of_another() -> None
     assert taken[BUDGET] <= 100 + BUDGET.cap // LEASE_SHARE
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    caps=st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.integers(1, LEASE_SHARE - 1)
+            for name in ("requests_per_minute", "tokens_per_minute", "tokens_per_month", "concurrent_answers")
+        },
+    ),
+    asked=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 6)), max_size=30),
+)
+def test_a_refusal_names_a_limit_that_is_reached(caps: dict[str, int], asked: list[tuple[int, int]]) -> None:
+    """Limits so small that nobody leases more than he needs, so that all is known; two gateways, and nothing ends."""
+    store, clock, named = Store(), Clock(), list[str]()
+    tenant = Tenant("a", limits=Limits(**caps))
+    gateways = [
+        Quotas(QuotaClient(store, clock=clock), on_refusal=lambda _, limit: named.append(limit)) for _ in range(2)
+    ]
+    fields = {
+        "tenant requests/minute": "requests_per_minute",
+        "tenant tokens/minute": "tokens_per_minute",
+        "tenant tokens/month": "tokens_per_month",
+        "tenant answers/now": "concurrent_answers",
+    }
+    used = {name: 0 for name in fields if fields[name] in caps}
+
+    async def ask() -> None:
+        for gateway, tokens in asked:
+            needs = {name: tokens if "tokens" in name else 1 for name in used}
+            over = [name for name, n in needs.items() if used[name] + n > caps[fields[name]]]
+            charge = {Resource.REQUESTS: 1, Resource.TOKENS: tokens, Resource.ANSWERS: 1}
+            try:
+                await gateways[gateway].reserve(tenant, charge)
+            except (RateLimited, InsufficientQuota):
+                assert named.pop() in over
+            else:
+                assert not over
+                for name, n in needs.items():
+                    used[name] += n
+
+    asyncio.run(ask())
+
+
 class Gateways(RuleBasedStateMachine):
     """Three on one store. What runs, and what was charged, is never more than the limits say."""
 
