@@ -19,7 +19,7 @@ from gateway.tenants.quota_client import AWAY_S, QuotaClient
 from gateway.tenants.quota_store import LEASES_LIVE_S, REAP_AFTER_S, MemoryQuotaStore
 from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
-from tests.contract.catalog.conftest import Clock
+from tests.contract.catalog.conftest import PATIENCE_S, Clock
 
 CAPS = {"requests": 60, "tokens": 5_000}
 TENANT = Tenant("a", limits=Limits(requests_per_minute=CAPS["requests"], tokens_per_month=CAPS["tokens"]))
@@ -67,7 +67,7 @@ async def gateway(url: str, clock: Clock) -> AsyncIterator[Callable[[], Gateway]
     async with AsyncExitStack() as stack:
 
         def make() -> Gateway:
-            database = Database(url, clock=clock)
+            database = Database(url, clock=clock, timeout_s=PATIENCE_S)
             stack.push_async_callback(database.close)
             return Gateway(Quotas(QuotaClient(SqlQuotaStore(database), clock=clock)), SqlLedger(database))
 

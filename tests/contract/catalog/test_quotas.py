@@ -19,7 +19,7 @@ from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quota_store import SEATS_LIVE_S
 from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
-from tests.contract.catalog.conftest import Clock
+from tests.contract.catalog.conftest import PATIENCE_S, Clock
 
 Gateways = Callable[[int], list[Quotas]]
 
@@ -32,7 +32,7 @@ async def gateways(url: str, clock: Clock) -> AsyncIterator[Gateways]:
         def make(number: int) -> list[Quotas]:
             made = []
             for _ in range(number):
-                database = Database(url, clock=clock)
+                database = Database(url, clock=clock, timeout_s=PATIENCE_S)
                 stack.push_async_callback(database.close)
                 quotas = Quotas(QuotaClient(SqlQuotaStore(database), clock=clock))
                 stack.push_async_callback(quotas.close)
