@@ -3,13 +3,12 @@
 import asyncio
 import json
 import logging
-import os
 import re
 import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
@@ -200,7 +199,10 @@ class Database:
         """SQLite's file, readable by its owner alone, as the WAL beside it will be; and the journal mode, which is the file's."""
         path = self._engine.url.database
         if path and path != ":memory:":
-            os.close(os.open(Path(path), os.O_CREAT | os.O_RDWR, 0o600))
+            # One that is there is not opened: closing it would end this process's locks on it, those of SQLite's connections too,
+            # and whoever leaves last then takes the WAL away under all others.
+            with suppress(FileExistsError):
+                Path(path).touch(0o600, exist_ok=False)
         async with self._engine.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -184,6 +184,33 @@ async def test_a_database_of_a_later_version_is_left_alone(catalog: Catalog, oth
         with pytest.raises(CatalogUnusable, match="99"):
             await others[0].of(Tenant("a")).stores.create(name="y")
     assert len((await catalog.of(Tenant("a")).stores.page(PageQuery())).items) == 1
+
+
+async def test_a_file_that_other_processes_open_and_close_stays_one_for_all(tmp_path: Path) -> None:
+    """A gateway has several connections to it, and commands come and go beside it."""
+
+    async def command(statement: str) -> str:
+        """Another process that does this and ends; what it found."""
+        program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute(sys.argv[2]).fetchall()); c.commit()"
+        other = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program, str(tmp_path / "catalog.db"), statement), stdout=asyncio.subprocess.PIPE
+        )
+        found, _ = await other.communicate()
+        return found.decode().strip()
+
+    async with AsyncExitStack() as stack:
+        gateway = [Catalog(f"sqlite:///{tmp_path / 'catalog.db'}", timeout_s=PATIENCE_S) for _ in range(2)]
+        for each in gateway:
+            stack.push_async_callback(each.close)
+        stores = [each.of(Tenant("a")).stores for each in gateway]
+        await stores[0].create(name="first")
+        await stores[1].create(name="second")
+        assert await command("UPDATE stores SET name = 'changed' WHERE name = 'first'") == "[]"
+        for each in stores:
+            await each.create(name="last")
+            assert {store.name for store in (await each.page(PageQuery())).items} == {"changed", "second", "last"}
+        assert await command("SELECT count(*) FROM stores") == "[(4,)]"
+        assert await command("PRAGMA integrity_check") == "[('ok',)]"
 
 
 async def test_a_file_that_is_locked_for_a_moment_is_waited_for(tmp_path: Path) -> None:
