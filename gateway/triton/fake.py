@@ -190,7 +190,9 @@ class FakeTriton:
 
     async def _infer(self, call: ModelCall, writer: asyncio.StreamWriter) -> None:
         script = call.script
-        if script.reset_after is not None:
+        if script.kill_after is not None:
+            self._die()
+        if script.reset_after is not None or script.kill_after is not None:
             self._reset(call, writer)
         if script.stall_after is not None:
             await self._resumed.wait()

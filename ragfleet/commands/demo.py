@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from assistants.profile import shipped
 from ragfleet.commands.fleet import bring_up
 from ragfleet.commands.knowledge import bring_in, put
 from ragfleet.commands.machine import prepare_machine
@@ -38,6 +39,9 @@ def demo(
         raise fail(f"The demo went wrong: {SOURCE} is not among the sources. See: ragfleet logs gateway")
     program = Path(sys.executable).with_name("ragfleet")
     where = "" if shutil.which("ragfleet") else f"\n(The command is {program}.)"
+    assistants = "\n".join(
+        f"  ragfleet assistant try {name:<8}  {escape(profile.description)}" for name, profile in shipped().items()
+    )
     out.print(
         f"""
 [bold]The fleet stays up.[/bold]
@@ -50,5 +54,8 @@ Try next
   ragfleet ask --no-rag "What is a greenhouse?"                   the bare model
   ragfleet ingest --store mine PATH                               documents of your own
   ragfleet status                                                 then kill -9 a Triton, and look again
-  ragfleet down                                                   stop everything{where}"""
+  ragfleet down                                                   stop everything{where}
+
+Assistants: models with a purpose, for any OpenAI client ("model": "assistant:NAME")
+{assistants}"""
     )
