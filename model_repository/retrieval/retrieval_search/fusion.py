@@ -11,30 +11,32 @@ RANKERS = ("minmax", "rrf", "dense", "bm25")
 RRF_K = 60
 
 
-def fuse(dense: Mapping[str, float], bm25: Mapping[str, float], *, ranker: str, dense_weight: float) -> list[str]:
-    """Ids, best first, of what either search found; a draw goes to the one that the dense search has in front.
+def fuse(
+    dense: Mapping[str, float], bm25: Mapping[str, float], *, ranker: str, dense_weight: float
+) -> dict[str, float]:
+    """Id → fused score, best first, of what either search found; a draw goes to the one that the dense search has in front.
 
     dense, bm25: id → score, higher is better, best first. dense_weight: 0…1, what `minmax` gives the dense score; the rest
     is BM25's. What a search did not find counts 0 in it.
     """
     if ranker == "rrf":
-        scaled = [_reciprocal(dense), _reciprocal(bm25)]
+        parts = [_reciprocal(dense), _reciprocal(bm25)]
         weights = (1.0, 1.0)
     else:
-        scaled = [_scaled(dense), _scaled(bm25)]
+        parts = [scaled(dense), scaled(bm25)]
         weights = (dense_weight, 1.0 - dense_weight)
     found = dict.fromkeys([*dense, *bm25])
     total = {
-        key: sum(weight * scores.get(key, 0.0) for weight, scores in zip(weights, scaled, strict=True)) for key in found
+        key: sum(weight * scores.get(key, 0.0) for weight, scores in zip(weights, parts, strict=True)) for key in found
     }
-    return sorted(found, key=lambda key: -total[key])
+    return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
 def _reciprocal(scores: Mapping[str, float]) -> dict[str, float]:
     return {key: 1 / (RRF_K + rank) for rank, key in enumerate(scores, 1)}
 
 
-def _scaled(scores: Mapping[str, float]) -> dict[str, float]:
+def scaled(scores: Mapping[str, float]) -> dict[str, float]:
     """The best 1, the worst 0; all 1 where they are equal."""
     if not scores:
         return {}

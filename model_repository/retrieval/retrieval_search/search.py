@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +112,9 @@ class HybridSearch:
             ) from None
         cosines = _cosines(dense, bm25, question)
         nearest = cosines if ranker == "minmax" else dense.scores
-        order = fuse(nearest, bm25.scores, ranker=ranker, dense_weight=weight)
-        passages = distinct(_passages({**bm25.rows, **dense.rows}, cosines, order, query, bm25.rows.keys()))
-        hits = (await self._reranked(query, text, passages))[: query.top_k]
+        fused = fuse(nearest, bm25.scores, ranker=ranker, dense_weight=weight)
+        passages = distinct(_passages({**bm25.rows, **dense.rows}, cosines, fused, query, bm25.rows.keys()))
+        hits = (await self._reranked(query, text, passages, fused))[: query.top_k]
         if query.neighbours is None:
             return hits
         return await self._joined(query, hits, {**bm25.rows, **dense.rows}, query.neighbours)
@@ -136,7 +136,9 @@ class HybridSearch:
                 log.warning("a long question is searched whole, for its windows have no vectors: %r", error)
         return Question(query.text, (), query.vector[None, :])
 
-    async def _reranked(self, query: Query, text: str, passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _reranked(
+        self, query: Query, text: str, passages: list[dict[str, Any]], fused: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
         wanted = self._settings.rerank if query.rerank is None else query.rerank
         if not wanted or self._reranker is None:
             return passages
@@ -144,6 +146,8 @@ class HybridSearch:
             self._reranker,
             text,
             passages,
+            fused=fused,
+            weight=self._settings.rerank_weight,
             candidates=max(self._settings.rerank_candidates, query.top_k),
             deadline_s=self._settings.rerank_deadline_s,
             count=self._count_rerank,
@@ -242,7 +246,7 @@ def _cosines(dense: Found, bm25: Found, question: Question) -> dict[str, float]:
 def _passages(
     rows: Mapping[str, Mapping[str, Any]],
     cosines: Mapping[str, float],
-    order: list[str],
+    order: Iterable[str],
     query: Query,
     by_words: Set[str],
 ) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ class Settings:
     """`deadline_s` bounds one search with everything in it, connecting too. `candidates` is how many passages each of the
     two searches brings to the fusion: enough that `min_score` can drop some and `top_k` are left. `ranker` and
     `dense_weight` (see fusion.py) are for queries that name none, and so is `rerank`: the best `rerank_candidates` are read
-    anew, within `rerank_deadline_s`. `joined_chars` bounds a passage with its neighbours, for which `join_deadline_s` is given.
-    `embedding_deadline_s` is for the vectors of a long question's windows.
+    anew, within `rerank_deadline_s`, and `rerank_weight` is that model's share of the order. `joined_chars` bounds a passage with
+    its neighbours, for which `join_deadline_s` is given. `embedding_deadline_s` is for the vectors of a long question's windows.
     `filter_secret`: see filter_signature.py. `ca_file`: PEM of the authority that an `https://` Milvus is known by.
     """
 
@@ -32,6 +32,7 @@ class Settings:
     rerank: bool = False
     rerank_candidates: int = 30
     rerank_deadline_s: float = 2.0
+    rerank_weight: float = 1.0
     joined_chars: int = 6000
     join_deadline_s: float = 1.0
     embedding_deadline_s: float = 2.0
@@ -39,6 +40,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranking(self.ranker, self.dense_weight)
+        if not 0 <= self.rerank_weight <= 1:
+            raise ValueError(f"RAGFLEET_RERANK_WEIGHT is {self.rerank_weight:g}, which is not between 0 and 1")
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
@@ -55,6 +58,9 @@ class Settings:
             rerank=bool(environment.get("RAGFLEET_RERANK_DIR")),  # who has named a model wants it used
             rerank_candidates=int(parameters.get("rerank_candidates") or cls.rerank_candidates),
             rerank_deadline_s=int(parameters.get("rerank_deadline_ms") or 2000) / 1000,
+            rerank_weight=float(
+                parameters.get("rerank_weight") or environment.get("RAGFLEET_RERANK_WEIGHT") or cls.rerank_weight
+            ),
             joined_chars=int(parameters.get("joined_chars") or cls.joined_chars),
             filter_secret=read_secret(environment),
         )

@@ -54,6 +54,22 @@ async def test_the_best_are_the_models_and_say_so() -> None:
     assert outcomes == ["done"]
 
 
+@pytest.mark.parametrize(("weight", "order"), [(0.0, "abcd"), (0.3, "abcd"), (0.45, "cabd"), (1.0, "dcba")])
+async def test_a_weight_shares_the_order_between_the_model_and_the_fusion(weight: float, order: str) -> None:
+    passages, _ = await search(FakeReranker(SCORES), settings=replace(SETTINGS, rerank_weight=weight), rerank=True)
+    assert "".join(ids(passages)) == order
+
+
+async def test_scores_of_nothing_but_certainty_make_an_order() -> None:
+    passages, _ = await search(FakeReranker([0.0, 1.0, 1.0, 0.5]), rerank=True)
+    assert ids(passages) == ["b", "c", "d", "a"]
+
+
+def test_a_weight_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="RAGFLEET_RERANK_WEIGHT"):
+        Settings.read({}, {"RAGFLEET_RERANK_WEIGHT": "1.5"})
+
+
 async def test_only_so_many_are_read_and_the_others_stand_behind_them() -> None:
     reranker = FakeReranker(SCORES)
     passages, _ = await search(reranker, settings=replace(SETTINGS, rerank_candidates=2), rerank=True, top_k=2)
