@@ -9,6 +9,8 @@ import orjson
 from gateway import errors
 
 DONE = b"data: [DONE]\n\n"
+_HOLE = token_hex(16)
+"""Stands for a text that is to come; nobody sees it."""
 
 
 def sse(body: Mapping[str, Any], *, name: str = "") -> bytes:
@@ -31,8 +33,7 @@ class TextEvent:
     __slots__ = ("after", "before")
 
     def __init__(self, body: Callable[[str], Mapping[str, Any]], *, name: str = "") -> None:
-        hole = token_hex(16)
-        self.before, self.after = sse(body(hole), name=name).split(orjson.dumps(hole))
+        self.before, self.after = sse(body(_HOLE), name=name).split(orjson.dumps(_HOLE))
 
     def __call__(self, text: str) -> bytes:
         """The event with this text."""

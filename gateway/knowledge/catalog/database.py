@@ -184,6 +184,8 @@ class Database:
         await self._engine.dispose()
 
     async def _prepare(self) -> None:
+        if self._prepared:
+            return
         async with self._preparing:
             if not self._prepared:
                 if self._lite:
