@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from gateway.errors import InsufficientQuota, RateLimited
 from gateway.knowledge.catalog.catalog import Catalog
@@ -122,6 +123,29 @@ async def test_seats_are_kept_by_a_gateway_that_beats(gateways: Gateways, clock:
         each.release()
     await busy.close()
     assert len(await flood([other], tenant, 9, {Resource.ANSWERS: 1})) == 8
+
+
+async def test_with_a_lease_in_hand_a_request_asks_no_database(gateways: Gateways, url: str, clock: Clock) -> None:
+    limits = Limits(requests_per_minute=10_000, tokens_per_month=1_000_000, concurrent_answers=400)
+    tenant = Tenant("a", limits=limits, key=Key(id="k", limits=Limits(tokens_per_day=1_000_000)))
+    charge = {Resource.REQUESTS: 1, Resource.ANSWERS: 1, Resource.TOKENS: 100}
+    database = Database(url, clock=clock, timeout_s=PATIENCE_S)
+    quotas = Quotas(QuotaClient(SqlQuotaStore(database), clock=clock))
+    statements: list[str] = []
+    event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(str(args[2])))
+    try:
+        (await quotas.reserve(tenant, charge)).release()
+        assert statements
+        statements.clear()
+        for _ in range(100):
+            with await quotas.reserve(tenant, charge) as reserved:
+                await reserved.resize({Resource.TOKENS: 110})
+                reserved.settle({Resource.REQUESTS: 1, Resource.TOKENS: 60})
+            quotas.rate_limit(tenant, Resource.TOKENS)
+        assert not statements
+    finally:
+        await quotas.close()
+        await database.close()
 
 
 async def test_of_files_that_come_together_as_many_are_kept_as_may_be(catalog: Catalog) -> None:
