@@ -58,6 +58,22 @@ class RequestCounts(TypedDict):
     failed: int
 
 
+class LineError(TypedDict):
+    """What is wrong with a line of the input."""
+
+    code: str
+    message: str
+    param: str | None
+    line: int | None
+
+
+class BatchErrors(TypedDict):
+    """Why a batch has failed."""
+
+    object: Literal["list"]
+    data: list[LineError]
+
+
 class BatchObject(TypedDict):
     """A batch. The times of states that it was not in are null."""
 
@@ -75,6 +91,14 @@ class BatchObject(TypedDict):
     output_file_id: str | None
     error_file_id: str | None
     metadata: dict[str, str] | None
+    errors: BatchErrors | None
+    in_progress_at: int | None
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
 
 
 router = APIRouter(prefix="/v1/batches", tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.CHAT))])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway import errors
+from gateway.api.bookkeeping import TIER
 from gateway.api.generation_serializers import AttemptNotes, chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import chat_log_probs
@@ -103,7 +104,7 @@ class ChatCall(StreamingRequest):
         if self._wire.store:
             await self._keep(self._completion(choices, shapes), choices)
         if options is not None and options.include_usage:
-            last += sse({**self._base, "choices": [], "usage": usage_shape(choices.usage)})
+            last += sse({**self._base, "choices": [], "usage": self._usage(choices)})
         await out.end(last + DONE)
 
     async def _stream_choice(
@@ -170,16 +171,21 @@ class ChatCall(StreamingRequest):
             else:
                 for index, shape in shapes.items():
                     shape["rag"] = found[index]
-        await out.json({**body, **rag, **ragfleet_field(choices.attempts)})
+        noted = {} if self._wire.metadata is None else {"metadata": self._wire.metadata}
+        await out.json({**body, **noted, **rag, **ragfleet_field(choices.attempts)})
 
     def _completion(self, choices: Choices, shapes: Mapping[int, Json]) -> Json:
         """The whole answer, without extensions."""
         return {
             **self._base,
             "object": "chat.completion",
+            "service_tier": TIER,
             "choices": [shapes[index] for index in sorted(shapes)],
-            "usage": usage_shape(choices.usage),
+            "usage": self._usage(choices),
         }
+
+    def _usage(self, choices: Choices) -> Json:
+        return usage_shape(choices.usage, predicted=self._wire.prediction is not None)
 
     async def _keep(self, body: Json, choices: Choices) -> None:
         """Store an answer. Raises CatalogUnavailable."""

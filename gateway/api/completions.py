@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from gateway import errors
+from gateway.api.bookkeeping import NamedUser
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import MAX_CHOICES, SERVER_EXTRAS, LogitBias, Sampling
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
@@ -40,7 +41,6 @@ from gateway.tenants.tenant import Tenant
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
 }
-IGNORED = frozenset({"user"})
 MAX_ANSWERS = 64
 """Of one request, to all of its prompts."""
 
@@ -48,7 +48,7 @@ Tokens = Annotated[list[TokenId], items(1, MAX_VALUES)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class CompletionRequest(Sampling):
+class CompletionRequest(NamedUser, Sampling):
     """The wire schema."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -142,7 +142,7 @@ class CompletionRequest(Sampling):
 def parse_completion(body: bytes) -> CompletionRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""
     raw = without_nulls(json_object(body))
-    refuse_unsupported(raw, HARMLESS, IGNORED)
+    refuse_unsupported(raw, HARMLESS)
     return read(CompletionRequest, raw)
 
 

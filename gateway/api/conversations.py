@@ -14,9 +14,10 @@ from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, page_body
 from gateway.api.replies import JsonReply
 from gateway.api.response_items import as_items
+from gateway.api.response_objects import StoredItem
 from gateway.api.response_schemas import Item
 from gateway.api.serializers import DeletedObject, deleted_shape
-from gateway.api.stored_responses import Json, ShownParameters, StoredItem, StoredItemPageParameters
+from gateway.api.stored_responses import Json, ShownParameters, StoredItemPageParameters
 from gateway.api.validation import Metadata
 from gateway.knowledge.catalog.answer_types import Conversation
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog

@@ -1,13 +1,14 @@
 """`POST /v1/embeddings`: vectors of texts or of token arrays, as numbers or as base64."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from gateway.api.bookkeeping import NamedUser
 from gateway.api.dependencies import (
     ContainerDep,
     JsonBody,
@@ -29,7 +30,6 @@ from gateway.api.validation import (
     TokenId,
     items,
     read,
-    refuse_unsupported,
     token_ids,
     without_nulls,
 )
@@ -38,8 +38,6 @@ from gateway.retrieval.embedding import EmbeddingService, Vector
 from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
 
-IGNORED = frozenset({"user"})
-
 MAX_INPUTS = 2048
 """OpenAI's."""
 
@@ -47,7 +45,7 @@ Text = Annotated[str, Field(min_length=1)]
 Tokens = Annotated[list[TokenId], items(1, 100_000)]
 
 
-class EmbeddingRequest(BaseModel):
+class EmbeddingRequest(NamedUser):
     """The wire schema."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -97,12 +95,6 @@ class EmbeddingsBody(TypedDict):
     usage: EmbeddingUsage
 
 
-def _supported(raw: dict[str, Any]) -> dict[str, Any]:
-    given = without_nulls(raw)
-    refuse_unsupported(given, {}, IGNORED)
-    return given
-
-
 router = APIRouter(tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.EMBEDDINGS))])
 
 
@@ -112,7 +104,7 @@ router = APIRouter(tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.EM
     **documented(EmbeddingsBody, 404, 502, 504, body=EmbeddingRequest),
 )
 async def embed(
-    wanted: Annotated[EmbeddingRequest, Depends(JsonBody(EmbeddingRequest, _supported))],
+    wanted: Annotated[EmbeddingRequest, Depends(JsonBody(EmbeddingRequest))],
     *,
     request: Request,
     tenant: TenantDep,
@@ -126,7 +118,7 @@ async def embed(
 
 def parse_embeddings(body: bytes) -> EmbeddingRequest:
     """The request in a body. Raises BadRequest whose `param` names the field."""
-    return read(EmbeddingRequest, _supported(json_object(body)))
+    return read(EmbeddingRequest, without_nulls(json_object(body)))
 
 
 async def embeddings_body(

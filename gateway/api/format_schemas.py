@@ -59,12 +59,15 @@ class NamedSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: Annotated[str, Field(max_length=8192)] | None = None
-    schema_: Annotated[Schema, Field(alias="schema")]
+    schema_: Annotated[Schema | None, Field(alias="schema")] = None
+    """Without one: any object."""
     strict: bool | None = None
     """Whether a schema that is only followed in part is refused."""
 
     def guide(self, param: str) -> Guide | None:
         """See TextFormat."""
+        if self.schema_ is None:
+            return Guide.json_object()
         return Guide.json_schema(self.schema_, strict=bool(self.strict), param=f"{param}.schema")
 
 
@@ -84,6 +87,7 @@ class ResponseJsonSchemaFormat(NamedSchema):
     """An instance of a schema, as a response has it."""
 
     type: Literal["json_schema"]
+    schema_: Annotated[Schema, Field(alias="schema")]
 
 
 def _format(value: Any) -> str:

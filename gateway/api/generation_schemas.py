@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from gateway.api.bookkeeping import Bookkeeping
 from gateway.api.format_schemas import AnyFormat, GuidedDecoding
 from gateway.api.ranking_schema import RankingOptions
 from gateway.api.tool_schemas import (
@@ -196,7 +197,7 @@ class Streaming(BaseModel):
     include_obfuscation: Literal[False] | None = None
 
 
-class ConversationRequest(Sampling):
+class ConversationRequest(Bookkeeping, Sampling):
     """A conversation that wants an answer, perhaps from knowledge."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

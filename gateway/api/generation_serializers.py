@@ -9,8 +9,8 @@ from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 
 
-def usage_shape(usage: TokenUsage) -> dict[str, Any]:
-    """OpenAI's `usage` of chats and completions."""
+def usage_shape(usage: TokenUsage, *, predicted: bool = False) -> dict[str, Any]:
+    """OpenAI's `usage` of chats and completions. predicted: the client has sent a prediction, none of which is used."""
     shape: dict[str, Any] = {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -18,6 +18,9 @@ def usage_shape(usage: TokenUsage) -> dict[str, Any]:
     }
     if usage.reasoning:
         shape["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    if predicted:
+        unused = {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+        shape["completion_tokens_details"] = {**shape.get("completion_tokens_details", {}), **unused}
     return shape
 
 

@@ -1,6 +1,5 @@
 """The messages of a conversation, as chats and responses have them in common."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -31,11 +30,31 @@ class ContentPart(BaseModel):
     text: str
 
 
+class RefusalPart(BaseModel):
+    """What another model said in place of an answer."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["refusal"]
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        """See ContentPart."""
+        return self.refusal
+
+
+def part_kind(part: Any) -> str:
+    """The arm of a part that may be a refusal, for discriminators."""
+    kind = part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
+    return "RefusalPart" if kind == "refusal" else "TextPart"
+
+
 class BaseMessage(BaseModel):
     """A message."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Sequence[ContentPart] | None
+    content: Any
+    """A text, parts that each have a `text`, or nothing."""
 
     @property
     def text(self) -> str:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
 ErrorType = Literal["invalid_request_error", "server_error"]
@@ -44,6 +44,18 @@ def documented(reply: Any, *refusals: int, body: type[BaseModel] | None = None) 
     if body is not None:
         described["openapi_extra"] = {"requestBody": json_body(body)}
     return described
+
+
+def json_or_events(answer: Any) -> dict[str, Any]:
+    """OpenAPI's words for a reply of this type, which comes in events where the request asks for that."""
+    schema = TypeAdapter(answer).json_schema()
+    return {
+        "description": "As JSON, or with `stream` as server-sent events",
+        "content": {
+            "application/json": {"schema": _inlined(schema, schema.pop("$defs", {}))},
+            "text/event-stream": {"schema": {"type": "string"}},
+        },
+    }
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

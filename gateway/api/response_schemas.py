@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from gateway.api.bookkeeping import Cacheable
 from gateway.api.dependencies import ID_PATTERN
 from gateway.api.format_schemas import ResponseFormat
 from gateway.api.generation_schemas import (
@@ -15,7 +16,16 @@ from gateway.api.generation_schemas import (
     TopLogProbs,
     tool_kind,
 )
-from gateway.api.message_schemas import MAX_PARTS, READ_HERE, BaseMessage, CalledFunction, ContentPart, call_wire
+from gateway.api.message_schemas import (
+    MAX_PARTS,
+    READ_HERE,
+    BaseMessage,
+    CalledFunction,
+    ContentPart,
+    RefusalPart,
+    call_wire,
+    part_kind,
+)
 from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction, ResponseToolChoice
 from gateway.api.validation import (
     MANY,
@@ -25,6 +35,7 @@ from gateway.api.validation import (
     WHOLE,
     Harmless,
     Metadata,
+    complaint,
     items,
     read,
     refuse_unsupported,
@@ -33,22 +44,50 @@ from gateway.api.validation import (
 
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
-    "max_tool_calls": (),
     "prompt": (),
     "context_management": ([],),
-    "service_tier": ("auto", "default"),
 }
-IGNORED = frozenset({"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 
 RESULTS = "file_search_call.results"
 LOG_PROBS = "message.output_text.logprobs"
 
 
-class InputTextPart(ContentPart):
+ItemStatus = Literal["in_progress", "searching", "completed", "incomplete", "failed"]
+
+
+class ReturnedItem(BaseModel):
+    """What clients send back with an item of an earlier answer; models are told of nothing of it."""
+
+    id: str | None = None
+    status: ItemStatus | None = None
+
+
+class ReturnedMessage(ReturnedItem):
+    """The same of a message."""
+
+    phase: Literal["commentary", "final_answer"] | None = None
+
+
+class Caller(BaseModel):
+    """Who has called a function."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["direct"]
+
+
+class CallItem(ReturnedItem):
+    """The same of a call, and of what it gave."""
+
+    caller: Caller | None = None
+
+
+class InputTextPart(Cacheable, ContentPart):
     """A piece of text of a message; one of our own answers comes back with its annotations."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Annotated[Literal["input_text", "output_text"], READ_HERE]
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
 
 
 Content = Annotated[
@@ -58,29 +97,38 @@ Content = Annotated[
 ]
 
 
-class InputMessage(BaseMessage):
+MessagePart = Annotated[
+    Annotated[InputTextPart, Tag("TextPart")] | Annotated[RefusalPart, Tag("RefusalPart")], Discriminator(part_kind)
+]
+MessageContent = Annotated[
+    Annotated[str, ONE] | Annotated[list[MessagePart], items(0, MAX_PARTS), MANY], ONE_OR_MANY, WHOLE
+]
+
+
+class InputMessage(ReturnedMessage, BaseMessage):
     """A message; one of our own answers comes back with its id and status."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: Content
+    content: MessageContent
 
 
-class FunctionCallItem(CalledFunction):
+class FunctionCallItem(CallItem, CalledFunction):
     """A call of an earlier turn."""
 
     type: Literal["function_call"]
     call_id: Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class FunctionOutputItem(BaseModel):
+class FunctionOutputItem(CallItem):
     """What a function gave."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["function_call_output"]
     call_id: Annotated[str, Field(min_length=1, max_length=256)]
     output: Content
+    name: Annotated[str, Field(max_length=128)] | None = None
 
     def wire(self) -> dict[str, Any]:
         """As the model `prompt` reads it."""
@@ -88,11 +136,13 @@ class FunctionOutputItem(BaseModel):
         return {"role": "tool", "content": text, "tool_call_id": self.call_id}
 
 
-class SearchCall(BaseModel):
+class SearchCall(ReturnedItem):
     """A search of an earlier turn, which clients send back with its answer: the answer says it all."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["file_search_call"]
+    queries: list[str] | None = None
+    results: list[Any] | None = None
 
 
 class ItemReference(BaseModel):
@@ -103,11 +153,14 @@ class ItemReference(BaseModel):
     id: Annotated[str, Field(pattern=ID_PATTERN)]
 
 
-class ReasoningItem(BaseModel):
+class ReasoningItem(ReturnedItem):
     """What the model thought in an earlier turn, which clients send back with its answer. Models are not told of it again."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["reasoning"]
+    summary: list[Any] | None = None
+    content: list[Any] | None = None
+    encrypted_content: str | None = None
 
 
 _KINDS = {
@@ -192,23 +245,34 @@ Include = Literal[
 """More to be shown of an answer; of what is never in one there is nothing to show."""
 
 
+Summary = Literal["auto", "concise", "detailed"]
+
+
 class ReasoningOptions(BaseModel):
     """How much the model is to think. There are no summaries of thoughts: a response has them whole."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     effort: ReasoningEffort | None = None
-    summary: Literal["auto"] | None = None
-    generate_summary: Literal["auto"] | None = None
+    summary: Summary | None = None
+    generate_summary: Summary | None = None
+    mode: Literal["standard"] | None = None
+    context: Literal["auto", "current_turn"] | None = None
+    """What models are told of their thoughts of earlier turns: nothing."""
 
 
 class ResponsesRequest(ConversationRequest):
     """`POST /v1/responses`."""
 
-    input: Annotated[
-        Annotated[str, Field(min_length=1), ONE] | Annotated[list[Item], items(1, 1000), MANY],
-        ONE_OR_MANY,
-        WHOLE,
-    ]
+    input: (
+        Annotated[
+            Annotated[
+                Annotated[str, Field(min_length=1), ONE] | Annotated[list[Item], items(1, 1000), MANY], ONE_OR_MANY
+            ],
+            WHOLE,
+        ]
+        | None
+    ) = None
+    """It may be left out where what is stored is enough of a question."""
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     tools: Annotated[list[ResponseTool], items(0, MAX_TOOLS + 1)] | None = None
@@ -217,6 +281,8 @@ class ResponsesRequest(ConversationRequest):
     include: Annotated[list[Include], items(0, 16)] | None = None
     reasoning: ReasoningOptions | None = None
     top_logprobs: TopLogProbs = 0
+    max_tool_calls: Annotated[int, Field(ge=1), WHOLE] | None = None
+    """Of searches; there is one at the most."""
     metadata: Metadata | None = None
     background: bool = False
     """Whether it is made whether or not the client stays."""
@@ -229,6 +295,8 @@ class ResponsesRequest(ConversationRequest):
 
     @model_validator(mode="after")
     def _fits(self) -> "ResponsesRequest":
+        if self.input is None and not self.continues:
+            raise complaint("missing", "input", "")
         if self.previous_response_id is not None and self.kept_in is not None:
             raise ValueError("previous_response_id: not together with conversation")
         if self.background and self.store is False:
@@ -259,7 +327,8 @@ class ResponsesRequest(ConversationRequest):
     @property
     def continues(self) -> bool:
         """Whether a part of what was said is stored here."""
-        referred = not isinstance(self.input, str) and any(isinstance(item, ItemReference) for item in self.input)
+        said = () if self.input is None or isinstance(self.input, str) else self.input
+        referred = any(isinstance(item, ItemReference) for item in said)
         return self.previous_response_id is not None or self.kept_in is not None or referred
 
     @property
@@ -286,7 +355,7 @@ class ResponsesRequest(ConversationRequest):
         first = [] if self.instructions is None else [{"role": "system", "content": self.instructions}]
         if isinstance(self.input, str):
             return [*first, {"role": "user", "content": self.input}]
-        said = conversation_of(self.input)
+        said = conversation_of(self.input or ())
         return [*first, *said] if said else []
 
     @property
@@ -303,5 +372,5 @@ class ResponsesRequest(ConversationRequest):
 def parse_responses(given: Mapping[str, Any]) -> ResponsesRequest:
     """The request in a JSON object. Raises BadRequest whose `param` names the field."""
     raw = without_nulls(given)
-    refuse_unsupported(raw, HARMLESS, IGNORED)
+    refuse_unsupported(raw, HARMLESS)
     return read(ResponsesRequest, raw)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
+from gateway.api.bookkeeping import TIER
 from gateway.api.generation_schemas import FileSearch
 from gateway.api.generation_serializers import ragfleet_field
 from gateway.api.json_body import json_object
@@ -65,7 +66,7 @@ class ResponsesCall(StreamingRequest):
         self._history = AnswerHistory()
         self._store = stored.by_default if self._wire.store is None else self._wire.store
         self._store |= self._wire.kept_in is not None
-        self._input = as_items(self._raw["input"]) if self._store or self._wire.continues else []
+        self._input = as_items(self._raw.get("input") or []) if self._store or self._wire.continues else []
         self._response = _response(self._wire, store=self._store)
         self._events = ResponseEvents(self._response["id"])
         if not self._wire.continues:
@@ -255,14 +256,21 @@ class ResponsesCall(StreamingRequest):
         used = answer.usage
         usage = {
             "input_tokens": used.prompt,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": used.completion,
             "output_tokens_details": {"reasoning_tokens": used.reasoning},
             "total_tokens": used.prompt + used.completion,
         }
         status = _ended(answer)
         details = {"reason": "max_output_tokens"} if status == "incomplete" else None
-        ending = {"status": status, "incomplete_details": details, "output": list(output), "usage": usage}
+        ended_at = int(time.time()) if status == "completed" else None
+        ending = {
+            "status": status,
+            "completed_at": ended_at,
+            "incomplete_details": details,
+            "output": list(output),
+            "usage": usage,
+        }
         rag: Json = {}
         if answer.grounding is not None:  # without the passages: the search's item has them, where they are asked for
             rag = {"rag": {**rag_head(answer.grounding), **rag_citations(found)}}
@@ -282,17 +290,23 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
         "object": "response",
         "created_at": int(time.time()),
         "status": "queued" if request.background else "in_progress",
+        "completed_at": None,
         "background": request.background,
         "error": None,
         "incomplete_details": None,
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": request.max_tool_calls,
         "metadata": request.metadata or {},
         "model": request.model,
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
+        "prompt_cache_key": request.prompt_cache_key,
+        "prompt_cache_retention": request.prompt_cache_retention,
         "reasoning": {"effort": request.effort, "summary": None},
+        "safety_identifier": request.safety_identifier,
+        "service_tier": TIER,
         "store": store,
         "temperature": request.temperature,
         "text": {"format": _format(request), "verbosity": "medium"},
@@ -302,6 +316,7 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
         "top_p": request.top_p,
         "truncation": request.truncation,
         "usage": None,
+        "user": request.user,
         **({} if request.conversation_id is None else {"conversation": {"id": request.conversation_id}}),
     }
 

@@ -27,10 +27,12 @@ from gateway.api.background_responses import BackgroundResponses
 from gateway.api.batch_requests import BatchRequests
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
+from gateway.api.chat_objects import ChatCompletion, Completion
 from gateway.api.completions import CompletionCall, CompletionRequest
 from gateway.api.dependencies import RequiredScope
 from gateway.api.direct_routes import DirectRoutes
-from gateway.api.openapi import describe, documented
+from gateway.api.openapi import describe, documented, json_or_events
+from gateway.api.response_objects import ResponseObject
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.schemas import ChatRequest
@@ -39,18 +41,14 @@ from gateway.api.ui import ui_router
 from gateway.container import Container
 from gateway.tenants.key import Scope
 
-_ANSWER: dict[str, Any] = {
-    "description": "As JSON, or with `stream` as server-sent events",
-    "content": {
-        "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
-    },
-}
-_GENERATED: dict[str, Any] = {
-    "tags": ["OpenAI"],
-    "dependencies": [Depends(RequiredScope(Scope.CHAT))],
-    **documented(_ANSWER, 400, 404, 413, 415, 502, 504),
-}
+
+def _generated(answer: Any) -> dict[str, Any]:
+    """The words of a path of tokens. answer: the type of a whole one."""
+    return {
+        "tags": ["OpenAI"],
+        "dependencies": [Depends(RequiredScope(Scope.CHAT))],
+        **documented(json_or_events(answer), 400, 404, 413, 415, 502, 504),
+    }
 
 
 def install(app: DirectRoutes, gateway: Container) -> None:
@@ -101,14 +99,18 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
         app.direct("POST", path, endpoint)
 
     # Only for /docs, and for other methods.
-    @app.post("/v1/completions", summary="Continue a prompt as it stands", **_GENERATED)
+    @app.post("/v1/completions", summary="Continue a prompt as it stands", **_generated(Completion))
     async def completions(body: CompletionRequest) -> None:
         """OpenAI's completions; a stream of server-sent events with `stream`."""
 
-    @app.post("/v1/responses", summary="Answer, as a list of items", **_GENERATED)
+    @app.post("/v1/responses", summary="Answer, as a list of items", **_generated(ResponseObject))
     async def responses(body: ResponsesRequest) -> None:
         """OpenAI's responses; a stream of server-sent events with `stream`."""
 
-    @app.post("/v1/chat/completions", summary="Answer a conversation, with or without the knowledge base", **_GENERATED)
+    @app.post(
+        "/v1/chat/completions",
+        summary="Answer a conversation, with or without the knowledge base",
+        **_generated(ChatCompletion),
+    )
     async def chat_completions(body: ChatRequest) -> None:
         """OpenAI's chat completions; a stream of server-sent events with `stream`."""

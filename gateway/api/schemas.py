@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from gateway.api.bookkeeping import Cacheable
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import (
     MAX_CHOICES,
@@ -28,7 +29,9 @@ from gateway.api.message_schemas import (
     BaseMessage,
     CalledFunction,
     ContentPart,
+    RefusalPart,
     call_wire,
+    part_kind,
 )
 from gateway.api.tool_schemas import (
     MAX_TOOLS,
@@ -55,27 +58,15 @@ from gateway.api.validation import (
 # Not implemented: only these values, which mean "off", pass.
 HARMLESS: Harmless = {
     **SERVER_EXTRAS,
-    "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
     "web_search_options": (),
     "verbosity": ("medium",),
-    "service_tier": ("auto", "default"),
     "best_of": (1,),
     "echo": (False,),
 }
-# Bookkeeping that changes no answer.
-IGNORED = frozenset(
-    {
-        "user",
-        "safety_identifier",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-    }
-)
 
 
-class TextPart(ContentPart):
+class TextPart(Cacheable, ContentPart):
     """A piece of text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -91,11 +82,22 @@ Content = Annotated[
 ]
 
 
+AnswerPart = Annotated[
+    Annotated[TextPart, Tag("TextPart")] | Annotated[RefusalPart, Tag("RefusalPart")], Discriminator(part_kind)
+]
+AnswerContent = Annotated[
+    Annotated[str, ONE] | Annotated[list[AnswerPart], items(0, MAX_PARTS), MANY], ONE_OR_MANY, WHOLE
+]
+ParticipantName = Annotated[str, Field(max_length=256)]
+"""Models are not told of it."""
+
+
 class Message(BaseMessage):
     """A message of the system or the user."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     content: Content
+    name: ParticipantName | None = None
 
 
 class CallOfMessage(BaseModel):
@@ -112,14 +114,16 @@ class AssistantMessage(BaseMessage):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     role: Literal["assistant"]
-    content: Content | None = None
+    content: AnswerContent | None = None
+    refusal: str | None = None
+    name: ParticipantName | None = None
     tool_calls: Annotated[list[CallOfMessage], items(0, MAX_CALLS)] | None = None
     function_call: CalledFunction | None = None
     """The older way."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "AssistantMessage":
-        if self.content is None and not self.tool_calls and self.function_call is None:
+        if self.content is None and not self.tool_calls and self.function_call is None and not self.refusal:
             raise ValueError("content: it may be left out beside tool_calls only")
         return self
 
@@ -130,7 +134,8 @@ class AssistantMessage(BaseMessage):
             calls.append(
                 call_wire(_older_id(self.function_call.name), self.function_call.name, self.function_call.arguments)
             )
-        return {**super().wire(), **({"tool_calls": calls} if calls else {})}
+        said = {**super().wire(), **({"tool_calls": calls} if calls else {})}
+        return {**said, "content": self.refusal} if self.refusal and not self.text else said
 
 
 class ToolMessage(BaseMessage):
@@ -204,6 +209,14 @@ class StreamOptions(Streaming):
     """Extension: a chunk without text, with the field `ragfleet`, whenever an instance begins with an answer of a chat."""
 
 
+class Prediction(BaseModel):
+    """What the client takes for the answer, for engines that get on faster so; here each token is the engine's own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["content"]
+    content: Content
+
+
 class ChatRequest(ConversationRequest):
     """`POST /v1/chat/completions`."""
 
@@ -218,6 +231,8 @@ class ChatRequest(ConversationRequest):
     """Both are the older way to offer functions."""
     response_format: ChatFormat | None = None
     reasoning_effort: ReasoningEffort | None = None
+    modalities: Annotated[list[Annotated[Literal["text"], READ_HERE]], items(1, 2)] | None = None
+    prediction: Prediction | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] = 1
     logprobs: bool = False
     top_logprobs: TopLogProbs = 0
@@ -323,5 +338,5 @@ class ChatRequest(ConversationRequest):
 def parse_chat(given: Mapping[str, Any]) -> ChatRequest:
     """The request in a JSON object. Raises BadRequest whose `param` names the field."""
     raw = without_nulls(given)
-    refuse_unsupported(raw, HARMLESS, IGNORED)
+    refuse_unsupported(raw, HARMLESS)
     return read(ChatRequest, raw)

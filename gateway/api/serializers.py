@@ -76,6 +76,20 @@ class WaitingFor(TypedDict):
     since: int
 
 
+class ChunkLimits(TypedDict):
+    """In tokens of the embedding model."""
+
+    max_chunk_size_tokens: int
+    chunk_overlap_tokens: int
+
+
+class ChunkingObject(TypedDict):
+    """How a file is cut."""
+
+    type: Literal["static"]
+    static: ChunkLimits
+
+
 class StoreFileObject(TypedDict):
     """A file in a store. Extensions: `receipt`, what was read of it and what was not; `status_details`, while it waits for a part
     of the system that is away; `allow`, its file's."""
@@ -88,7 +102,7 @@ class StoreFileObject(TypedDict):
     status: State
     last_error: LastError | None
     attributes: Attributes
-    chunking_strategy: dict[str, Any]
+    chunking_strategy: ChunkingObject
     receipt: dict[str, Any] | None
     status_details: WaitingFor | None
     allow: NotRequired[list[str]]
@@ -236,7 +250,7 @@ def deleted_shape(kind: str, item_id: str) -> DeletedObject:
     return {"id": item_id, "object": kind, "deleted": True}
 
 
-def _chunking_shape(chunking: Chunking) -> dict[str, Any]:
+def _chunking_shape(chunking: Chunking) -> ChunkingObject:
     usual = Chunker(count=len)  # how files are cut whose chunking was left to us
     size = usual.max_tokens if chunking.max_tokens is None else chunking.max_tokens
     overlap = usual.overlap_tokens if chunking.overlap_tokens is None else chunking.overlap_tokens

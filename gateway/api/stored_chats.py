@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from typing_extensions import TypedDict
 
+from gateway.api.chat_objects import ChatCompletion, StoredMessage
 from gateway.api.dependencies import ID_PATTERN, CatalogDep, JsonBody, RequiredScope
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, PageParameters, page_body
@@ -21,25 +21,6 @@ CompletionId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 _METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
 _KEY = re.compile(r"metadata\[(.+)\]", re.DOTALL)
-
-
-class StoredChat(TypedDict):
-    """An answer as it was given, with its metadata."""
-
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[dict[str, Any]]
-    usage: dict[str, Any]
-    metadata: dict[str, str]
-
-
-class StoredMessage(TypedDict):
-    """A message that a stored chat was asked with, as the client sent it."""
-
-    id: str
-    role: str
 
 
 class MessagePageParameters(PageParameters):
@@ -93,7 +74,7 @@ router = APIRouter(prefix="/v1/chat/completions", tags=["OpenAI"], dependencies=
     "",
     summary="Stored chats, oldest first",
     openapi_extra={"parameters": [_BY_METADATA]},
-    **documented(ListBody[StoredChat], 400, 404),
+    **documented(ListBody[ChatCompletion], 400, 404),
 )
 async def list_chats(catalog: CatalogDep, query: Annotated[ChatPageParameters, Query()]) -> Response:
     """Those that were made with `store`."""
@@ -101,13 +82,13 @@ async def list_chats(catalog: CatalogDep, query: Annotated[ChatPageParameters, Q
     return JsonReply(page_body(page, lambda chat: chat))
 
 
-@router.get("/{completion_id}", summary="A stored chat", **documented(StoredChat, 404))
+@router.get("/{completion_id}", summary="A stored chat", **documented(ChatCompletion, 404))
 async def get_chat(completion_id: CompletionId, catalog: CatalogDep) -> Response:
     """As it was given, a streamed one as a whole."""
     return JsonReply(await catalog.chats.get(completion_id))
 
 
-@router.post("/{completion_id}", summary="Change the metadata", **documented(StoredChat, 404, body=ChangedChat))
+@router.post("/{completion_id}", summary="Change the metadata", **documented(ChatCompletion, 404, body=ChangedChat))
 async def update_chat(
     completion_id: CompletionId, catalog: CatalogDep, request: Annotated[ChangedChat, Depends(JsonBody(ChangedChat))]
 ) -> Response:
@@ -130,6 +111,13 @@ async def delete_chat(completion_id: CompletionId, catalog: CatalogDep) -> Respo
 async def list_messages(
     completion_id: CompletionId, catalog: CatalogDep, query: Annotated[MessagePageParameters, Query()]
 ) -> Response:
-    """As the client sent it."""
+    """Each with the text of its parts as its content, where it was sent in parts."""
     page = await catalog.chats.messages(completion_id, query.page)
-    return JsonReply(page_body(page, lambda message: message))
+    return JsonReply(page_body(page, _message))
+
+
+def _message(stored: dict[str, Any]) -> dict[str, Any]:
+    content = stored.get("content")
+    parts = content if isinstance(content, list) else None
+    text = content if parts is None else "".join(part.get("text") or part.get("refusal", "") for part in parts)
+    return {"refusal": None, **stored, "content": text, "content_parts": parts}

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from gateway.api.bodies import HeldBody
@@ -19,9 +19,10 @@ from gateway.api.dependencies import (
     while_connected,
 )
 from gateway.api.multipart import ClientLeft
-from gateway.api.openapi import documented
+from gateway.api.openapi import documented, json_or_events
 from gateway.api.pagination import ListBody, PageParameters, page_body
 from gateway.api.replies import JsonReply
+from gateway.api.response_objects import ResponseObject, StoredItem
 from gateway.api.response_schemas import Include, ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.serializers import DeletedObject, deleted_shape
@@ -29,24 +30,6 @@ from gateway.api.validation import items
 from gateway.tenants.key import Scope
 
 Json = dict[str, Any]
-
-
-class StoredResponse(TypedDict):
-    """An answer, as it was given; docs/openai.md has its fields."""
-
-    id: str
-    object: Literal["response"]
-    created_at: int
-    status: str
-    model: str
-    output: list[Json]
-
-
-class StoredItem(TypedDict):
-    """An item of an input, or of a conversation."""
-
-    id: str
-    type: str
 
 
 class InputTokens(TypedDict):
@@ -84,16 +67,7 @@ class StoredItemPageParameters(PageParameters):
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.CHAT))])
 
 
-_READ: dict[str, Any] = {
-    "description": "As JSON, or with `stream` as server-sent events",
-    "content": {
-        "application/json": {"schema": TypeAdapter(StoredResponse).json_schema()},
-        "text/event-stream": {"schema": {"type": "string"}},
-    },
-}
-
-
-@router.get("/{response_id}", summary="A stored answer", **documented(_READ, 400, 404, 409))
+@router.get("/{response_id}", summary="A stored answer", **documented(json_or_events(ResponseObject), 400, 404, 409))
 async def get_response(
     response_id: ResponseId,
     catalog: CatalogDep,
@@ -112,7 +86,7 @@ async def get_response(
 
 
 @router.post(
-    "/{response_id}/cancel", summary="Stop a response in the background", **documented(StoredResponse, 400, 404)
+    "/{response_id}/cancel", summary="Stop a response in the background", **documented(ResponseObject, 400, 404)
 )
 async def cancel_response(response_id: ResponseId, catalog: CatalogDep, parts: ContainerDep) -> Response:
     """One that has ended stays as it is."""

@@ -20,12 +20,16 @@ MAX_TOOL_BYTES = 256 * 1024
 """Of all functions together."""
 
 
-def _schema(value: dict[str, Any]) -> dict[str, Any]:
-    if value.get("type", "object") != "object":
-        raise ValueError("the arguments of a function are an object, so its `type` is 'object'")
+def _small(value: dict[str, Any]) -> dict[str, Any]:
     if (size := len(orjson.dumps(value))) > MAX_SCHEMA_BYTES:
         raise ValueError(f"the schema has {size} bytes; at most {MAX_SCHEMA_BYTES} are read")
     return value
+
+
+def _schema(value: dict[str, Any]) -> dict[str, Any]:
+    if value.get("type", "object") != "object":
+        raise ValueError("the arguments of a function are an object, so its `type` is 'object'")
+    return _small(value)
 
 
 FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
@@ -79,6 +83,8 @@ class ResponseFunction(FunctionDefinition):
 
     INSIDE: ClassVar[str] = ""
     type: FunctionType
+    output_schema: Annotated[dict[str, Any], Field(max_length=MAX_KEYS), AfterValidator(_small)] | None = None
+    """Of what it gives; models are not told of it."""
 
     @property
     def definition(self) -> FunctionDefinition:

@@ -5,7 +5,7 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 """
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -38,10 +38,8 @@ def without_nulls(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in raw.items() if value is not None}
 
 
-def refuse_unsupported(raw: dict[str, Any], harmless: Harmless, ignored: Set[str] = frozenset()) -> None:
+def refuse_unsupported(raw: dict[str, Any], harmless: Harmless) -> None:
     """Take the parameters that are not implemented out of `raw`. Raises BadRequest for one that asks for something."""
-    for name in ignored & raw.keys():
-        del raw[name]
     for name in harmless.keys() & raw.keys():
         value = raw.pop(name)
         if isinstance(value, dict):

@@ -1,0 +1,1 @@
+"""How much of OpenAI's published description this API keeps, property by property."""
