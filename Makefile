@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow test-ui bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos train-reranker gpu-check gpu-pack test-alerts test-clients clean
+.PHONY: help setup demo up down status check lock format test test-slow test-ui bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos train-reranker gpu-check gpu-pack test-alerts test-clients conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -135,6 +135,9 @@ gpu-pack: $(STAMP) ## All of it in one archive, for a machine with a GPU and no 
 
 test-clients: setup ## Other people's frameworks, unmodified, each in its own environment (about 15 minutes; ARGS=langchain for one)
 	$(BIN)/python -m benchmarks.clients $(ARGS)
+
+conformance: setup ## Share of OpenAI's API that is there, by its own description (ARGS="--description openapi.yaml"; some seconds)
+	$(BIN)/python -m benchmarks.conformance $(ARGS)
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.conformance.comparison import Comparison, Finding, paired
 from benchmarks.conformance.description import Description
-from benchmarks.conformance.own_description import own_document
+from benchmarks.conformance.own_gateway import observe
 from ragfleet.paths import PROJECT
 
 GROUPS = {
@@ -19,6 +19,7 @@ GROUPS = {
     "embeddings + batches": ("/embeddings", "/batches"),
 }
 BAR = 0.95
+WHERE = "on GitHub: openai/openai-openapi"
 REPORT = PROJECT / "var" / "bench" / "conformance.json"
 
 
@@ -39,22 +40,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     default = os.environ.get("RAGFLEET_OPENAI_DESCRIPTION", "")
     parser.add_argument("--description", default=default, help="OpenAI's openapi.yaml or openapi.json (not kept here)")
-    parser.add_argument(
-        "--url", default="", help="of a gateway whose document is read (http://…:8000); without: this program's own"
-    )
     given = parser.parse_args()
     if not given.description:
-        print(
-            "Name OpenAI's own description: make conformance ARGS='--description PATH' (openai/openai-openapi on GitHub).",
-            file=sys.stderr,
-        )
+        print(f"Name OpenAI's own description: ARGS='--description openapi.yaml' ({WHERE})", file=sys.stderr)
         return 2
-    theirs, ours = Description.read(Path(given.description)), Description(own_document(given.url))
+    document, answers = observe()
+    theirs, ours = Description.read(Path(given.description)), Description(document)
     groups = {name: Comparison(theirs, ours) for name in GROUPS}
     endpoints: dict[str, list[bool]] = {name: [] for name in GROUPS}
     for group, their, our in paired(theirs, ours, GROUPS):
         groups[group].of(their, our)
         endpoints[group].append(our is not None)
+        for answer in answers:
+            if our is not None and (answer.method, answer.path) == (their.method, their.path):
+                groups[group].truth(their, our, answer.body)
     report = {name: _summary(each.findings()) for name, each in groups.items()}
     print(
         "| group | endpoints | properties | share | apart (images, audio, OpenAI's hosted tools) |\n|---|---|---|---|---|"

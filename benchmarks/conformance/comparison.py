@@ -35,8 +35,8 @@ class Finding:
 
 
 class Comparison:
-    """Walks both descriptions. A property of a component counts once, whatever paths lead there, and is wrong where it is wrong on one
-    of them. What is missing counts once, without what would be in it."""
+    """Walks both descriptions. A property of a component counts once, whatever paths lead there, and is wrong where it is wrong
+    on one of them. What is missing counts once, without what would be in it."""
 
     def __init__(self, theirs: Description, ours: Description) -> None:
         self._theirs = theirs
@@ -57,6 +57,14 @@ class Comparison:
                 self._note(f"{side.value} {at}", "not described", apart=False)
             elif wanted is not None and mine is not None:
                 self._value(side, at, wanted, mine, apart=False, depth=0)
+
+    def truth(self, their: Operation, our: Operation, body: Any) -> None:
+        """Compare a real answer with both descriptions."""
+        for whose, description, schema in (("OpenAI's", self._theirs, their.answer), ("our", self._ours, our.answer)):
+            if schema is not None:
+                faults = description.faults(schema, body)
+                why = f"{whose} schema: {faults[0]}" if faults else ""
+                self._note(f"real answer of {their.method.upper()} {their.path}", why, apart=False)
 
     def findings(self) -> list[Finding]:
         """All, by place."""
@@ -161,9 +169,9 @@ class Comparison:
                 self._note(place, f"does not take {', '.join(map(str, lacking))}", apart=apart)
             elif open_theirs and not theirs:
                 self._note(place, f"takes only {', '.join(map(str, ours))}", apart=apart)
-        if side is Side.ANSWER and theirs and not open_theirs:
-            if foreign := [v for v in ours if v is not None and v not in theirs]:
-                self._note(place, f"may be {', '.join(map(str, foreign))}", apart=apart)
+        foreign = [v for v in ours if v is not None and v not in theirs]
+        if side is Side.ANSWER and theirs and not open_theirs and foreign:
+            self._note(place, f"may be {', '.join(map(str, foreign))}", apart=apart)
         if (
             side is Side.ANSWER
             and mine

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 Json = Mapping[str, Any]
 METHODS = ("get", "post", "delete")
@@ -128,6 +130,37 @@ class Description:
         if kinds == "null" or schema.get("enum") == [None]:
             return []
         return [Alternative(schema, name)]
+
+    def faults(self, schema: Json, value: Any) -> list[str]:
+        """Where a value is none of this schema; a null counts as what is not there."""
+        whole = {
+            **_lenient(schema),
+            "components": {"schemas": {name: _lenient(each) for name, each in self._schemas.items()}},
+        }
+        errors = Draft202012Validator(whole).iter_errors(value)
+        return [
+            f"{error.json_path}: {error.message[:120]}" for error in (best_match([each]) or each for each in errors)
+        ]
+
+
+def _lenient(schema: Any) -> Any:
+    """A schema that takes null everywhere, more than one of the alternatives, and extensions."""
+    if isinstance(schema, list):
+        return [_lenient(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "properties" in schema and not isinstance(schema["properties"], dict):
+        return schema
+    made = {
+        "anyOf" if name == "oneOf" else name: _lenient(each)
+        for name, each in schema.items()
+        if name not in ("discriminator", "additionalProperties")
+    }
+    if isinstance(made.get("type"), str):
+        made["type"] = [made["type"], "null"]
+    if isinstance(made.get("enum"), list):
+        made["enum"] = [*made["enum"], None]
+    return made
 
 
 def _merged(one: Alternative, other: Alternative, name: str) -> Alternative:

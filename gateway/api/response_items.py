@@ -18,6 +18,9 @@ _PREFIXES = {
 }
 
 
+_WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
+
+
 def new_item_id(kind: str) -> str:
     """For an item of this type."""
     return f"{_PREFIXES.get(kind, 'item')}_{uuid.uuid4().hex}"
@@ -44,11 +47,11 @@ def _whole(given: Json) -> Json:
     if kind != "item_reference" and not (isinstance(ident, str) and re.fullmatch(ID_PATTERN, ident)):
         ident = new_item_id(kind)
     item = {"id": ident, "type": kind, **{name: value for name, value in given.items() if name not in ("id", "type")}}
-    if kind == "message":
-        item.setdefault("status", "completed")
-        if isinstance(content := item["content"], str):
-            part: Json = {"type": "input_text", "text": content}
-            if item["role"] == "assistant":
-                part = {"type": "output_text", "text": content, "annotations": [], "logprobs": []}
-            item["content"] = [part]
+    if kind in _WITH_STATUS:
+        item["status"] = item.get("status") or "completed"
+    if kind == "message" and isinstance(content := item["content"], str):
+        part: Json = {"type": "input_text", "text": content}
+        if item["role"] == "assistant":
+            part = {"type": "output_text", "text": content, "annotations": [], "logprobs": []}
+        item["content"] = [part]
     return item

@@ -34,9 +34,12 @@ async def test_a_chat_is_there_until_it_is_deleted(client: Client) -> None:
     path = f"{PATH}/{made['id']}"
     assert await client.ask("GET", path) == _as_stored(made, {"team": "a"})
     asked = await client.ask("GET", f"{path}/messages")
-    assert asked["data"] == [{**each, "id": f"{made['id']}-{at}"} for at, each in enumerate(messages)]
-    second = await client.ask("GET", f"{path}/messages?limit=1&order=desc")
-    assert (second["data"], second["has_more"]) == (asked["data"][1:], True)
+    first, second = asked["data"]
+    assert (first["id"], second["id"]) == (f"{made['id']}-0", f"{made['id']}-1")
+    assert (first["content"], first["content_parts"]) == ("Be brief.", messages[0]["content"])
+    assert second == {**USER, "id": second["id"], "refusal": None, "content_parts": None}
+    page = await client.ask("GET", f"{path}/messages?limit=1&order=desc")
+    assert (page["data"], page["has_more"]) == ([second], True)
     assert await client.ask("POST", path, {"metadata": {"team": "b"}}) == _as_stored(made, {"team": "b"})
     assert (await client.call("POST", path, {})).error["param"] == "metadata"
     gone = await client.ask("DELETE", path)
