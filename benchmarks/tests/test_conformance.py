@@ -30,8 +30,8 @@ def _body(required: tuple[str, ...] = (), **properties: Any) -> Any:
 
 def _wrong(theirs: Any, ours: Any) -> str:
     """Of the property `x` of a request."""
-    ours_too = {"other": {}} if ours is None else {"x": ours}
-    found = _found(_description(_body(x=theirs)), _description(_body(**ours_too), prefix="/v1"))
+    ours_too = {} if ours is None else {"x": ours}
+    found = _found(_description(_body(id={}, x=theirs)), _description(_body(id={}, **ours_too), prefix="/v1"))
     return found.get("request POST /things/{id}.x", "")
 
 
