@@ -136,8 +136,8 @@ gpu-pack: $(STAMP) ## All of it in one archive, for a machine with a GPU and no 
 test-clients: setup ## Other people's frameworks, unmodified, each in its own environment (about 15 minutes; ARGS=langchain for one)
 	$(BIN)/python -m benchmarks.clients $(ARGS)
 
-conformance: setup ## Share of OpenAI's API that is there, by its own description (ARGS="--description openapi.yaml"; some seconds)
-	$(BIN)/python -m benchmarks.conformance $(ARGS)
+conformance: $(STAMP) ## Share of OpenAI's API that is there, by its own description: make conformance OPENAPI=openapi.yaml (half a minute)
+	$(BIN)/python -m benchmarks.conformance $(OPENAPI)
 
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -13,6 +13,7 @@ from jsonschema.exceptions import best_match
 
 Json = Mapping[str, Any]
 METHODS = ("get", "post", "delete")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in Python takes most of a minute for 3 MB
 SCALARS = ("string", "integer", "number", "boolean")
 
 
@@ -80,9 +81,15 @@ class Description:
 
     @classmethod
     def read(cls, path: Path) -> "Description":
-        """A file of JSON or YAML. Raises OSError, ValueError."""
+        """A file of JSON or YAML. Raises OSError, ValueError for what is no description."""
         text = path.read_text("utf-8")
-        return cls(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text))
+        try:
+            document = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe one
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
+        if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
+            raise ValueError("it has no paths")
+        return cls(document)
 
     def operations(self) -> Iterator[Operation]:
         """All of them. Paths are told without the version in front, and parameters in them without names."""

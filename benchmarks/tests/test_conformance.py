@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.conformance.comparison import Comparison, paired
+from benchmarks.conformance.comparison import Aside, Comparison, Finding, paired
 from benchmarks.conformance.description import Description
 
 NAMED = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
@@ -16,12 +16,16 @@ def _description(body: Any = None, answer: Any = None, *, prefix: str = "", **sc
     return Description({"paths": {f"{prefix}/things/{{id}}": {"post": operation}}, "components": {"schemas": schemas}})
 
 
-def _found(theirs: Description, ours: Description) -> dict[str, str]:
-    """What is wrong, by place."""
+def _compared(theirs: Description, ours: Description) -> list[Finding]:
     comparison = Comparison(theirs, ours)
     for _, their, our in paired(theirs, ours, {"things": ("/things",)}):
         comparison.of(their, our)
-    return {each.place: each.why for each in comparison.findings() if each.why and not each.apart}
+    return comparison.findings()
+
+
+def _found(theirs: Description, ours: Description) -> dict[str, str]:
+    """What is wrong, by place."""
+    return {each.place: each.why for each in _compared(theirs, ours) if each.why and each.aside is None}
 
 
 def _body(required: tuple[str, ...] = (), **properties: Any) -> Any:
@@ -58,10 +62,25 @@ def test_what_is_required_here_and_not_there_is_wrong() -> None:
     assert found == {"request POST /things/{id}.x": "required here"}
 
 
-def test_an_answer_says_only_what_theirs_may_say() -> None:
-    theirs = _body(("a",), a={"enum": ["x"]}, b={"type": "integer"})
+def test_an_answer_says_only_what_theirs_may_say_and_all_that_theirs_always_says() -> None:
+    theirs = _body(("a", "b"), a={"enum": ["x"]}, b={"type": "integer"}, c={"type": "string"})
     found = _found(_description(answer=theirs), _description(answer=_body(a={"enum": ["x", "y"]}), prefix="/v1"))
     assert found == {"answer POST /things/{id}.a": "may be y", "answer POST /things/{id}.b": "not there"}
+
+
+def test_what_an_answer_may_leave_out_is_in_the_strict_share_alone() -> None:
+    forms = {name: _body(("type",), type={"enum": [name]}) for name in ("one", "two")}
+    theirs = _description(answer=_body(("a",), a={"anyOf": list(forms.values())}, b={"type": "string"}))
+    ours = _description(answer=_body(("a",), a=forms["one"]), prefix="/v1")
+    wrong = [each.aside for each in _compared(theirs, ours) if each.why]
+    assert wrong == [Aside.OPTIONAL] * 2
+
+
+def test_what_counts_somewhere_is_not_set_aside_elsewhere() -> None:
+    shared = {"$ref": "#/components/schemas/Shared"}
+    theirs = _description(_body(audio=shared, text=shared), Shared=_body(x={"type": "string"}, y={}))
+    ours = _description(_body(audio=_body(x={"type": "string"}, y={}), text=_body(y={})), prefix="/v1")
+    assert _found(theirs, ours) == {"request Shared.x": "not there"}
 
 
 def test_forms_of_a_union_are_found_by_their_type_and_count_once() -> None:
