@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.api.bookkeeping import TIER
+from gateway.api.client_tools import custom_input
 from gateway.api.generation_serializers import AttemptNotes, chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import chat_log_probs
@@ -21,7 +22,7 @@ from gateway.serving.generation_service import GenerationService
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
-from gateway.serving.tools import CallBegun, TextPiece, ThoughtPiece, ToolCall
+from gateway.serving.tools import ArgumentsPiece, CallBegun, TextPiece, ThoughtPiece, ToolCall
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -133,18 +134,28 @@ class ChatCall(StreamingRequest):
     async def _stream_calls(
         self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter", notes: AttemptNotes | None
     ) -> None:
-        """Text and calls as they come."""
+        """Text and calls as they come; a call of a custom tool, whose text stands in JSON, when it is complete."""
         write = chunks.older_call if self._wire.older_functions else chunks.call
+        held = False  # the last call, which is one of a custom tool
         async for piece in reader.pieces():
+            told, last = b"", len(reader.calls) - 1
+            if held and not isinstance(piece, ArgumentsPiece):
+                ended = last - isinstance(piece, CallBegun)
+                told, held = chunks.custom_call(ended, reader.calls[ended]), False
             if isinstance(piece, ThoughtPiece):
-                told = chunks.thought(piece.text)
+                told += chunks.thought(piece.text)
             elif isinstance(piece, TextPiece):
-                told = chunks.text(piece.text)
+                told += chunks.text(piece.text)
             elif isinstance(piece, CallBegun):
-                told = write(len(reader.calls) - 1, reader.calls[-1])
-            else:
-                told = write(len(reader.calls) - 1, piece.text)
-            await out.events(told if notes is None else notes.take() + told)
+                held = self._wire.tool_kinds.get(piece.name) == "custom"
+                told += b"" if held else write(last, reader.calls[-1])
+            elif not held:
+                told += write(last, piece.text)
+            noted = b"" if notes is None else notes.take()
+            if noted or told:
+                await out.events(noted + told)
+        if held:
+            await out.events(chunks.custom_call(len(reader.calls) - 1, reader.calls[-1]))
 
     def _finish_reason(self, answer: GeneratedAnswer, calls: Sequence[ToolCall]) -> str:
         assert answer.finish_reason is not None
@@ -210,7 +221,7 @@ class ChatCall(StreamingRequest):
         if reader.calls and self._wire.older_functions:
             message["function_call"] = {"name": reader.calls[0].name, "arguments": reader.calls[0].arguments}
         elif reader.calls:
-            message["tool_calls"] = [tool_call(each) for each in reader.calls]
+            message["tool_calls"] = [tool_call(each, self._wire.tool_kinds.get(each.name)) for each in reader.calls]
         if annotations:
             message["annotations"] = annotations
         return message
@@ -264,6 +275,11 @@ class ChunkWriter:
             told = {"index": index, **tool_call(ToolCall(part.id, part.name))}
         return sse(self._body({"delta": {"tool_calls": [told]}, "finish_reason": None}, {}))
 
+    def custom_call(self, index: int, call: ToolCall) -> bytes:
+        """A chunk with a whole call of a custom tool."""
+        told = {"index": index, **tool_call(call, "custom")}
+        return sse(self._body({"delta": {"tool_calls": [told]}, "finish_reason": None}, {}))
+
     def older_call(self, index: int, part: ToolCall | str) -> bytes:
         """The same for the one call that there was before there were several."""
         told = {"arguments": part} if isinstance(part, str) else {"name": part.name, "arguments": ""}
@@ -304,6 +320,8 @@ def _log_probs(log_probs: AnswerLogProbs | None) -> dict[str, Any] | None:
     return None if log_probs is None else chat_log_probs(log_probs.take())
 
 
-def tool_call(call: ToolCall) -> dict[str, Any]:
-    """A call as an answer has it."""
+def tool_call(call: ToolCall, kind: str | None = None) -> dict[str, Any]:
+    """A call as an answer has it. kind: of its tool, "custom" or a function."""
+    if kind == "custom":
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": custom_input(call)}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -21,6 +21,21 @@ class FunctionCall(TypedDict):
     function: ChosenFunction
 
 
+class CustomText(TypedDict):
+    """A custom tool and its text."""
+
+    name: str
+    input: str
+
+
+class CustomCall(TypedDict):
+    """A call of a custom tool."""
+
+    id: str
+    type: Literal["custom"]
+    custom: CustomText
+
+
 class UrlCitation(TypedDict):
     """Where a source is cited: characters of the content."""
 
@@ -43,7 +58,7 @@ class AnswerMessage(TypedDict):
     role: Literal["assistant"]
     content: str | None
     refusal: str | None
-    tool_calls: NotRequired[list[FunctionCall]]
+    tool_calls: NotRequired[list[FunctionCall | CustomCall]]
     function_call: NotRequired[ChosenFunction]
     annotations: NotRequired[list[ChatAnnotation]]
     reasoning_content: NotRequired[str]
@@ -111,12 +126,18 @@ class ChatCompletion(TypedDict):
     ragfleet: NotRequired[dict[str, Any]]
 
 
+class CacheBreakpoint(TypedDict):
+    """Where a client wanted a prompt cached."""
+
+    mode: Literal["explicit"]
+
+
 class StoredText(TypedDict):
     """A part of a message."""
 
     type: Literal["text"]
     text: str
-    prompt_cache_breakpoint: NotRequired[dict[str, Any] | None]
+    prompt_cache_breakpoint: NotRequired[CacheBreakpoint | None]
 
 
 class StoredRefusal(TypedDict):
@@ -135,7 +156,7 @@ class StoredMessage(TypedDict):
     refusal: str | None
     content_parts: list[StoredText | StoredRefusal] | None
     name: NotRequired[str]
-    tool_calls: NotRequired[list[FunctionCall]]
+    tool_calls: NotRequired[list[FunctionCall | CustomCall]]
     tool_call_id: NotRequired[str]
     function_call: NotRequired[ChosenFunction]
     annotations: NotRequired[list[ChatAnnotation]]

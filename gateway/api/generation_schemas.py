@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
 from gateway.api.bookkeeping import Bookkeeping
+from gateway.api.client_tools import OfferedTool
 from gateway.api.format_schemas import AnyFormat, GuidedDecoding
 from gateway.api.ranking_schema import RankingOptions
 from gateway.api.tool_schemas import (
-    ChatFunction,
     FunctionDefinition,
-    ResponseFunction,
     ToolChoice,
     check_functions,
     kind_of,
@@ -61,9 +60,9 @@ class FileSearch(BaseModel):
         )
 
 
-def tool_kind(value: Any) -> str:
-    """The arm of a tool, for discriminators."""
-    return "FileSearch" if kind_of(value) == "file_search" else "Function"
+def tools_by_type(**arms: str) -> Discriminator:
+    """Of a union of tools, whose arms FileSearch and Function are. arms: of all other types."""
+    return Discriminator(lambda value: {"file_search": "FileSearch", **arms}.get(kind_of(value), "Function"))
 
 
 SERVER_EXTRAS: Harmless = {
@@ -87,6 +86,9 @@ SERVER_EXTRAS: Harmless = {
 
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 
+
+Verbosity = Literal["low", "medium", "high"]
+_MANNERS = {"low": "Answer briefly.", "high": "Answer in detail."}
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -239,7 +241,7 @@ class ConversationRequest(Bookkeeping, Sampling):
 
     @property
     @abstractmethod
-    def offered(self) -> Sequence[FileSearch | ChatFunction | ResponseFunction]:
+    def offered(self) -> Sequence[FileSearch | OfferedTool]:
         """The tools."""
 
     @property
@@ -260,6 +262,11 @@ class ConversationRequest(Bookkeeping, Sampling):
     def chosen(self) -> tuple[ToolChoice, str]:
         """Which tools the answer may or must use, and the parameter's name."""
         return self.tool_choice, "tool_choice"
+
+    @cached_property
+    def tool_kinds(self) -> Mapping[str, str]:
+        """The types of the tools that answers may call, by their names."""
+        return {each.name: each.kind for each in self.functions_offered.values()}
 
     @cached_property
     def tool_use(self) -> ToolUse | None:
@@ -294,6 +301,11 @@ class ConversationRequest(Bookkeeping, Sampling):
 
     @property
     @abstractmethod
+    def manner(self) -> Verbosity | None:
+        """How long the answer is to be; None: as the model likes."""
+
+    @property
+    @abstractmethod
     def effort(self) -> ReasoningEffort | None:
         """How much the model is to think; None: as it likes."""
 
@@ -305,7 +317,7 @@ class ConversationRequest(Bookkeeping, Sampling):
             id=request_id,
             route=route,
             model=self.model,
-            messages=self.conversation,
+            messages=_in_a_manner(self.conversation, self.manner),
             sampling=self.sampling_parameters(max_tokens),
             max_tokens=max_tokens,
             max_tokens_param=param,
@@ -318,3 +330,13 @@ class ConversationRequest(Bookkeeping, Sampling):
             tools=tools,
             guide_param=self.functions_param if tools is not None else self.guided[1],
         )
+
+
+def _in_a_manner(messages: Sequence[dict[str, Any]], manner: Verbosity | None) -> Sequence[dict[str, Any]]:
+    """Models that know of no verbosity are told of it in words."""
+    if (words := _MANNERS.get(manner or "")) is None:
+        return messages
+    first = messages[0]
+    if first["role"] not in ("system", "developer"):
+        return [{"role": "system", "content": words}, *messages]
+    return [{**first, "content": f"{first['content']}\n\n{words}"}, *messages[1:]]

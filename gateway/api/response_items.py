@@ -9,21 +9,27 @@ from gateway.api.dependencies import ID_PATTERN
 
 Json = dict[str, Any]
 
-_PREFIXES = {
+PREFIXES = {
     "message": "msg",
     "file_search_call": "fs",
     "function_call": "fc",
     "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "apply_patch_call": "apc",
+    "apply_patch_call_output": "apco",
+    "local_shell_call": "lsh",
+    "local_shell_call_output": "lsho",
     "reasoning": "rs",
 }
 
 
-_WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
+_WITH_STATUS = frozenset(PREFIXES) - {"file_search_call", "reasoning"}
 
 
 def new_item_id(kind: str) -> str:
     """For an item of this type."""
-    return f"{_PREFIXES.get(kind, 'item')}_{uuid.uuid4().hex}"
+    return f"{PREFIXES.get(kind, 'item')}_{uuid.uuid4().hex}"
 
 
 def as_items(given: str | Sequence[Json]) -> list[Json]:

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
-from gateway.api.chat_objects import ChatToken
+from gateway.api.chat_objects import CacheBreakpoint, ChatToken
+from gateway.api.client_tools import FileOperation, ShellAction
 from gateway.api.filter_schema import FILTER
+from gateway.api.generation_schemas import Verbosity
 
 Json = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -35,7 +37,7 @@ class InputText(TypedDict):
 
     type: Literal["input_text"]
     text: str
-    prompt_cache_breakpoint: NotRequired[Json | None]
+    prompt_cache_breakpoint: NotRequired[CacheBreakpoint | None]
 
 
 class MessageBase(TypedDict):
@@ -93,9 +95,74 @@ class FunctionOutput(TypedDict):
     type: Literal["function_call_output"]
     call_id: str
     output: str | list[InputText]
-    status: NotRequired[Status | None]
+    status: Status
     name: NotRequired[str | None]
     caller: NotRequired[Caller | None]
+
+
+class CustomCallItem(TypedDict):
+    """A call of a custom tool."""
+
+    id: str
+    type: Literal["custom_tool_call"]
+    status: Status
+    call_id: str
+    name: str
+    input: str
+    caller: NotRequired[Caller | None]
+
+
+class CustomOutput(TypedDict):
+    """What a custom tool gave."""
+
+    id: str
+    type: Literal["custom_tool_call_output"]
+    status: Status
+    call_id: str
+    output: str | list[InputText]
+    caller: NotRequired[Caller | None]
+
+
+class PatchItem(TypedDict):
+    """A patch."""
+
+    id: str
+    type: Literal["apply_patch_call"]
+    status: Literal["in_progress", "completed"]
+    call_id: str
+    operation: FileOperation
+    caller: NotRequired[Caller | None]
+
+
+class PatchOutput(TypedDict):
+    """What became of a patch."""
+
+    id: str
+    type: Literal["apply_patch_call_output"]
+    status: Literal["completed", "failed"]
+    call_id: str
+    output: NotRequired[str | None]
+    caller: NotRequired[Caller | None]
+
+
+class ShellItem(TypedDict):
+    """A command."""
+
+    id: str
+    type: Literal["local_shell_call"]
+    status: Status
+    call_id: str
+    action: ShellAction
+
+
+class ShellOutput(TypedDict):
+    """What a command gave."""
+
+    id: str
+    type: Literal["local_shell_call_output"]
+    status: Status
+    call_id: NotRequired[str | None]
+    output: str
 
 
 class FoundPassage(TypedDict):
@@ -143,8 +210,9 @@ class ReasoningItem(TypedDict):
     encrypted_content: NotRequired[str | None]
 
 
-OutputItem = OutputMessage | FunctionCallItem | SearchItem | ReasoningItem
-StoredItem = InputMessage | OutputMessage | FunctionCallItem | FunctionOutput | SearchItem | ReasoningItem
+Calls = FunctionCallItem | CustomCallItem | PatchItem | ShellItem
+OutputItem = OutputMessage | SearchItem | ReasoningItem | Calls
+StoredItem = InputMessage | OutputItem | FunctionOutput | CustomOutput | PatchOutput | ShellOutput
 
 
 class ResponseFault(TypedDict):
@@ -190,10 +258,16 @@ class ReasoningShown(TypedDict):
     summary: None
 
 
-class PlainFormat(TypedDict):
-    """Any text, or any JSON object."""
+class AnyText(TypedDict):
+    """Any text."""
 
-    type: Literal["text", "json_object"]
+    type: Literal["text"]
+
+
+class AnyObject(TypedDict):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
 
 
 class SchemaFormat(TypedDict):
@@ -230,6 +304,46 @@ class FunctionShown(TypedDict):
     parameters: Json | None
     strict: bool | None
     output_schema: NotRequired[Json]
+    defer_loading: NotRequired[Literal[False]]
+    allowed_callers: NotRequired[list[Literal["direct"]]]
+
+
+class PlainText(TypedDict):
+    """Any text."""
+
+    type: Literal["text"]
+
+
+class RegexText(TypedDict):
+    """A text that matches."""
+
+    type: Literal["grammar"]
+    syntax: Literal["regex"]
+    definition: str
+
+
+class CustomShown(TypedDict):
+    """A custom tool that could be called."""
+
+    type: Literal["custom"]
+    name: str
+    description: NotRequired[str]
+    format: NotRequired[PlainText | RegexText]
+    defer_loading: NotRequired[Literal[False]]
+    allowed_callers: NotRequired[list[Literal["direct"]]]
+
+
+class PatchShown(TypedDict):
+    """Files could be patched."""
+
+    type: Literal["apply_patch"]
+    allowed_callers: NotRequired[list[Literal["direct"]]]
+
+
+class ShellShown(TypedDict):
+    """Commands could be run."""
+
+    type: Literal["local_shell"]
 
 
 class SearchShown(TypedDict):
@@ -249,10 +363,29 @@ class FunctionChoice(TypedDict):
     name: str
 
 
-class TypeChoice(TypedDict):
+class CustomChoice(TypedDict):
+    """The custom tool that had to be called."""
+
+    type: Literal["custom"]
+    name: str
+
+
+class SearchChoice(TypedDict):
     """The search was to be used."""
 
     type: Literal["file_search"]
+
+
+class PatchChoice(TypedDict):
+    """A file was to be patched."""
+
+    type: Literal["apply_patch"]
+
+
+class ShellChoice(TypedDict):
+    """A command was to be run."""
+
+    type: Literal["local_shell"]
 
 
 class AllowedChoice(TypedDict):
@@ -263,11 +396,14 @@ class AllowedChoice(TypedDict):
     tools: list[Json]
 
 
+Choice = FunctionChoice | CustomChoice | PatchChoice | ShellChoice | SearchChoice | AllowedChoice
+
+
 class TextShown(TypedDict):
     """What the text was to be."""
 
-    format: PlainFormat | SchemaFormat
-    verbosity: Literal["medium"]
+    format: AnyText | AnyObject | SchemaFormat
+    verbosity: Verbosity
 
 
 class ConversationShown(TypedDict):
@@ -304,8 +440,8 @@ class ResponseObject(TypedDict):
     store: bool
     temperature: float | None
     text: TextShown
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | TypeChoice | AllowedChoice
-    tools: list[FunctionShown | SearchShown]
+    tool_choice: Literal["none", "auto", "required"] | Choice
+    tools: list[FunctionShown | CustomShown | PatchShown | ShellShown | SearchShown]
     top_logprobs: int
     top_p: float | None
     truncation: Literal["auto", "disabled"]

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import orjson
 
+from gateway.api.client_tools import CALL_ITEMS, call_fields
 from gateway.api.log_prob_serializers import content_log_probs
+from gateway.api.response_items import PREFIXES
 from gateway.api.sse import TextEvent, sse
 from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.tools import ToolCall
@@ -58,6 +60,7 @@ class OutputItems:
         self._told: list[Json] = []
         self._item_id = ""
         self._call = ToolCall("", "")
+        self._call_kind = "function"
         self._thoughts = ""
         self.items = list(items)
         self.writing: Literal["reasoning", "message", "call"] | None = None
@@ -114,20 +117,33 @@ class OutputItems:
         told += event("response.content_part.done", **at, part=reasoning_part(text))
         return told + self._done(reasoning_item(self._item_id, status, text))
 
-    def begin_call(self, call: ToolCall) -> bytes:
-        """A call of a function begins."""
-        self._item_id, self.writing, self._call = self._events.new_item("fc"), "call", call
+    def begin_call(self, call: ToolCall, kind: str) -> bytes:
+        """A call begins; kind: of its tool. Of other calls than those of functions nothing is told before they are complete."""
+        self.writing, self._call, self._call_kind = "call", call, kind
+        self._item_id = new_call_id(self._events, kind)
+        if kind != "function":
+            self.delta = lambda _: b""
+            return b""
         at = {**self._place, "item_id": self._item_id}
         self.delta = self._events.deltas("response.function_call_arguments.delta", **at)
         item = call_item(ToolCall(call.id, call.name), "in_progress", self._item_id)
         return self._events.event("response.output_item.added", **self._place, item=item)
 
     def end_call(self, status: str) -> bytes:
-        """The call is complete, with the arguments that it has by now."""
-        call, at = self._call, {**self._place, "item_id": self._item_id}
-        kind = "response.function_call_arguments.done"
-        told = self._events.event(kind, **at, name=call.name, arguments=call.arguments)
-        return told + self._done(call_item(call, status, self._item_id))
+        """The call is complete, with the arguments that it has by now; nothing is told of one that cannot be read."""
+        call, event, at = self._call, self._events.event, {**self._place, "item_id": self._item_id}
+        item = call_item(call, status, self._item_id, self._call_kind)
+        if item is None:
+            self.writing = None
+            return b""
+        if self._call_kind == "function":
+            told = event("response.function_call_arguments.done", **at, name=call.name, arguments=call.arguments)
+        else:
+            told = event("response.output_item.added", **self._place, item={**item, "status": "in_progress"})
+        if self._call_kind == "custom":
+            told += event("response.custom_tool_call_input.delta", **at, delta=item["input"])
+            told += event("response.custom_tool_call_input.done", **at, input=item["input"])
+        return told + self._done(item)
 
     def _text_delta(self, piece: str) -> bytes:
         return self._events.event(
@@ -179,16 +195,17 @@ def text_part(text: str, citations: Sequence[Json], log_probs: Sequence[Json] = 
     return {"type": "output_text", "text": text, "annotations": list(citations), "logprobs": list(log_probs)}
 
 
-def call_item(call: ToolCall, status: str, item_id: str) -> Json:
-    """A call of a function."""
-    return {
-        "id": item_id,
-        "type": "function_call",
-        "status": status,
-        "call_id": call.id,
-        "name": call.name,
-        "arguments": call.arguments,
-    }
+def new_call_id(events: ResponseEvents, kind: str) -> str:
+    """The id of a call's item. kind: of its tool."""
+    return events.new_item(PREFIXES[CALL_ITEMS[kind]])
+
+
+def call_item(call: ToolCall, status: str, item_id: str, kind: str = "function") -> Json | None:
+    """A call; None for one that cannot be read. kind: of its tool."""
+    fields = call_fields(kind, call)
+    if fields is None:
+        return None
+    return {"id": item_id, "status": status if kind in ("function", "custom") else "completed", **fields}
 
 
 def new_response_id() -> str:

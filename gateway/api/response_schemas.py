@@ -5,7 +5,20 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from gateway.api.bookkeeping import Cacheable
+from gateway.api.call_items import (
+    CallItem,
+    CustomCallItem,
+    FunctionCallItem,
+    FunctionOutputItem,
+    InputTextPart,
+    OutputItem,
+    PatchCallItem,
+    PatchOutputItem,
+    ReturnedItem,
+    ShellCallItem,
+    ShellOutputItem,
+)
+from gateway.api.client_tools import PatchTool, ResponseCustomTool, ShellTool
 from gateway.api.dependencies import ID_PATTERN
 from gateway.api.format_schemas import ResponseFormat
 from gateway.api.generation_schemas import (
@@ -14,16 +27,13 @@ from gateway.api.generation_schemas import (
     FileSearch,
     ReasoningEffort,
     TopLogProbs,
-    tool_kind,
+    Verbosity,
+    tools_by_type,
 )
 from gateway.api.message_schemas import (
     MAX_PARTS,
-    READ_HERE,
     BaseMessage,
-    CalledFunction,
-    ContentPart,
     RefusalPart,
-    call_wire,
     part_kind,
 )
 from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction, ResponseToolChoice
@@ -52,49 +62,10 @@ RESULTS = "file_search_call.results"
 LOG_PROBS = "message.output_text.logprobs"
 
 
-ItemStatus = Literal["in_progress", "searching", "completed", "incomplete", "failed"]
-
-
-class ReturnedItem(BaseModel):
-    """What clients send back with an item of an earlier answer; models are told of nothing of it."""
-
-    id: str | None = None
-    status: ItemStatus | None = None
-
-
 class ReturnedMessage(ReturnedItem):
     """The same of a message."""
 
     phase: Literal["commentary", "final_answer"] | None = None
-
-
-class Caller(BaseModel):
-    """Who has called a function."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    type: Literal["direct"]
-
-
-class CallItem(ReturnedItem):
-    """The same of a call, and of what it gave."""
-
-    caller: Caller | None = None
-
-
-class InputTextPart(Cacheable, ContentPart):
-    """A piece of text of a message; one of our own answers comes back with its annotations."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-    type: Annotated[Literal["input_text", "output_text"], READ_HERE]
-    annotations: list[Any] | None = None
-    logprobs: list[Any] | None = None
-
-
-Content = Annotated[
-    Annotated[str, ONE] | Annotated[list[InputTextPart], items(0, MAX_PARTS), MANY],
-    ONE_OR_MANY,
-    WHOLE,
-]
 
 
 MessagePart = Annotated[
@@ -112,28 +83,6 @@ class InputMessage(ReturnedMessage, BaseMessage):
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: MessageContent
-
-
-class FunctionCallItem(CallItem, CalledFunction):
-    """A call of an earlier turn."""
-
-    type: Literal["function_call"]
-    call_id: Annotated[str, Field(min_length=1, max_length=256)]
-
-
-class FunctionOutputItem(CallItem):
-    """What a function gave."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-    type: Literal["function_call_output"]
-    call_id: Annotated[str, Field(min_length=1, max_length=256)]
-    output: Content
-    name: Annotated[str, Field(max_length=128)] | None = None
-
-    def wire(self) -> dict[str, Any]:
-        """As the model `prompt` reads it."""
-        text = self.output if isinstance(self.output, str) else "".join(part.text for part in self.output)
-        return {"role": "tool", "content": text, "tool_call_id": self.call_id}
 
 
 class SearchCall(ReturnedItem):
@@ -168,7 +117,13 @@ _KINDS = {
     "file_search_call": "SearchCall",
     "item_reference": "ItemReference",
     "function_call": "FunctionCallItem",
+    "custom_tool_call": "CustomCallItem",
+    "apply_patch_call": "PatchCallItem",
+    "local_shell_call": "ShellCallItem",
     "function_call_output": "FunctionOutputItem",
+    "custom_tool_call_output": "FunctionOutputItem",
+    "apply_patch_call_output": "PatchOutputItem",
+    "local_shell_call_output": "ShellOutputItem",
 }
 
 
@@ -184,14 +139,24 @@ Item = Annotated[
     | Annotated[SearchCall, Tag("SearchCall")]
     | Annotated[ReasoningItem, Tag("ReasoningItem")]
     | Annotated[FunctionCallItem, Tag("FunctionCallItem")]
+    | Annotated[CustomCallItem, Tag("CustomCallItem")]
+    | Annotated[PatchCallItem, Tag("PatchCallItem")]
+    | Annotated[ShellCallItem, Tag("ShellCallItem")]
     | Annotated[FunctionOutputItem, Tag("FunctionOutputItem")]
+    | Annotated[PatchOutputItem, Tag("PatchOutputItem")]
+    | Annotated[ShellOutputItem, Tag("ShellOutputItem")]
     | Annotated[ItemReference, Tag("ItemReference")],
     Discriminator(_kind),
 ]
 
 
 ResponseTool = Annotated[
-    Annotated[ResponseFunction, Tag("Function")] | Annotated[FileSearch, Tag("FileSearch")], Discriminator(tool_kind)
+    Annotated[ResponseFunction, Tag("Function")]
+    | Annotated[ResponseCustomTool, Tag("Custom")]
+    | Annotated[PatchTool, Tag("Patch")]
+    | Annotated[ShellTool, Tag("Shell")]
+    | Annotated[FileSearch, Tag("FileSearch")],
+    tools_by_type(custom="Custom", apply_patch="Patch", local_shell="Shell"),
 ]
 
 
@@ -200,7 +165,7 @@ class TextOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     format: ResponseFormat | None = None
-    verbosity: Literal["medium"] | None = None
+    verbosity: Verbosity | None = None
 
 
 def conversation_of(items: Sequence[Any]) -> list[dict[str, Any]]:
@@ -209,17 +174,17 @@ def conversation_of(items: Sequence[Any]) -> list[dict[str, Any]]:
     Raises ValueError for the output of a call that is not there.
     """
     messages: list[dict[str, Any]] = []
-    called: set[str] = set()
+    called: dict[str, str] = {}
     for index, item in enumerate(items):
-        if isinstance(item, FunctionCallItem):
-            called.add(item.call_id)
+        if isinstance(item, CallItem):
+            called |= {name: item.call_id for name in (item.id, item.call_id) if name}
             if not messages or messages[-1]["role"] != "assistant":
                 messages.append({"role": "assistant", "content": ""})
-            messages[-1].setdefault("tool_calls", []).append(call_wire(item.call_id, item.name, item.arguments))
-        elif isinstance(item, FunctionOutputItem):
-            if item.call_id not in called:
-                raise ValueError(f"input.{index}.call_id: no item before it has called '{item.call_id[:MAX_NAME]}'")
-            messages.append(item.wire())
+            messages[-1].setdefault("tool_calls", []).append(item.wire())
+        elif isinstance(item, OutputItem):
+            if (call := called.get(item.of)) is None:
+                raise ValueError(f"input.{index}.call_id: no item before it has called '{item.of[:MAX_NAME]}'")
+            messages.append({"role": "tool", "content": item.text, "tool_call_id": call})
         elif isinstance(item, InputMessage):
             messages.append(item.wire())
     return messages
@@ -315,6 +280,11 @@ class ResponsesRequest(ConversationRequest):
         return None if self.reasoning is None else self.reasoning.effort
 
     @property
+    def manner(self) -> Verbosity | None:
+        """See ConversationRequest."""
+        return None if self.text is None else self.text.verbosity
+
+    @property
     def truncates(self) -> bool:
         """See ConversationRequest."""
         return self.truncation == "auto"
@@ -359,7 +329,7 @@ class ResponsesRequest(ConversationRequest):
         return [*first, *said] if said else []
 
     @property
-    def offered(self) -> Sequence[FileSearch | ResponseFunction]:
+    def offered(self) -> Sequence[ResponseTool]:
         """See ConversationRequest."""
         return self.tools or ()
 

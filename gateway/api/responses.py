@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.api.bookkeeping import TIER
+from gateway.api.client_tools import OfferedTool
 from gateway.api.generation_schemas import FileSearch
 from gateway.api.generation_serializers import ragfleet_field
 from gateway.api.json_body import json_object
@@ -18,6 +19,7 @@ from gateway.api.response_output import (
     ResponseEvents,
     call_item,
     message_item,
+    new_call_id,
     new_response_id,
     reasoning_item,
 )
@@ -156,8 +158,12 @@ class ResponsesCall(StreamingRequest):
                 message_item(self._events.new_item("msg"), status, text, _annotations(found), _log_probs(answer))
             )
         for index, call in enumerate(reader.calls, 1):
-            cut = status if index == len(reader.calls) else "completed"
-            output.append(call_item(call, cut, self._events.new_item("fc")))
+            cut, kind = (
+                status if index == len(reader.calls) else "completed",
+                self._wire.tool_kinds.get(call.name, "function"),
+            )
+            item = call_item(call, cut, new_call_id(self._events, kind), kind)
+            output += [] if item is None else [item]
         await out.json(await self._kept(self._finished(answer, output, found)))
 
     async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
@@ -215,7 +221,9 @@ class ResponsesCall(StreamingRequest):
 
         async for piece in reader.pieces():
             if isinstance(piece, CallBegun):
-                told = await end("completed") + output.begin_call(reader.calls[-1])
+                told = await end("completed") + output.begin_call(
+                    reader.calls[-1], self._wire.tool_kinds.get(piece.name, "function")
+                )
             elif isinstance(piece, ThoughtPiece):
                 told = b"" if output.writing in (None, "reasoning") else await end("completed")
                 told += output.thought(piece.text)
@@ -225,7 +233,8 @@ class ResponsesCall(StreamingRequest):
                 told = b"" if output.writing == "message" else await end("completed") + output.begin_message()
                 told += output.delta(piece.text)
                 text += piece.text
-            await out.events(told)
+            if told:
+                await out.events(told)
         begun = output.writing is not None
         return found, (b"" if begun else output.begin_message()) + await end(_ended(answer))
 
@@ -309,7 +318,7 @@ def _response(request: ResponsesRequest, *, store: bool) -> Json:
         "service_tier": TIER,
         "store": store,
         "temperature": request.temperature,
-        "text": {"format": _format(request), "verbosity": "medium"},
+        "text": {"format": _format(request), "verbosity": request.manner or "medium"},
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_none=True),
         "tools": [_tool(each) for each in request.tools or ()],
         "top_logprobs": request.top_logprobs,
@@ -326,8 +335,8 @@ def _log_probs(answer: GeneratedAnswer) -> list[Json]:
     return [] if answer.log_probs is None else content_log_probs(answer.log_probs.take())
 
 
-def _tool(tool: FileSearch | ResponseFunction) -> Json:
-    if isinstance(tool, FileSearch):
+def _tool(tool: FileSearch | OfferedTool) -> Json:
+    if not isinstance(tool, ResponseFunction):
         return tool.model_dump(exclude_none=True)
     return {"strict": True, "parameters": None, "description": None, **tool.model_dump(exclude_none=True)}
 

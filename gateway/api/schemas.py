@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from gateway.api.bookkeeping import Cacheable
+from gateway.api.client_tools import ChatCustomTool, custom_arguments
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import (
     MAX_CHOICES,
@@ -20,7 +21,8 @@ from gateway.api.generation_schemas import (
     ReasoningEffort,
     Streaming,
     TopLogProbs,
-    tool_kind,
+    Verbosity,
+    tools_by_type,
 )
 from gateway.api.message_schemas import (
     MAX_CALLS,
@@ -40,6 +42,7 @@ from gateway.api.tool_schemas import (
     FunctionDefinition,
     NamedFunction,
     ToolChoice,
+    kind_of,
 )
 from gateway.api.validation import (
     MANY,
@@ -60,7 +63,6 @@ HARMLESS: Harmless = {
     **SERVER_EXTRAS,
     "audio": (),
     "web_search_options": (),
-    "verbosity": ("medium",),
     "best_of": (1,),
     "echo": (False,),
 }
@@ -108,6 +110,41 @@ class CallOfMessage(BaseModel):
     type: Literal["function"] = "function"
     function: CalledFunction
 
+    def wire(self) -> dict[str, Any]:
+        """As the model `prompt` reads it."""
+        return call_wire(self.id, self.function.name, self.function.arguments)
+
+
+class CalledCustom(BaseModel):
+    """A custom tool that was called, and its text."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    input: str
+
+
+class CustomCallOfMessage(BaseModel):
+    """A call of a custom tool of an earlier answer."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    type: Literal["custom"]
+    custom: CalledCustom
+
+    def wire(self) -> dict[str, Any]:
+        """As the model `prompt` reads it."""
+        return call_wire(self.id, self.custom.name, custom_arguments(self.custom.input))
+
+
+def _call_arm(value: Any) -> str:
+    return "CustomCall" if kind_of(value) == "custom" else "FunctionCall"
+
+
+AnyCall = Annotated[
+    Annotated[CallOfMessage, Tag("FunctionCall")] | Annotated[CustomCallOfMessage, Tag("CustomCall")],
+    Discriminator(_call_arm),
+]
+
 
 class AssistantMessage(BaseMessage):
     """An earlier answer: text, calls, or both."""
@@ -117,7 +154,7 @@ class AssistantMessage(BaseMessage):
     content: AnswerContent | None = None
     refusal: str | None = None
     name: ParticipantName | None = None
-    tool_calls: Annotated[list[CallOfMessage], items(0, MAX_CALLS)] | None = None
+    tool_calls: Annotated[list[AnyCall], items(0, MAX_CALLS)] | None = None
     function_call: CalledFunction | None = None
     """The older way."""
 
@@ -129,7 +166,7 @@ class AssistantMessage(BaseMessage):
 
     def wire(self) -> dict[str, Any]:
         """See BaseMessage."""
-        calls = [call_wire(each.id, each.function.name, each.function.arguments) for each in self.tool_calls or ()]
+        calls = [each.wire() for each in self.tool_calls or ()]
         if self.function_call is not None:
             calls.append(
                 call_wire(_older_id(self.function_call.name), self.function_call.name, self.function_call.arguments)
@@ -185,7 +222,10 @@ AnyMessage = Annotated[
     Discriminator(_role),
 ]
 ChatTool = Annotated[
-    Annotated[ChatFunction, Tag("Function")] | Annotated[FileSearch, Tag("FileSearch")], Discriminator(tool_kind)
+    Annotated[ChatFunction, Tag("Function")]
+    | Annotated[ChatCustomTool, Tag("Custom")]
+    | Annotated[FileSearch, Tag("FileSearch")],
+    tools_by_type(custom="Custom"),
 ]
 
 
@@ -231,6 +271,7 @@ class ChatRequest(ConversationRequest):
     """Both are the older way to offer functions."""
     response_format: ChatFormat | None = None
     reasoning_effort: ReasoningEffort | None = None
+    verbosity: Verbosity | None = None
     modalities: Annotated[list[Annotated[Literal["text"], READ_HERE]], items(1, 2)] | None = None
     prediction: Prediction | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] = 1
@@ -287,6 +328,11 @@ class ChatRequest(ConversationRequest):
         return self.reasoning_effort
 
     @property
+    def manner(self) -> Verbosity | None:
+        """See ConversationRequest."""
+        return self.verbosity
+
+    @property
     def choices(self) -> int:
         """See ConversationRequest."""
         return self.n
@@ -297,7 +343,7 @@ class ChatRequest(ConversationRequest):
         return [each.wire() for each in self.messages]
 
     @property
-    def offered(self) -> Sequence[FileSearch | ChatFunction]:
+    def offered(self) -> Sequence[ChatTool]:
         """See ConversationRequest."""
         return self.tools or ()
 

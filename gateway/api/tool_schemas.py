@@ -38,6 +38,10 @@ FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 class FunctionDefinition(BaseModel):
     """A function."""
 
+    kind: ClassVar[str] = "function"
+    """The `type` of its tool."""
+    SCHEMA: ClassVar[str] = "parameters"
+    """Where a client has its schema."""
     model_config = ConfigDict(extra="forbid", strict=True)
     name: FunctionName
     description: Annotated[str, Field(max_length=8192)] | None = None
@@ -54,13 +58,23 @@ class FunctionDefinition(BaseModel):
         return FunctionTool(name=self.name, description=about, parameters=parameters, followed=followed)
 
 
-def _known_type(value: Any) -> Any:
-    if value != "function":
-        raise ValueError("there are tools of the types 'function' and 'file_search'")
-    return value
+def known_types(*names: str) -> BeforeValidator:
+    """Before the literal type of a function, which stands for every tool of an unknown type. names: of all types."""
+    listed = ", ".join(f"'{name}'" for name in names)
+
+    def check(value: Any) -> Any:
+        if value != "function":
+            raise ValueError(f"there are tools of the types {listed}")
+        return value
+
+    return BeforeValidator(check)
 
 
-FunctionType = Annotated[Literal["function"], BeforeValidator(_known_type)]
+class ClientTool(BaseModel):
+    """What a tool of a response says of its callers: it is called by the model, and was never hidden from it."""
+
+    defer_loading: Literal[False] | None = None
+    allowed_callers: Annotated[list[Literal["direct"]], items(1, 1)] | None = None
 
 
 class ChatFunction(BaseModel):
@@ -69,7 +83,7 @@ class ChatFunction(BaseModel):
     INSIDE: ClassVar[str] = ".function"
     """Where the definition stands in it."""
     model_config = ConfigDict(extra="forbid", strict=True)
-    type: FunctionType
+    type: Annotated[Literal["function"], known_types("function", "custom", "file_search")]
     function: FunctionDefinition
 
     @property
@@ -78,11 +92,16 @@ class ChatFunction(BaseModel):
         return self.function
 
 
-class ResponseFunction(FunctionDefinition):
+class TypedTool(BaseModel):
+    """A tool's type, which is read before the rest."""
+
+    type: Annotated[Literal["function"], known_types("function", "custom", "apply_patch", "local_shell", "file_search")]
+
+
+class ResponseFunction(ClientTool, FunctionDefinition, TypedTool):
     """A function, as a tool of a response."""
 
     INSIDE: ClassVar[str] = ""
-    type: FunctionType
     output_schema: Annotated[dict[str, Any], Field(max_length=MAX_KEYS), AfterValidator(_small)] | None = None
     """Of what it gives; models are not told of it."""
 
@@ -112,10 +131,53 @@ class ChatNamedTool(BaseModel):
         return self.function.name
 
 
+class ChatNamedCustom(BaseModel):
+    """The one custom tool to call, in a chat."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["custom"]
+    custom: NamedFunction
+
+    @property
+    def name(self) -> str:
+        """Of the tool."""
+        return self.custom.name
+
+
 class ResponseNamedTool(NamedFunction):
     """The one function to call, in a response."""
 
     type: Literal["function"]
+
+
+class ResponseNamedCustom(NamedFunction):
+    """The one custom tool to call, in a response."""
+
+    type: Literal["custom"]
+
+
+class NamedPatch(BaseModel):
+    """A patch, by its type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["apply_patch"]
+
+    @property
+    def name(self) -> str:
+        """Of the tool."""
+        return self.type
+
+
+class NamedShell(BaseModel):
+    """A shell command, by its type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["local_shell"]
+
+    @property
+    def name(self) -> str:
+        """Of the tool."""
+        return self.type
 
 
 class NamedFileSearch(BaseModel):
@@ -131,17 +193,37 @@ def kind_of(value: Any) -> str:
     return kind if isinstance(kind, str) else ""
 
 
-def _named(value: Any) -> str:
-    return "NamedFileSearch" if kind_of(value) == "file_search" else "NamedFunction"
+def _by_type(arms: Mapping[str, str]) -> Discriminator:
+    """arms: of all types but that of functions."""
+    return Discriminator(lambda value: arms.get(kind_of(value), "NamedFunction"))
+
+
+def _word_or_by_type(arms: Mapping[str, str]) -> Discriminator:
+    of_type = {**arms, "allowed_tools": "AllowedTools"}
+
+    def arm(value: Any) -> str:
+        return of_type.get(kind_of(value), "NamedFunction") if isinstance(value, dict | BaseModel) else "str"
+
+    return Discriminator(arm)
+
+
+_CHAT_ARMS = {"file_search": "NamedFileSearch", "custom": "NamedCustom"}
+_RESPONSE_ARMS = {**_CHAT_ARMS, "apply_patch": "NamedPatch", "local_shell": "NamedShell"}
 
 
 ChatName = Annotated[
-    Annotated[ChatNamedTool, Tag("NamedFunction")] | Annotated[NamedFileSearch, Tag("NamedFileSearch")],
-    Discriminator(_named),
+    Annotated[ChatNamedTool, Tag("NamedFunction")]
+    | Annotated[ChatNamedCustom, Tag("NamedCustom")]
+    | Annotated[NamedFileSearch, Tag("NamedFileSearch")],
+    _by_type(_CHAT_ARMS),
 ]
 ResponseName = Annotated[
-    Annotated[ResponseNamedTool, Tag("NamedFunction")] | Annotated[NamedFileSearch, Tag("NamedFileSearch")],
-    Discriminator(_named),
+    Annotated[ResponseNamedTool, Tag("NamedFunction")]
+    | Annotated[ResponseNamedCustom, Tag("NamedCustom")]
+    | Annotated[NamedPatch, Tag("NamedPatch")]
+    | Annotated[NamedShell, Tag("NamedShell")]
+    | Annotated[NamedFileSearch, Tag("NamedFileSearch")],
+    _by_type(_RESPONSE_ARMS),
 ]
 
 
@@ -180,30 +262,26 @@ class ResponseAllowedTools(BaseModel):
         return self
 
 
-def _choice(value: Any) -> str:
-    if not isinstance(value, dict | BaseModel):
-        return "str"
-    return {"allowed_tools": "AllowedTools", "file_search": "NamedFileSearch"}.get(kind_of(value), "NamedFunction")
-
-
 Mode = Literal["none", "auto", "required"]
 ChatToolChoice = Annotated[
     Annotated[Mode, Tag("str")]
     | Annotated[ChatNamedTool, Tag("NamedFunction")]
+    | Annotated[ChatNamedCustom, Tag("NamedCustom")]
     | Annotated[NamedFileSearch, Tag("NamedFileSearch")]
     | Annotated[ChatAllowedTools, Tag("AllowedTools")],
-    Discriminator(_choice),
+    _word_or_by_type(_CHAT_ARMS),
 ]
 ResponseToolChoice = Annotated[
     Annotated[Mode, Tag("str")]
     | Annotated[ResponseNamedTool, Tag("NamedFunction")]
+    | Annotated[ResponseNamedCustom, Tag("NamedCustom")]
+    | Annotated[NamedPatch, Tag("NamedPatch")]
+    | Annotated[NamedShell, Tag("NamedShell")]
     | Annotated[NamedFileSearch, Tag("NamedFileSearch")]
     | Annotated[ResponseAllowedTools, Tag("AllowedTools")],
-    Discriminator(_choice),
+    _word_or_by_type(_RESPONSE_ARMS),
 ]
-ToolChoice = (
-    Mode | ChatNamedTool | ResponseNamedTool | NamedFileSearch | ChatAllowedTools | ResponseAllowedTools | NamedFunction
-)
+ToolChoice = ChatToolChoice | ResponseToolChoice | NamedFunction
 """Of any path; NamedFunction is the older `function_call`."""
 
 
@@ -216,7 +294,7 @@ def check_functions(functions: Mapping[str, FunctionDefinition], whole: str) -> 
         try:
             each.function_tool  # noqa: B018 - it is read when it is needed first
         except InvalidSchema as error:
-            param = f"{place}.parameters"
+            param = f"{place}.{each.SCHEMA}"
             raise BadRequest(f"Invalid schema {error}.", param=param, code="invalid_json_schema") from None
     names = [each.name for each in functions.values()]
     if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
@@ -232,7 +310,7 @@ def tool_use(
 
     searches: whether there is a file_search, too. Raises ValueError for a choice of what is not there.
     """
-    offered = {each.name: each.function_tool for each in functions}
+    offered = {(each.kind, each.name): each.function_tool for each in functions}
     required = choice == "required"
     chosen = list(offered)
     if isinstance(choice, str):
@@ -243,19 +321,20 @@ def tool_use(
     elif isinstance(choice, ChatAllowedTools | ResponseAllowedTools):
         allowed = choice.allowed
         required = allowed.mode == "required"
-        chosen = [each.name for each in allowed.tools if not isinstance(each, NamedFileSearch)]
+        chosen = [(each.type, each.name) for each in allowed.tools if not isinstance(each, NamedFileSearch)]
     elif isinstance(choice, NamedFileSearch):
         if not searches:
             raise ValueError(f"{param}: there is no tool 'file_search'")
         chosen = []
     else:
-        required, chosen = True, [choice.name]
-    if (unknown := next((name for name in chosen if name not in offered), None)) is not None:
-        raise ValueError(f"{param}: there is no function '{unknown}' among the tools")
+        required, chosen = True, [(getattr(choice, "type", "function"), choice.name)]
+    if (unknown := next((each for each in chosen if each not in offered), None)) is not None:
+        kind = unknown[0] if unknown[0] == "function" else f"tool of the type '{unknown[0]}' and the name"
+        raise ValueError(f"{param}: there is no {kind} '{unknown[1]}' among the tools")
     if not chosen:
         return None
     return ToolUse(
-        functions=tuple(offered[name] for name in dict.fromkeys(chosen)), required=required, parallel=parallel
+        functions=tuple(offered[each] for each in dict.fromkeys(chosen)), required=required, parallel=parallel
     )
 
 

@@ -72,8 +72,8 @@ def complaint(kind: str, param: str | None, message: str) -> BadRequest:
     if kind == "missing":
         return BadRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
     message = message.removeprefix("Value error, ")
-    if param is None and ":" in message:
-        param = message.partition(":")[0]
+    if param is None and ": " in message:
+        param, _, message = message.partition(": ")
     return BadRequest(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")
 
 

@@ -218,7 +218,7 @@ async def test_metrics_tell_what_happened(fleet: Fleet) -> None:
 async def test_loads_are_scraped_from_the_instances(fleet: Fleet) -> None:
     store = fleet.gateway.store
     store.set_members([fleet.member(t, metrics_port=t.port) for t in fleet.tritons])
-    view = await view_where(store, lambda v: all(m.load is not None for m in v.members.values()), 5)
+    view = await view_where(store, lambda v: all(m.load is not None for m in v.members.values()), 60)
     assert {m.load.slots for m in view.members.values()} == {4}
 
 

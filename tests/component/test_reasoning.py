@@ -202,7 +202,7 @@ async def test_a_template_that_knows_of_none(fleet: Fleet, path: str, fields: di
         ("chat/completions", {"reasoning_effort": "much"}, "reasoning_effort"),
         ("chat/completions", {"reasoning_effort": 3}, "reasoning_effort"),
         ("responses", {"reasoning": {"effort": "much"}}, "reasoning.effort"),
-        ("responses", {"reasoning": {"summary": "detailed"}}, "reasoning.summary"),
+        ("responses", {"reasoning": {"summary": "much"}}, "reasoning.summary"),
         ("responses", {"reasoning": "low"}, "reasoning"),
         ("responses", {"reasoning": {"surprise": 1}}, "reasoning.surprise"),
         ("completions", {"reasoning_effort": "low"}, "reasoning_effort"),
