@@ -158,10 +158,8 @@ class ResponsesCall(StreamingRequest):
                 message_item(self._events.new_item("msg"), status, text, _annotations(found), _log_probs(answer))
             )
         for index, call in enumerate(reader.calls, 1):
-            cut, kind = (
-                status if index == len(reader.calls) else "completed",
-                self._wire.tool_kinds.get(call.name, "function"),
-            )
+            cut = status if index == len(reader.calls) else "completed"
+            kind = self._wire.tool_kinds.get(call.name, "function")
             item = call_item(call, cut, new_call_id(self._events, kind), kind)
             output += [] if item is None else [item]
         await out.json(await self._kept(self._finished(answer, output, found)))
@@ -221,9 +219,8 @@ class ResponsesCall(StreamingRequest):
 
         async for piece in reader.pieces():
             if isinstance(piece, CallBegun):
-                told = await end("completed") + output.begin_call(
-                    reader.calls[-1], self._wire.tool_kinds.get(piece.name, "function")
-                )
+                kind = self._wire.tool_kinds.get(piece.name, "function")
+                told = await end("completed") + output.begin_call(reader.calls[-1], kind)
             elif isinstance(piece, ThoughtPiece):
                 told = b"" if output.writing in (None, "reasoning") else await end("completed")
                 told += output.thought(piece.text)

@@ -195,7 +195,7 @@ async def test_output_of_one_turn_is_input_of_the_next(handbook: Fleet) -> None:
         ({"background": True, "store": False}, 400, "background"),
         ({"truncation": "some"}, 400, "truncation"),
         ({"reasoning": {"effort": "much"}}, 400, "reasoning.effort"),
-        ({"text": {"verbosity": "low"}}, 400, "text"),
+        ({"text": {"verbosity": "long"}}, 400, "text.verbosity"),
         ({"service_tier": "first"}, 400, "service_tier"),
         ({"max_tool_calls": 0}, 400, "max_tool_calls"),
         ({"reasoning": {"context": "all_turns"}}, 400, "reasoning.context"),
