@@ -14,6 +14,10 @@ from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, items
 ItemStatus = Literal["in_progress", "searching", "completed", "incomplete", "failed"]
 
 
+Unread = Annotated[list[Any], Field(max_length=100_000)]
+"""What comes back with an item of an earlier answer, and tells models nothing."""
+
+
 class ReturnedItem(BaseModel):
     """What clients send back with an item of an earlier answer; models are told of nothing of it."""
 
@@ -26,8 +30,8 @@ class InputTextPart(Cacheable, ContentPart):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Annotated[Literal["input_text", "output_text"], READ_HERE]
-    annotations: list[Any] | None = None
-    logprobs: list[Any] | None = None
+    annotations: Unread | None = None
+    logprobs: Unread | None = None
 
 
 Content = Annotated[

@@ -14,6 +14,7 @@ from gateway.api.tool_schemas import (
     ResponseFunction,
     kind_of,
 )
+from gateway.api.validation import items
 from gateway.serving.tools import ToolCall
 
 Json = dict[str, Any]
@@ -185,14 +186,14 @@ class ShellArguments(BaseModel):
     """Of a call of `local_shell`."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    command: Annotated[list[str], Field(min_length=1)]
+    command: Annotated[list[str], items(1, 1000)]
 
 
 class ShellAction(ShellArguments):
     """A command, and where it runs."""
 
     type: Literal["exec"]
-    env: dict[str, str]
+    env: Annotated[dict[str, str], Field(max_length=1000)]
     timeout_ms: int | None = None
     working_directory: str | None = None
     user: str | None = None

@@ -17,6 +17,7 @@ from gateway.api.call_items import (
     ReturnedItem,
     ShellCallItem,
     ShellOutputItem,
+    Unread,
 )
 from gateway.api.client_tools import PatchTool, ResponseCustomTool, ShellTool
 from gateway.api.dependencies import ID_PATTERN
@@ -90,8 +91,8 @@ class SearchCall(ReturnedItem):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["file_search_call"]
-    queries: list[str] | None = None
-    results: list[Any] | None = None
+    queries: Annotated[list[str], items(0, 1000)] | None = None
+    results: Unread | None = None
 
 
 class ItemReference(BaseModel):
@@ -107,8 +108,8 @@ class ReasoningItem(ReturnedItem):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     type: Literal["reasoning"]
-    summary: list[Any] | None = None
-    content: list[Any] | None = None
+    summary: Unread | None = None
+    content: Unread | None = None
     encrypted_content: str | None = None
 
 
