@@ -6,9 +6,10 @@ Environments lie in .cache/clients and are kept; a suite has ten minutes. Withou
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +25,11 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "pydantic_ai": ("pydantic-ai-slim[openai]==2.38.0",),
     "openai_agents": ("openai-agents==0.24.0",),
     "instructor": ("instructor==1.17.0",),
+    "llama_index": ("llama-index-core==0.14.25", "llama-index-llms-openai-like==0.8.1"),
+    "haystack": ("haystack-ai==3.4.1",),
+    "ai_sdk": ("ai@7.0.173", "@ai-sdk/openai@4.0.118", "zod@4.6.7"),
 }
+IN_JAVASCRIPT = {"ai_sdk"}
 SUITE_S = 600
 INSTALL_S = 600
 
@@ -38,28 +43,44 @@ def _served(url: str, key: str, port_base: int) -> Iterator[tuple[str, str]]:
         yield f"http://127.0.0.1:{fleet.port}/v1", fleet.key
 
 
-def _environment(name: str) -> Path:
-    """The Python of a suite's environment, which is made where there is none with these packages."""
+def _installed(name: str, packages: Sequence[str], *commands: Sequence[str | Path]) -> Path:
+    """The folder of a suite's environment, which the commands make where there is none with these packages."""
     folder = PROJECT / ".cache" / "clients" / name
-    wanted = "\n".join([*PYTEST, *SUITES[name]])
-    done = folder / "installed.txt"
-    python = folder / "bin" / "python"
+    done, wanted = folder / "installed.txt", "\n".join(packages)
     if not done.is_file() or done.read_text("utf-8") != wanted:
         print(f"{name}: installing {' '.join(SUITES[name])}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, timeout=INSTALL_S)
-        install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYTEST, *SUITES[name]]
-        subprocess.run(install, check=True, timeout=INSTALL_S)
+        folder.mkdir(parents=True, exist_ok=True)
+        for command in commands:
+            subprocess.run(command, check=True, timeout=INSTALL_S, cwd=folder)
         done.write_text(wanted, "utf-8")
-    return python
+    return folder
 
 
-def _run(name: str, environment: Mapping[str, str]) -> tuple[str, bool]:
-    """A suite's last line, and whether all of it passed."""
-    command = [
-        _environment(name), "-m", "pytest", "-q", "--tb=short", "-rf", "-p", "no:cacheprovider", "-c", os.devnull,
+def _pytest(name: str) -> list[str | Path]:
+    """The command of a suite in Python."""
+    packages = [*PYTEST, *SUITES[name]]
+    pip = ["bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+    folder = _installed(name, packages, [sys.executable, "-m", "venv", "--clear", "."], pip)
+    return [
+        folder / "bin" / "python", "-m", "pytest", "-q", "--tb=short", "-rf", "-p", "no:cacheprovider", "-c", os.devnull,
         "--rootdir", HERE, "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=session",
         "-o", "asyncio_default_test_loop_scope=session", HERE / f"{name}_suite.py",
     ]  # fmt: skip
+
+
+def _node(name: str) -> list[str | Path]:
+    """The command of a suite in JavaScript, which finds its packages where it lies."""
+    npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", *SUITES[name]]
+    folder = _installed(name, SUITES[name], npm)
+    suite = shutil.copy(HERE / f"{name}_suite.mjs", folder)
+    return ["node", "--test", "--test-reporter=spec", f"--test-timeout={SUITE_S * 1000}", suite]
+
+
+def _run(name: str, environment: Mapping[str, str]) -> tuple[str, bool]:
+    """What a suite counts at its end, and whether all of it passed."""
+    if name in IN_JAVASCRIPT and shutil.which("npm") is None:
+        return "not run: there is no npm", True
+    command = _node(name) if name in IN_JAVASCRIPT else _pytest(name)
     try:
         run = subprocess.run(
             command, env={**os.environ, **environment}, timeout=SUITE_S, text=True, capture_output=True, check=False
@@ -68,9 +89,11 @@ def _run(name: str, environment: Mapping[str, str]) -> tuple[str, bool]:
         return f"not done within {SUITE_S} s", False
     if run.returncode:
         print(run.stdout[-8000:], run.stderr[-2000:], sep="\n", flush=True)
-    counts = re.findall(
-        r"\d+ (?:passed|failed|skipped|xfailed|xpassed|error)", run.stdout.splitlines()[-1] if run.stdout else ""
-    )
+    if name in IN_JAVASCRIPT:
+        counts = [f"{number} {word}ed" for word, number in re.findall(r"ℹ (pass|fail) (\d+)", run.stdout)]
+    else:
+        last = run.stdout.splitlines()[-1] if run.stdout else ""
+        counts = re.findall(r"\d+ (?:passed|failed|skipped|xfailed|xpassed|error)", last)
     return ", ".join(counts) or "it did not run", run.returncode == 0
 
 
