@@ -22,11 +22,12 @@ from gateway.knowledge.converters import (
     richtext,
     spreadsheets,
     text,
+    word,
 )
 from gateway.knowledge.converters.archives import OLE
 from gateway.knowledge.converters.encodings import is_text
 from gateway.knowledge.converters.text_recognition import TextRecognition
-from gateway.knowledge.documents import Document, EmptyDocument, OversizedDocument, UnsupportedDocument
+from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
 VERSION = 2
@@ -63,16 +64,17 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".htm", ".html", ".xhtml"), markup.html),
         **dict.fromkeys((".rss", ".atom"), office.feed),
         **dict.fromkeys((".eml", ".mht", ".mhtml"), lambda name, content: mail.eml(name, content, convert_bytes)),
-        **dict.fromkeys((".xlsx", ".xlsm", ".xltx"), spreadsheets.xlsx),
+        **dict.fromkeys((".xlsx", ".xlsm", ".xltx", ".xltm"), spreadsheets.xlsx),
         ".xlsb": spreadsheets.calamine,
         ".ods": opendocument.ods,
         ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
         **dict.fromkeys((".properties", ".toml", ".yaml", ".yml"), escapes.unicode_escapes),
         ".rtf": richtext.rtf,
         ".pdf": pdf.pdf,
-        ".docx": office.docx,
-        ".docm": office.docx,
-        ".pptx": office.pptx,
+        **dict.fromkeys(
+            (".docx", ".docm", ".dotx", ".dotm"), lambda name, content: word.docx(name, content, convert_bytes)
+        ),
+        **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".ppsm", ".potx"), office.pptx),
         ".xls": spreadsheets.xls,
         ".epub": office.epub,
         ".ipynb": office.ipynb,
@@ -91,7 +93,13 @@ _MARKS: Mapping[bytes, Converter] = MappingProxyType(
 """How contents begin that are surely of a kind, whatever their names end with."""
 
 _MEMBERS: Mapping[bytes, Converter] = MappingProxyType(
-    {b"word/document.xml": office.docx, b"xl/workbook.xml": spreadsheets.xlsx, b"ppt/presentation.xml": office.pptx}
+    {
+        b"word/document.xml": CONVERTERS[".docx"],
+        b"xl/workbook.xml": spreadsheets.xlsx,
+        b"ppt/presentation.xml": office.pptx,
+        b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet": opendocument.ods,
+        b"mimetypeapplication/epub+zip": office.epub,
+    }
 )
 """What archives hold that are surely of a kind."""
 
@@ -124,6 +132,8 @@ def convert_bytes(name: str, content: bytes, recognition: TextRecognition | None
     document = _converter(name, content, recognition)(name, content)
     document = replace(document, title=" ".join(clean(document.title).split()))
     if not document.text.strip():
+        if unread := [each for each in document.skipped if "cannot be read" in each.reason]:
+            raise CorruptDocument(f"nothing of {name} can be read: {unread[0].part}: {unread[0].reason}")
         raise EmptyDocument(f"{name} has no text; if it is a scan, run text recognition (OCR) on it first")
     if len(document.text) > MAX_CHARS:
         raise OversizedDocument(f"{name} has {len(document.text):,} characters of text; split it")
@@ -148,9 +158,11 @@ def _by_content(name: str, content: bytes) -> Converter:
         return marked
     if known is escapes.xml and (b"<rss" in start or b"<feed" in start):
         return office.feed
-    if (known is None or known is spreadsheets.xls) and content.startswith(b"PK\x03\x04"):
-        known = next((converter for mark, converter in _MEMBERS.items() if mark in content), known)
-    if known is spreadsheets.xlsx and content.startswith(OLE) and "Workbook".encode("utf-16-le") in content:
+    if content.startswith(b"PK\x03\x04") and known is not spreadsheets.calamine:
+        # Marks are also those of documents within; a name that one of them confirms is right.
+        held = [converter for mark, converter in _MEMBERS.items() if mark in content]
+        known = known if known in held or not held else held[0]
+    if known is not spreadsheets.xls and content.startswith(OLE) and "Workbook".encode("utf-16-le") in content:
         return spreadsheets.xls
     if known is spreadsheets.xls and not content.startswith(OLE) and is_text(content):
         return delimited.table

@@ -40,6 +40,10 @@ _GUESSED = (
 )
 # fmt: on
 """What is guessed: encodings that files of today and of the last decades are in, of the 80 that chardet knows."""
+_ONE_BYTE = re.compile("cp(?:125|437|8)|iso8859|koi8|mac")
+_OF_OLD = re.compile("cp(?:437|8[56])|mac")
+"""Encodings of DOS and of old Macs: their letters with accents lie where Windows has quotes and dashes."""
+_IN_WORDS = re.compile(rb"(?<=[a-zA-Z])[\x80-\xff](?=[a-zA-Z])")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|[\u2500-\u259f]")
 """Words of two scripts, and frames: an encoding that makes these is the wrong one."""
 _CONTEXT = 20
@@ -75,10 +79,12 @@ class Decoded:
         return odd <= limit * len(self.text)
 
 
-def decode(name: str, content: bytes) -> Decoded:
+def decode(name: str, content: bytes, label: str | None = None) -> Decoded:
     """A byte order mark decides; then whatever is UTF-8 but for a few bad bytes; then what the file says of itself; then what
-    its bytes look like. Raises CorruptDocument for what is no text."""
-    decoded = _decode(content)
+    its bytes look like. Raises CorruptDocument for what is no text.
+
+    label: what is said of the content elsewhere. Of one that has several bytes for a character it is believed first."""
+    decoded = _as_said(content, label) or _decode(content)
     if not decoded.is_text:
         raise CorruptDocument(f"{name} is not text; save it as UTF-8")
     return decoded
@@ -111,6 +117,32 @@ def _decode(content: bytes) -> Decoded:
     return best if best.is_text else _without_mark(content) or best
 
 
+def _as_said(content: bytes, label: str | None) -> Decoded | None:
+    """In the encoding of this name, if it can be so. A one-byte encoding can always be, and is often said of what is UTF-8."""
+    encoding = _known(label or "")
+    if encoding is None or encoding in ("utf-8", "utf-16", "utf-32"):  # these show
+        return None
+    if _ONE_BYTE.match(encoding):
+        try:
+            return Decoded(content.decode(), "utf-8") if not content.isascii() and b"\0" not in content else None
+        except UnicodeDecodeError:
+            pass
+    try:
+        return Decoded(content.decode(encoding).replace("\0", ""), encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _known(label: str) -> str | None:
+    """Python's name of an encoding of text, of the larger one where two are called so."""
+    try:
+        found = codecs.lookup(label).name
+        "".encode(found)  # some codecs are of bytes to bytes
+    except (LookupError, ValueError):
+        return None
+    return _SUPERSETS.get(found, found)
+
+
 def _read(content: bytes, encoding: str) -> Decoded:
     genuine = content.count("\ufffd".encode(encoding)) if encoding.startswith("utf") else 0
     text = content.decode(encoding, "replace")
@@ -139,12 +171,8 @@ def _declared(content: bytes) -> str | None:
     """The encoding that an XML declaration, a `<meta>` or a `coding:` comment names."""
     match = _DECLARED.search(content, 0, 2048)
     label = next(filter(None, match.groups()), b"").decode("ascii", "ignore") if match else ""
-    try:
-        found = codecs.lookup(label).name
-        "".encode(found)  # some codecs are of bytes to bytes
-    except (LookupError, ValueError):
-        return None
-    return None if found.startswith("utf") else _SUPERSETS.get(found, found)
+    found = _known(label)
+    return None if found is None or found.startswith("utf") else found
 
 
 def _likely(content: bytes) -> str:
@@ -160,10 +188,15 @@ def _likely(content: bytes) -> str:
             end = match.end()
             if len(sample) - taken >= _STRETCH_BYTES:
                 break
+    within = set(b"".join(_IN_WORDS.findall(sample)))
+    # All letters with accents are where Windows has them; ß of DOS alone is there, too.
+    modern = bool(within) and min(within) >= 0xC0 and within != {0xE1}
     telling = len(sample.translate(None, bytes(range(0x80))))
     for guess in chardet.detect_all(bytes(sample), ignore_threshold=True, include_encodings=_GUESSED):
         if not guess["encoding"] or (telling <= 2 and guess["confidence"] < 0.03):
             break
+        if modern and _OF_OLD.match(codecs.lookup(guess["encoding"]).name):
+            continue
         text = sample.decode(guess["encoding"], "replace")
         if len(_MIXED.findall(text)) <= 0.1 * telling:
             found = codecs.lookup(guess["encoding"]).name

@@ -14,7 +14,8 @@ from gateway.knowledge.converters.text import document_of
 from gateway.knowledge.documents import Document
 from gateway.knowledge.normalization import clean
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]|[^"{}\[\],]+|"', re.DOTALL)
+# A string that does not end goes on to the end of the text: to look for it anew from each quote would take time in the square.
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\],]|[^"{}\[\],]+', re.DOTALL)
 _ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 _UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _SIMPLE = {r"\n": "\n", r"\r": "\n", r"\t": "\t", r"\b": "", r"\f": "\n"}

@@ -1,5 +1,6 @@
 """Mail and saved pages (MIME): headers, the text, and what is attached, each by its own converter."""
 
+import contextlib
 import email
 import email.policy
 import re
@@ -15,7 +16,8 @@ from gateway.knowledge.normalization import clean
 
 Convert = Callable[[str, bytes], Document]
 
-_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+_HEADERS = ("From", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n|\r\r")
 _MAX_DEPTH = 3
 """Messages within messages that are read."""
 _MAX_ATTACHMENTS = 100
@@ -25,7 +27,7 @@ _FROM_LINE = re.compile(rb"^From [^\n]*\d{4}\r?\n", re.MULTILINE)
 def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document:
     """One message. `convert` is what attachments are read with."""
     try:
-        message = email.message_from_bytes(content, policy=email.policy.default)
+        message = email.message_from_bytes(_readable_head(name, content), policy=email.policy.default)
         return _Reading(name, convert, depth).read(message)
     except (DocumentError, MemoryError):
         raise
@@ -83,15 +85,12 @@ class _Reading:
 
     def _text(self, part: MIMEPart, kind: str, content: bytes) -> str:
         try:
-            text = content.decode(part.get_content_charset() or "ascii")
-        except (LookupError, UnicodeDecodeError):
-            try:
-                decoded = decode(self._name, content)
-            except DocumentError as error:
-                self._skipped.append(Skipped("text of the message", str(error)))
-                return ""
-            text = decoded.text
-            self._replaced += decoded.replaced
+            decoded = decode(self._name, content, part.get_content_charset())
+        except DocumentError as error:
+            self._skipped.append(Skipped("text of the message", str(error)))
+            return ""
+        text = decoded.text
+        self._replaced += decoded.replaced
         if kind == "text/html":
             return of_html(text, self._name).text
         if part.get_param("format") == "flowed":
@@ -112,6 +111,18 @@ class _Reading:
             return
         self._attached.append(f"## Attachment: {name}\n\n{made.text}")
         self._skipped += [Skipped(f"{where}: {each.part}", each.reason) for each in made.skipped]
+
+
+def _readable_head(name: str, content: bytes) -> bytes:
+    """Headers ought to be ASCII, may be UTF-8, and were written in whatever the sender's machine had."""
+    end = _END_OF_HEAD.search(content)
+    head = content[: end.start()] if end else content
+    try:
+        head.decode()
+    except UnicodeDecodeError:
+        with contextlib.suppress(DocumentError):  # it is no text at all: whatever can be read of it is
+            return decode(name, head).text.encode() + content[len(head) :]
+    return content
 
 
 def _header(message: EmailMessage, key: str) -> str:

@@ -104,8 +104,10 @@ def _drop_menus(named: _Tags) -> int:
 
 def _strip(named: _Tags) -> None:
     """Take out what is no text, and give what stands apart on the screen a place of its own."""
+    _fill_in(named)
     for tag in named(*_NO_TEXT):
-        tag.decompose()
+        if tag.name in _NO_TEXT:
+            tag.decompose()
     for tag in named("svg"):
         tag.replace_with(" ".join(part.get_text(" ", strip=True) for part in tag("text")))
     for tag in named("img"):
@@ -122,6 +124,23 @@ def _strip(named: _Tags) -> None:
     for tag in named("table"):
         if tag.find(["table", "h1", "h2", "h3"]) is not None or tag.get("role") == "presentation":
             _unwrap_layout(tag)
+
+
+def _fill_in(named: _Tags) -> None:
+    """What a page shows that is no text between its tags: fields of forms, and what elements of its own making are made of."""
+    for tag in named("template"):
+        if tag.has_attr("shadowrootmode"):
+            tag.name = "div"
+    for tag in named("input"):
+        tag.replace_with(f" {_entered(tag)} ")
+
+
+def _entered(field: "Tag") -> str:
+    """What a field of a form shows."""
+    kind = str(field.get("type") or "text").lower()
+    if kind in ("checkbox", "radio"):
+        return "☒" if field.has_attr("checked") else "☐"
+    return "" if kind in ("hidden", "password", "image", "file") else str(field.get("value") or "")
 
 
 def _unwrap_layout(table: "Tag") -> None:

@@ -1,15 +1,15 @@
-"""What word processors and presentation programs write, e-books, notebooks and feeds: by mammoth, markitdown and our own HTML.
+"""Slides, e-books, notebooks and feeds: by markitdown and our own HTML.
 
-Libraries pass over what they do not know: text boxes, diagrams, page headers. So the words of the file are compared with what
-came out, and the paragraphs that are missing follow at the end.
+markitdown passes over what it does not know: diagrams, comments. So the words of a slide are compared with what came out, and
+the paragraphs that are missing follow at its end.
 """
 
 import posixpath
 import re
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePath
@@ -17,38 +17,17 @@ from typing import Any
 from urllib.parse import unquote
 
 from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.completeness import left_out, unread_parts, with_more
 from gateway.knowledge.converters.encodings import decode
 from gateway.knowledge.converters.markup import of_html, tidy
 from gateway.knowledge.converters.text import document_of, title_of
 from gateway.knowledge.documents import Document, DocumentError, Skipped
 from gateway.knowledge.normalization import clean
 
+_SLIDE_PART = re.compile(r"ppt/slides/slide(\d{1,6})\.xml")
 _SLIDE = re.compile(r"^<!-- Slide number: \d+ -->\n?", re.MULTILINE)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
-_WORD_PARTS = re.compile(r"word/(document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml")
-_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_BETWEEN = {f"{_W}tab": " ", f"{_W}br": " ", f"{_W}noBreakHyphen": "-"}
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
-
-
-def docx(name: str, content: bytes) -> Document:
-    """Word, with headings, tables, equations, notes and comments."""
-    import mammoth
-    from markitdown.converter_utils.docx.pre_process import pre_process_docx
-
-    checked(name, content)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            prepared = pre_process_docx(BytesIO(content))  # equations as LaTeX
-            source = mammoth.convert_to_html(prepared, style_map="comment-reference => sup").value
-        made = of_html(source, name)
-        left_out = list(_left_out(_word_paragraphs(content), made.text))
-    except (DocumentError, MemoryError):
-        raise
-    except Exception as error:  # whatever the parsers raise on damaged files
-        raise fault(name, error) from error
-    return replace(made, text=_with(made.text, left_out))
 
 
 def pptx(name: str, content: bytes) -> Document:
@@ -59,6 +38,8 @@ def pptx(name: str, content: bytes) -> Document:
 
     checked(name, content)
     try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            skipped = list(unread_parts(archive, "ppt"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             deck = Presentation(BytesIO(content))
@@ -67,12 +48,12 @@ def pptx(name: str, content: bytes) -> Document:
             whole = PptxConverter().convert(BytesIO(content), StreamInfo(extension=".pptx", filename=name)).markdown
             slides = [tidy(_PICTURE.sub(r"\1", slide)).strip() for slide in _SLIDE.split(whole)[1:]]
             for number, slide in enumerate(deck.slides):
-                slides[number] = _with(slides[number], _left_out(_slide_paragraphs(slide), slides[number])).strip()
+                slides[number] = with_more(slides[number], left_out(_slide_paragraphs(slide), slides[number])).strip()
     except MemoryError:
         raise
-    except Exception as error:  # whatever the parsers raise on damaged files
-        raise fault(name, error) from error
-    return Document.of_pages(slides, title_of(next(filter(None, slides), ""), name), "markdown")
+    except Exception as error:  # noqa: BLE001  # whatever the parsers raise on damaged files
+        slides, skipped = _words_of_slides(content, fault(name, error))
+    return Document.of_pages(slides, title_of(next(filter(None, slides), ""), name), "markdown", skipped)
 
 
 def epub(name: str, content: bytes) -> Document:
@@ -89,9 +70,15 @@ def epub(name: str, content: bytes) -> Document:
             about = [node.text for kind in ("title", "creator", "description") for node in book.iter("{*}" + kind)]
             parts.append("\n\n".join(filter(None, about)))
             places = {item.get("id"): item.get("href") for item in book.iter("{*}item")}
-            for reference in book.iter("{*}itemref"):
+            # Notes that are only linked to are chapters, too; a list of contents is not.
+            linked = [
+                item.get("id")
+                for item in book.iter("{*}item")
+                if "html" in (item.get("media-type") or "") and "nav" not in (item.get("properties") or "").split()
+            ]
+            for chapter in dict.fromkeys([*(each.get("idref") for each in book.iter("{*}itemref")), *linked]):
                 place = posixpath.normpath(
-                    posixpath.join(posixpath.dirname(package), unquote(places.get(reference.get("idref")) or ""))
+                    posixpath.join(posixpath.dirname(package), unquote(places.get(chapter) or ""))
                 )
                 try:
                     parts.append(of_html(decode(place, archive.read(place)).text, place).text)
@@ -143,38 +130,31 @@ def _by_markitdown(name: str, content: bytes, converter: Any) -> Document:
     return document_of(decoded, text if text.strip() else "", title, "markdown")
 
 
-def _left_out(paragraphs: Iterable[str], text: str) -> Iterator[str]:
-    """The paragraphs that have words which the text has not, or not so often."""
-    there = Counter(re.findall(r"\w+", text))
-    told = set[str]()
-    for paragraph in paragraphs:
-        words = Counter(re.findall(r"\w+", clean(paragraph)))
-        if words <= there:
-            there -= words
-        elif paragraph not in told:
-            told.add(paragraph)
-            yield " ".join(paragraph.split())
-
-
-def _with(text: str, more: Iterable[str]) -> str:
-    return tidy("\n\n".join([text, *more]))
-
-
-def _word_paragraphs(content: bytes) -> Iterator[str]:
+def _words_of_slides(content: bytes, cause: DocumentError) -> tuple[list[str], list[Skipped]]:
+    """The paragraphs of each slide that can be read, of a deck that is damaged elsewhere. Raises `cause` if there is none."""
+    slides: list[str] = []
+    skipped = [Skipped("tables, charts and notes as such", f"only words could be read: {cause}")]
     with zipfile.ZipFile(BytesIO(content)) as archive:
-        for part in sorted(filter(_WORD_PARTS.fullmatch, archive.namelist())):
-            for paragraph in xml(archive.read(part)).iter(f"{_W}p"):
-                if next(paragraph.iterancestors("{*}Fallback"), None) is None:  # of a box that is there in a newer form
-                    yield "".join(
-                        (node.text or "") if node.tag == f"{_W}t" else _BETWEEN[node.tag]
-                        for node in paragraph.iter(f"{_W}t", *_BETWEEN)
-                        if next(node.iterancestors(f"{_W}p")) is paragraph
-                    )
+        numbers = sorted(int(match[1]) for match in map(_SLIDE_PART.fullmatch, archive.namelist()) if match)
+        for number in numbers:
+            try:
+                root = xml(archive.read(f"ppt/slides/slide{number}.xml"))
+            except (ValueError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+                slides.append("")
+                skipped.append(Skipped(f"slide {number}", f"it cannot be read: {str(error)[:200]}"))
+                continue
+            words = ("".join(node.text or "" for node in each.iter("{*}t")) for each in root.iter("{*}p"))
+            slides.append(tidy("\n".join(filter(None, words))).strip())
+    if not any(slides):
+        raise cause
+    return slides, skipped
 
 
 def _slide_paragraphs(slide: Any) -> Iterator[str]:
     roots = [slide._element]
     for relation in slide.part.rels.values():
+        if relation.is_external and relation.reltype.endswith("/hyperlink"):
+            yield relation.target_ref
         if relation.reltype.endswith(("/diagramData", "/comments")) and not relation.is_external:
             roots.append(xml(relation.target_part.blob))
     for root in roots:

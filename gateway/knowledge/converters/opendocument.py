@@ -1,5 +1,6 @@
 """Sheets of OpenDocument. calamine reads them, too, but neither what is merged nor percentages, and unfolds what is far apart."""
 
+import re
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,6 +13,7 @@ from gateway.knowledge.documents import Document
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,2})?")
 _MAX_REPEATED = 1000
 """How often a cell or row with something in it may say that it is repeated."""
 
@@ -28,16 +30,24 @@ def _sheets(name: str, content: bytes) -> Iterator[Sheet]:
         sheet = Sheet(table.get(f"{_TABLE}name") or "Sheet")
         at = 0
         for row in table.iter(f"{_TABLE}table-row"):
-            repeated = int(row.get(f"{_TABLE}number-rows-repeated") or 1)
+            repeated = _count(row, "number-rows-repeated")
             _read(sheet, row, range(at, at + min(repeated, _MAX_REPEATED)))
             at += repeated
+        boxes = (box for shapes in table.iterchildren(f"{_TABLE}shapes") for box in shapes.iter(f"{_TEXT}p"))
+        sheet.notes += filter(None, ("".join(_words(box)) for box in boxes))
         yield sheet
+
+
+def _count(element: Any, name: str) -> int:
+    """An attribute that is a number above 0; 1 where it is none."""
+    said = element.get(f"{_TABLE}{name}") or ""
+    return max(1, int(said)) if said.isascii() and said.isdigit() and len(said) < 10 else 1
 
 
 def _read(sheet: Sheet, row: Any, places: range) -> None:
     column = 0
     for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
-        repeated = int(cell.get(f"{_TABLE}number-columns-repeated") or 1)
+        repeated = _count(cell, "number-columns-repeated")
         for note in cell.iterchildren(f"{_OFFICE}annotation"):
             sheet.notes.append("".join(note.itertext()))
             cell.remove(note)
@@ -45,8 +55,7 @@ def _read(sheet: Sheet, row: Any, places: range) -> None:
             for place in places:
                 for each in range(column, column + min(repeated, _MAX_REPEATED)):
                     sheet.put(place, each, value)
-            high = int(cell.get(f"{_TABLE}number-rows-spanned") or 1)
-            wide = int(cell.get(f"{_TABLE}number-columns-spanned") or 1)
+            high, wide = _count(cell, "number-rows-spanned"), _count(cell, "number-columns-spanned")
             if high > 1 or wide > 1:
                 sheet.merged.append((places.start, column, places.start + high - 1, column + wide - 1))
         column += repeated
@@ -57,6 +66,8 @@ def _value(sheet: Sheet, cell: Any) -> str:
     text = "\n".join("".join(_words(paragraph)) for paragraph in cell.iter(f"{_TEXT}p"))
     if kind == "date":
         return str(cell.get(f"{_OFFICE}date-value") or text).removesuffix("T00:00:00").replace("T", " ")
+    if value is not None and not _NUMBER.fullmatch(value):
+        value = None  # what is shown is all that is known
     if value is not None and kind == "percentage":
         return shown(float(value), "0%")
     if value is not None and kind == "currency":

@@ -97,7 +97,7 @@ def _page(page: Any, *, layout: bool) -> str:
         found = with_tables(lines)
         if found and _characters(text) <= _characters(found):
             text = found.strip()
-    return "\n\n".join(filter(None, [text, *_annotations(page)]))
+    return "\n\n".join(filter(None, [text, *_annotations(page), *_addresses(page, text)]))
 
 
 def _characters(text: str) -> Counter[str]:
@@ -114,9 +114,22 @@ def _annotations(page: Any) -> Iterator[str]:
                 yield words
             continue
         field = note.get("/Parent", note).get_object() if "/T" not in note else note
-        value = clean(str(field.get("/V") or "")).strip().removeprefix("/")
+        chosen = field.get("/V") or ""
+        value = ", ".join(map(str, chosen)) if isinstance(chosen, list) else str(chosen)
+        value = clean(value).strip().removeprefix("/")
         if value and value != "Off" and field.get("/FT") != "/Sig":
             yield f"{clean(str(field.get('/TU') or field.get('/T') or ''))}: {value}"
+
+
+def _addresses(page: Any, text: str) -> Iterator[str]:
+    """Where links lead to, unless it is written there."""
+    known = text.split()
+    for reference in page.get("/Annots") or ():
+        action = reference.get_object().get("/A")
+        address = clean(str((action and action.get_object().get("/URI")) or "")).strip()
+        if address and address not in known:
+            known.append(address)
+            yield address
 
 
 def _has_picture(page: Any) -> bool:

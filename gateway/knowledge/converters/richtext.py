@@ -1,34 +1,69 @@
-"""RTF, by striprtf."""
+"""RTF, by striprtf. What it takes for no part of the text follows at the end: text boxes, page headers and footers."""
 
+import codecs
 import re
+from collections.abc import Iterator
 from pathlib import PurePath
 
 from gateway.knowledge.converters.archives import fault
 from gateway.knowledge.converters.tables import markdown_table
-from gateway.knowledge.documents import Document, Skipped
+from gateway.knowledge.documents import Document
 from gateway.knowledge.normalization import clean
 
-_AROUND = re.compile(r"\{\\(?:header|footer)[lrf]?\b")
+_APART = re.compile(r"\{\\(?:\*\\)?(?:(?:header|footer)[lrf]?|shptxt|annotation)\b")
+_FONTS = re.compile(r"\{\\fonttbl\b")
 _FOOTNOTE = re.compile(r"\{\\footnote\b")
+_DELETED = re.compile(r"\{((?:\\[a-z]+-?\d* ?){0,20})\\deleted\b")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_CODE_PAGE = re.compile(rb"\\ansicpg(\d{1,5})")
 _ROWS = re.compile(r"(?:^[^\n]*\|\n?)+", re.MULTILINE)
 
 
 def rtf(name: str, content: bytes) -> Document:
-    """Text with the rows of its tables; footnotes stand where they are referred to."""
+    """Text with the rows of its tables; footnotes stand where they are referred to. What was deleted with changes tracked is
+    left out."""
     from striprtf.striprtf import rtf_to_text
 
-    source = content.decode("latin-1")  # it is ASCII, and says of each other character what it is
+    code_page = _CODE_PAGE.search(content)
+    source = _DELETED.sub(r"{\\*\1", _characters(content, code_page[1].decode() if code_page else "1252"))
+    begin = (code_page[0].decode() if code_page else "") + "".join(_groups(source, _FONTS))
     try:
-        text = rtf_to_text(_FOOTNOTE.sub(r"{ ", source), errors="replace")
+        parts = [rtf_to_text(_FOOTNOTE.sub(r"{ ", source), errors="replace")]
+        for group in _groups(source, _APART):
+            inner = _APART.sub("{ ", group, count=1)
+            parts.append(rtf_to_text(rf"{{\rtf1\ansi{begin}{inner}}}", errors="replace"))
     except MemoryError:
         raise
     except Exception as error:  # whatever it raises on damaged files
         raise fault(name, error) from error
+    text = "\n\n".join(dict.fromkeys(filter(str.strip, parts)))
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # pairs become one character
     text, rows = _with_tables(text)
-    around = _AROUND.search(source)
-    skipped = (Skipped("page headers and footers", "of RTF only the text between them is read"),) if around else ()
-    return Document(clean(text), PurePath(name).stem, "markdown", rows=rows or None, skipped=skipped)
+    return Document(clean(text), PurePath(name).stem, "markdown", rows=rows or None)
+
+
+def _characters(content: bytes, code_page: str) -> str:
+    """RTF is ASCII, and says of each other character what it is; programs write others all the same."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        try:
+            return content.decode(codecs.lookup(f"cp{code_page}").name, "replace")
+        except LookupError:
+            return content.decode("cp1252", "replace")
+
+
+def _groups(source: str, begin: re.Pattern[str]) -> Iterator[str]:
+    """What stands in braces from a match on; groups within one are a part of it."""
+    at = 0
+    while match := begin.search(source, at):
+        depth, at = 0, len(source)
+        for brace in _BRACE.finditer(source, match.start()):
+            depth += {"{": 1, "}": -1}.get(brace[0], 0)
+            if depth == 0 and brace[0] == "}":
+                at = brace.end()
+                break
+        yield source[match.start() : at]
 
 
 def _with_tables(text: str) -> tuple[str, int]:

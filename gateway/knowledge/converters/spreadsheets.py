@@ -8,18 +8,23 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from io import BytesIO
 from pathlib import PurePath
 from typing import Any
 
 from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.completeness import unread_parts
 from gateway.knowledge.converters.tables import Region, sparse_table
 from gateway.knowledge.documents import Document, DocumentError, Skipped
 from gateway.knowledge.normalization import clean
 
 _CURRENCY = re.compile(r"\[\$([^\-\]\d]{1,5})[-\]]|([€$£¥₹₽₩])")
 _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")  # how Excel writes a carriage return, and an underscore before such
+_PLACE = re.compile(r"\$?[A-Z]{1,3}\$?\d{1,7}")
+_AROUND = re.compile(r"\{[^}]*\}(?:odd|even|first)(?:Header|Footer)")
+_CODES = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f]{6}|\d{1,3}|[A-Za-z])')
+"""Of a page header: fonts, colours, the number of the page."""
 _QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]$]*\]')
 
 
@@ -69,13 +74,18 @@ def shown(value: Any, number_format: str = "") -> str:
         return str(value).upper()
     if isinstance(value, int | float):
         return _number(value, number_format)
-    if isinstance(value, datetime) and value.time() == time():
-        value = value.date()
-    if isinstance(value, datetime):
-        return value.isoformat(" ", "seconds")
-    if isinstance(value, date | time):
-        return value.isoformat()
+    if isinstance(value, date | time | timedelta):
+        return _moment(value)
     return _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), str(value))
+
+
+def _moment(value: date | time | timedelta) -> str:
+    if isinstance(value, timedelta):
+        minutes, seconds = divmod(round(abs(value.total_seconds())), 60)
+        return f"{'-' * (value < timedelta())}{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds").removesuffix(" 00:00:00")
+    return value.isoformat()
 
 
 def _number(value: float, number_format: str) -> str:
@@ -120,22 +130,52 @@ def _xlsx(content: bytes) -> Iterator[Sheet | Skipped]:
         book = load_workbook(BytesIO(content), read_only=True, data_only=True)
         formats = _formats(book)
         for sheet in book.worksheets:
-            yield _worksheet(sheet, formats)
+            made = Sheet(sheet.title)
+            try:
+                _read(sheet, made, formats)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001  # openpyxl raises what it likes; the other sheets are no worse for it
+                yield from _simpler(content, made, error)
+                continue
+            yield made
         for chart in book.chartsheets:
             yield Skipped(f"sheet {chart.title}", "it is a chart")
+        yield from _not_there(book)
+        yield from unread_parts(book._archive, "xl")
         book.close()
 
 
-def _worksheet(sheet: Any, formats: list[str]) -> Sheet:
+def _simpler(content: bytes, begun: Sheet, cause: Exception) -> Iterator[Sheet | Skipped]:
+    """One sheet as calamine reads it, which knows no formulas and no formats; or what was read of it before it broke off."""
+    whole = [each for each in _calamine(content, begun.title) if isinstance(each, Sheet)]
+    yield from whole or [begun]
+    lost = "formulas, formats and comments" if whole else "the rest" if begun.cells else "all"
+    yield Skipped(f"{lost} of sheet {begun.title}", f"it cannot be read: {str(cause)[:200]}")
+
+
+def _not_there(book: Any) -> Iterator[Skipped]:
+    """Sheets that the workbook names, and whose cells are not in the file: openpyxl passes over them."""
+    parts = [name for name in book._archive.namelist() if name.endswith("/workbook.xml")]
+    for each in xml(book._archive.read(parts[0])).iter("{*}sheet") if parts else ():
+        if (title := each.get("name")) not in book.sheetnames:
+            yield Skipped(f"sheet {title}", "its cells are not in the file")
+
+
+def _read(sheet: Any, made: Sheet, formats: list[str]) -> None:
     """openpyxl's own reading of rows goes by the size that the sheet says it has, and fills in all that lies between."""
     from openpyxl.worksheet._reader import FORMULA_TAG, MERGE_TAG, ROW_TAG, VALUE_TAG, MergeCells, WorkSheetParser
     from openpyxl.xml.functions import iterparse
 
-    book, made = sheet.parent, Sheet(sheet.title)
+    book = sheet.parent
 
     class Parser(WorkSheetParser):  # type: ignore[misc]  # it has no types
         def parse_cell(self, element: Any) -> dict[str, Any]:
+            if not _PLACE.fullmatch(element.get("r") or ""):
+                element.attrib.pop("r", None)  # then it stands behind the one before
             cell: dict[str, Any] = super().parse_cell(element)
+            if cell["value"] == "#VALUE!" and element.get("t") != "e":  # a number that is no date
+                cell["value"] = element.findtext(VALUE_TAG)
             if element.find(FORMULA_TAG) is not None:
                 formula = self.parse_formula(element)  # a shared one is needed by the cells that follow
                 empty = element.get("t") == "str" and element.find(VALUE_TAG) is not None  # calculated to be nothing
@@ -162,8 +202,9 @@ def _worksheet(sheet: Any, formats: list[str]) -> Sheet:
             elif element.tag == MERGE_TAG:
                 for each in MergeCells.from_tree(element).mergeCell:
                     made.merged.append((each.min_row, each.min_col, each.max_row, each.max_col))
-    made.notes = list(_notes(sheet))
-    return made
+            elif _AROUND.fullmatch(element.tag):
+                made.notes += filter(None, [_CODES.sub(" ", element.text or "").strip()])
+    made.notes += _notes(sheet)
 
 
 def _notes(sheet: Any) -> Iterator[str]:
@@ -177,6 +218,8 @@ def _notes(sheet: Any) -> Iterator[str]:
     if relations not in archive.namelist():
         return
     for relation in get_dependents(archive, relations):
+        if relation.Type.endswith("/hyperlink"):
+            yield f"link: {relation.Target}"
         if relation.target not in archive.namelist():
             continue
         if relation.Type == COMMENTS_NS:
@@ -239,19 +282,24 @@ def _xls_value(book: Any, cell: Any) -> tuple[Any, str]:
     return value, book.format_map[book.xf_list[cell.xf_index].format_key].format_str if known else ""
 
 
-def _calamine(content: bytes) -> Iterator[Sheet | Skipped]:
-    from python_calamine import CalamineWorkbook, SheetTypeEnum
+def _calamine(content: bytes, only: str | None = None) -> Iterator[Sheet | Skipped]:
+    from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
     with CalamineWorkbook.from_filelike(BytesIO(content)) as book:
-        for meta in book.sheets_metadata:
+        for meta in (each for each in book.sheets_metadata if only in (None, each.name)):
             if meta.typ is not SheetTypeEnum.WorkSheet:
                 yield Skipped(f"sheet {meta.name}", "it has no cells")
                 continue
-            sheet, made = book.get_sheet_by_name(meta.name), Sheet(meta.name)
-            top, left = sheet.start or (0, 0)
-            for row, line in enumerate(sheet.iter_rows(), top):
-                for column, value in enumerate(line, left):
-                    made.put(row, column, None if value == "" else value)
-            for (first, start), (last, end) in sheet.merged_cell_ranges or ():
-                made.merged.append((first, start, last, end))
+            made = Sheet(meta.name)
+            try:
+                sheet = book.get_sheet_by_name(meta.name)
+                top, left = sheet.start or (0, 0)
+                for row, line in enumerate(sheet.iter_rows(), top):
+                    for column, value in enumerate(line, left):
+                        made.put(row, column, None if value == "" else value)
+                for (first, start), (last, end) in sheet.merged_cell_ranges or ():
+                    made.merged.append((first, start, last, end))
+            except CalamineError as error:
+                yield Skipped(f"sheet {meta.name}", f"it cannot be read: {str(error)[:200]}")
+                continue
             yield made

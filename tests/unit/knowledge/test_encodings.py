@@ -128,3 +128,10 @@ def test_any_bytes_come_to_an_end(content: bytes) -> None:
         decode("a", content).text.encode()
     except CorruptDocument:
         return
+
+
+@pytest.mark.parametrize(
+    "text", ["Der Preis beträgt 5 € – „gut“", "Le café coûte 3 € – c’est « cher »", "Ångström’s 7 “units”…"]
+)
+def test_quotes_and_dashes_of_windows_do_not_make_it_dos(text: str) -> None:
+    assert decode("a.txt", text.encode("cp1252")).text == text

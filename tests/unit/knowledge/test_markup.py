@@ -148,3 +148,17 @@ def test_every_cell_is_found_again_in_its_row(table: list[list[tuple[int, int]]]
     assert len(lines) == len(table)
     for number, cells in enumerate(table):
         assert {f"r{number}c{at}" for at in range(len(cells))} <= set(lines[number])
+
+
+def test_what_fields_show() -> None:
+    fields = (
+        '<input value="Ada"> <input type=checkbox checked> yes <input type=radio> no <input type=hidden value=token>'
+    )
+    shadow = (
+        "<my-card><template shadowrootmode=open><p>in the card</p></template></my-card><template>for later</template>"
+    )
+    text = read(f"<form>{fields}</form>{shadow}")
+    for words in ("Ada", "☒ yes", "☐ no", "in the card"):
+        assert words in " ".join(text.split())
+    assert "token" not in text
+    assert "for later" not in text

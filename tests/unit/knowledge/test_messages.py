@@ -171,3 +171,59 @@ def test_every_word_of_json_is_found_again(data: list[dict[str, object]], ascii_
                 assert str(value) in document.text
             if isinstance(value, str) and value.isalnum() and value.isascii():
                 assert value in document.text
+
+
+@pytest.mark.parametrize("said", ["us-ascii", "iso-8859-1", "windows-1252", "utf-8", "x-unknown", "utf-16"])
+@pytest.mark.parametrize("written", ["utf-8", "cp1252"])
+def test_a_body_is_read_whatever_its_charset_is_said_to_be(said: str, written: str) -> None:
+    head = f"From: a@example.com\nContent-Type: text/plain; charset={said}\nContent-Transfer-Encoding: 8bit\n\n"
+    body = "Die Gewährleistung kostet 5 € – das ist „gut“, sagt Herr Müller."
+    assert body in convert_bytes("a.eml", head.encode() + body.encode(written)).text
+
+
+def test_a_charset_of_several_bytes_is_believed() -> None:
+    head = b"From: a@example.com\nContent-Type: text/plain; charset=gb2312\nContent-Transfer-Encoding: 8bit\n\n"
+    for text in ("联通", "保修期為二十四個月"):
+        assert text in convert_bytes("a.eml", head + text.encode("gb18030")).text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_headers_that_are_not_ascii(encoding: str) -> None:
+    text = convert_bytes("a.eml", "From: Jörg <a@b>\nReply-To: rt@b\nSubject: Größe\n\nbody".encode(encoding)).text
+    for words in ("# Größe", "- From: Jörg <a@b>", "- Reply-To: rt@b", "body"):
+        assert words in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_rich_text_with_characters_that_it_should_not_have(encoding: str) -> None:
+    assert convert_bytes("a.rtf", "{\\rtf1\\ansi Größe}".encode(encoding)).text == "Größe"
+
+
+def test_what_stands_apart_in_rich_text_follows_at_the_end() -> None:
+    fonts = rb"{\fonttbl{\f0\fcharset0 A;}{\f1\fcharset204 A;}}"
+    box = rb"{\shp{\*\shpinst{\shptxt \f1\'c3\'e0\'f0 in a box\par}}}"
+    source = (
+        rb"{\rtf1\ansi\ansicpg1252"
+        + fonts
+        + rb"{\header Contract {4711}}the text "
+        + box
+        + rb"{\footerl Page of Acme}}"
+    )
+    made = convert_bytes("a.rtf", source)
+    for words in ("the text", "Гар in a box", "Contract 4711", "Page of Acme"):
+        assert words in made.text
+    assert not made.skipped
+
+
+def test_of_tracked_changes_in_rich_text_the_newer_state_is_read() -> None:
+    assert (
+        convert_bytes("a.rtf", rb"{\rtf1 costs {\f0\deleted ten}{\revised twelve} euros}").text == "costs twelve euros"
+    )
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_strings_without_an_end_are_read_in_one_go(name: str) -> None:
+    """To look for the end from each quote took minutes."""
+    assert convert_bytes(name, b'"\\' * 200_000).text
+    assert "wört" in convert_bytes(name, rb'{"a": "stray " quote, "b": "w\u00f6rt"').text

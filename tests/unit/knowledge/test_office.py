@@ -164,3 +164,124 @@ def test_a_feed_in_any_encoding() -> None:
     text = convert_bytes("feed.xml", feed.encode("cp932")).text
     assert "# ニュース" in text
     assert "保証期間は二十六か月です。" in text
+
+
+def relations(*targets: tuple[str, str]) -> str:
+    """A document's relationships: type and target of each."""
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    made = (f'<Relationship Id="x{at}" Type="{office}/{kind}" Target="{to}"/>' for at, (kind, to) in enumerate(targets))
+    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{"".join(made)}</Relationships>'
+
+
+def with_parts(content: bytes, **parts: str | bytes) -> bytes:
+    """The archive with these parts in the place of its own, or beside them; `/` is written as two underscores."""
+    new = {name.replace("__", "/").replace("DOT", "."): part for name, part in parts.items()}
+    out = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as old, zipfile.ZipFile(out, "w") as archive:
+        for name in old.namelist():
+            if name not in new:
+                archive.writestr(name, old.read(name))
+        for name, part in new.items():
+            archive.writestr(name, part)
+    return out.getvalue()
+
+
+def test_of_tracked_changes_the_newer_state_is_read() -> None:
+    moved = f"<w:moveFrom>{paragraph('was here')}</w:moveFrom>"
+    old = "<w:p><w:r><w:t>costs </w:t></w:r><w:del><w:r><w:delText>ten</w:delText></w:r></w:del>"
+    new = "<w:ins><w:r><w:t>twelve</w:t></w:r></w:ins><w:moveTo><w:r><w:t> euros</w:t></w:r></w:moveTo></w:p>"
+    text = convert_bytes("a.docx", word(moved + old + new + paragraph("The end."))).text
+    assert text == "costs twelve euros\n\nThe end.\n"
+
+
+def test_what_word_only_refers_to_is_read_or_named() -> None:
+    chart = """<c:chartSpace xmlns:c="urn:c" xmlns:a="urn:a"><c:title><a:p><a:r><a:t>Sales</a:t></a:r></a:p></c:title><c:ser>
+    <c:tx><c:v>ignored</c:v><c:pt idx="0"><c:v>North</c:v></c:pt></c:tx><c:cat><c:pt idx="0"><c:v>Q1</c:v></c:pt></c:cat>
+    <c:val><c:pt idx="0"><c:v>4711</c:v></c:pt></c:val></c:ser></c:chartSpace>"""
+    content = with_parts(
+        word(paragraph("The text."), **{"charts/chart1": chart}),
+        word___rels__documentDOTxmlDOTrels=relations(
+            ("aFChunk", "page.html"), ("aFChunk", "/word/mail.mht"), ("aFChunk", "gone.rtf"), ("aFChunk", "self.docx")
+        ),
+        word__pageDOThtml="<p>from a page</p>",
+        word__mailDOTmht="MIME-Version: 1.0\nContent-Type: text/html\n\n<p>from a mail</p>",
+        word__selfDOTdocx=docx("Inner", "from a document"),
+        word__media__aDOTpng=b"x",
+        word__embeddings__bDOTxlsx=b"x",
+    )
+    made = convert_bytes("a.docx", content)
+    for words in (
+        "The text.",
+        "Sales",
+        "| | North |",
+        "| Q1 | 4711 |",
+        "from a page",
+        "from a mail",
+        "from a document",
+    ):
+        assert words in made.text.replace("|  |", "| |")
+    named = " ".join(each.part for each in made.skipped)
+    assert "word/gone.rtf" in named
+    assert "1 pictures" in named
+    assert "b.xlsx" in named
+
+
+def test_choices_of_forms_are_read() -> None:
+    choice = '<w:ddList><w:result w:val="1"/><w:listEntry w:val="red"/><w:listEntry w:val="blue"/></w:ddList>'
+    field = f'<w:p><w:r><w:fldChar w:fldCharType="begin"><w:ffData>{choice}</w:ffData></w:fldChar></w:r></w:p>'
+    names = 'xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml"'
+    box = f'<w14:checkbox {names}><w14:checked w14:val="1"/></w14:checkbox>'
+    box = f"<w:p><w:sdt><w:sdtPr>{box}</w:sdtPr><w:sdtContent><w:r><w:t>☒</w:t></w:r></w:sdtContent></w:sdt>"
+    text = convert_bytes("a.docx", word(field + box + "<w:r><w:t> agreed</w:t></w:r></w:p>")).text
+    assert "blue" in text
+    assert "☒ agreed" in " ".join(text.split())
+
+
+def test_a_slide_that_is_damaged_fails_alone() -> None:
+    deck = Presentation()
+    for words in ("first", "second", "third"):
+        deck.slides.add_slide(deck.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame.text = words
+    out = BytesIO()
+    deck.save(out)
+    made = convert_bytes("a.pptx", with_parts(out.getvalue(), ppt__slides__slide2DOTxml="<broken"))
+    assert made.text == "first\n\n\n\nthird"
+    assert [each.part for each in made.skipped][1:] == ["slide 2"]
+    assert made.page_at(made.text.index("third")) == 3
+
+
+def test_where_links_of_slides_lead_to() -> None:
+    deck = Presentation()
+    frame = deck.slides.add_slide(deck.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame
+    run = frame.paragraphs[0].add_run()
+    run.text, run.hyperlink.address = "here", "https://example.org/manual"
+    out = BytesIO()
+    deck.save(out)
+    assert "https://example.org/manual" in convert_bytes("a.ppsx", out.getvalue()).text
+
+
+def test_what_an_archive_is_says_what_lies_in_it() -> None:
+    out = BytesIO()
+    deck = Presentation()
+    deck.slides.add_slide(deck.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame.text = "on a slide"
+    deck.save(out)
+    slides, text = out.getvalue(), docx("x", "in a text")
+    for name in ("a.docx", "a.pdf.docx", "a.csv", "a.txt", "a", "a.ppt"):
+        assert "on a slide" in convert_bytes(name, slides).text
+    assert "on a slide" in convert_bytes("a.pptx", with_parts(slides, ppt__embeddings__aDOTdocx=text)).text
+
+
+def test_chapters_that_are_only_linked_to() -> None:
+    items = "".join(
+        f'<item id="{each}" href="{each}.xhtml" media-type="application/xhtml+xml" properties="{each}"/>'
+        for each in ("one", "notes", "nav")
+    )
+    package = (
+        f'<package><manifest>{items}</manifest><spine><itemref idref="one"/><itemref idref="one"/></spine></package>'
+    )
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("META-INF/container.xml", '<container><rootfile full-path="book.opf"/></container>')
+        archive.writestr("book.opf", package)
+        for each in ("one", "notes", "nav"):
+            archive.writestr(f"{each}.xhtml", f"<p>words of {each}</p>")
+    assert convert_bytes("a.epub", out.getvalue()).text == "words of one\n\nwords of notes\n"

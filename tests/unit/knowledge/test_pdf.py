@@ -105,7 +105,7 @@ def test_fields_and_notes_are_read() -> None:
     import io
 
     import pypdf
-    from pypdf.annotations import FreeText
+    from pypdf.annotations import FreeText, Link
     from pypdf.generic import TextStringObject
 
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(drawn(lines("A form"))))
@@ -121,10 +121,13 @@ def test_fields_and_notes_are_read() -> None:
         }
     )
     writer.add_annotation(0, field)
+    for address in ("https://example.org/manual", "https://example.org/manual"):
+        writer.add_annotation(0, Link(rect=(50, 550, 200, 650), url=address))
     out = io.BytesIO()
     writer.write(out)
     text = convert_bytes("a.pdf", out.getvalue()).text
     assert "checked by Ada" in text
+    assert text.count("https://example.org/manual") == 1
     assert "Name: Grace Hopper" in text
 
 

@@ -121,7 +121,7 @@ def test_formulas_without_values_are_there_and_told() -> None:
         (datetime.fromisoformat("2024-05-06T14:30"), "General", "2024-05-06 14:30:00"),
         (date(2024, 5, 6), "General", "2024-05-06"),
         (clock(9, 15), "hh:mm", "09:15:00"),
-        (timedelta(hours=30), "[h]:mm", "1 day, 6:00:00"),
+        (timedelta(hours=30), "[h]:mm", "30:00:00"),
         (123456789012345, "0", "123456789012345"),
         (1e300, "0", "1e+300"),
         ("two_x000D_\nlines, _x005F_x000D_", "General", "two\r\nlines, _x000D_"),
@@ -263,3 +263,86 @@ def test_every_cell_is_found_again(sheets: list[dict[tuple[int, int], Any]], dim
         assert [[cell for cell in line if cell] for line in table] == wanted
     assert document.skipped == ()
     assert document.rows == sum(len({row for row, _ in cells}) for cells in sheets)
+
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def broken(book: bytes, member: str, content: str) -> bytes:
+    out = BytesIO()
+    with zipfile.ZipFile(BytesIO(book)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            if name != member:
+                new.writestr(name, old.read(name))
+            elif content:
+                new.writestr(name, content)
+    return out.getvalue()
+
+
+def three_sheets() -> bytes:
+    book = Workbook()
+    for title in ("One", "Two", "Three"):
+        book.create_sheet(title).append([f"cell of {title}"])
+    return saved(book)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "<broken", f"<worksheet xmlns='{MAIN}'><sheetData><row r='x'><c r='A1'/></row></sheetData></worksheet>"],
+)
+def test_a_sheet_that_cannot_be_read_fails_alone_and_is_named(content: str) -> None:
+    made = convert_bytes("a.xlsx", broken(three_sheets(), "xl/worksheets/sheet3.xml", content))
+    assert "cell of One" in made.text
+    assert "cell of Three" in made.text
+    assert any("sheet Two" in each.part for each in made.skipped)
+
+
+def test_of_a_sheet_that_breaks_off_the_rows_before_are_read() -> None:
+    whole = saved(sheet_of(*([f"row {number}", number] for number in range(50))))
+    with zipfile.ZipFile(BytesIO(whole)) as archive:
+        text = archive.read("xl/worksheets/sheet1.xml").decode()
+    made = convert_bytes("a.xlsx", broken(whole, "xl/worksheets/sheet1.xml", text[: text.index('r="30"')]))
+    assert "row 0" in made.text
+    assert "row 27" in made.text
+    assert "the rest of sheet Sheet" in [each.part for each in made.skipped]
+
+
+def test_a_cell_that_says_it_is_nowhere_is_read_all_the_same() -> None:
+    content = rewritten(three_sheets(), "xl/worksheets/sheet2.xml", ('r="A1"', 'r="ZZZZZZ99999999999"'))
+    assert "cell of One" in convert_bytes("a.xlsx", content).text
+
+
+def test_durations_and_numbers_that_are_no_dates() -> None:
+    assert shown(timedelta(hours=37, minutes=30)) == "37:30:00"
+    assert shown(-timedelta(minutes=5)) == "-0:05:00"
+    book = sheet_of(["when", 1e12])
+    book.worksheets[0]["B1"].number_format = "yyyy-mm-dd"
+    assert "1000000000000" in convert_bytes("a.xlsx", saved(book)).text
+
+
+def test_page_headers_and_addresses_of_links() -> None:
+    book = sheet_of(["manual"])
+    book.worksheets[0]["A1"].hyperlink = "https://example.org/manual"
+    book.worksheets[0].oddHeader.center.text = "Price list 2026"
+    text = convert_bytes("a.xlsx", saved(book)).text
+    assert "https://example.org/manual" in text
+    assert "Price list 2026" in text
+
+
+def test_numbers_of_open_documents_that_are_none() -> None:
+    out = BytesIO()
+    names = " ".join(
+        f'xmlns:{each[:5]}="urn:oasis:names:tc:opendocument:xmlns:{each}:1.0"' for each in ("office", "table", "text")
+    ).replace("offic=", "office=")
+    cells = "".join(
+        f'<table:table-cell office:value-type="float" office:value="{value}" table:number-columns-repeated="{times}">'
+        f"<text:p>shown {value}</text:p></table:table-cell>"
+        for value, times in (("abc", "x"), ("1e999", "-3"), ("nan", "99999999999"))
+    )
+    shapes = "<table:shapes><text:p>in a box</text:p></table:shapes>"
+    sheet = f"<table:table>{shapes}<table:table-row>{cells}</table:table-row></table:table>"
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("content.xml", f"<office:document-content {names}>{sheet}</office:document-content>")
+    text = convert_bytes("a.ods", out.getvalue()).text
+    for words in ("shown abc", "shown 1e999", "shown nan", "in a box"):
+        assert words in text

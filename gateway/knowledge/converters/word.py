@@ -1,0 +1,152 @@
+"""Word, by mammoth and our own HTML.
+
+mammoth passes over what it does not know: text boxes, diagrams, page headers. So the words of the file are compared with what
+came out, and the paragraphs that are missing follow at the end.
+"""
+
+import posixpath
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.completeness import left_out, unread_parts, with_more
+from gateway.knowledge.converters.markup import of_html
+from gateway.knowledge.converters.tables import markdown_table
+from gateway.knowledge.documents import Document, DocumentError, Skipped
+
+Convert = Callable[[str, bytes], Document]
+
+_PARTS = re.compile(r"word/(document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml")
+_DRAWN = re.compile(r"word/(?:charts/chart|diagrams/data)\d*\.xml")
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_BETWEEN = {f"{_W}tab": " ", f"{_W}br": " ", f"{_W}noBreakHyphen": "-"}
+_MOVED = ((re.compile(rb"(</?w:)moveTo(?=[\s>/])"), rb"\1ins"), (re.compile(rb"(</?w:)moveFrom(?=[\s>/])"), rb"\1del"))
+_MAX_DEPTH = 3
+"""Documents within documents that are read."""
+
+
+def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document:
+    """With headings, tables, equations, notes, comments, charts, diagrams, and other files that are shown as part of the text
+    (altChunk), which are read with `convert`. Of tracked changes the newer state is read."""
+    import mammoth
+    from markitdown.converter_utils.docx.pre_process import pre_process_docx
+
+    checked(name, content)
+    try:
+        content = _with_moves_done(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            prepared = pre_process_docx(BytesIO(content))  # equations as LaTeX
+            source = mammoth.convert_to_html(prepared, style_map="comment-reference => sup").value
+        made = of_html(source, name)
+        skipped = list(made.skipped)
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            more = list(left_out(_paragraphs(archive), made.text))
+            more += _drawn(archive)
+            more += _chunks(archive, convert, depth, skipped)
+            skipped += unread_parts(archive, "word")
+    except (DocumentError, MemoryError):
+        raise
+    except Exception as error:  # whatever the parsers raise on damaged files
+        raise fault(name, error) from error
+    return replace(made, text=with_more(made.text, more), skipped=tuple(skipped))
+
+
+def _with_moves_done(content: bytes) -> bytes:
+    """mammoth knows what was inserted and what was deleted, but not what was moved."""
+    with zipfile.ZipFile(BytesIO(content)) as old:
+        if not any(b"moveTo" in old.read(part) for part in old.namelist() if _PARTS.fullmatch(part)):
+            return content
+        out = BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+            for part in old.namelist():
+                data = old.read(part)
+                for tag, known in _MOVED if _PARTS.fullmatch(part) else ():
+                    data = tag.sub(known, data)
+                new.writestr(part, data)
+    return out.getvalue()
+
+
+def _paragraphs(archive: zipfile.ZipFile) -> Iterator[str]:
+    for part in sorted(filter(_PARTS.fullmatch, archive.namelist())):
+        for paragraph in xml(archive.read(part)).iter(f"{_W}p"):
+            if (
+                next(paragraph.iterancestors("{*}Fallback", f"{_W}del"), None) is None
+            ):  # a box is there in a newer form, too
+                yield "".join(
+                    _words(node)
+                    for node in paragraph.iter(f"{_W}t", f"{_W}ddList", *_BETWEEN)
+                    if next(node.iterancestors(f"{_W}p", f"{_W}del")) is paragraph
+                )
+
+
+def _words(node: Any) -> str:
+    if node.tag == f"{_W}t":
+        return node.text or ""
+    if node.tag != f"{_W}ddList":
+        return _BETWEEN[node.tag]
+    chosen = next(node.iter(f"{_W}result", f"{_W}default"), None)  # of a form: the choice of a list
+    choices = [each.get(f"{_W}val") or "" for each in node.iter(f"{_W}listEntry")]
+    at = int(chosen.get(f"{_W}val") or 0) if chosen is not None else 0
+    return choices[at] if 0 <= at < len(choices) else ""
+
+
+def _drawn(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Charts with their numbers, and the words of diagrams."""
+    for part in sorted(filter(_DRAWN.fullmatch, archive.namelist())):
+        root = xml(archive.read(part))
+        yield from filter(
+            None, ("".join(node.text or "" for node in each.iter("{*}t")).strip() for each in root.iter("{*}p"))
+        )
+        series = [_series(each) for each in root.iter("{*}ser")]
+        if series:
+            labels = max((each[1] for each in series), key=len)
+            yield markdown_table(
+                [
+                    ["", *(title for title, _, _ in series)],
+                    *(
+                        [labels.get(at, ""), *(values.get(at, "") for _, _, values in series)]
+                        for at in sorted({*labels}.union(*(values for _, _, values in series)))
+                    ),
+                ]
+            )[0]
+
+
+def _series(series: Any) -> tuple[str, dict[int, str], dict[int, str]]:
+    """Its title, and the labels and values of its points by number, as the chart showed them last."""
+
+    def points(*tags: str) -> dict[int, str]:
+        return {
+            int(point.get("idx") or 0): next((value.text or "" for value in point.iter("{*}v")), "")
+            for part in series.iterchildren(*tags)
+            for point in part.iter("{*}pt")
+        }
+
+    title = " ".join(points("{*}tx").values())
+    return title, points("{*}cat", "{*}xVal"), points("{*}val", "{*}yVal")
+
+
+def _chunks(archive: zipfile.ZipFile, convert: Convert, depth: int, skipped: list[Skipped]) -> Iterator[str]:
+    """Files of other formats that Word shows in the place of a paragraph, without ever having taken them in."""
+    names = set(archive.namelist())
+    relations = "word/_rels/document.xml.rels"
+    for relation in xml(archive.read(relations)) if relations in names else ():
+        if not (relation.get("Type") or "").endswith("/aFChunk"):
+            continue
+        place = posixpath.normpath(posixpath.join("/word", relation.get("Target") or "")).lstrip("/")
+        try:
+            if place not in names or depth >= _MAX_DEPTH:
+                raise DocumentError("it is not there" if place not in names else "it is nested too deep")
+            chunk = archive.read(place)
+            again = place.lower().endswith((".docx", ".docm"))
+            made = docx(place, chunk, convert, depth + 1) if again else convert(posixpath.basename(place), chunk)
+        except DocumentError as error:
+            skipped.append(Skipped(f"inserted file {place}", str(error)))
+            continue
+        yield made.text
+        skipped += made.skipped
