@@ -44,10 +44,10 @@ class Postings:
 
 @dataclass(frozen=True, slots=True)
 class BM25:
-    """With the weights of idf(n, N) = ln(1 + (N - n + ½) / (n + ½))."""
+    """With the weights of idf(n, N) = ln(1 + (N - n + ½) / (n + ½)); k1 and b: see gateway/knowledge/index/schema.py."""
 
-    k1: float = 1.5
-    b: float = 0.75
+    k1: float = 0.9
+    b: float = 0.4
 
     def scores(self, query: Mapping[int, float], parts: Sequence[tuple[Postings, Mask]]) -> list[Scores]:
         """Of every row of each part; 0 where a row has none of the words, or is not in the mask. query: word → its weight."""

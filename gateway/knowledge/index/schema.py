@@ -21,6 +21,11 @@ SCHEMA_VERSION = 3
 """Raised when `collection_schema` changes, so that the rows are made anew beside the old ones (`ragfleet reembed`). Until then an
 old collection serves as it is: in one of version 2 BM25 reads `text`."""
 
+BM25_K1, BM25_B = 0.9, 0.4
+"""What Anserini searches passages with (Lucene and Milvus: 1.2 and 0.75). Chunks are nearly of one length, and the short ones are
+what was left at the end of a section: to be short says little for them (docs/retrieval.md has the figures). Milvus Lite's
+protocol loses them on the way: ragfleet/milvus_lite/bm25.py has the same."""
+
 # Lucene's English list, which is Milvus's `_english_`, too.
 _STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such "
@@ -67,7 +72,7 @@ def collection_schema(dimension: int) -> tuple[Any, Any]:
     )
     indices = MilvusClient.prepare_index_params()
     indices.add_index("dense", index_type="AUTOINDEX", metric_type="COSINE")
-    indices.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    indices.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", bm25_k1=BM25_K1, bm25_b=BM25_B)
     return schema, indices
 
 

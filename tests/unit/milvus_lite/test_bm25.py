@@ -15,6 +15,7 @@ import itertools
 
 from milvus_lite.analyzer.sparse import sparse_to_bytes
 
+from gateway.knowledge.index.schema import collection_schema
 from ragfleet.milvus_lite.bm25 import BM25, Postings
 
 WORDS = st.integers(0, 6)
@@ -29,7 +30,7 @@ def postings(texts: list[list[int]], *, chunks: int = 1) -> Postings:
     return Postings(pa.chunked_array([pa.array(part, pa.binary()) for part in parts], pa.binary()))
 
 
-def plainly(texts: list[list[int]], question: list[int], k1: float = 1.5, b: float = 0.75) -> list[float]:
+def plainly(texts: list[list[int]], question: list[int], k1: float = 0.9, b: float = 0.4) -> list[float]:
     mean = sum(map(len, texts)) / len(texts) if texts else 0.0
     found = []
     for text in texts:
@@ -68,3 +69,9 @@ def test_a_column_of_several_chunks_and_rows_without_words() -> None:
     assert BM25().scores({1: 1.0}, [(empty, np.zeros(0, np.bool_))])[0].size == 0
     nothing = Postings(pa.chunked_array([pa.array([None, b""], pa.binary())]))
     assert BM25().scores({1: 1.0}, [(nothing, np.ones(2, np.bool_))])[0].tolist() == [0, 0]
+
+
+def test_a_milvus_server_is_told_to_weigh_words_alike() -> None:
+    _, indices = collection_schema(384)
+    (words,) = (each.to_dict() for each in indices if each.field_name == "sparse")
+    assert BM25(k1=words["bm25_k1"], b=words["bm25_b"]) == BM25()
