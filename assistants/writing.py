@@ -55,7 +55,8 @@ _VERBATIM = re.compile(
     r"|`{2,}+[^\n]{1,500}?(?<!`)`{2,}|`[^`\n]{1,500}`|\\[^\w\s]|&\#?\w{1,30};|https?://[^\s)>\]]+"
     r"|\]\((?:[^()\n\"]|\"[^\"\]\n]{0,200}\"|\([^()\n]{0,200}\)){0,500}+\)|\]\[[^\]\n]{1,500}\]"  # links, their ends
     r"|!?\[(?=[^\]\n]{0,500}\](?:\(|\[[^\]\n]))|!?\[[^\[\]\n]{0,500}\]"  # their begin; references by their text
-    r"|\*\*|__|~~|\*(?=\S)|(?<=\S)\*|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|[|<>]|\n",
+    r"|\*\*|__|~~|\*(?=\S)|(?<=\S)\*|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|[|<>\[\]\n]"
+    r"|(?P<plain>[^\W_]+|.)",  # words: something is found everywhere, for a search holds up every other thread
     re.MULTILINE | re.DOTALL,
 )
 
@@ -81,6 +82,8 @@ def spans(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
     pattern = re.compile("|".join(rf"(?<!\w){re.escape(term)}(?!\w)" for term in terms)) if terms else None
     at = 0
     for match in _VERBATIM.finditer(text):
+        if match.lastgroup == "plain":
+            continue
         yield from _worded(text[at : match.start()], pattern, glossary)
         if match[0]:
             yield Span(match[0], words=False)
