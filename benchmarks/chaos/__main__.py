@@ -68,6 +68,9 @@ async def run(fleet: EmbeddedFleet, plan: dict[str, Scenario], report: Report) -
                 async with asyncio.timeout(seconds):
                     row = await scenario.run(victim, client)
                 row["rest"], row["missed"] = await _rest(victim, base, row["missed"])
+                row["ledger"] = {"charged": await client.charged(), "received": client.received}
+                if row["ledger"]["charged"] != client.received:
+                    row["missed"].append(f"tokens in the ledger and at the clients since the start: {row['ledger']}")
             except Exception as error:  # noqa: BLE001 - the boundary of a scenario: whatever broke it, the next one runs
                 words = str(error) or f"no end within {seconds:.0f} s"
                 report.broke(name, f"{type(error).__name__}: {words}")

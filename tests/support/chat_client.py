@@ -63,10 +63,12 @@ class Client:
     """Sends chat completions to one gateway."""
 
     def __init__(self, port: int, key: str, *, deadline_s: float = 120.0) -> None:
-        self._url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        self._api = f"http://127.0.0.1:{port}/v1"
         self._headers = {"Authorization": f"Bearer {key}"}
         self._timeout = aiohttp.ClientTimeout(total=deadline_s)
         self._session: aiohttp.ClientSession | None = None
+        self.received = 0
+        """Tokens of all answers, as these said at their end."""
 
     async def __aenter__(self) -> "Client":
         self._session = aiohttp.ClientSession(
@@ -89,7 +91,7 @@ class Client:
         seen = seen or Seen()
         seen.started = time.monotonic()
         try:
-            async with self._session.post(self._url, json=body) as response:
+            async with self._session.post(f"{self._api}/chat/completions", json=body) as response:
                 seen.status = response.status
                 if response.status != 200:
                     seen.retry_after_s = int(response.headers.get("Retry-After", 0)) or None
@@ -102,7 +104,16 @@ class Client:
             seen.error = repr(error)
         finally:
             seen.ended = time.monotonic()
+            self.received += seen.completion_tokens
         return seen
+
+    async def charged(self) -> int:
+        """Tokens of answers in the ledger, of the tenant's last day. Raises aiohttp.ClientError."""
+        assert self._session is not None
+        async with self._session.get(f"{self._api}/usage?bucket_width=1h") as response:
+            response.raise_for_status()
+            page = await response.json()
+        return sum(int(result["output_tokens"]) for bucket in page["data"] for result in bucket["results"])
 
 
 def _take(seen: Seen, event: dict[str, Any]) -> None:
