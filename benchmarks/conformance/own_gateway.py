@@ -1,6 +1,7 @@
 """A gateway over fake Tritons: the description that it gives of itself, and real answers of its paths."""
 
 import asyncio
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ Json = dict[str, Any]
 DEADLINE_S = 120
 MESSAGES = [{"role": "user", "content": "How long may goods be returned?"}]
 TOOL = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+CLIENT_TOOLS: list[tuple[Json, Json]] = [
+    ({"type": "custom", "name": "sql"}, {"input": "select 1"}),
+    ({"type": "apply_patch"}, {"operation": {"type": "delete_file", "path": "a"}}),
+    ({"type": "local_shell"}, {"command": ["ls"]}),
+]
 CALL = {"tool_choice": "required", "temperature": 0}
 
 
@@ -52,6 +58,9 @@ async def _observe() -> tuple[Json, Sequence[RealAnswer]]:
                 functions = [{"type": "function", "function": TOOL}]
                 await client.post("/chat/completions", model=MODEL, messages=MESSAGES, tools=functions, **CALL)
                 await client.post("/responses", model=MODEL, input="?", tools=[{"type": "function", **TOOL}], **CALL)
+                for tool, arguments in CLIENT_TOOLS:
+                    fleet.says(json.dumps({"name": tool.get("name", tool["type"]), "arguments": arguments}))
+                    await client.post("/responses", model=MODEL, input="?", tools=[tool], **CALL)
             return document, client.answers
 
 
@@ -134,6 +143,11 @@ def _conversation() -> Iterator[Json]:
     yield {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], "content": []}
     yield {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": "{}", "status": "completed"}
     yield {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
+    yield {"type": "custom_tool_call", "call_id": "call_2", "name": "sql", "input": "select 1"}
+    yield {"type": "custom_tool_call_output", "call_id": "call_2", "output": "1"}
+    patch = {"type": "delete_file", "path": "a"}
+    yield {"type": "apply_patch_call", "call_id": "call_3", "status": "completed", "operation": patch}
+    yield {"type": "apply_patch_call_output", "call_id": "call_3", "status": "completed"}
     yield {"role": "assistant", "content": "Rain."}
 
 
