@@ -69,6 +69,7 @@ def epub(name: str, content: bytes) -> Document:
             title = next((node.text or "" for node in book.iter("{*}title")), "")
             about = [node.text for kind in ("title", "creator", "description") for node in book.iter("{*}" + kind)]
             parts.append("\n\n".join(filter(None, about)))
+            written = {part.lower(): part for part in archive.namelist()}  # made where capitals do not matter
             places = {item.get("id"): item.get("href") for item in book.iter("{*}item")}
             # Notes that are only linked to are chapters, too; a list of contents is not.
             linked = [
@@ -81,7 +82,9 @@ def epub(name: str, content: bytes) -> Document:
                     posixpath.join(posixpath.dirname(package), unquote(places.get(chapter) or ""))
                 )
                 try:
-                    parts.append(of_html(decode(place, archive.read(place)).text, place).text)
+                    parts.append(
+                        of_html(decode(place, archive.read(written.get(place.lower(), place))).text, place).text
+                    )
                 except (KeyError, ValueError, zipfile.BadZipFile, DocumentError) as error:
                     skipped.append(Skipped(f"chapter {place}", f"it cannot be read: {error}"))
     except MemoryError:

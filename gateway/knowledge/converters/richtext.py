@@ -28,15 +28,16 @@ def rtf(name: str, content: bytes) -> Document:
     source = _DELETED.sub(r"{\\*\1", _characters(content, code_page[1].decode() if code_page else "1252"))
     begin = (code_page[0].decode() if code_page else "") + "".join(_groups(source, _FONTS))
     try:
-        parts = [rtf_to_text(_FOOTNOTE.sub(r"{ ", source), errors="replace")]
-        for group in _groups(source, _APART):
-            inner = _APART.sub("{ ", group, count=1)
-            parts.append(rtf_to_text(rf"{{\rtf1\ansi{begin}{inner}}}", errors="replace"))
+        text = rtf_to_text(_FOOTNOTE.sub(r"{ ", source), errors="replace")
+        # The headers of left and right pages are mostly one; all in one go, for the fonts are read each time.
+        apart = dict.fromkeys(_APART.sub("{ ", group, count=1) for group in _groups(source, _APART))
+        if apart:
+            more = rtf_to_text(r"{\rtf1\ansi" + begin + r"{\par}".join(apart) + "}", errors="replace")
+            text = "\n\n".join(filter(str.strip, (text, more)))
     except MemoryError:
         raise
     except Exception as error:  # whatever it raises on damaged files
         raise fault(name, error) from error
-    text = "\n\n".join(dict.fromkeys(filter(str.strip, parts)))
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # pairs become one character
     text, rows = _with_tables(text)
     return Document(clean(text), PurePath(name).stem, "markdown", rows=rows or None)

@@ -207,11 +207,11 @@ def test_what_stands_apart_in_rich_text_follows_at_the_end() -> None:
         + fonts
         + rb"{\header Contract {4711}}the text "
         + box
-        + rb"{\footerl Page of Acme}}"
+        + rb"{\footerl Page of Acme}{\footerr Page of Acme}}"
     )
     made = convert_bytes("a.rtf", source)
     for words in ("the text", "Гар in a box", "Contract 4711", "Page of Acme"):
-        assert words in made.text
+        assert made.text.count(words) == 1
     assert not made.skipped
 
 

@@ -283,5 +283,5 @@ def test_chapters_that_are_only_linked_to() -> None:
         archive.writestr("META-INF/container.xml", '<container><rootfile full-path="book.opf"/></container>')
         archive.writestr("book.opf", package)
         for each in ("one", "notes", "nav"):
-            archive.writestr(f"{each}.xhtml", f"<p>words of {each}</p>")
+            archive.writestr(f"{each.capitalize()}.xhtml", f"<p>words of {each}</p>")
     assert convert_bytes("a.epub", out.getvalue()).text == "words of one\n\nwords of notes\n"
