@@ -1,7 +1,8 @@
 """The default flavour: llama.cpp in this process, through xllamacpp, with continuous batching and its prompt cache.
 
 Greedy where TensorRT-LLM is: temperature 0, top_k 1, or neither top_k nor top_p given. The same seed, prompt and settings
-give the same text on an otherwise idle engine; beside other requests llama.cpp's sums may round differently.
+give the same text; with several threads, from 512 tokens of context on, up to noise: one sequence's attention is then split
+over the threads, and not beside others.
 
 Each slot has its own KV cache of `max_context` cells (`kv_unified` off). One pool for all would let one sequence be
 longer, but then each token attends over the cells of all sequences: with 8 long prompts several times the work.
@@ -53,9 +54,11 @@ class LlamaOptions:
     n_threads: int = 0
     """0: half of the cores. llama.cpp's threads spin at barriers, some hundred for each token: where one of them does not
     get its core at once, all wait, and the other half of the cores is what the rest of a fleet on one machine lives on."""
-    n_batch: int = 128
+    n_batch: int = 60
     """Prompt tokens computed at once: what a running stream waits for at most when a prompt comes in beside it, and what is
-    computed in vain when a client hangs up. More is not faster on a CPU (8 ms of it a token, from 64 to 2048)."""
+    computed in vain when a client hangs up. From 64 on llama.cpp's attention on a CPU sums in tiles and in float, below as for a
+    single token, in half: below, an answer that is read as a prompt after its instance died goes on as if it had not. More would
+    save about a tenth of a prompt's time."""
 
 
 def find_gguf(given: str, environment: Mapping[str, str]) -> Path:

@@ -282,6 +282,19 @@ def test_log_probs_go_on_behind_a_journal(llm: Llm, cut: int) -> None:
         assert after.top[0][0] == before.top[0][0]
 
 
+def test_a_journal_is_read_in_the_sums_it_was_written_in(llm: Llm) -> None:
+    """Or a near tie behind a seam turns, and a greedy answer that was moved ends otherwise than one that was not."""
+    if llm.flavour != "llamacpp":
+        return  # of the others two tell no probabilities, and one promises this up to noise
+    prompt, told = HELLO * 3, {"return_log_probs": True, "num_top_log_probs": 2}
+    whole = list(llm.open(prompt=prompt, length=16, cache_salt_id=1, **told))
+    journal = [token for response in whole[:10] for token in response.ids]
+    rest = list(llm.open(prompt=[*prompt, *journal], length=6, cache_salt_id=2, **told))
+    assert [response.ids for response in rest] == [response.ids for response in whole[10:]]
+    for after, before in zip(rest, whole[10:], strict=True):
+        assert after.log_probs[0] == pytest.approx(before.log_probs[0], abs=1e-3)
+
+
 def test_a_bias_forbids_and_decides(llm: Llm) -> None:
     if llm.flavour == "llmapi":
         with pytest.raises(Refused, match="llm: bad request: embedding_bias"):
