@@ -54,7 +54,7 @@ _VERBATIM = re.compile(
     r"|</?[A-Za-z!?](?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+>"
     r"|`{2,}+[^\n]{1,500}?(?<!`)`{2,}|`[^`\n]{1,500}`|\\[^\w\s]|&\#?\w{1,30};|https?://[^\s)>\]]+"
     r"|\]\((?:[^()\n\"]|\"[^\"\]\n]{0,200}\"|\([^()\n]{0,200}\)){0,500}+\)|\]\[[^\]\n]{1,500}\]"  # links, their ends
-    r"|!?\[(?=[^\]\n]{0,500}\](?:\(|\[[^\]\n]))|!?\[[^\[\]\n]{0,500}\]"  # their begin; references by their text
+    r"|!?\[(?=[^\[\]\n]*+\](?:\(|\[[^\]\n]))|!?\[[^\[\]\n]{0,500}\]"  # their begin; references by their text
     r"|\*\*|__|~~|\*(?=\S)|(?<=\S)\*|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|[|<>\[\]\n]"
     r"|(?P<plain>[^\W_]+|.)",  # words: something is found everywhere, for a search holds up every other thread
     re.MULTILINE | re.DOTALL,
