@@ -28,7 +28,7 @@ from gateway.tenants.tenant import Tenant
 from ragfleet.paths import PROJECT
 from tests.fleet.real_parts import Command, eventually
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
+pytestmark = pytest.mark.timeout(900)  # the first test waits for a whole fleet
 
 DOCUMENTS = int(os.environ.get("RAGFLEET_TEST_DOCUMENTS", "60"))
 """The acceptance run has 500."""
