@@ -258,6 +258,7 @@ class Container:
             "quotas": self.quotas.run,
             "background answers": self.background.run,
             "journals": self.background.commit,
+            "other gateways": self.background.watch,
             "ledger": self.ledger.run,
             "batches": self.batches.run,
         }

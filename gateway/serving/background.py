@@ -14,6 +14,7 @@ from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry, 
 from gateway.knowledge.catalog.background import BackgroundQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.serving.answer_journal import AnswerJournal
+from gateway.serving.gateway_lock import GatewayLock
 from gateway.tenants.tenant import Tenant
 
 log = logging.getLogger("ragfleet.gateway")
@@ -39,6 +40,8 @@ class BackgroundAnswers:
     """Without a word of its gateway for so long, an answer is taken over."""
     RENEW_S = 1.0
     """Between two renewals, and two looks for what nobody makes."""
+    LOOK_S = 0.2
+    """Between two looks at whether the other gateways of this machine live."""
     COMMIT_S = 0.05
     """Between two commits of all journals together. Raising it costs the database less; events come later by it."""
     POLL_S = 0.25
@@ -60,6 +63,7 @@ class BackgroundAnswers:
         self._keep_s = keep_s
         self._owner = secrets.token_hex(8)
         self._running: dict[str, _Running] = {}
+        self._lock = GatewayLock(settings.home / "run" / "gateways", self._owner)
         self._make: Make | None = None
         self._fail: Fail | None = None
         self._changed = asyncio.Event()
@@ -137,14 +141,36 @@ class BackgroundAnswers:
                     )
                     for response_id in mine - held:
                         self.stop(response_id)
-                room = self.RUNNING - len(self._running)
-                for job in await self._queue.claim(self._owner, lease_s=self.LEASE_S, limit=room) if room > 0 else ():
-                    log.info("answer %s is taken over, after %d tokens", job.response_id, sum(map(len, job.tokens)))
-                    self._start(job)
+                await self._take_over()
                 await self._queue.forget(ended_s=self.EVENTS_S)
             except errors.CatalogUnavailable as error:
                 log.warning("background answers: %s", error)
             await asyncio.sleep(self.RENEW_S)
+
+    async def watch(self) -> None:
+        """Take over what gateways of this machine leave as soon as they are dead, before their leases end; until cancelled."""
+        try:
+            self._lock.take()
+        except OSError as error:
+            log.warning("this gateway's answers are taken over only when their leases end: %s", error)
+        while True:
+            for name in self._lock.dead():
+                try:
+                    await self._queue.release(name)
+                    await self._take_over()
+                except errors.CatalogUnavailable as error:
+                    log.warning("answers of the dead gateway %s: %s", name, error)
+                else:
+                    self._lock.forget(name)
+            await asyncio.sleep(self.LOOK_S)
+
+    async def _take_over(self) -> None:
+        room = self.RUNNING - len(self._running)
+        for job in await self._queue.claim(self._owner, lease_s=self.LEASE_S, limit=room) if room > 0 else ():
+            if job.response_id in self._running:  # its lease had ended, but not its task
+                continue
+            log.info("answer %s is taken over, after %d tokens", job.response_id, sum(map(len, job.tokens)))
+            self._start(job)
 
     async def commit(self) -> None:
         """Commit what comes to the journals, all of it together, again and again; until cancelled."""
@@ -179,6 +205,7 @@ class BackgroundAnswers:
                 await self._queue.release(self._owner)
             except errors.CatalogUnavailable as error:
                 log.warning("background answers are taken over when their leases end: %s", error)
+        self._lock.release()
 
     def _start(self, job: BackgroundJob) -> None:
         journal = AnswerJournal(job, self._changed.set)

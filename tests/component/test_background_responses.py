@@ -5,7 +5,9 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from gateway.knowledge.catalog import schema
 from gateway.serving.background import BackgroundAnswers
 from gateway.triton.fake_answers import Script, log_prob_of
 from tests.support.gateway_client import Client
@@ -122,6 +124,22 @@ async def test_no_token_is_asked_for_twice_when_a_gateway_takes_over(client: Cli
     assert sent[: len(prompt)] == prompt
     assert len(sent) - len(prompt) >= 3
     assert len(client.fleet.calls("prompt")) == 1, "the prompt is in the journal"
+
+
+async def test_what_a_dead_gateway_of_this_machine_leaves_waits_for_no_lease(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BackgroundAnswers, "LEASE_S", 3600.0)
+    _stall(client.fleet, 5)
+    made = await _begin(client)
+    await _until_event(client, made["id"], "response.output_text.delta", 3)
+    _stall(client.fleet, None)
+    gateway = client.fleet.gateway
+    async with gateway.catalog.database.write() as connection:
+        await connection.execute(update(schema.background_answers).values(owner="dead"))
+    await client.fleet.until(lambda: not gateway.background.running)
+    (gateway.settings.home / "run" / "gateways" / "dead").touch()
+    assert (await _ended(client, made["id"]))["output"][0]["content"][0]["text"] == TEXT
 
 
 async def test_log_probs_are_whole_when_a_gateway_takes_over(client: Client) -> None:
