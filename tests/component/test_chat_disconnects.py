@@ -117,7 +117,7 @@ async def test_before_the_body_is_whole(fleet: Fleet) -> None:
 
 
 async def test_client_that_does_not_read_is_ended_at_the_deadline(start: Start) -> None:
-    fleet = await start(max_context=100_000, request_deadline_s=0.3)
+    fleet = await start(max_context=100_000, request_deadline_s=2.0)
     async with fleet.open(max_tokens=90_000) as stream:
         await stream.text()
         (connection,) = fleet._state.connections

@@ -184,7 +184,7 @@ def _slow(fleet: Fleet) -> FakeTriton:
 
 
 async def test_slow_prompt_call_is_hedged_and_the_loser_cancelled(start: Start) -> None:
-    fleet = await start(context_deadline_s=0.2)  # hedged after half of it
+    fleet = await start(context_deadline_s=2.0)  # hedged after half of it
     fleet.says("Here you are.")
     fleet.answers.script("prompt", Script(stall_after=0))
     reply = await fleet.chat()
@@ -195,7 +195,7 @@ async def test_slow_prompt_call_is_hedged_and_the_loser_cancelled(start: Start) 
 
 
 async def test_hedge_that_finds_no_instance_leaves_the_first_call_alone(start: Start) -> None:
-    fleet = await start(context_deadline_s=0.4)
+    fleet = await start(context_deadline_s=2.0)
     fleet.says("Here you are.")
     fleet.answers.script("prompt", Script(stall_after=0))
     reply = asyncio.ensure_future(fleet.chat())
@@ -217,7 +217,7 @@ async def test_hedge_that_finds_no_instance_leaves_the_first_call_alone(start: S
 
 
 async def test_instance_whose_prompt_calls_hang_is_left_aside(start: Start) -> None:
-    fleet = await start(context_deadline_s=0.1, instances=3)
+    fleet = await start(context_deadline_s=1.0, instances=3)
     fleet.says("Here you are.")
     hung = fleet.tritons[0]
     hung.always["prompt"] = Script(stall_after=0)

@@ -79,7 +79,7 @@ async def test_bad_wording_falls_back_to_the_history(start: Callable[..., Any], 
 
 
 async def test_late_wording_falls_back_and_frees_the_engine(start: Callable[..., Any]) -> None:
-    fleet = await _fleet(start, WORDED, rag_rewrite=Rewrite.MODEL, rag_rewrite_deadline_s=0.05)
+    fleet = await _fleet(start, WORDED, rag_rewrite=Rewrite.MODEL, rag_rewrite_deadline_s=1.0)
     fleet.answers.script("llm", Script(stall_after=1))
     assert await _searched(fleet) == HISTORY
     assert [call.end for call in fleet.calls("llm")] == ["gone", "finished"]
