@@ -291,6 +291,12 @@ class Settings:
     fleet."""
     background_unread_s: float = 0.0
     """Past which one that nobody reads is cancelled. 0: never, for a client may come for it when it has ended."""
+    journal_streams: bool = False
+    """Whether streams of chats and stored responses have a journal where a request does not say (`X-Ragfleet-Journal`): clients
+    that lose their connection, or their gateway, go on with them. It costs some CPU, and events come up to 50 ms later."""
+    stream_unread_s: float = 30.0
+    """Past which such a stream is cancelled that nobody reads. Raising it gives clients longer to come back, and engines work for
+    those that never do."""
 
     admission_headroom: float = 2.0
     """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""

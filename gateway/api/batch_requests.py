@@ -1,6 +1,6 @@
 """A line of a batch, answered as the request to its endpoint would be."""
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from gateway.api.chat import ChatCall
 from gateway.api.completions import CompletionCall
 from gateway.api.embeddings import embeddings_body, parse_embeddings
 from gateway.api.responses import ResponsesCall, ResponseServices
-from gateway.api.streaming import Opener, ResponseWriter
+from gateway.api.streaming import ResponseWriter, StreamingRequest
 from gateway.errors import BadRequest
 from gateway.retrieval.embedding import EmbeddingService
 from gateway.tenants.tenant import Tenant
@@ -25,7 +25,7 @@ class BatchRequests:
 
     def __init__(self, services: ResponseServices, embeddings: EmbeddingService) -> None:
         self._embeddings = embeddings
-        self._openers: dict[str, Opener] = {
+        self._openers: dict[str, Callable[[bytes, Tenant, str], StreamingRequest]] = {
             "/v1/chat/completions": partial(ChatCall, services.generation, services.stored),
             "/v1/completions": partial(CompletionCall, services.generation),
             "/v1/responses": partial(ResponsesCall, services),

@@ -2,20 +2,21 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway import errors
 from gateway.api.bookkeeping import TIER
 from gateway.api.client_tools import custom_input
 from gateway.api.generation_serializers import AttemptNotes, chunk_usage, ragfleet_field, usage_shape
+from gateway.api.journaled_streams import JournaledStreams, send_chat
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import chat_log_probs
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
-from gateway.api.streaming import ResponseWriter, StreamingRequest
-from gateway.knowledge.catalog.answer_types import ChatRecord
+from gateway.api.streaming import EventWriter, ResponseWriter, StreamingRequest
+from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ChatRecord
 from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
@@ -23,6 +24,7 @@ from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
 from gateway.serving.tools import ArgumentsPiece, CallBegun, TextPiece, ThoughtPiece, ToolCall
+from gateway.tenants.caller import dump_caller
 from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
@@ -33,16 +35,31 @@ class ChatCall(StreamingRequest):
 
     ROUTE = "chat"
     """As metrics name it."""
+    TELLS_ATTEMPTS = True
+    """Whether it does on the way, where it is asked to; at the end it always does."""
 
     def __init__(
-        self, service: GenerationService, stored: StoredAnswers, body: bytes, tenant: Tenant, request_id: str
+        self,
+        service: GenerationService,
+        stored: StoredAnswers,
+        body: bytes,
+        tenant: Tenant,
+        request_id: str,
+        *,
+        journals: JournaledStreams | None = None,
+        journaled: bool | None = None,
     ) -> None:
+        """journals: where the stream may have one. journaled: whether its head says that it is to; None: it does not say."""
         self._service = service
         self._stored = stored
         self._tenant = tenant
         raw = json_object(body)
         self._wire = parse_chat(raw)
         self._messages: Sequence[Json] = raw["messages"] if self._wire.store else ()
+        self._journals: JournaledStreams | None = None
+        wire = self._wire
+        if journals is not None and wire.stream and journals.wanted(wire.model, header=journaled, store=wire.store):
+            self._journals, self._raw, self._journal_required = journals, raw, journaled or wire.store
         self._request = self._wire.generation_request(request_id, route=self.ROUTE)
         self._id = f"chatcmpl-{secrets.token_hex(16)}"
         self._base = {
@@ -54,16 +71,39 @@ class ChatCall(StreamingRequest):
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
+        if self._journals is not None:
+            events = await self._begin(self._journals)
+            if events is not None:
+                await send_chat(out, events)
+                return
         async with self._service.open_choices(self._request, self._tenant) as choices:
             await (self._stream(out, choices) if self._wire.stream else self._whole(out, choices))
 
-    async def _stream(self, out: ResponseWriter, choices: Choices) -> None:
+    async def _begin(self, journals: JournaledStreams) -> AsyncGenerator[bytes, None] | None:
+        """Leave it to a task of the gateway; its events."""
+        self._service.check(self._request, self._tenant)
+        job = BackgroundJob(
+            answer_id=self._id,
+            kind=AnswerKind.CHAT,
+            caller=dump_caller(self._tenant),
+            request_id=self._request.id,
+            request=self._raw,
+            response={},
+            created_at=float(self._base["created"]),
+            unread_s=journals.unread_s(self._tenant),
+        )
+        try:
+            return await journals.begin(self._tenant, job, required=self._journal_required)
+        except errors.RagfleetError as error:
+            self._service.refused(self.ROUTE, self._tenant, error)
+            raise
+
+    async def _stream(self, out: EventWriter, choices: Choices) -> None:
         options = self._wire.stream_options
         each = options is not None and bool(options.continuous_usage_stats)
         usage = chunk_usage(options, choices)
         left = len(choices.answers)
         failures: list[errors.RagfleetError] = []
-        last = b""
         shapes: dict[int, Json] = {}
         writers = [
             ChunkWriter(
@@ -87,35 +127,37 @@ class ChatCall(StreamingRequest):
             )  # the sources are known before the engine has read the prompt: the client gets them at once
 
         async def write(index: int, answer: GeneratedAnswer) -> None:
-            nonlocal left, last
+            nonlocal left
+            own = out.choice(index)
             try:
-                last, shapes[index] = await self._stream_choice(out, answer, writers[index])
+                last, shapes[index] = await self._stream_choice(own, answer, writers[index])
+                own.hold(last)
             except errors.RagfleetError as error:
                 if not out.started:
                     raise
                 failures.append(error)  # the others are written to their end before the client hears of it
             left -= 1
-            if left and last:
-                await out.events(last)
-                last = b""
+            if left and out.started:
+                await out.events()
 
         await choices.each(write)
         if failures:
             raise failures[0]
         if self._wire.store:
             await self._keep(self._completion(choices, shapes), choices)
-        if options is not None and options.include_usage:
-            last += sse({**self._base, "choices": [], "usage": self._usage(choices)})
-        await out.end(last + DONE)
+        usage_told = options is not None and options.include_usage
+        told = sse({**self._base, "choices": [], "usage": self._usage(choices)}) if usage_told else b""
+        await out.end(told + DONE)
 
     async def _stream_choice(
-        self, out: ResponseWriter, answer: GeneratedAnswer, chunks: "ChunkWriter"
+        self, out: EventWriter, answer: GeneratedAnswer, chunks: "ChunkWriter"
     ) -> tuple[bytes, Json]:
         """Write all but the last events, which come back, with the choice as a whole answer has it."""
         grounding = answer.grounding
         reader = ToolCallReader(answer, self._choice_id(chunks.index))
         options = self._wire.stream_options
-        notes = AttemptNotes(answer, chunks.note) if options is not None and options.include_attempts else None
+        told = self.TELLS_ATTEMPTS and options is not None and options.include_attempts
+        notes = AttemptNotes(answer, chunks.note) if told else None
         if answer.tool_parser is None:
             await out.pieces(answer, chunks.text, thought=chunks.thought, note=bytes if notes is None else notes.take)
             text = answer.text
@@ -132,7 +174,7 @@ class ChatCall(StreamingRequest):
         return last, _shape(chunks.index, message, chunks.told, reason)
 
     async def _stream_calls(
-        self, out: ResponseWriter, reader: ToolCallReader, chunks: "ChunkWriter", notes: AttemptNotes | None
+        self, out: EventWriter, reader: ToolCallReader, chunks: "ChunkWriter", notes: AttemptNotes | None
     ) -> None:
         """Text and calls as they come; a call of a custom tool, whose text stands in JSON, when it is complete."""
         write = chunks.older_call if self._wire.older_functions else chunks.call

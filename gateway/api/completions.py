@@ -15,7 +15,7 @@ from gateway.api.json_body import MAX_VALUES, json_object
 from gateway.api.log_prob_serializers import completion_log_probs
 from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, TextEvent, sse
-from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.api.streaming import ResponseWriter, StreamHeaders, StreamingRequest
 from gateway.api.validation import (
     MANY,
     ONE,
@@ -32,6 +32,7 @@ from gateway.api.validation import (
     without_nulls,
 )
 from gateway.dispatch.attempts import Attempt
+from gateway.errors import BadRequest
 from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.generation_request import GenerationRequest
@@ -234,3 +235,12 @@ class CompletionCall(StreamingRequest):
         if self._wire.logprobs is not None and answer.log_probs is not None:
             told = completion_log_probs(answer.log_probs.take())
         return {"index": index, "text": text, "logprobs": told, "finish_reason": reason}
+
+
+def open_completion(
+    service: GenerationService, body: bytes, tenant: Tenant, request_id: str, headers: StreamHeaders
+) -> CompletionCall:
+    """See Opener. Raises BadRequest where the stream is to have a journal, too."""
+    if headers.journal:
+        raise BadRequest("Streams of completions have no journal; use chats or responses.", param="X-Ragfleet-Journal")
+    return CompletionCall(service, body, tenant, request_id)

@@ -1,7 +1,7 @@
 """`POST /v1/responses`: an answer as a list of items, whole or as events, which is stored at its end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from gateway.api.bookkeeping import TIER
 from gateway.api.client_tools import OfferedTool
 from gateway.api.generation_schemas import FileSearch
 from gateway.api.generation_serializers import ragfleet_field
+from gateway.api.journaled_streams import JournaledStreams, send_events
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import content_log_probs
 from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
@@ -24,9 +25,9 @@ from gateway.api.response_output import (
     reasoning_item,
 )
 from gateway.api.response_schemas import ResponsesRequest, parse_responses
-from gateway.api.streaming import ResponseWriter, StreamingRequest
+from gateway.api.streaming import NOTHING_SAID, EventWriter, ResponseWriter, StreamHeaders, StreamingRequest
 from gateway.api.tool_schemas import ResponseFunction
-from gateway.knowledge.catalog.answer_types import BackgroundJob, ResponseRecord
+from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ResponseRecord
 from gateway.knowledge.catalog.types import SOURCES
 from gateway.retrieval.context import Grounding
 from gateway.serving.background import BackgroundAnswers
@@ -49,6 +50,7 @@ class ResponseServices:
     generation: GenerationService
     stored: StoredAnswers
     background: BackgroundAnswers
+    journals: JournaledStreams
 
 
 class ResponsesCall(StreamingRequest):
@@ -57,10 +59,18 @@ class ResponsesCall(StreamingRequest):
     ROUTE = "responses"
     """As metrics name it."""
 
-    def __init__(self, services: ResponseServices, body: bytes, tenant: Tenant, request_id: str) -> None:
+    def __init__(
+        self,
+        services: ResponseServices,
+        body: bytes,
+        tenant: Tenant,
+        request_id: str,
+        headers: StreamHeaders = NOTHING_SAID,
+    ) -> None:
         self._service = services.generation
         self._stored = stored = services.stored
         self._background = services.background
+        self._journals = services.journals
         self._tenant = tenant
         self._request_id = request_id
         self._raw = json_object(body)
@@ -69,6 +79,15 @@ class ResponsesCall(StreamingRequest):
         self._store = stored.by_default if self._wire.store is None else self._wire.store
         self._store |= self._wire.kept_in is not None
         self._input = as_items(self._raw.get("input") or []) if self._store or self._wire.continues else []
+        if headers.journal and not self._store:
+            raise errors.BadRequest("A stream with a journal is stored: leave out store=false.", param="store")
+        store = bool(self._wire.store)
+        self._journal_required = headers.journal or store
+        self._journaled = (
+            self._wire.stream
+            and self._store
+            and self._journals.wanted(self._wire.model, header=headers.journal, store=store)
+        )
         self._response = _response(self._wire, store=self._store)
         self._events = ResponseEvents(self._response["id"])
         if not self._wire.continues:
@@ -76,15 +95,20 @@ class ResponsesCall(StreamingRequest):
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
+        events: AsyncGenerator[bytes, None] | None = None
         try:
             await self._continue()
-            if self._wire.background:
-                await self._begin()
+            if self._wire.background or self._journaled:
+                events = await self._begin()
         except errors.RagfleetError as error:
             self._service.refused(self.ROUTE, self._tenant, error)
             raise
+        if events is not None:
+            await send_events(out, events)
+            await out.end(b"")
+            return
         if self._wire.background:
-            await self._follow(out)
+            await out.json(self._response)
             return
         async with self._service.open(self._request, self._tenant) as answer:
             await (self._stream(out, answer) if self._wire.stream else self._whole(out, answer))
@@ -94,8 +118,11 @@ class ResponsesCall(StreamingRequest):
         await self._continue()
         return await self._service.count_tokens(self._request, self._tenant)
 
-    async def _begin(self) -> None:
-        """Leave it to a task of the gateway. Raises RagfleetError for what could not be answered anyway."""
+    async def _begin(self) -> AsyncGenerator[bytes, None] | None:
+        """Leave it to a task of the gateway; its events, where it is a stream.
+
+        Raises RagfleetError for what could not be answered anyway.
+        """
         self._service.check(self._request, self._tenant)
         record = ResponseRecord(
             body=self._response,
@@ -103,23 +130,21 @@ class ResponsesCall(StreamingRequest):
             chain=self._history.chain,
             conversation_id=self._history.conversation_id,
         )
+        background = self._wire.background
         job = BackgroundJob(
-            response_id=self._response["id"],
+            answer_id=self._response["id"],
+            kind=AnswerKind.BACKGROUND if background else AnswerKind.RESPONSE,
             caller=dump_caller(self._tenant),
             request_id=self._request_id,
             request=self._raw,
             response=self._response,
             created_at=time.time(),
+            unread_s=self._journals.unread_s(self._tenant, background=background),
         )
-        await self._background.begin(self._tenant, record, job)
-
-    async def _follow(self, out: ResponseWriter) -> None:
         if not self._wire.stream:
-            await out.json(self._response)
-            return
-        async for events in self._background.follow(self._tenant, self._response["id"], -1):
-            await out.events(events)
-        await out.end(b"")
+            await self._background.begin(self._tenant, job, record)
+            return None
+        return await self._journals.begin(self._tenant, job, record, required=background or self._journal_required)
 
     async def _continue(self) -> None:
         """Put what is stored before the input, and in place of references. Raises NotFound, Conflict, BadRequest."""
@@ -164,7 +189,7 @@ class ResponsesCall(StreamingRequest):
             output += [] if item is None else [item]
         await out.json(await self._kept(self._finished(answer, output, found)))
 
-    async def _stream(self, out: ResponseWriter, answer: GeneratedAnswer) -> None:
+    async def _stream(self, out: EventWriter, answer: GeneratedAnswer) -> None:
         event = self._events.event
         begin = [event("response.created", response=self._response)]
         begin.append(event("response.in_progress", response=self._response))
@@ -198,7 +223,7 @@ class ResponsesCall(StreamingRequest):
         return told + output.end_message(status, answer.text, _annotations(found))
 
     async def _stream_calls(
-        self, out: ResponseWriter, answer: GeneratedAnswer, output: OutputItems
+        self, out: EventWriter, answer: GeneratedAnswer, output: OutputItems
     ) -> tuple[AnswerCitations, bytes]:
         """Messages and calls as they come, but for the end of the last one, which is given back with what the answer cites."""
         reader = ToolCallReader(answer, self._response["id"])

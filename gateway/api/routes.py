@@ -28,9 +28,11 @@ from gateway.api.batch_requests import BatchRequests
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.chat_objects import ChatCompletion, Completion
-from gateway.api.completions import CompletionCall, CompletionRequest
+from gateway.api.completions import CompletionCall, CompletionRequest, open_completion
 from gateway.api.dependencies import RequiredScope
 from gateway.api.direct_routes import DirectRoutes
+from gateway.api.journaled_chats import ChatMaker, ChatOpener
+from gateway.api.journaled_streams import JournaledStreams
 from gateway.api.openapi import describe, documented, json_or_events
 from gateway.api.response_objects import ResponseObject
 from gateway.api.response_schemas import ResponsesRequest
@@ -39,6 +41,7 @@ from gateway.api.schemas import ChatRequest
 from gateway.api.streaming import Opener, StreamingEndpoint
 from gateway.api.ui import ui_router
 from gateway.container import Container
+from gateway.knowledge.catalog.answer_types import AnswerKind
 from gateway.tenants.key import Scope
 
 
@@ -84,13 +87,20 @@ def install(app: DirectRoutes, gateway: Container) -> None:
 
 def _generation(app: DirectRoutes, gateway: Container, authenticator: Authenticator, bodies: Bodies) -> None:
     service = gateway.generation
-    responses_by = ResponseServices(service, gateway.stored, gateway.background)
-    background = BackgroundResponses(responses_by)
-    gateway.background.serve(background.make, background.fail)
+    journals = JournaledStreams(service, gateway.background, gateway.settings)
+    responses_by = ResponseServices(service, gateway.stored, gateway.background, journals)
+    responses_made = BackgroundResponses(responses_by)
+    gateway.background.serve(
+        {
+            AnswerKind.BACKGROUND: responses_made,
+            AnswerKind.RESPONSE: responses_made,
+            AnswerKind.CHAT: ChatMaker(service, gateway.stored),
+        }
+    )
     gateway.batches.serve(BatchRequests(responses_by, gateway.embeddings).answer)
     calls: dict[str, tuple[str, Opener]] = {
-        "/v1/chat/completions": (ChatCall.ROUTE, partial(ChatCall, service, gateway.stored)),
-        "/v1/completions": (CompletionCall.ROUTE, partial(CompletionCall, service)),
+        "/v1/chat/completions": (ChatCall.ROUTE, ChatOpener(service, gateway.stored, journals)),
+        "/v1/completions": (CompletionCall.ROUTE, partial(open_completion, service)),
         "/v1/responses": (ResponsesCall.ROUTE, partial(ResponsesCall, responses_by)),
     }
     for path, (route, opener) in calls.items():

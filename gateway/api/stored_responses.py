@@ -18,6 +18,7 @@ from gateway.api.dependencies import (
     held_body,
     while_connected,
 )
+from gateway.api.journaled_streams import JournaledStreams
 from gateway.api.multipart import ClientLeft
 from gateway.api.openapi import documented, json_or_events
 from gateway.api.pagination import ListBody, PageParameters, page_body
@@ -27,6 +28,7 @@ from gateway.api.response_schemas import Include, ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.validation import items
+from gateway.knowledge.catalog.answer_types import AnswerKind
 from gateway.tenants.key import Scope
 
 Json = dict[str, Any]
@@ -80,8 +82,8 @@ async def get_response(
     if not query.stream:
         return JsonReply(await catalog.responses.get(response_id))
     after = -1 if query.starting_after is None else query.starting_after
-    await catalog.responses.events(response_id, after)  # what is wrong is said before the answer begins
-    events = parts.background.follow(tenant, response_id, after)
+    await parts.background.check_readable(tenant, AnswerKind.RESPONSE, response_id, after)
+    events = parts.background.follow(tenant, AnswerKind.RESPONSE, response_id, after)
     return StreamingResponse(events, headers={"cache-control": "no-cache"}, media_type="text/event-stream")
 
 
@@ -128,7 +130,8 @@ async def _call(
     body = await held.read(request.scope, request.receive)
     if body is None:
         raise ClientLeft
-    services = ResponseServices(parts.generation, parts.stored, parts.background)
+    journals = JournaledStreams(parts.generation, parts.background, parts.settings)
+    services = ResponseServices(parts.generation, parts.stored, parts.background, journals)
     return await held.parsed(body, lambda body: ResponsesCall(services, body, tenant, request_id))
 
 

@@ -7,7 +7,9 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -32,32 +34,43 @@ EVENTS = (
 )
 
 
-class ResponseWriter:
-    """A response on its way out: one JSON body, or events."""
+class QuickWriter(Protocol):
+    """Where an event goes without a task that wakes up for it."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._send = send
-        self._send_chunk = raw_send(scope, send)
-        self._beginning = asyncio.Lock()
-        self._held = b""
-        self.started = False
-        """Whether the head of a stream has gone out, after which an error can only be an event."""
-        self.complete = False
+    def ready(self) -> bool:
+        """Whether `write` may be called now."""
 
-    async def json(self, body: Mapping[str, Any]) -> None:
-        """The whole answer."""
-        self.complete = True
-        await send_json(self._send, 200, body)
+    def write(self, data: bytes) -> None:
+        """Some whole events."""
 
+
+class EventWriter(ABC):
+    """Where the events of an answer go: to its client, or into its journal."""
+
+    @property
+    @abstractmethod
+    def started(self) -> bool:
+        """Whether there were events, after which an error can only be one."""
+
+    @abstractmethod
     def hold(self, data: bytes) -> None:
         """Events that go in front of the next ones: until there are any, an error still has a status of its own."""
-        self._held += data
 
+    @abstractmethod
     async def events(self, data: bytes = b"") -> None:
         """Some whole events, behind those that are held."""
-        await self._begin()
-        data, self._held = self._held + data, b""
-        await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
+
+    @abstractmethod
+    async def end(self, data: bytes) -> None:
+        """The last events."""
+
+    @abstractmethod
+    def choice(self, index: int) -> "EventWriter":
+        """For what is one choice's own."""
+
+    @abstractmethod
+    def quick(self) -> QuickWriter | None:
+        """The quick way; None where there is none (yet)."""
 
     async def pieces(
         self,
@@ -67,7 +80,7 @@ class ResponseWriter:
         thought: Callable[[str], bytes] | None = None,
         note: Callable[[], bytes] = bytes,
     ) -> None:
-        """The text of an answer to its end, each piece as an `event`, all but the first one on the quick way (uvicorn_writer.py).
+        """The text of an answer to its end, each piece as an `event`, all but the first one on the quick way.
 
         thought: the event of a piece of the thoughts in front of the text.
         note: events in front of the piece that has just come; nothing as a rule. Asked for what comes first from each instance.
@@ -82,11 +95,51 @@ class ResponseWriter:
                 await self.events(event(piece))
             if piece and not relayed:
                 relayed = True
-                if (server := uvicorn_writer(self._send_chunk)) is not None:
-                    answer.relay(server.ready, lambda text: server.write(event(text)))
+                if (quick := self.quick()) is not None:
+                    answer.relay(quick.ready, lambda text: quick.write(event(text)))
+
+
+class ResponseWriter(EventWriter):
+    """A response on its way out: one JSON body, or events."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._send_chunk = raw_send(scope, send)
+        self._beginning = asyncio.Lock()
+        self._held = b""
+        self._started = False
+        self.complete = False
+
+    @property
+    def started(self) -> bool:
+        """See EventWriter: the head of the stream has gone out."""
+        return self._started
+
+    async def json(self, body: Mapping[str, Any]) -> None:
+        """The whole answer."""
+        self.complete = True
+        await send_json(self._send, 200, body)
+
+    def hold(self, data: bytes) -> None:
+        """See EventWriter."""
+        self._held += data
+
+    async def events(self, data: bytes = b"") -> None:
+        """See EventWriter."""
+        await self._begin()
+        data, self._held = self._held + data, b""
+        await self._send_chunk({"type": "http.response.body", "body": data, "more_body": True})
+
+    def choice(self, index: int) -> "ResponseWriter":
+        """See EventWriter."""
+        return self
+
+    def quick(self) -> QuickWriter | None:
+        """See EventWriter; uvicorn_writer.py."""
+        return uvicorn_writer(self._send_chunk)
 
     async def end(self, data: bytes) -> None:
-        """The last events."""
+        """See EventWriter."""
         await self._begin()
         self.complete = True
         await self._send_chunk({"type": "http.response.body", "body": self._held + data})
@@ -100,12 +153,12 @@ class ResponseWriter:
             await send_error(self._send, error)
 
     async def _begin(self) -> None:
-        if self.started:
+        if self._started:
             return
         async with self._beginning:  # several choices may have something to say at once
-            if not self.started:
+            if not self._started:
                 await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENTS)})
-                self.started = True
+                self._started = True
 
 
 class StreamingRequest(ABC):
@@ -120,8 +173,37 @@ class StreamingRequest(ABC):
         return error_event(error)
 
 
-Opener = Callable[[bytes, Tenant, str], StreamingRequest]
-"""Body, tenant, request id → a request."""
+_SWITCH = MappingProxyType({b"true": True, b"false": False})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeaders:
+    """What the head of a request says of its stream."""
+
+    journal: bool | None = None
+    """Whether it is to have a journal; None: it does not say."""
+    last_event_id: str = ""
+    """The last event of a stream that broke, which is to be gone on with."""
+
+    @classmethod
+    def of(cls, scope: Scope) -> "StreamHeaders":
+        """Raises BadRequest."""
+        journal, last = None, ""
+        for name, value in scope["headers"]:
+            if name == b"last-event-id":
+                last = value.decode("latin-1")
+            elif name == b"x-ragfleet-journal":
+                if value not in _SWITCH:
+                    raise errors.BadRequest("X-Ragfleet-Journal is true or false.", param="X-Ragfleet-Journal")
+                journal = _SWITCH[value]
+        return cls(journal, last)
+
+
+NOTHING_SAID = StreamHeaders()
+
+
+Opener = Callable[[bytes, Tenant, str, StreamHeaders], StreamingRequest]
+"""Body, tenant, request id, what the head says → a request."""
 OnRefusal = Callable[[Tenant | None, errors.RagfleetError], None]
 """Told of what is refused before it is served; the tenant is None where the key is nobody's."""
 
@@ -155,11 +237,12 @@ class StreamingEndpoint:
             raise
 
     async def _serve(self, tenant: Tenant, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = StreamHeaders.of(scope)
         with self._bodies.hold(tenant.name, tenant.smallest(lambda limits: limits.queued_bytes)) as held:
             body = await held.read(scope, receive)
             if body is not None:
                 request_id = scope["state"]["request_id"]
-                request = await held.parsed(body, lambda body: self._opener(body, tenant, request_id))
+                request = await held.parsed(body, lambda body: self._opener(body, tenant, request_id, headers))
                 del body  # the request has its own copy of what is in it
                 await _answer(request, ResponseWriter(scope, send), receive)
 

@@ -65,9 +65,13 @@ class AssistantService(GenerationService):
             message = f"The request took longer than {self._settings.request_deadline_s:g} s."
             raise errors.DeadlineExceeded(message) from error
 
+    def keeps_journals(self, model: str) -> bool:
+        """See GenerationService: an assistant's answer has none."""
+        return not model.startswith(PREFIX)
+
     def check(self, request: GenerationRequest, tenant: Tenant) -> None:
-        """See GenerationService. An assistant's answer has no journal, so that none could go on at another gateway."""
-        if request.model.startswith(PREFIX):
+        """See GenerationService."""
+        if not self.keeps_journals(request.model):
             raise errors.BadRequest(
                 "'background' is not supported by assistants.", param="background", code="unsupported_parameter"
             )

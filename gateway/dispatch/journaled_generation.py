@@ -33,7 +33,15 @@ class JournaledGeneration(Generation):
         self.journal += [_id(each) for step in journal.recorded() for each in step]
 
     def relay(self, take: Callable[[list[int]], bool]) -> None:
-        """Every id passes `next()`, where it is written down."""
+        """See Generation. What is taken so is written down, too."""
+
+        def written(ids: list[int]) -> bool:
+            taken = take(ids)
+            if taken:
+                self._written.push(ids)
+            return taken
+
+        super().relay(written)
 
     async def next(self) -> list[int]:
         """See Generation."""

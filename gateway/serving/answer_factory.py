@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.config import Settings
 from gateway.dispatch.generation import Generator
-from gateway.dispatch.journaled_generation import JournaledGeneration
+from gateway.dispatch.journaled_generation import JournaledGeneration, TokenJournal
 from gateway.retrieval.context import Context
 from gateway.routing.types import PlacementRequest
 from gateway.serving.answer_journal import AnswerJournal
@@ -71,7 +71,7 @@ class AnswerFactory:
                 plan,
                 context,
                 self._sampling(request, index),
-                journal=journal,
+                journal=None if journal is None else journal.choice(index),
                 tool_parser=None if tools is None else self._tool_calling.parser(tools, request.sampling.guide),
                 as_it_stands=request.prompt is not None,
                 guided=request.sampling.guide is not None or (tools is not None and tools.required),
@@ -89,7 +89,7 @@ class AnswerFactory:
         context: Context,
         sampling: SamplingParameters,
         *,
-        journal: AnswerJournal | None = None,
+        journal: TokenJournal | None = None,
         citations: CitationFinder | None = None,
         on_first_token: Callable[[], None] = lambda: None,
         tool_parser: ToolCallParser | None = None,

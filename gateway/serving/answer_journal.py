@@ -1,11 +1,12 @@
 """The journal of an answer that outlives its gateway: the prompt, the token ids as they came, the events as they are sent.
 
-What is made from the same prompt and ids is the same, so an answer is taken up anew by making it again from its journal: its
-events come in the same order with the same numbers, and those that are in the journal already are left out.
+What is made from the same prompt and ids is the same, so an answer is taken up anew by making it again from its journal: the
+events of each choice come in the same order, and those that are in the journal already are left out.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 from gateway.dispatch.journaled_generation import JournaledToken
 from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry
@@ -14,25 +15,57 @@ from gateway.retrieval.context import Context, Grounding
 from gateway.retrieval.passage import Passage
 from gateway.serving.request_plan import RequestPlan
 
-_END = b"\n\n"
+SHARED = ""
+"""The part of events that are no choice's own."""
+END = b"\n\n"
+"""Of an event."""
+
+
+@dataclass(slots=True)
+class JournalPart:
+    """Of one choice; see TokenJournal."""
+
+    changed: Callable[[], None]
+    tokens: list[Sequence[JournaledToken]] = field(default_factory=list)
+    known: int = 0
+    """Its events in the journal."""
+    told: int = 0
+    """Its events that were made since the answer was begun, or taken up."""
+    taken_tokens: int = 0
+    taken_events: int = 0
+
+    def recorded(self) -> Sequence[Sequence[JournaledToken]]:
+        """See TokenJournal."""
+        return tuple(self.tokens)
+
+    def push(self, tokens: Sequence[JournaledToken]) -> None:
+        """See TokenJournal."""
+        self.tokens.append(tokens)
+        self.changed()
 
 
 class AnswerJournal:
-    """Of one answer. What is written waits here until it is taken to be committed."""
+    """Of one answer, with all its choices. What is written waits here until it is taken to be committed."""
 
-    def __init__(self, job: BackgroundJob, changed: Callable[[], None]) -> None:
-        """changed: called when there is something to be committed."""
-        self.id = job.response_id
-        """The response's."""
+    def __init__(self, job: BackgroundJob, changed: Callable[[], None], *, numbered: bool = False) -> None:
+        """changed: called when there is something to be committed. numbered: whether each event has its number (`id:`)."""
+        self.id = job.answer_id
+        """The answer's."""
         self._changed = changed
         self._prompt = job.prompt
-        self._tokens: list[Sequence[JournaledToken]] = list(job.tokens)
         self._position = job.position
-        self._known = self._taken = job.last_event + 1
-        self._told = 0
+        self._number = job.last_event + 1
+        self._numbered = numbered
         self._new_prompt: Json | None = None
-        self._new_tokens = len(self._tokens)
         self._events: list[bytes] = []
+        self._parts: defaultdict[str, JournalPart] = defaultdict(lambda: JournalPart(changed))
+        for parts in job.parts:
+            for name, (tokens, events) in parts.items():
+                part = self._parts[name]
+                part.tokens += tokens
+                part.known += events
+        for part in self._parts.values():
+            part.taken_tokens, part.taken_events = len(part.tokens), part.known
 
     @property
     def seed(self) -> int:
@@ -55,51 +88,65 @@ class AnswerJournal:
             self._prompt = self._new_prompt = {**_dump_prompt(plan, context), "traceparent": traceparent}
             self._changed()
 
-    def recorded(self) -> Sequence[Sequence[JournaledToken]]:
-        """See TokenJournal."""
-        return tuple(self._tokens)
+    def choice(self, index: int) -> JournalPart:
+        """The tokens of one choice."""
+        return self._parts[str(index)]
 
-    def push(self, tokens: Sequence[JournaledToken]) -> None:
-        """See TokenJournal."""
-        self._tokens.append(tokens)
-        self._changed()
-
-    def write(self, events: bytes) -> None:
+    def write(self, events: bytes, part: str = SHARED) -> None:
         """Some whole events. Those that are known from before are left out."""
-        for event in events.split(_END)[:-1]:
-            self._told += 1
-            if self._told > self._known:
-                self._known = self._told
-                self._events.append(event + _END)
+        written = self._parts[part]
+        count = events.count(END)
+        repeated = written.known - written.told
+        written.told += count
+        if repeated > 0:
+            events = END.join(events.split(END)[min(repeated, count) :])
+            count = max(0, count - repeated)
+            if not count:
+                return
+        written.known += count
+        self._events.append(self._with_ids(events) if self._numbered else events)
+        self._number += count
         self._changed()
+
+    def _with_ids(self, events: bytes) -> bytes:
+        each = enumerate(events.split(END)[:-1], self._number)
+        return b"".join(b"id: %b:%d\n%b\n\n" % (self.id.encode(), number, event) for number, event in each)
 
     @property
     def next_event(self) -> int:
         """The number of the event that comes next."""
-        return self._known
+        return self._number
 
-    def end(self, event: bytes) -> None:
-        """The last event, in place of all that would still come."""
-        self._told = self._known
-        self.write(event)
+    def end(self, events: bytes) -> None:
+        """The last events, in place of all that would still come."""
+        shared = self._parts[SHARED]
+        shared.told = shared.known
+        self.write(events)
 
     def restart(self) -> None:
         """The answer is made again from its beginning."""
-        self._told = 0
+        for part in self._parts.values():
+            part.told = 0
 
     def take(self) -> JournalEntry | None:
         """What is to be committed; None: nothing."""
-        tokens = self._tokens[self._new_tokens :]
-        if not (tokens or self._events or self._new_prompt):
+        parts = {
+            name: (part.tokens[part.taken_tokens :], part.known - part.taken_events)
+            for name, part in self._parts.items()
+            if len(part.tokens) > part.taken_tokens or part.known > part.taken_events
+        }
+        if not (parts or self._new_prompt):
             return None
+        for name in parts:
+            part = self._parts[name]
+            part.taken_tokens, part.taken_events = len(part.tokens), part.known
         self._position += 1
-        self._new_tokens = len(self._tokens)
         entry = JournalEntry(
-            response_id=self.id,
+            answer_id=self.id,
             position=self._position,
-            last_event=self._known - 1,
-            events=b"".join(self._events).decode(),
-            tokens=tokens,
+            last_event=self._number - 1,
+            events=b"".join(self._events),
+            parts=parts,
             prompt=self._new_prompt,
         )
         self._events, self._new_prompt = [], None

@@ -1,28 +1,42 @@
-"""Answers that are made without a client, by a task of this gateway each; those of a gateway that has died are taken over."""
+"""Answers that outlive their clients and their gateway: each is made by a task, and taken over where the gateway has died."""
 
 import asyncio
 import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway import errors
 from gateway.config import Settings
-from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry, ResponseRecord
+from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, EventRow, JournalEntry, ResponseRecord
 from gateway.knowledge.catalog.background import BackgroundQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.serving.answer_journal import AnswerJournal
+from gateway.serving.event_feed import EventFeed, behind
 from gateway.serving.gateway_lock import GatewayLock
 from gateway.tenants.tenant import Tenant
 
 log = logging.getLogger("ragfleet.gateway")
 
-Make = Callable[[BackgroundJob, AnswerJournal], Awaitable[None]]
-"""Makes an answer from its request and journal, to its end. Raises RagfleetError."""
-Fail = Callable[[BackgroundJob, AnswerJournal, errors.RagfleetError], Awaitable[None]]
-"""Ends an answer that cannot be made."""
+
+class AnswerMaker(Protocol):
+    """Makes answers of one kind."""
+
+    async def make(self, job: BackgroundJob, journal: AnswerJournal) -> None:
+        """From its request and journal to its end. Raises RagfleetError."""
+
+    async def fail(self, job: BackgroundJob, journal: AnswerJournal, error: errors.RagfleetError) -> None:
+        """End one that cannot be made."""
+
+
+class JournalReader(Protocol):
+    """Reads the events of an answer from the catalog."""
+
+    async def events(self, answer_id: str, after: int) -> tuple[Sequence[EventRow], bool]:
+        """Those behind the one with this number, with some before it perhaps; and whether there will be no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,8 @@ class BackgroundAnswers:
     """Gateways, one after the other, that make an answer; then it is taken to be what ends them."""
     EVENTS_S = 300.0
     """Events can be read again for so long after the end; OpenAI's."""
+    QUIET_S = 1.0
+    """Without news of an answer that is made here, after which its reader looks into the catalog."""
 
     def __init__(
         self, queue: BackgroundQueue, catalogs: Callable[[Tenant], TenantCatalog], settings: Settings, *, keep_s: int
@@ -64,83 +80,122 @@ class BackgroundAnswers:
         self._owner = secrets.token_hex(8)
         self._running: dict[str, _Running] = {}
         self._lock = GatewayLock(settings.home / "run" / "gateways", self._owner)
-        self._make: Make | None = None
-        self._fail: Fail | None = None
+        self._makers: Mapping[AnswerKind, AnswerMaker] = {}
         self._changed = asyncio.Event()
         self._flushed: list[asyncio.Future[None]] = []
         self._uncommitted: list[JournalEntry] = []
-        self._readers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._readers: defaultdict[str, set[EventFeed]] = defaultdict(set)
 
     @property
     def running(self) -> int:
         """Answers that this gateway makes now."""
         return len(self._running)
 
-    def serve(self, make: Make, fail: Fail) -> None:
-        """How answers are made, and ended where they cannot be."""
-        self._make, self._fail = make, fail
+    def serve(self, makers: Mapping[AnswerKind, AnswerMaker]) -> None:
+        """How answers are made, by their kind."""
+        self._makers = makers
 
-    async def begin(self, tenant: Tenant, record: ResponseRecord, job: BackgroundJob) -> None:
-        """Begin an answer, which its caller has checked. Raises Overloaded, CatalogUnavailable."""
-        await self._catalogs(tenant).responses.begin(
-            record,
-            job,
-            owner=self._owner,
-            lease_s=self.LEASE_S,
-            keep_s=self._keep_s,
-            limit=self._settings.background_answers,
-        )
+    async def begin(self, tenant: Tenant, job: BackgroundJob, record: ResponseRecord | None = None) -> None:
+        """Begin an answer, which its caller has checked. record: a response, as it is stored. Raises Overloaded,
+        CatalogUnavailable."""
+        catalog = self._catalogs(tenant)
+        if record is None:
+            await catalog.journals.begin(job, owner=self._owner, lease_s=self.LEASE_S)
+        else:
+            await catalog.responses.begin(
+                record,
+                job,
+                owner=self._owner,
+                lease_s=self.LEASE_S,
+                keep_s=self._keep_s,
+                limit=self._settings.background_answers,
+            )
         self._start(job)
 
-    def stop(self, response_id: str) -> None:
-        """It was cancelled, or deleted: it need not be made, where this gateway does that."""
-        if (running := self._running.get(response_id)) is not None:
-            running.task.cancel()
-        self._wake(response_id)
+    async def begin_stream(
+        self, tenant: Tenant, job: BackgroundJob, record: ResponseRecord | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The same for one whose client reads it: its events, which must be read. They raise what it is refused for before there
+        is any."""
+        feed = self._feed(job.answer_id)
+        try:
+            await self.begin(tenant, job, record)
+        except BaseException:
+            self._leave(job.answer_id, feed)
+            raise
+        return self._follow(self._reader(tenant, job.kind), job.answer_id, -1, feed)
 
-    async def follow(self, tenant: Tenant, response_id: str, after: int) -> AsyncIterator[bytes]:
+    def stop(self, answer_id: str) -> None:
+        """It was cancelled, or deleted: it need not be made, where this gateway does that."""
+        if (running := self._running.get(answer_id)) is not None:
+            running.task.cancel()
+        self._wake(answer_id)
+
+    async def check_readable(self, tenant: Tenant, kind: AnswerKind, answer_id: str, after: int) -> None:
+        """What is wrong with it is said before its events begin. Raises NotFound, Conflict, BadRequest, CatalogUnavailable."""
+        await self._reader(tenant, kind).events(answer_id, after)
+
+    def follow(self, tenant: Tenant, kind: AnswerKind, answer_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """The events behind the one with this number, and those that come, to the end, or until they are gone. Raises
         CatalogUnavailable."""
-        responses = self._catalogs(tenant).responses
-        news = asyncio.Event()
-        self._readers[response_id].add(news)
+        return self._follow(self._reader(tenant, kind), answer_id, after)
+
+    def _reader(self, tenant: Tenant, kind: AnswerKind) -> JournalReader:
+        catalog = self._catalogs(tenant)
+        return catalog.journals if kind is AnswerKind.CHAT else catalog.responses
+
+    def _feed(self, answer_id: str) -> EventFeed:
+        feed = EventFeed()
+        self._readers[answer_id].add(feed)
+        return feed
+
+    def _leave(self, answer_id: str, feed: EventFeed) -> None:
+        self._readers[answer_id].discard(feed)
+        if not self._readers[answer_id]:
+            del self._readers[answer_id]
+
+    async def _follow(
+        self, reader: JournalReader, answer_id: str, after: int, feed: EventFeed | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """feed: one that was there before the answer was begun."""
+        fresh, feed = feed is not None, feed or self._feed(answer_id)
+        rows: Sequence[EventRow] | None
         try:
             while True:
-                news.clear()
-                try:
-                    rows, ended = await responses.events(response_id, after)
-                except (
-                    errors.Conflict,
-                    errors.NotFound,
-                ):  # its events are gone, or it is deleted or hidden, since the stream began
-                    return
+                rows, ended = feed.take(after), feed.is_over
+                if feed.refusal is not None:
+                    raise feed.refusal
+                if rows is None or not (rows or fresh or ended):
+                    try:
+                        rows, ended = await reader.events(answer_id, after)
+                    except (
+                        errors.Conflict,
+                        errors.NotFound,
+                    ):  # its events are gone, or it is deleted or hidden, since the stream began
+                        return
+                fresh = False
                 for row in rows:
-                    events = row.events.encode().split(b"\n\n")[:-1]
-                    if new := events[max(0, len(events) - (row.last - after)) :]:
-                        yield b"".join(each + b"\n\n" for each in new)
+                    if new := behind(row, after):
+                        yield new
                     after = row.last
                 if ended:
                     return
                 try:
-                    async with asyncio.timeout(self.POLL_S):
-                        await news.wait()
+                    async with asyncio.timeout(self.QUIET_S if answer_id in self._running else self.POLL_S):
+                        await feed.news.wait()
                 except TimeoutError:
                     pass
         finally:
-            self._readers[response_id].discard(news)
-            if not self._readers[response_id]:
-                del self._readers[response_id]
+            self._leave(answer_id, feed)
 
     async def run(self) -> None:
         """Keep the leases of what is made here, and take over what nobody makes; until cancelled."""
         while True:
             try:
                 if mine := set(self._running):
-                    held = await self._queue.renew(
-                        self._owner, lease_s=self.LEASE_S, unread_s=self._settings.background_unread_s
-                    )
-                    for response_id in mine - held:
-                        self.stop(response_id)
+                    held = await self._queue.renew(self._owner, lease_s=self.LEASE_S, read=mine & self._readers.keys())
+                    for answer_id in mine - held:
+                        self.stop(answer_id)
                 await self._take_over()
                 await self._queue.forget(ended_s=self.EVENTS_S)
             except errors.CatalogUnavailable as error:
@@ -167,18 +222,19 @@ class BackgroundAnswers:
     async def _take_over(self) -> None:
         room = self.RUNNING - len(self._running)
         for job in await self._queue.claim(self._owner, lease_s=self.LEASE_S, limit=room) if room > 0 else ():
-            if job.response_id in self._running:  # its lease had ended, but not its task
+            if job.answer_id in self._running:  # its lease had ended, but not its task
                 continue
-            log.info("answer %s is taken over, after %d tokens", job.response_id, sum(map(len, job.tokens)))
+            log.info("answer %s is taken over, after %d events", job.answer_id, job.last_event + 1)
             self._start(job)
 
     async def commit(self) -> None:
         """Commit what comes to the journals, all of it together, again and again; until cancelled."""
+        self._changed.set()  # by a fault there may be something left
         while True:
             await self._changed.wait()
             self._changed.clear()
             taken = [entry for each in self._running.values() if (entry := each.journal.take()) is not None]
-            waiting, self._flushed = self._flushed, []
+            waiting = len(self._flushed)
             self._uncommitted += taken
             try:
                 if self._uncommitted:
@@ -186,10 +242,10 @@ class BackgroundAnswers:
                 self._uncommitted = []
             except errors.CatalogUnavailable as error:
                 log.warning("journals of background answers: %s", error)
-                self._flushed += waiting
                 self._changed.set()
             else:
-                for each in waiting:
+                flushed, self._flushed = self._flushed[:waiting], self._flushed[waiting:]
+                for each in flushed:
                     if not each.done():
                         each.set_result(None)
             await asyncio.sleep(self.COMMIT_S)
@@ -208,40 +264,52 @@ class BackgroundAnswers:
         self._lock.release()
 
     def _start(self, job: BackgroundJob) -> None:
-        journal = AnswerJournal(job, self._changed.set)
-        task = asyncio.create_task(self._answer(job, journal), name=f"background answer {job.response_id}")
-        self._running[job.response_id] = _Running(task, journal)
+        journal = AnswerJournal(job, self._changed.set, numbered=job.kind is AnswerKind.CHAT)
+        task = asyncio.create_task(self._answer(job, journal), name=f"background answer {job.answer_id}")
+        self._running[job.answer_id] = _Running(task, journal)
 
     async def _answer(self, job: BackgroundJob, journal: AnswerJournal) -> None:
-        assert self._make is not None
-        assert self._fail is not None
+        maker, refusal = self._makers[job.kind], None
         try:
             try:
                 if job.attempts > self.ATTEMPTS:
                     raise errors.GenerationFailed(
                         "Several gateways ended while they made this answer.", code="poison_request"
                     )
-                await self._made(job, journal, self._make)
+                await self._made(job, journal, maker)
             except errors.RagfleetError as error:
-                await self._fail(job, journal, error)
+                if self._is_refused(job, journal):
+                    refusal = error
+                else:
+                    await maker.fail(job, journal, error)
             except Exception as error:
-                log.exception("background answer %s failed", job.response_id)
-                await self._fail(job, journal, errors.RagfleetError(f"An internal error: {type(error).__name__}."))
-            await self._flush()
-            await self._queue.end(self._owner, job.response_id)
+                log.exception("background answer %s failed", job.answer_id)
+                await maker.fail(job, journal, errors.RagfleetError(f"An internal error: {type(error).__name__}."))
+            if refusal is None:
+                await self._flush()
+                await self._queue.end(self._owner, job.answer_id)
+            for feed in self._readers.get(job.answer_id, ()):
+                feed.end(refusal)
+            if refusal is not None:
+                await self._queue.discard(self._owner, job.answer_id)
         except errors.CatalogUnavailable as error:
-            log.warning("background answer %s is taken up when its lease ends: %s", job.response_id, error)
+            log.warning("background answer %s is taken up when its lease ends: %s", job.answer_id, error)
         finally:
-            self._running.pop(job.response_id, None)
-            self._wake(job.response_id)
+            self._running.pop(job.answer_id, None)
+            self._wake(job.answer_id)
 
-    async def _made(self, job: BackgroundJob, journal: AnswerJournal, make: Make) -> None:
+    def _is_refused(self, job: BackgroundJob, journal: AnswerJournal) -> bool:
+        """Whether a stream's client, which waits for its first event, is told that there will be none."""
+        return job.kind is not AnswerKind.BACKGROUND and job.attempts <= 1 and not journal.next_event
+
+    async def _made(self, job: BackgroundJob, journal: AnswerJournal, maker: AnswerMaker) -> None:
         """Until it is made: nobody waits before it, so it waits where others are refused."""
         while True:
             try:
-                return await make(job, journal)
+                return await maker.make(job, journal)
             except (errors.Overloaded, errors.Unavailable) as error:
-                if time.time() - job.created_at > self._settings.background_deadline_s:
+                late = time.time() - job.created_at > self._settings.background_deadline_s
+                if late or self._is_refused(job, journal):
                     raise
                 await asyncio.sleep(min(error.retry_after_s or 1.0, 5.0))
                 journal.restart()
@@ -255,12 +323,13 @@ class BackgroundAnswers:
 
     async def _append(self, entries: Sequence[JournalEntry]) -> None:
         held = await self._queue.append(self._owner, entries)
-        for response_id in {entry.response_id for entry in entries}:
-            if response_id in held:
-                self._wake(response_id)
-            else:
-                self.stop(response_id)
+        for entry in entries:
+            if entry.answer_id not in held:
+                self.stop(entry.answer_id)
+            elif entry.events:
+                for feed in self._readers.get(entry.answer_id, ()):
+                    feed.push(EventRow(entry.last_event, entry.events))
 
-    def _wake(self, response_id: str) -> None:
-        for reader in self._readers.get(response_id, ()):
-            reader.set()
+    def _wake(self, answer_id: str) -> None:
+        for feed in self._readers.get(answer_id, ()):
+            feed.news.set()

@@ -162,6 +162,10 @@ class GenerationService:
             self._telemetry(request, tenant).end(errors.face(error).status)
             raise
 
+    def keeps_journals(self, model: str) -> bool:
+        """Whether an answer of this model may have a journal, by which another gateway goes on with it."""
+        return True
+
     async def _reserve(self, tenant: Tenant, tokens: int) -> Reservation:
         return await self._quotas.reserve(tenant, {Resource.REQUESTS: 1, Resource.ANSWERS: 1, Resource.TOKENS: tokens})
 

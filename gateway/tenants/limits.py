@@ -24,6 +24,8 @@ class Limits:
     """Files of vector stores that wait to be read."""
     converter_seconds_per_minute: int | None = None
     """Of reading files. A key has no such limit of its own."""
+    unread_stream_seconds: int | None = None
+    """Past which a stream with a journal is cancelled that nobody reads; None: as the setting has it."""
 
 
 UNLIMITED = Limits()

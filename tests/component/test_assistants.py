@@ -57,6 +57,9 @@ async def test_responses_and_streams_know_assistants(start: Callable[..., Any], 
     assert reply.json["output"][-1]["content"][0]["text"] == "Roses are red."
     reply = await fleet.post({"model": "assistant:poet", "input": "Hello?", "background": True}, path="/v1/responses")
     assert (reply.status, reply.json["error"]["param"]) == (400, "background")
+    assert (await fleet.stream(model="assistant:poet", store=True)).text == "Roses are red."
+    reply = await fleet.post(asked("assistant:poet", stream=True), headers={"X-Ragfleet-Journal": "true"})
+    assert (reply.status, reply.json["error"]["param"]) == (400, "X-Ragfleet-Journal")
 
 
 async def test_what_an_assistant_cannot_read_is_refused(start: Callable[..., Any], folder: Path) -> None:

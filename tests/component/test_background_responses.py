@@ -136,7 +136,7 @@ async def test_what_a_dead_gateway_of_this_machine_leaves_waits_for_no_lease(
     _stall(client.fleet, None)
     gateway = client.fleet.gateway
     async with gateway.catalog.database.write() as connection:
-        await connection.execute(update(schema.background_answers).values(owner="dead"))
+        await connection.execute(update(schema.journaled_answers).values(owner="dead"))
     await client.fleet.until(lambda: not gateway.background.running)
     (gateway.settings.home / "run" / "gateways" / "dead").touch()
     assert (await _ended(client, made["id"]))["output"][0]["content"][0]["text"] == TEXT

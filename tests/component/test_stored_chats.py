@@ -55,7 +55,7 @@ async def test_a_streamed_chat_is_kept_as_a_whole_one(client: Client, fields: An
     whole = await _ask(client, temperature=0, **fields)
     body = {"model": MODEL, "messages": [USER], "store": True, "stream": True, "temperature": 0, **fields}
     async with client.fleet.http.post(PATH, json=body) as response:
-        first = json.loads((await response.content.readuntil(b"\n\n"))[6:])
+        first = json.loads((await response.content.readuntil(b"\n\n")).rpartition(b"data: ")[2])
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
     found = await client.ask("GET", f"{PATH}/{first['id']}")
     for of_its_own in ("id", "created"):
@@ -63,12 +63,22 @@ async def test_a_streamed_chat_is_kept_as_a_whole_one(client: Client, fields: An
     assert found == _as_stored(whole, {})
 
 
+async def test_a_deleted_chat_cannot_be_streamed_again(client: Client) -> None:
+    body = {"model": MODEL, "messages": [USER], "store": True, "stream": True}
+    async with client.fleet.http.post(PATH, json=body) as response:
+        event_id = (await response.text()).partition("\n")[0].removeprefix("id: ")
+    again = {"Last-Event-ID": event_id}
+    assert (await client.fleet.post(body, headers=again)).status == 200
+    await client.ask("DELETE", f"{PATH}/{event_id.partition(':')[0]}")
+    assert (await client.fleet.post(body, headers=again)).status == 404
+
+
 async def test_calls_of_a_stream_are_kept(client: Client) -> None:
     client.fleet.says('{"name": "weather", "arguments": {"city": "Berlin"}}')
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
     body = {"model": MODEL, "messages": [USER], "store": True, "tools": [tool], "tool_choice": "required"}
     async with client.fleet.http.post(PATH, json={**body, "stream": True}) as response:
-        first = json.loads((await response.content.readuntil(b"\n\n"))[6:])
+        first = json.loads((await response.content.readuntil(b"\n\n")).rpartition(b"data: ")[2])
         await response.read()
     (choice,) = (await client.ask("GET", f"{PATH}/{first['id']}"))["choices"]
     assert choice["finish_reason"] == "tool_calls"
@@ -117,7 +127,8 @@ async def test_a_database_that_is_away_is_told(client: Client, monkeypatch: pyte
     monkeypatch.setattr(TenantChatCompletions, "add", away)
     body = {"model": MODEL, "messages": [USER], "store": True}
     assert (await client.call("POST", PATH, body)).status == 503
-    async with client.fleet.http.post(PATH, json={**body, "stream": True}) as response:
+    plain = {"X-Ragfleet-Journal": "false"}
+    async with client.fleet.http.post(PATH, json={**body, "stream": True}, headers=plain) as response:
         events = (await response.text()).strip().split("\n\n")
     assert "error" in json.loads(events[-2][6:]), "its client does not take it for stored"
     assert (await client.call("POST", PATH, {**body, "store": False})).status == 200

@@ -99,7 +99,7 @@ class Client:
                     return seen
                 async for line in response.content:
                     if line.startswith(b"data: {"):
-                        _take(seen, orjson.loads(line[6:]))
+                        take(seen, orjson.loads(line[6:]))
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             seen.error = repr(error)
         finally:
@@ -116,7 +116,8 @@ class Client:
         return sum(int(result["output_tokens"]) for bucket in page["data"] for result in bucket["results"])
 
 
-def _take(seen: Seen, event: dict[str, Any]) -> None:
+def take(seen: Seen, event: dict[str, Any]) -> None:
+    """One event of a chat's stream."""
     if "error" in event:
         seen.error = event["error"]["message"]
         return

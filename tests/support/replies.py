@@ -45,12 +45,15 @@ class Events:
     headers: Mapping[str, str]
     chunks: list[dict[str, Any]] = field(default_factory=list)
     done: bool = False
+    ids: list[str] = field(default_factory=list)
+    """Of a stream with a journal."""
 
     def add(self, event: bytes) -> None:
         """One event without its blank line."""
         assert not self.done, "something came after [DONE]"
-        assert event.startswith(b"data: "), event
-        data = event.removeprefix(b"data: ")
+        head, _, data = event.rpartition(b"data: ")
+        assert head == b"" or (head.startswith(b"id: ") and head.endswith(b"\n")), event
+        self.ids += [head[4:-1].decode()] if head else []
         if data == b"[DONE]":
             self.done = True
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from gateway.knowledge.catalog.types import Json
@@ -19,6 +20,22 @@ class ResponseRecord:
     conversation_id: str | None = None
 
 
+class AnswerKind(StrEnum):
+    """What an answer with a journal is, and how it is made."""
+
+    BACKGROUND = "background"
+    """A response for which no client needs to wait."""
+    RESPONSE = "response"
+    """A response that is streamed."""
+    CHAT = "chat"
+    """A chat that is streamed."""
+
+
+JournalParts = Mapping[str, tuple[Sequence[Sequence[Any]], int]]
+"""By choice ("" for what is of all of them): token ids, each step as an engine gave it, and how many events were written. JSON,
+of which the catalog knows nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRecord:
     """One chat completion as it is stored."""
@@ -34,24 +51,27 @@ class ChatRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackgroundJob:
-    """An answer that a gateway makes without a client, held by one of them under a lease."""
+    """An answer that outlives the gateway that makes it, held by one of them at a time under a lease."""
 
-    response_id: str
+    answer_id: str
+    kind: AnswerKind
     caller: str
     """Whose it is, as JSON (gateway/tenants/caller.py)."""
     request_id: str
     request: Json
     """As the client sent it, with what it continues in place of references to it."""
     response: Json
-    """The response object before there is anything in it."""
+    """The response object before there is anything in it; empty for a chat."""
     created_at: float
     """Unix seconds."""
+    unread_s: float = 0.0
+    """Past which it is cancelled, where nobody reads it; 0: never."""
     attempts: int = 0
     """How often it was claimed."""
     prompt: Json | None = None
     """What was journaled of its prompt; None before."""
-    tokens: Sequence[Sequence[Any]] = ()
-    """Those so far, as the engines gave them: JSON, of which the catalog knows nothing."""
+    parts: Sequence[JournalParts] = ()
+    """Of each entry of its journal."""
     last_event: int = -1
     """The number of the last event that clients may have seen."""
     position: int = -1
@@ -62,12 +82,12 @@ class BackgroundJob:
 class JournalEntry:
     """What came since the last commit of one answer's journal."""
 
-    response_id: str
+    answer_id: str
     position: int
     last_event: int
     """The number of the last event up to now."""
-    events: str
-    tokens: Sequence[Sequence[Any]]
+    events: bytes
+    parts: JournalParts
     prompt: Json | None = None
     """Where it is known since then."""
 
@@ -77,7 +97,7 @@ class EventRow:
     """Some events of an answer, one after the other as they are sent; `last` is the number of the last one."""
 
     last: int
-    events: str
+    events: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
-_chats, _messages = schema.chat_completions, schema.chat_messages
+_chats, _messages, _jobs = schema.chat_completions, schema.chat_messages, schema.journaled_answers
 
 
 class TenantChatCompletions:
@@ -32,7 +32,7 @@ class TenantChatCompletions:
         self._visibility = Visibility(database, tenant)
 
     async def add(self, record: ChatRecord, *, keep_s: int) -> None:
-        """Keep an answer for so many seconds."""
+        """Keep an answer for so many seconds. It may be said twice."""
         ident = record.body["id"]
         row = {
             "id": ident,
@@ -54,8 +54,8 @@ class TenantChatCompletions:
             for position, message in enumerate(record.messages)
         ]
         async with self._database.write() as connection:
-            await connection.execute(_chats.insert(), row)
-            await connection.execute(_messages.insert(), messages)
+            if (await connection.execute(self._database.insert(_chats).on_conflict_do_nothing(), row)).rowcount:
+                await connection.execute(_messages.insert(), messages)
 
     async def get(self, completion_id: str) -> Json:
         """The completion with its metadata. Raises NotFound."""
@@ -109,6 +109,7 @@ class TenantChatCompletions:
         async with self._database.write() as connection:
             row = await self._found(connection, completion_id)
             await connection.execute(delete(_chats).where(_chats.c.id == completion_id))
+            await connection.execute(delete(_jobs).where(_jobs.c.id == completion_id))
             # Who may not have seen it is not told that it was there.
             allow: Sequence[str] | None = None if row.sources is None else ()
             where = f"{self._tenant}/chats"

@@ -9,23 +9,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import BadRequest, Conflict, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.answer_types import BackgroundJob, EventRow, ResponseRecord
+from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, EventRow, ResponseRecord
+from gateway.knowledge.catalog.background import begun
 from gateway.knowledge.catalog.conversations import append_items
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.item_sources import answer_sources, stored_sources
+from gateway.knowledge.catalog.journals import events_after, note_reading
 from gateway.knowledge.catalog.paging import fetch_page
 from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _responses, _items = schema.responses, schema.response_items
-_jobs, _events = schema.background_answers, schema.answer_events
+_jobs = schema.journaled_answers
 
 UNFINISHED = ("queued", "in_progress")
 ENDED_WELL = ("completed", "incomplete")
-READ_S = 1.0
-"""A reading is noted so often at the most."""
-
 MAX_CHAIN = 256
 """Responses that one continues, one after the other."""
 _LINK = _responses.c.id, _responses.c.previous_id, _responses.c.status
@@ -50,28 +49,19 @@ class TenantResponses:
     async def begin(
         self, record: ResponseRecord, job: BackgroundJob, *, owner: str, lease_s: float, keep_s: int, limit: int
     ) -> None:
-        """Keep a response that a gateway is to make. Raises Overloaded where the tenant has `limit` unfinished ones."""
+        """Keep a response that a gateway is to make. Raises Overloaded where the tenant has `limit` unfinished ones in the
+        background."""
         now = self._database.clock()
-        open_jobs = select(func.count()).where(_jobs.c.tenant == self._tenant, _jobs.c.ended_at.is_(None))
+        open_jobs = select(func.count()).where(
+            _jobs.c.tenant == self._tenant, _jobs.c.ended_at.is_(None), _jobs.c.kind == AnswerKind.BACKGROUND
+        )
         async with self._database.write() as connection:
-            if (await connection.scalar(open_jobs) or 0) >= limit:
+            if job.kind is AnswerKind.BACKGROUND and (await connection.scalar(open_jobs) or 0) >= limit:
                 raise Overloaded(
                     f"{limit} answers are being made in the background already; wait for one of them.", retry_after_s=5
                 )
             await self._insert(connection, record, keep_s)
-            row = {
-                "response_id": job.response_id,
-                "tenant": self._tenant,
-                "created_at": job.created_at,
-                "caller": job.caller,
-                "request_id": job.request_id,
-                "request": _dumped(job.request),
-                "owner": owner,
-                "lease_until": now + lease_s,
-                "attempts": 1,
-                "read_at": now,
-            }
-            await connection.execute(_jobs.insert(), row)
+            await connection.execute(_jobs.insert(), begun(job, self._tenant, owner=owner, now=now, lease_s=lease_s))
 
     async def finish(self, body: Json, *, keep_s: int) -> None:
         """The end of a response that a gateway has made: its output is stored, and added to its conversation.
@@ -109,26 +99,23 @@ class TenantResponses:
             change = update(_responses).where(mine, _responses.c.status.in_(UNFINISHED)).values(status="cancelled")
             if (await connection.execute(change)).rowcount:
                 ended = {"ended_at": self._database.clock(), "owner": None}
-                await connection.execute(update(_jobs).where(_jobs.c.response_id == response_id).values(ended))
+                await connection.execute(update(_jobs).where(_jobs.c.id == response_id).values(ended))
         return await self.get(response_id)
 
     async def events(self, response_id: str, after: int) -> tuple[Sequence[EventRow], bool]:
         """Events behind the one with this number, with some before it perhaps; and whether there will be no more.
 
-        It counts as reading. Raises NotFound; BadRequest for a response that was not made in the background, Conflict
-        (`stream_cursor_expired`) where the events are gone.
+        It counts as reading. Raises NotFound; BadRequest for a response without a journal, Conflict (`stream_cursor_expired`)
+        where the events are gone.
         """
-        now = self._database.clock()
         async with self._database.read() as connection:
             body = await self._body(connection, response_id)
-            job = (await connection.execute(select(_jobs).where(_jobs.c.response_id == response_id))).one_or_none()
-            query = select(_events.c.last, _events.c.events).where(
-                _events.c.response_id == response_id, _events.c.last > after
-            )
-            rows = (await connection.execute(query.order_by(_events.c.position))).all()
-        if not body["background"]:
+            job = (await connection.execute(select(_jobs).where(_jobs.c.id == response_id))).one_or_none()
+            rows = await events_after(connection, response_id, after)
+        if job is None and not body["background"]:
             raise BadRequest(
-                "Only a response that was made with background=true can be streamed again.",
+                "This response was not made in the background, and its stream has no journal, or not any more; get it "
+                "without stream.",
                 param="stream",
                 code="not_resumable",
             )
@@ -138,10 +125,8 @@ class TenantResponses:
                 param="starting_after",
                 code="stream_cursor_expired",
             )
-        if job.ended_at is None and now - job.read_at > READ_S:
-            async with self._database.write() as connection:
-                await connection.execute(update(_jobs).where(_jobs.c.response_id == response_id).values(read_at=now))
-        return [EventRow(row.last, row.events) for row in rows], job.ended_at is not None
+        await note_reading(self._database, job)
+        return rows, job.ended_at is not None
 
     async def get(self, response_id: str) -> Json:
         """The response object. Raises NotFound."""

@@ -9,6 +9,7 @@ from gateway.knowledge.catalog.conversations import TenantConversations
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
 from gateway.knowledge.catalog.idempotency import IdempotencyKeys
+from gateway.knowledge.catalog.journals import TenantJournals
 from gateway.knowledge.catalog.members import TenantMembers
 from gateway.knowledge.catalog.pauses import Pauses
 from gateway.knowledge.catalog.removals import is_removing
@@ -34,6 +35,7 @@ class TenantCatalog:
         self.batches = TenantBatches(database, tenant)
         self.responses = TenantResponses(database, tenant)
         self.chats = TenantChatCompletions(database, tenant)
+        self.journals = TenantJournals(database, tenant)
         self.conversations = TenantConversations(database, tenant)
         self.restricted = tenant.key.groups is not None
         """Whether there may be documents of the tenant that its key does not see."""

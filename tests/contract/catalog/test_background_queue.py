@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Conflict, NotFound, Overloaded
-from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry, ResponseRecord
+from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, JournalEntry, ResponseRecord
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
@@ -19,18 +19,20 @@ def _body(status: str = "queued", output: Any = ()) -> dict[str, Any]:
 
 def _entry(position: int, **fields: Any) -> JournalEntry:
     return JournalEntry(
-        response_id="resp_1",
+        answer_id="resp_1",
         position=position,
         last_event=position,
-        events=f"event {position}\n\n",
-        tokens=[[position], []],
+        events=b"event %d\n\n" % position,
+        parts={"0": ([[position], []], 1)},
         **fields,
     )
 
 
-async def _begin(catalog: Catalog, clock: Clock, *, limit: int = 1) -> None:
+async def _begin(catalog: Catalog, clock: Clock, *, limit: int = 1, unread_s: float = 0.0) -> None:
     job = BackgroundJob(
-        response_id="resp_1",
+        answer_id="resp_1",
+        kind=AnswerKind.BACKGROUND,
+        unread_s=unread_s,
         caller="{}",
         request_id="r",
         request={"input": "a \0"},
@@ -49,17 +51,18 @@ async def test_the_journal_of_a_dead_owner_is_gone_on_with(catalog: Catalog, clo
     assert await queue.append("one", [_entry(0, prompt={"ids": [1]})]) == {"resp_1"}
     assert await queue.append("one", [_entry(0), _entry(1)]) == {"resp_1"}, "said twice, it is there once"
     assert (await mine.get("resp_1"))["status"] == "in_progress"
-    assert await queue.renew("one", lease_s=LEASE_S, unread_s=0) == {"resp_1"}
+    assert await queue.renew("one", lease_s=LEASE_S) == {"resp_1"}
     assert await queue.claim("two", lease_s=LEASE_S, limit=9) == []
     clock.now += LEASE_S
     (job,) = await queue.claim("two", lease_s=LEASE_S, limit=9)
-    assert (job.prompt, job.tokens, job.last_event, job.position) == ({"ids": [1]}, [[0], [], [1], []], 1, 1)
+    assert (job.prompt, job.last_event, job.position) == ({"ids": [1]}, 1, 1)
+    assert job.parts == [{"0": [[[0], []], 1]}, {"0": [[[1], []], 1]}]
     assert (job.request, job.attempts) == ({"input": "a \0"}, 2)
     assert await queue.append("one", [_entry(2)]) == set(), "what was lost is not written to"
-    assert await queue.renew("one", lease_s=LEASE_S, unread_s=0) == set()
+    assert await queue.renew("one", lease_s=LEASE_S) == set()
     assert await queue.append("two", [_entry(2)]) == {"resp_1"}
     rows, ended = await mine.events("resp_1", 0)
-    assert ([row.events for row in rows], ended) == (["event 1\n\n", "event 2\n\n"], False)
+    assert ([row.events for row in rows], ended) == ([b"event 1\n\n", b"event 2\n\n"], False)
     await mine.finish(_body("completed", [{"id": "out"}]), keep_s=100)
     await mine.finish(_body("completed", [{"id": "out"}]), keep_s=100)
     await queue.end("two", "resp_1")
@@ -87,10 +90,12 @@ async def test_what_is_cancelled_is_nobodys_and_is_not_finished(catalog: Catalog
 
 
 async def test_what_is_released_or_unread_is_not_held(catalog: Catalog, clock: Clock) -> None:
-    await _begin(catalog, clock)
+    await _begin(catalog, clock, unread_s=9)
     await catalog.background.release("one")
     (job,) = await catalog.background.claim("two", lease_s=LEASE_S, limit=9)
-    assert job.response_id == "resp_1"
+    assert job.answer_id == "resp_1"
     clock.now += 10
-    assert await catalog.background.renew("two", lease_s=LEASE_S, unread_s=9) == set()
+    assert await catalog.background.renew("two", lease_s=LEASE_S, read={"resp_1"}) == {"resp_1"}
+    clock.now += 10
+    assert await catalog.background.renew("two", lease_s=LEASE_S) == set()
     assert (await catalog.of(Tenant("mine")).responses.get("resp_1"))["status"] == "cancelled"

@@ -177,11 +177,12 @@ async def test_tenants_that_have_enough_are_passed_over(catalog: Catalog) -> Non
 
 def undone() -> Iterator[str]:
     """Statements that take back what the migrations have added, the last first."""
-    for statement in (
-        each for version in sorted(schema.MIGRATIONS, reverse=True) for each in schema.MIGRATIONS[version][::-1]
-    ):
+    all_of_them = [each for version in sorted(schema.MIGRATIONS) for each in schema.MIGRATIONS[version]]
+    gone = {dropped[1] for each in all_of_them if (dropped := re.match(r"DROP TABLE (\w+)", each))}
+    for statement in all_of_them[::-1]:
         if made := re.match(r"CREATE TABLE (\w+)", statement):
-            yield f"DROP TABLE {made[1]}"
+            if made[1] not in gone:
+                yield f"DROP TABLE {made[1]}"
         elif added := re.match(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", statement):
             yield f"ALTER TABLE {added[1]} DROP COLUMN {added[2]}"
     yield "DROP INDEX members_turns"

@@ -12,14 +12,14 @@ from gateway.knowledge.catalog.schema.accounts import (
     tenants,
 )
 from gateway.knowledge.catalog.schema.answers import (
-    answer_events,
-    background_answers,
     batch_jobs,
     batch_lines,
     chat_completions,
     chat_messages,
     conversation_items,
     conversations,
+    journal_entries,
+    journaled_answers,
     response_items,
     responses,
 )
@@ -43,10 +43,8 @@ from gateway.knowledge.catalog.schema.migrations import MIGRATIONS, VERSION, pre
 __all__ = [
     "MIGRATIONS",
     "VERSION",
-    "answer_events",
     "api_keys",
     "audit",
-    "background_answers",
     "batch_jobs",
     "batch_lines",
     "batches",
@@ -60,6 +58,8 @@ __all__ = [
     "files",
     "gateways",
     "idempotency",
+    "journal_entries",
+    "journaled_answers",
     "leases",
     "ledger",
     "members",

@@ -32,10 +32,13 @@ response_items = Table(
 )
 """What a response was asked and what it answered, in that order."""
 
-background_answers = Table(
-    "background_answers",
+journaled_answers = Table(
+    "journaled_answers",
     metadata,
-    Column("response_id", ForeignKey(responses.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    # A response's is deleted with it.
+    Column("response_id", ForeignKey(responses.c.id, ondelete="CASCADE"), index=True),
+    Column("kind", Text, nullable=False),
     Column("tenant", Text, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("caller", Text, nullable=False),
@@ -47,28 +50,30 @@ background_answers = Table(
     Column("lease_until", Float(53), nullable=False),
     Column("attempts", BigInteger, nullable=False),
     Column("read_at", Float(53), nullable=False),
+    # Cancelled where it was not read for so long; 0: never.
+    Column("unread_s", Float(53), nullable=False),
     Column("ended_at", Float(53), index=True),
     Index(
-        "background_answers_free",
+        "journaled_answers_free",
         "lease_until",
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),
 )
-"""Responses that are made without a client: who asked for what, and who makes them. The rows outlive the end for a while,
-so that events can be read again."""
+"""Answers that outlive their gateway: who asked for what, and who makes them. The rows outlive the end for a while, so that
+events can be read again. `kind`: what is made, and how (answer_types.py)."""
 
-answer_events = Table(
-    "answer_events",
+journal_entries = Table(
+    "journal_entries",
     metadata,
-    Column("response_id", ForeignKey(background_answers.c.response_id, ondelete="CASCADE"), primary_key=True),
+    Column("answer_id", ForeignKey(journaled_answers.c.id, ondelete="CASCADE"), primary_key=True),
     Column("position", BigInteger, primary_key=True),
     Column("last", BigInteger, nullable=False),
     Column("events", Text, nullable=False),
-    Column("tokens", Text, nullable=False),
+    Column("parts", Text, nullable=False),
 )
-"""Their journal, a row for each commit: events as they are sent (`last`: the number of the last one so far), and the token ids
-that came, as a JSON list of lists, each as the engine gave it."""
+"""Their journal, a row for each commit: events as they are sent (`last`: the number of the last one so far), and of each choice
+how many of them are its own and the token ids that came, each step as the engine gave it (JSON)."""
 
 batch_jobs = Table(
     "batch_jobs",

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 14
+VERSION = 15
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -109,6 +109,25 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
         14: (
             """CREATE TABLE leases (subject TEXT NOT NULL, resource TEXT NOT NULL, gateway TEXT NOT NULL, begin BIGINT NOT NULL,
             taken BIGINT NOT NULL, PRIMARY KEY (subject, resource, gateway))""",
+        ),
+        15: (
+            """CREATE TABLE journaled_answers (id TEXT NOT NULL PRIMARY KEY,
+            response_id TEXT REFERENCES responses (id) ON DELETE CASCADE, kind TEXT NOT NULL, tenant TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL, caller TEXT NOT NULL, request_id TEXT NOT NULL, request TEXT NOT NULL,
+            prompt TEXT, owner TEXT, lease_until DOUBLE PRECISION NOT NULL, attempts BIGINT NOT NULL,
+            read_at DOUBLE PRECISION NOT NULL, unread_s DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION)""",
+            "CREATE INDEX journaled_answers_free ON journaled_answers (lease_until) WHERE ended_at IS NULL",
+            "CREATE INDEX ix_journaled_answers_ended_at ON journaled_answers (ended_at)",
+            "CREATE INDEX ix_journaled_answers_response_id ON journaled_answers (response_id)",
+            """CREATE TABLE journal_entries (answer_id TEXT NOT NULL
+            REFERENCES journaled_answers (id) ON DELETE CASCADE, position BIGINT NOT NULL, last BIGINT NOT NULL,
+            events TEXT NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (answer_id, position))""",
+            # What had not ended is made anew from its beginning.
+            """INSERT INTO journaled_answers (id, response_id, kind, tenant, created_at, caller, request_id, request,
+            lease_until, attempts, read_at, unread_s) SELECT response_id, response_id, 'background', tenant, created_at, caller,
+            request_id, request, 0, 0, read_at, 0 FROM background_answers WHERE ended_at IS NULL""",
+            "DROP TABLE answer_events",
+            "DROP TABLE background_answers",
         ),
     }
 )
