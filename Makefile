@@ -139,7 +139,7 @@ test-clients: setup ## Other people's frameworks, unmodified, each in its own en
 conformance: $(STAMP) ## Share of OpenAI's API that is there, by its own description: make conformance OPENAPI=openapi.yaml (half a minute)
 	$(BIN)/python -m benchmarks.conformance $(OPENAPI)
 
-chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes)
+chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes; ARGS=--quick: 4)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 test-alerts: setup ## Five alerts fire and stop on a real fleet with a real Prometheus, windows 60 times shorter (about 2 minutes)

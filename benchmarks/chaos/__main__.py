@@ -3,8 +3,10 @@
 Real Consul, workers, Tritons and gateway, started by `ragfleet up`; the engine is the simulated one, and once the real LLM.
 Of the model repository only what these requests use is served (`llm`, `prompt`): each restart would load the embedding model
 again, and the machine would be busy with that. Each scenario has a deadline; one that breaks is reported, and the next ones run
-on a fresh fleet. The random faults come last and take what is left of the limit. Exit status 1 where an accepted request
-failed, something was not given back, or a scenario missed its bar or its deadline; 2 for a scenario that does not exist.
+on a fresh fleet. The random faults come last, on a fleet with two gateways, and take what is left of the limit: streams of
+every kind (guided, calls of functions, several choices), and gateways are killed, too. Exit status 1 where an accepted request
+failed, the ledger differs from what clients received, something was not given back, or a scenario missed its bar or its
+deadline; 2 for a scenario that does not exist.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from typing import Any
 
 from benchmarks.chaos import scenarios
 from benchmarks.chaos.heartbeat import heartbeat
+from benchmarks.chaos.random_faults import random_faults
 from benchmarks.chaos.report import Report
 from benchmarks.chaos.scenarios import Row
 from tests.support.chat_client import Client
@@ -40,7 +43,7 @@ SIMULATED = {
 REAL = {"RAGFLEET_TOKEN_DEADLINE_S": "20"}
 MODELS = ("llm", "prompt")
 INSTANCES = 3
-FAULTS_END_S, FAULTS_LEAST_S = 150.0, 30.0
+FAULTS_END_S, FAULTS_LEAST_S = 240.0, 30.0
 """After the random faults the fleet comes to rest and is stopped; they run for so long at least, whatever is left."""
 
 
@@ -68,9 +71,10 @@ async def run(fleet: EmbeddedFleet, plan: dict[str, Scenario], report: Report) -
                 async with asyncio.timeout(seconds):
                     row = await scenario.run(victim, client)
                 row["rest"], row["missed"] = await _rest(victim, base, row["missed"])
-                row["ledger"] = {"charged": await client.charged(), "received": client.received}
-                if row["ledger"]["charged"] != client.received:
-                    row["missed"].append(f"tokens in the ledger and at the clients since the start: {row['ledger']}")
+                if "ledger" not in row:
+                    row["ledger"] = {"received": client.received, "charged": await client.charged()}
+                    if row["ledger"]["charged"] != client.received:
+                        row["missed"].append(f"tokens in the ledger and at clients since the start: {row['ledger']}")
             except Exception as error:  # noqa: BLE001 - the boundary of a scenario: whatever broke it, the next one runs
                 words = str(error) or f"no end within {seconds:.0f} s"
                 report.broke(name, f"{type(error).__name__}: {words}")
@@ -96,33 +100,37 @@ def main() -> int:
         "consul-killed": Scenario(scenarios.consul_killed, 120),
         "gateway-sigterm": Scenario(scenarios.gateway_sigterm, 120),
         "heartbeat": Scenario(heartbeat, 240),
+    }
+    with_gateways: dict[str, Scenario] = {
         "random-faults": Scenario(
-            lambda victim, client: scenarios.random_faults(
+            lambda victim, _: random_faults(
                 victim,
-                client,
                 seconds=max(FAULTS_LEAST_S, min(args.minutes * 60, report.left_s - FAULTS_END_S)),
                 seed=args.seed,
             ),
             args.minutes * 60 + FAULTS_END_S,
         ),
     }
-    known = [*real, *simulated]
+    fleets = (("", REAL, 1, real), ("simulated", SIMULATED, 1, simulated), ("simulated", SIMULATED, 2, with_gateways))
+    known = [name for *_, plan in fleets for name in plan]
     wanted = args.only or known
     if unknown := set(wanted) - set(known):
         print(f"no scenario {', '.join(sorted(unknown))}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     report = Report(wanted, limit_s=args.limit_minutes * 60)
     try:
-        for plan, flavour, env in ((real, "", REAL), (simulated, "simulated", SIMULATED)):
+        for flavour, env, gateways, plan in fleets:
             left = {name: scenario for name, scenario in plan.items() if name in wanted}
             while left:
-                _one_fleet(left, report, flavour=flavour, env=env, port_base=args.port_base)
+                _one_fleet(left, report, flavour=flavour, env=env, gateways=gateways, port_base=args.port_base)
     finally:  # also when told to stop: what was seen is told
         good = report.tell()
     return 0 if good else 1
 
 
-def _one_fleet(plan: dict[str, Scenario], report: Report, *, flavour: str, env: dict[str, str], port_base: int) -> None:
+def _one_fleet(
+    plan: dict[str, Scenario], report: Report, *, flavour: str, env: dict[str, str], gateways: int, port_base: int
+) -> None:
     """Run as much of `plan` as one fleet bears. At least one scenario is taken out of it, run or not."""
     before = len(plan)
     if report.left_s <= 0:
@@ -130,7 +138,9 @@ def _one_fleet(plan: dict[str, Scenario], report: Report, *, flavour: str, env: 
         del plan[name]
         return
     try:
-        with embedded(instances=INSTANCES, flavour=flavour, port_base=port_base, env=env, models=MODELS) as fleet:
+        with embedded(
+            instances=INSTANCES, gateways=gateways, flavour=flavour, port_base=port_base, env=env, models=MODELS
+        ) as fleet:
             run_stoppable(run(fleet, plan, report))
     except Exception as error:  # noqa: BLE001 - a fleet that does not come up, or not down, costs one scenario and not the run
         if len(plan) == before:
@@ -144,10 +154,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="run this one; may be given several times")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the random faults")
+    parser.add_argument("--quick", action="store_true", help="two minutes of random faults and nothing else")
     parser.add_argument("--limit-minutes", type=float, default=25.0, help="what has not begun after so long is missed")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--port-base", type=int, default=27000)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.quick:
+        args.only, args.minutes = ["random-faults"], 2.0
+    return args
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Report:
         self._table_of_scenarios()
         self._table_of_heartbeat()
         self._table_of_rest()
+        self._words_of_kinds()
         for name, row in self.rows.items():
             for what in (*row["missed"], *row["errors"]):
                 print(f"{name}: {what}")
@@ -92,6 +93,14 @@ class Report:
                 ["scenario", "permits", "streams", "in flight", "in engines", "descriptors", "RSS MB"],
                 rest,
             )
+
+    def _words_of_kinds(self) -> None:
+        rows = {name: row for name, row in self.rows.items() if "kinds" in row}
+        for name, row in rows.items():
+            silences = f"{row['resumed_p50_s']:.2f} s (p50), {row['resumed_max_s']:.2f} s (the longest)"
+            print(f"{name}: whole answers by kind {row['kinds']}, faults {row['faults']}")
+            print(f"{name}: {row['resumed']} streams of killed gateways went on at the other after {silences}")
+            print(f"{name}: tokens {row['ledger']}")
 
     def _table_of_heartbeat(self) -> None:
         if figures := self.rows.get("heartbeat", {}).get("heartbeat"):

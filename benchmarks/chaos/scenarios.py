@@ -5,7 +5,6 @@
 
 import asyncio
 import os
-import random
 import signal
 import statistics
 import time
@@ -193,7 +192,7 @@ async def scale(victim: Victim, client: Client) -> Row:
     return row
 
 
-async def _kill_consul(victim: Victim) -> tuple[bool, float]:
+async def kill_consul(victim: Victim) -> tuple[bool, float]:
     """SIGKILL Consul and wait until another one runs: whether the gateway saw it gone, and the seconds. Raises TimeoutError."""
     before = victim.consul()
     assert before is not None
@@ -215,46 +214,11 @@ async def consul_killed(victim: Victim, client: Client) -> Row:
 
     async def act() -> Row:
         names = await victim.instances()
-        noticed, back_s = await _kill_consul(victim)
+        noticed, back_s = await kill_consul(victim)
         missed = [] if noticed else ["the gateway did not say that Consul was gone"]
         return {"back_s": back_s, "ready_s": await victim.ready(len(names)), "missed": missed}
 
     return await under_load(client, act)
-
-
-async def random_faults(victim: Victim, client: Client, *, seconds: float, seed: int) -> Row:
-    """Kill, stop for a while, slow down, answer with errors, restart Consul: one fault after the other, at steady load."""
-    rng = random.Random(seed)
-    counts: dict[str, int] = {}
-
-    async def act() -> Row:
-        names = sorted(await victim.instances())
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            fault, name = rng.choice(("kill", "stop", "slow", "error", "consul")), rng.choice(names)
-            counts[fault] = counts.get(fault, 0) + 1
-            print(
-                f"  {seconds - (end - time.monotonic()):5.0f} s  {fault} {name if fault != 'consul' else ''}",
-                flush=True,
-            )
-            if fault == "kill":
-                victim.signal(name, signal.SIGKILL)
-                await asyncio.sleep(1)
-            elif fault == "stop":
-                pid = victim.signal(name, signal.SIGSTOP)
-                await asyncio.sleep(rng.uniform(3, 8))
-                victim.revive(name, pid)
-            elif fault == "consul":
-                await _kill_consul(victim)
-            else:
-                victim.fault(name, {"slow": {"slow": 10}, "error": {"error_at_token": 20}}[fault])
-                await asyncio.sleep(rng.uniform(2, 5))
-                victim.fault(name, {})
-            # The next fault comes when the fleet is whole again: the claim is about losing one instance at a time.
-            await victim.ready(len(names))
-        return {"faults": counts}
-
-    return await under_load(client, act, concurrency=12)
 
 
 async def gateway_sigterm(victim: Victim, client: Client) -> Row:

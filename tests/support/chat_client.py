@@ -10,14 +10,38 @@ import orjson
 
 
 @dataclass(slots=True)
+class Call:
+    """A call of a function, as its pieces came."""
+
+    ids: set[str] = field(default_factory=set)
+    """More than one where its id did not stay the same."""
+    name: str = ""
+    arguments: str = ""
+
+    def take(self, piece: dict[str, Any]) -> None:
+        """One piece of it."""
+        if piece.get("id"):
+            self.ids.add(piece["id"])
+        function = piece.get("function") or {}
+        self.name += function.get("name") or ""
+        self.arguments += function.get("arguments") or ""
+
+
+@dataclass(slots=True)
 class Seen:
     """One answer as the client saw it."""
 
     text: str = ""
     texts: dict[int, str] = field(default_factory=dict)
     """Of each choice."""
+    calls: dict[tuple[int, int], Call] = field(default_factory=dict)
+    """By choice and place."""
+    finishes: dict[int, str] = field(default_factory=dict)
+    """Why each choice ended."""
     finish: str | None = None
     error: str | None = None
+    cut: bool = False
+    """The connection was lost."""
     status: int = 0
     attempts: list[dict[str, Any]] = field(default_factory=list)
     completion_tokens: int = 0
@@ -81,7 +105,13 @@ class Client:
         await self._session.close()
 
     async def ask(
-        self, model: str, content: str | list[dict[str, str]], *, seen: Seen | None = None, **parameters: Any
+        self,
+        model: str,
+        content: str | list[dict[str, str]],
+        *,
+        seen: Seen | None = None,
+        request_id: str = "",
+        **parameters: Any,
     ) -> Seen:
         """One streamed answer, also in `seen` as it comes. Never raises: what went wrong is in `error`."""
         assert self._session is not None
@@ -91,7 +121,8 @@ class Client:
         seen = seen or Seen()
         seen.started = time.monotonic()
         try:
-            async with self._session.post(f"{self._api}/chat/completions", json=body) as response:
+            headers = {"X-Request-Id": request_id} if request_id else {}
+            async with self._session.post(f"{self._api}/chat/completions", json=body, headers=headers) as response:
                 seen.status = response.status
                 if response.status != 200:
                     seen.retry_after_s = int(response.headers.get("Retry-After", 0)) or None
@@ -101,7 +132,7 @@ class Client:
                     if line.startswith(b"data: {"):
                         take(seen, orjson.loads(line[6:]))
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            seen.error = repr(error)
+            seen.error, seen.cut = repr(error), True
         finally:
             seen.ended = time.monotonic()
             self.received += seen.completion_tokens
@@ -124,10 +155,15 @@ def take(seen: Seen, event: dict[str, Any]) -> None:
     if event.get("usage"):
         seen.completion_tokens = event["usage"]["completion_tokens"]
     for choice in event["choices"]:
-        if piece := choice["delta"].get("content"):
+        index, delta = choice["index"], choice["delta"]
+        if piece := delta.get("content"):
             seen.text += piece
-            seen.texts[choice["index"]] = seen.texts.get(choice["index"], "") + piece
+            seen.texts[index] = seen.texts.get(index, "") + piece
             seen.at.append(time.monotonic())
-        seen.finish = choice["finish_reason"] or seen.finish
+        for call in delta.get("tool_calls") or ():
+            seen.calls.setdefault((index, call["index"]), Call()).take(call)
+            seen.at.append(time.monotonic())
+        if choice["finish_reason"]:
+            seen.finish = seen.finishes[index] = choice["finish_reason"]
     if "ragfleet" in event:
         seen.attempts = event["ragfleet"]["attempts"]

@@ -66,9 +66,13 @@ class Victim:
 
     @property
     def gateway_pid(self) -> int:
-        """The gateway's; its supervisor starts another one where it ended."""
+        """The first gateway's; its supervisor starts another one where it ended."""
+        return self.part_pid("gateway")
+
+    def part_pid(self, name: str) -> int:
+        """A part's process, by its name in `ragfleet status`; 0 while there is none."""
         parts = json.loads((self.fleet.home / "run" / "parts.json").read_text())
-        return next(int(part["pid"]) for part in parts if part["name"] == "gateway")
+        return next((int(part["pid"]) for part in parts if part["name"] == name), 0)
 
     def state(self, name: str) -> dict[str, Any]:
         """What an instance's worker says of it; empty while there is none."""
