@@ -25,8 +25,18 @@ class Abilities(TypedDict):
     audio: bool
 
 
+class AssistantFacts(TypedDict):
+    """What an assistant is for. knowledge: whether it answers from stores."""
+
+    kind: str
+    description: str
+    example: str
+    knowledge: bool
+
+
 class ModelObject(TypedDict):
-    """A model. Extensions: `type` is what it can be asked for, `abilities` what a chat with it can have."""
+    """A model. Extensions: `type` is what it can be asked for, `abilities` what a chat with it can have, `assistant` what it is
+    for where it is one."""
 
     id: str
     object: Literal["model"]
@@ -34,6 +44,7 @@ class ModelObject(TypedDict):
     owned_by: str
     type: Literal["chat", "embedding"]
     abilities: NotRequired[Abilities]
+    assistant: NotRequired[AssistantFacts]
 
 
 class ModelsBody(TypedDict):
@@ -75,9 +86,16 @@ async def _models(parts: Container, tenant: Tenant) -> dict[str, ModelObject]:
         found[name] = _model(name, created, "chat")
     for name in (*parts.models.generating, *parts.models.adapted):
         found[name] = _model(name, parts.started_at, "chat")
-    assistants = [f"{PREFIX}{name}" for name in parts.generation.directory.of(tenant)]
-    for name in assistants:
+    assistants = []
+    for profile in parts.generation.directory.of(tenant).values():
+        assistants.append(name := f"{PREFIX}{profile.name}")
         found[name] = _model(name, parts.started_at, "chat")
+        found[name]["assistant"] = {
+            "kind": profile.kind.value,
+            "description": profile.description,
+            "example": profile.example,
+            "knowledge": profile.knowledge,
+        }
     order = [*parts.models.generating, *parts.models.adapted, *stores, *assistants, *parts.models.embedding]
     return {name: found[name] for name in order}
 

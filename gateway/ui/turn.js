@@ -6,6 +6,10 @@ import { cause, count, ms, rate } from "./format.js";
 import { openSource } from "./source_view.js";
 import { callsView, gather } from "./tool_calls.js";
 
+const MOST_STEPS = 8; // of an assistant that are shown beside those that moved
+/** Whether an instance's part ended before its time. */
+const moved = (attempt) => Boolean(attempt?.cause) && attempt.cause !== "end";
+
 export class Turn {
   /** onResults: see callsView. */
   constructor(question, onResults) {
@@ -86,19 +90,24 @@ export class Turn {
     this.attempts = attempts;
     const now = attempts.at(-1);
     const last = known.at(-1);
-    if (last && now && attempts.length > known.length) {
-      const lost = attempts.at(-2);
+    const lost = known.length ? attempts[known.length - 1] : null;
+    // An assistant's steps follow each other without a loss, and are told when they are over.
+    if (last?.cause === "" && attempts.length > known.length && moved(lost)) {
       if (lost.tokens) this.text.seam(lost.instance, now.instance);
       this.gap = performance.now() - (this.lastAt ?? this.begun);
       announce(`The answer moved from ${lost.instance} to ${now.instance}, since ${cause(lost.cause)}.`);
     }
+    const quiet = attempts.filter((attempt, index) => !moved(attempt) && !moved(attempts[index - 1])).slice(0, -MOST_STEPS);
     const items = attempts.map((attempt, index) => {
-      const ended = attempt.cause && attempt.cause !== "end";
+      if (quiet.includes(attempt)) return null;
+      const ended = moved(attempt);
       const words = attempt.cause === "" ? "answers" : attempt.cause === "end" ? `${count(attempt.tokens)} tokens, ${ms(attempt.ms)}` : `${count(attempt.tokens)} tokens, then ${cause(attempt.cause)}`;
       const gap = index && attempts.length - 1 === index && this.gap !== undefined ? `, ${ms(this.gap)} later` : "";
-      return el("li", { class: ended ? "lost" : attempt.cause === "" ? "works" : "whole", title: attempt.placement }, el("b", {}, attempt.instance), ` ${words}${gap}`);
+      const state = ended ? "lost" : attempt.cause === "" ? "works" : "whole";
+      return el("li", { class: moved(attempts[index - 1]) ? `${state} taken` : state, title: attempt.placement }, el("b", {}, attempt.instance), ` ${words}${gap}`);
     });
-    this.trail.replaceChildren(...items);
+    const earlier = quiet.length ? [el("li", { class: "whole" }, `${count(quiet.length)} earlier steps`)] : [];
+    this.trail.replaceChildren(...earlier, ...items.filter(Boolean));
   }
 
   showFigures() {

@@ -117,7 +117,7 @@ async def test_models(fleet: Fleet) -> None:
     assistants = [f"assistant:{name}" for name in ("code", "content", "data", "support")]
     assert [m["id"] for m in body["data"]] == [MODEL, "rag", "rag:handbook", *assistants, EMBEDDING]
     each = {"id", "object", "created", "owned_by", "type"}
-    assert all(m.keys() - {"abilities"} == each for m in body["data"])
+    assert all(m.keys() - {"abilities", "assistant"} == each for m in body["data"])
     assert ["abilities" in m for m in body["data"]] == [True] * 7 + [False]
     assert [m["type"] for m in body["data"]] == ["chat"] * 7 + ["embedding"]
     assert all(abs(m["created"] - time.time()) < 600 for m in body["data"])

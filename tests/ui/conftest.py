@@ -79,9 +79,9 @@ async def visit(browser: "Browser", tokenizer_dir: Path, tmp_path: Path) -> Asyn
     async with AsyncExitStack() as stack:
         visits: list[Visit] = []
 
-        async def begin(*, width: int = 1280, **wishes: Any) -> Visit:
+        async def begin(*, width: int = 1280, max_context: int = 512, **wishes: Any) -> Visit:
             settings = settings_for(tmp_path, tokenizer_dir, api_key=USER, admin_key=ADMIN, admission_deadline_s=10.0)
-            fleet = await stack.enter_async_context(Fleet(settings))
+            fleet = await stack.enter_async_context(Fleet(settings, max_context=max_context))
             await fleet.learn("handbook")
             page = await browser.new_page(viewport={"width": width, "height": 800}, **wishes)
             page.set_default_timeout(PATIENCE_MS)
