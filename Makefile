@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow test-ui bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos train-reranker gpu-check gpu-pack test-alerts test-clients conformance clean
+.PHONY: help setup demo up down status check lock format test test-slow test-ui test-hosts bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos train-reranker gpu-check gpu-pack test-alerts test-clients conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,7 +76,7 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 test: setup ## Run the tests but the slow ones (a part of them: make test TESTS=tests/unit)
-	$(BIN)/pytest -m 'not slow and not browser' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest -m 'not slow and not browser and not hosts' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	@echo "The tests took $$(( $$(date +%s) - $(BEGUN) )) s, set-up included"
 
 test-slow: setup ## Run what takes minutes by nature: re-embedding, kills during an ingestion, the wheel
@@ -86,6 +86,9 @@ test-ui: setup ## The page at /ui in a real Chromium, which Debian's packages br
 	@$(BIN)/pip install -q $(PIP_FLAGS) -c constraints.txt playwright axe-playwright-python
 	@$(BIN)/python -m tests.support.chromium
 	$(BIN)/pytest -m browser -rs tests/ui
+
+test-hosts: setup ## Three hosts of network namespaces, each lost in each way that networks have (root; about 4 minutes; var/bench/hosts.json)
+	$(BIN)/pytest -m hosts -rs tests/hosts
 
 bench: ## List the benchmarks
 	@grep -hE '^bench-[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

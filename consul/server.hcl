@@ -41,6 +41,12 @@ performance {
   raft_multiplier = 1
 }
 
+# As many as there are servers. By default a server that is away for some seconds loses its vote, and has it back only 10 s after it
+# is there again: another one lost in that time, and there is no majority.
+autopilot {
+  min_quorum = 3
+}
+
 disable_update_check        = true
 disable_anonymous_signature = true
 disable_remote_exec         = true

@@ -16,6 +16,11 @@ acl {
   enable_token_persistence = true
 }
 
+# A server that is away for some seconds keeps its vote (consul/server.hcl says why).
+autopilot {
+  min_quorum = 3
+}
+
 check_update_interval       = "0s"
 disable_update_check        = true
 disable_anonymous_signature = true

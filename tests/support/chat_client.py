@@ -86,8 +86,8 @@ class Seen:
 class Client:
     """Sends chat completions to one gateway."""
 
-    def __init__(self, port: int, key: str, *, deadline_s: float = 120.0) -> None:
-        self._api = f"http://127.0.0.1:{port}/v1"
+    def __init__(self, port: int, key: str, *, host: str = "127.0.0.1", deadline_s: float = 120.0) -> None:
+        self._api = f"http://{host}:{port}/v1"
         self._headers = {"Authorization": f"Bearer {key}"}
         self._timeout = aiohttp.ClientTimeout(total=deadline_s)
         self._session: aiohttp.ClientSession | None = None

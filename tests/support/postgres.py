@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from tests.support.ports import POSTGRES
 
 
 @contextmanager
-def postgres_server(tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+def postgres_server(
+    tls: tuple[Path, Path] | None = None, *, host: tuple[str, str, Sequence[str]] | None = None
+) -> Iterator[str]:
     """The URL of a server on a socket in its own folder; it refuses to run as root, so `nobody` runs it then.
 
     tls: the files of a certificate and its key; the server listens on a port of 127.0.0.1 then, and the URL names that.
+    host: another host's address, the subnet that is let in, and what goes before a command that is to run there.
     """
     found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
     initdb = next((each for each in found if each), None)
@@ -45,6 +48,12 @@ def postgres_server(tls: tuple[Path, Path] | None = None) -> Iterator[str]:
         files = f"-c ssl_cert_file={folder}/server.crt -c ssl_key_file={folder}/server.key"
         options = f"-k {folder} -p {POSTGRES} -c listen_addresses=127.0.0.1 -c ssl=on {files} -c fsync=off"
         url = f"postgresql://test@127.0.0.1:{POSTGRES}/postgres"
+    subnet = ""
+    if host is not None:
+        address, subnet, before = host
+        control = [*before, *control]
+        options = f"-k {folder} -c listen_addresses={address} -c fsync=off"
+        url = f"postgresql://test@{address}/postgres"
     try:
         subprocess.run(
             [*prefix, str(programs / "initdb"), "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync"],
@@ -53,6 +62,9 @@ def postgres_server(tls: tuple[Path, Path] | None = None) -> Iterator[str]:
             cwd=folder,
             stdout=subprocess.DEVNULL,
         )
+        if subnet:
+            with Path(data, "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {subnet} trust\n")
         subprocess.run(
             [*control, "-w", "-o", options, "-l", str(folder / "log"), "start"],
             check=True,

@@ -218,3 +218,12 @@ def test_a_silent_answer_is_waited_for_as_long_as_a_request_may_take() -> None:
         found = re.search(rf"timeout {side} (\d+)s", config)
         assert found
         assert int(found[1]) > Settings().request_deadline_s
+
+
+@pytest.mark.parametrize("path", ["consul/server.hcl", "docker/consul/server.hcl"])
+def test_a_consul_server_that_is_away_for_some_seconds_keeps_its_vote(path: str) -> None:
+    text = (PROJECT / path).read_text("utf-8")
+    wanted = {
+        name: re.findall(rf"^\s*{name}\s*=\s*(\d+)", text, re.MULTILINE) for name in ("bootstrap_expect", "min_quorum")
+    }
+    assert wanted["min_quorum"] == wanted["bootstrap_expect"] == ["3"]
