@@ -27,11 +27,12 @@ class SyncError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file on this machine. `folder` is empty for a file that was named by itself."""
+    """A file on this machine. `folder` is empty for a file that was named by itself. `attributes` go with it beside these."""
 
     folder: str
     path: str
     file: Path
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -93,8 +94,8 @@ class SyncReport:
     removed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    """Links that lead out of their folder."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """What was passed over, with the reason: links that lead out of their folder; of repositories, what nobody wrote."""
     receipts: list[Receipt] = field(default_factory=list)
 
     def total(self, what: str) -> int:
@@ -105,6 +106,10 @@ class SyncReport:
     def files(self) -> int:
         """All files that were looked at."""
         return len(self.added) + len(self.changed) + len(self.unchanged) + len(self.failed)
+
+
+Find = Callable[[Iterable[Path], dict[str, str]], Iterable[Document]]
+"""The files of paths; what is passed over goes into the dictionary, with the reason."""
 
 
 class VectorStore(Protocol):
@@ -144,13 +149,16 @@ def sync(
     progress: Progress | None = None,
     *,
     allow: Sequence[str] | None = None,
+    find: Find | None = None,
 ) -> SyncReport:
-    """Bring the store up to what the paths hold. Files given by themselves are never removed from it. Raises SyncError.
+    """Bring the store up to what the paths hold. Files given by themselves are never removed from it. Raises SyncError, and what
+    `find` raises.
 
+    find: what of the paths is looked at.
     allow: the groups that may see these files. None: a file that was there keeps its own.
     """
     report = SyncReport(name, store.id)
-    documents = _documents(paths, report)
+    documents = _documents(paths, report, find or find_files)
     held: dict[tuple[str, str], list[Held]] = {}
     for member in store.held():
         held.setdefault(member.key, []).append(member)
@@ -188,9 +196,9 @@ def folder_label(folder: Path) -> str:
     return f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
 
 
-def find(paths: Iterable[Path], skipped: list[str] | None = None) -> Iterator[Document]:
+def find_files(paths: Iterable[Path], skipped: dict[str, str] | None = None) -> Iterator[Document]:
     """Every file, in order. Hidden files and folders (with a leading dot) within a folder are passed over, and so are links that
-    lead out of it, which are added to `skipped`: who may write into a folder does not choose what else of the machine is read."""
+    lead out of it, which are told in `skipped`: who may write into a folder does not choose what else of the machine is read."""
     for path in paths:
         if not path.is_dir():
             yield Document("", path.name, path)
@@ -202,15 +210,15 @@ def find(paths: Iterable[Path], skipped: list[str] | None = None) -> Iterator[Do
                 continue
             if not entry.resolve().is_relative_to(root):
                 if skipped is not None and entry.is_symlink():
-                    skipped.append(relative.as_posix())
+                    skipped[relative.as_posix()] = "it is a link that leads out of the folder"
             elif entry.is_file():
                 yield Document(folder_label(path), relative.as_posix(), entry)
 
 
-def look(paths: Iterable[Path]) -> Mapping[tuple[str, str], tuple[int, int]]:
+def look(paths: Iterable[Path], find: Find | None = None) -> Mapping[tuple[str, str], tuple[int, int]]:
     """What `--watch` compares: for each file its time of change (ns) and its size (bytes)."""
     seen: dict[tuple[str, str], tuple[int, int]] = {}
-    for document in find(paths):
+    for document in (find or find_files)(paths, {}):
         try:
             stat = document.file.stat()
         except OSError:
@@ -219,7 +227,7 @@ def look(paths: Iterable[Path]) -> Mapping[tuple[str, str], tuple[int, int]]:
     return seen
 
 
-def _documents(paths: Sequence[Path], report: SyncReport) -> dict[tuple[str, str], Document]:
+def _documents(paths: Sequence[Path], report: SyncReport, find: Find) -> dict[tuple[str, str], Document]:
     documents: dict[tuple[str, str], Document] = {}
     for document in find(paths, report.skipped):
         twin = documents.setdefault(document.key, document)
@@ -256,7 +264,7 @@ def _bring(
         groups = before[-1].allow if allow is None and before else allow
         sent[store.upload(document, groups)] = (document, digest)
     attributes = {
-        file_id: {"folder": document.folder, "path": document.path, "sha256": digest}
+        file_id: {**document.attributes, "folder": document.folder, "path": document.path, "sha256": digest}
         for file_id, (document, digest) in sent.items()
     }
     batch_id = store.attach(attributes)

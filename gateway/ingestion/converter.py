@@ -1,20 +1,24 @@
 """`python -m gateway.ingestion.converter`: converts and cuts one file after the other, confined (confinement.py).
 
-One JSON object a line comes in, one goes out: `{"chunks": […], "receipt": {…}}` or `{"error": {"code", "message"}}`. The
-converted document is written to the path that the task names. The end of the input ends the process.
+One JSON object a line comes in, one goes out: `{"chunks": […], "names": […], "receipt": {…}}` or
+`{"error": {"code", "message"}}`. The converted document is written to the path that the task names. The end of the input ends the
+process.
 """
 
 import json
 import os
 import sys
 import sysconfig
+from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gateway
 from gateway.ingestion import confinement
 from gateway.ingestion.confinement import Limits
-from gateway.knowledge.chunking import Chunker, token_counter
+from gateway.knowledge.chunking import Chunk, Chunker, token_counter
+from gateway.knowledge.code.outline import Outline, line_at, line_starts, outline
 from gateway.knowledge.conversion import MAX_CHARS, convert_bytes
 from gateway.knowledge.converters.tesseract import Tesseract, TesseractUnavailable
 from gateway.knowledge.converters.text_recognition import TextRecognition
@@ -52,7 +56,8 @@ def answer(task: dict[str, Any], chunker: Chunker, tesseract: Tesseract | None =
     try:
         recognition = None if tesseract is None else TextRecognition(tesseract)
         document = convert_bytes(task["name"], Path(task["content"]).read_bytes(), recognition)
-        chunks = chunker.limited(task["max_tokens"], task["overlap_tokens"]).chunks(document)
+        read = outline(document.text, document.title) if document.markup == "code" else None
+        chunks = chunker.limited(task["max_tokens"], task["overlap_tokens"]).chunks(document, read)
         Path(task["document"]).write_bytes(document.to_json())
     except DocumentError as error:
         return {"error": {"code": error.code, "message": str(error)}}
@@ -61,8 +66,35 @@ def answer(task: dict[str, Any], chunker: Chunker, tesseract: Tesseract | None =
         return {"error": {"code": "invalid_file", "message": message}}
     return {
         "chunks": [[chunk.index, chunk.indexed, chunk.page, chunk.start, chunk.end] for chunk in chunks],
+        "names": [] if read is None else _names(read, document.text, chunks),
         "receipt": document.receipt(),
     }
+
+
+def _names(read: Outline, text: str, chunks: Sequence[Chunk]) -> list[list[Any]]:
+    """Of each name: role, name, scope, kind, line, last line, chunk. A call or an import counts once in a chunk."""
+    lines, begins = line_starts(text), [chunk.start for chunk in chunks]
+
+    def chunk_at(offset: int) -> int:
+        return max(0, bisect_right(begins, offset) - 1)
+
+    made: list[list[Any]] = []
+    for each in read.definitions:
+        last = line_at(lines, max(each.start, each.end - 1))
+        made.append(
+            [
+                *("definition", each.name, each.scope, each.kind.value),
+                *(line_at(lines, each.named_at), last, chunk_at(each.named_at)),
+            ]
+        )
+    for role, uses in (("call", read.calls), ("import", read.imports)):
+        seen: set[tuple[str, int]] = set()
+        for use in uses:
+            chunk, line = chunk_at(use.at), line_at(lines, use.at)
+            if (use.name, chunk) not in seen:
+                seen.add((use.name, chunk))
+                made.append([role, use.name, "", "", line, line, chunk])
+    return made
 
 
 def _tesseract(languages: str) -> Tesseract | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ingestion.converter_slots import ConverterSlots
-from gateway.knowledge.catalog.types import Chunking, ChunkRecord
+from gateway.knowledge.catalog.types import Chunking, ChunkRecord, NameRecord, NameRole
 from gateway.knowledge.documents import DocumentError
 
 SLICES_S = (5.0, 30.0)
@@ -39,9 +39,10 @@ class SlowConversion(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """A file's chunks, its document as JSON, and what was read (Document.receipt)."""
+    """A file's chunks, the names in them where it is source code, its document as JSON, and what was read (Document.receipt)."""
 
     chunks: list[ChunkRecord]
+    names: list[NameRecord]
     document: bytes
     receipt: dict[str, Any]
 
@@ -117,8 +118,14 @@ class Converters:
                 ChunkRecord(index=index, text=text, page=page, start=start, end=end)
                 for index, text, page, start, end in answer["chunks"]
             ]
+            names = [
+                NameRecord(
+                    role=NameRole(role), name=word, scope=scope, kind=kind, line=line, last_line=last, chunk=chunk
+                )
+                for role, word, scope, kind, line, last, chunk in answer["names"]
+            ]
             read = await asyncio.to_thread(target.read_bytes)
-            return Converted(chunks=chunks, document=read, receipt=answer["receipt"])
+            return Converted(chunks=chunks, names=names, document=read, receipt=answer["receipt"])
 
     async def close(self) -> None:
         """End the processes."""

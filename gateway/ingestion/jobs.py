@@ -16,7 +16,7 @@ from gateway.ingestion.write_groups import WriteGroups
 from gateway.ingestion.writer import IndexEntry, Writer, key_of, owner_of
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.queue import LeaseLost
-from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job, Pause
+from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job, Member, Pause
 from gateway.knowledge.conversion import check_size
 from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.index import ChunkIndex
@@ -199,7 +199,7 @@ class Jobs:
             with self._metrics.step("prepare"):
                 converted = await self._converters.convert(
                     member.tenant,
-                    member.filename,
+                    _place(member),
                     lambda: self._objects.get(content_key(member.file_id)),
                     member.chunking,
                     patient=job.tries > 1,
@@ -207,7 +207,9 @@ class Jobs:
             await self._objects.put(document_key(member.file_id), converted.document)
             self._poison_detector.answered("objects")
             stored = sum(len(chunk.text.encode()) for chunk in converted.chunks)
-            await self._catalog.queue.put_chunks(job, converted.chunks, usage_bytes=stored, receipt=converted.receipt)
+            await self._catalog.queue.put_chunks(
+                job, converted.chunks, usage_bytes=stored, receipt=converted.receipt, names=converted.names
+            )
         except LeaseLost:
             return None
         except SlowConversion:
@@ -285,3 +287,11 @@ class Jobs:
         await self._index.delete(active.name, owner_of(member), before=member.generation + 1)
         if now is not None and now.state is FileState.COMPLETED:
             await self._catalog.inventory.rewrite([now])
+
+
+def _place(member: Member) -> str:
+    """The file's name, with its folders where the attribute `path` has them: source code is known by its path."""
+    path = member.attributes.get("path")
+    if isinstance(path, str) and path.rpartition("/")[2] == member.filename:
+        return path
+    return member.filename

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from gateway.knowledge.code.outline import Outline
+from gateway.knowledge.code.sections import code_sections
 from gateway.knowledge.document_structure import Section, Span, sections
 from gateway.knowledge.documents import Document
 
@@ -107,10 +109,15 @@ class Chunker:
         overlap = min(self.overlap_tokens, max_tokens // 2) if overlap_tokens is None else overlap_tokens
         return replace(self, max_tokens=max_tokens, overlap_tokens=overlap, max_chars=min(20 * max_tokens, 16_000))
 
-    def chunks(self, document: Document) -> list[Chunk]:
-        """All chunks of a document, in order; together they hold every character that is not whitespace."""
+    def chunks(self, document: Document, outline: Outline | None = None) -> list[Chunk]:
+        """All chunks of a document, in order; together they hold every character that is not whitespace. outline: of source
+        code, which is then cut at its definitions."""
         made: list[Chunk] = []
-        for section in sections(document):
+        if outline is None or not outline.definitions:
+            found = sections(document)
+        else:
+            found = code_sections(document, outline, lambda start, end: self._is_one(document.text, start, end))
+        for section in found:
             units = list(self._units(document.text, section))
             for first, last in self._runs(units):
                 start, end = units[first].start, units[last].end
@@ -123,6 +130,10 @@ class Chunker:
                 page = document.page_at(start)
                 made.append(Chunk(len(made), section.headings, page, start, end, body, indexed))
         return made
+
+    def _is_one(self, text: str, start: int, end: int) -> bool:
+        """Whether a span can be one chunk."""
+        return end - start <= self.max_chars and next(self._fitting(text, (start, end)), None) == (start, end)
 
     def _units(self, text: str, section: Section) -> Iterator[_Unit]:
         for block in section.blocks:

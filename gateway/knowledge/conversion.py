@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
+from gateway.knowledge.code.languages import GRAMMARS
 from gateway.knowledge.converters import (
     delimited,
     escapes,
@@ -30,7 +31,7 @@ from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -57,7 +58,7 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".md", ".markdown", ".mdx"), text.markdown),
         **dict.fromkeys((".txt", ".text", ".log", ".rst", ".org", ".adoc", ".srt", ".vtt"), text.plain),
         **dict.fromkeys((".csv", ".tsv", ".tab", ".psv"), delimited.table),
-        **dict.fromkeys(_CODE, text.code),
+        **dict.fromkeys((*_CODE, *GRAMMARS), text.code),
         **dict.fromkeys((".json", ".geojson", ".webmanifest"), escapes.json),
         **dict.fromkeys((".jsonl", ".ndjson"), escapes.json_lines),
         **dict.fromkeys((".xml", ".xsd", ".xsl"), escapes.xml),

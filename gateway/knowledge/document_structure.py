@@ -69,7 +69,7 @@ def sections(document: Document) -> Iterator[Section]:
             continue
         section = Section((document.title,), 0)
         if document.markup == "code":
-            section.blocks = list(_code_blocks(document.text, start, end))
+            section.blocks = list(code_blocks(document.text, start, end))
         else:
             section.blocks = [_plain_block(document.text, *span) for span in _paragraphs(document.text, start, end)]
         if section.blocks:
@@ -119,7 +119,7 @@ def _sentences(text: str, start: int, end: int) -> list[Span]:
     return [span for span in spans if span[0] < span[1]]
 
 
-def _code_blocks(text: str, start: int, end: int) -> Iterator[Block]:
+def code_blocks(text: str, start: int, end: int) -> Iterator[Block]:
     """What blank lines part; an indented block is led by the last line before it that is not indented."""
     lead = ""
     for first, last in _paragraphs(text, start, end):

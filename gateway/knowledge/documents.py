@@ -85,6 +85,8 @@ class Document:
     replaced: int = 0
     skipped: tuple[Skipped, ...] = ()
     recognized: tuple[Recognized, ...] = ()
+    lined: bool = False
+    """Whether its lines are those of the file."""
 
     def receipt(self) -> dict[str, Any]:
         """What was read, as the API tells it. Keys that say nothing are left out, but for `characters` and `skipped`."""

@@ -18,12 +18,17 @@ from ragfleet import question
 from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import DEFAULT_STORE, Exit, Json, Store, fail, output
 from ragfleet.display import clip
-from ragfleet.folder_sync import SyncError, SyncReport, look, sync
+from ragfleet.folder_sync import Find, SyncError, SyncReport, find_files, look, sync
 from ragfleet.question import AskError, CitedAnswer
+from ragfleet.repository import RepositoryError, find_code
 from ragfleet.status import FleetStatus
 
 WATCH_SECONDS = 1.0
 """Between two looks at the folders."""
+CODE_STORE = "code"
+"""Where source code goes that is for no other store; the assistant `code` answers from it."""
+MAX_NAMED = 5
+"""Files that are named with a reason why they were skipped."""
 MAX_LACKS = 20
 """Parts that were not read of which the terminal is told."""
 
@@ -41,6 +46,14 @@ def ingest(
             "Without it, files that were there keep their groups, and new ones are for all of the tenant.",
         ),
     ] = None,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--code",
+            help="The paths are repositories: what git has of them goes in, cut at definitions, without binary, vendored and "
+            f"generated files. The store is '{CODE_STORE}' if none is named.",
+        ),
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow every change until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,17 +62,26 @@ def ingest(
         raise fail("--watch and --json cannot be used together. Give one of them.", Exit.USAGE)
     groups = None if allow is None else sorted({name for each in allow.split(",") if (name := each.strip())})
     _, seen = running_fleet()
+    if code and store == DEFAULT_STORE:
+        store = CODE_STORE
+    find = find_code if code else find_files
     if watch:
-        follow(seen, paths, store, groups)
+        follow(seen, paths, store, groups, find)
     else:
-        bring_in(seen, paths, store, allow=groups, quiet=as_json)
+        bring_in(seen, paths, store, allow=groups, quiet=as_json, find=find)
 
 
 def bring_in(
-    seen: FleetStatus, paths: Sequence[Path], store: str, *, allow: Sequence[str] | None = None, quiet: bool = False
+    seen: FleetStatus,
+    paths: Sequence[Path],
+    store: str,
+    *,
+    allow: Sequence[str] | None = None,
+    quiet: bool = False,
+    find: Find = find_files,
 ) -> None:
     """Ingests with a progress bar and a summary; with `quiet`, prints the report as JSON instead."""
-    report = sync_folders(seen, paths, store, allow, quiet=quiet)
+    report = sync_folders(seen, paths, store, allow, quiet=quiet, find=find)
     if quiet:
         sys.stdout.write(json.dumps({**asdict(report), "files": report.files}, indent=1) + "\n")
     else:
@@ -68,24 +90,32 @@ def bring_in(
         raise typer.Exit(Exit.FAILED)
 
 
-def follow(seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence[str] | None) -> None:
+def follow(
+    seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence[str] | None, find: Find = find_files
+) -> None:
     """Ingests again whenever something has changed and then kept still for one look, until interrupted."""
     done: Mapping[tuple[str, str], tuple[int, int]] | None = None
-    last, steady = look(paths), True
+    last, steady = look(paths, find), True
     try:
         while True:
             if steady and last != done:
-                _tell(sync_folders(seen, paths, store, allow, quiet=False))
+                _tell(sync_folders(seen, paths, store, allow, quiet=False, find=find))
                 done = last
             time.sleep(WATCH_SECONDS)
-            now = look(paths)
+            now = look(paths, find)
             last, steady = now, now == last  # not steady: a file is still being written
     except KeyboardInterrupt:
         output().print("\nNo longer watching.")
 
 
 def sync_folders(
-    seen: FleetStatus, paths: Sequence[Path], store: str, allow: Sequence[str] | None, *, quiet: bool
+    seen: FleetStatus,
+    paths: Sequence[Path],
+    store: str,
+    allow: Sequence[str] | None,
+    *,
+    quiet: bool,
+    find: Find = find_files,
 ) -> SyncReport:
     """Makes the store hold what the folders hold. Ends the program where that cannot be."""
     from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
@@ -101,8 +131,8 @@ def sync_folders(
 
         try:
             with closing(GatewayStore(seen.gateway_url, seen.api_key, store)) as target:
-                return sync(target, store, paths, advance, allow=allow)
-        except (SyncError, GatewayError) as error:
+                return sync(target, store, paths, advance, allow=allow, find=find)
+        except (SyncError, RepositoryError, GatewayError) as error:
             raise fail(f"Nothing more was ingested: {error}") from None
         except KeyboardInterrupt:
             raise fail("\nInterrupted. Files that were already sent are still ingested.") from None
@@ -122,8 +152,10 @@ def _tell(report: SyncReport) -> None:
         console.print(f"[yellow]{escape(lack)}[/yellow]")
     if len(lacks) > MAX_LACKS:
         console.print(f"[yellow]{len(lacks) - MAX_LACKS} more like these; --json lists them all.[/yellow]")
-    for link in report.skipped:
-        console.print(f"[yellow]{escape(link)}: skipped, for it is a link that leads out of the folder[/yellow]")
+    for reason in sorted(set(report.skipped.values())):
+        passed = [path for path, why in report.skipped.items() if why == reason]
+        more = f" and {len(passed) - MAX_NAMED} more (--json lists them all)" if len(passed) > MAX_NAMED else ""
+        console.print(f"[yellow]{escape(', '.join(passed[:MAX_NAMED]))}{more}: skipped, for {reason}[/yellow]")
     for failure in report.failed:
         console.print(f"[red]{escape(failure.name)}: {escape(failure.message)}[/red]")
 

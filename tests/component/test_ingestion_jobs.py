@@ -546,3 +546,24 @@ async def test_with_a_full_disk_the_ingestion_waits_and_goes_on_by_itself(setup:
     free = 30 << 20
     assert await worker.round() == 1
     assert await setup.catalog.pauses.all() == []
+
+
+async def test_source_code_is_known_by_its_path_and_its_names(setup: Setup) -> None:
+    """Confined as every converter is, with a grammar's library loaded there."""
+    text = "import os\n\n\nclass Door:\n    def open(self):\n        return os.close(self.handle())\n"
+    await setup.upload(door_py=text)
+    await setup.attach("door", attributes={"path": "house/door.py"})
+    assert await setup.jobs.round() == 1
+    (row,) = setup.rows()
+    assert row.text == f"house/door.py\n{text.strip()}"
+    names = setup.catalog.of(Tenant("acme")).code_names
+    (found,) = await names.find([setup.store], ["open"])
+    assert (found.record.scope, found.record.kind, found.record.line, found.record.last_line) == (
+        "Door", "function", 5, 6,
+    )  # fmt: skip
+    assert found.chunk.text == row.text
+    assert list(await names.called_in([(setup.store, "file-door", 0)])) == ["close", "handle"]
+    await setup.attach("door", attributes={"path": "shed/door.py"})
+    assert await setup.jobs.round() == 1
+    assert {row.text for row in setup.rows()} == {f"shed/door.py\n{text.strip()}"}
+    assert len(await names.find([setup.store], ["open"])) == 1

@@ -348,10 +348,10 @@ def removal_values(row: Row[Any]) -> dict[str, Any]:
 
 
 async def forget_contents(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
-    """Delete the chunks of members that stay without them, and leave removals for what is in the index."""
+    """Delete chunks and names of members that stay without them, and leave removals for what is in the index."""
     if rows:
         keys = [{"store": row.store_id, "file": row.file_id} for row in rows]
-        for table in (schema.chunks, schema.entries):
+        for table in (schema.chunks, schema.code_names, schema.entries):
             # One by one: SQLite would look at every row for `(store_id, file_id) IN (…)`.
             mine = and_(table.c.store_id == bindparam("store"), table.c.file_id == bindparam("file"))
             await connection.execute(delete(table).where(mine), keys)

@@ -1,6 +1,7 @@
 """The ingestion's queue: members that are to be written to the index, claimed under leases, and what comes of them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, false, func, or_, select, update
@@ -9,9 +10,17 @@ from gateway.knowledge.catalog import fair_queueing, schema
 from gateway.knowledge.catalog.collections import record_entries
 from gateway.knowledge.catalog.database import Database, storable
 from gateway.knowledge.catalog.members import forget_contents, lock_members, member_of
-from gateway.knowledge.catalog.types import Backlog, ChunkRecord, CollectionState, FileError, FileState, Job
+from gateway.knowledge.catalog.types import (
+    Backlog,
+    ChunkRecord,
+    CollectionState,
+    FileError,
+    FileState,
+    Job,
+    NameRecord,
+)
 
-_members, _removals, _chunks = schema.members, schema.removals, schema.chunks
+_members, _removals, _chunks, _names = schema.members, schema.removals, schema.chunks, schema.code_names
 
 
 class LeaseLost(Exception):
@@ -70,9 +79,10 @@ class IngestionQueue:
         *,
         usage_bytes: int,
         receipt: Mapping[str, object] | None = None,
+        names: Sequence[NameRecord] = (),
     ) -> None:
-        """Replace the member's chunks, and the receipt of what was read. A character that cannot be stored becomes U+FFFD; places
-        stay right. Raises LeaseLost."""
+        """Replace the member's chunks, the names in them, and the receipt of what was read. A character that cannot be stored
+        becomes U+FFFD; places stay right. Raises LeaseLost."""
         member = job.member
         key = {"store_id": member.store_id, "file_id": member.file_id}
         rows = [
@@ -95,6 +105,12 @@ class IngestionQueue:
             await connection.execute(delete(_chunks).where(mine))
             if rows:
                 await connection.execute(_chunks.insert(), rows)
+            await connection.execute(
+                delete(_names).where(_names.c.store_id == member.store_id, _names.c.file_id == member.file_id)
+            )
+            if names:
+                told = [{**key, "position": at, **_name_values(each)} for at, each in enumerate(names)]
+                await connection.execute(_names.insert(), told)
             await fair_queueing.settle(connection, member.tenant, len(rows))
 
     async def complete(self, job: Job, collection: str) -> None:
@@ -187,3 +203,12 @@ def _job(row: Any) -> Job:
 def _lost(job: Job) -> LeaseLost:
     member = job.member
     return LeaseLost(f"{member.store_id}/{member.file_id} (generation {member.generation}) is no longer {job.owner}'s")
+
+
+def _name_values(record: NameRecord) -> dict[str, Any]:
+    return {
+        **asdict(record),
+        "role": record.role.value,
+        "name": storable(record.name),
+        "scope": storable(record.scope),
+    }

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from gateway.knowledge.catalog.batches import TenantBatches
 from gateway.knowledge.catalog.chat_completions import TenantChatCompletions
+from gateway.knowledge.catalog.code_names import TenantCodeNames
 from gateway.knowledge.catalog.conversations import TenantConversations
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
@@ -31,6 +32,7 @@ class TenantCatalog:
         self.files = TenantFiles(database, tenant)
         self.stores = TenantStores(database, tenant)
         self.members = TenantMembers(database, tenant)
+        self.code_names = TenantCodeNames(database, tenant)
         self.keys = IdempotencyKeys(database, tenant)
         self.batches = TenantBatches(database, tenant)
         self.responses = TenantResponses(database, tenant)

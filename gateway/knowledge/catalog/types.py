@@ -181,6 +181,42 @@ class ChunkRecord:
     end: int
 
 
+class NameRole(StrEnum):
+    """What source code does with a name."""
+
+    DEFINITION = "definition"
+    CALL = "call"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRecord:
+    """A name in source code. Lines count from 1."""
+
+    role: NameRole
+    name: str
+    scope: str = ""
+    """Of a definition: the names of what it stands in, joined by dots."""
+    kind: str = ""
+    """Of a definition: class, function, constant or field."""
+    line: int
+    last_line: int
+    chunk: int
+    """The index of the chunk that has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundName:
+    """A name of a store, and the chunk that has it."""
+
+    store_id: str
+    file_id: str
+    filename: str
+    attributes: Attributes
+    record: NameRecord
+    chunk: ChunkRecord
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A member whose index entry is behind what is wanted, claimed by one ingestion worker until `lease_until`."""

@@ -52,7 +52,8 @@ def xml(name: str, content: bytes) -> Document:
 def unicode_escapes(name: str, content: bytes) -> Document:
     """Java's properties, YAML, TOML: all have `\\u00fc`."""
     decoded = decode(name, content)
-    return document_of(decoded, clean(_UNICODE.sub(_characters, decoded.text)), PurePath(name).name, "code")
+    made = document_of(decoded, clean(_UNICODE.sub(_characters, decoded.text)), name, "code")
+    return replace(made, lined="\\u000" not in decoded.text.lower())
 
 
 def _laid_out(text: str) -> Iterator[str]:

@@ -1,12 +1,17 @@
 """Plain text, Markdown and source code, in whatever encoding they come."""
 
 import re
+from dataclasses import replace
 from pathlib import PurePath
 
 from gateway.knowledge.converters.encodings import Decoded, decode
 from gateway.knowledge.document_structure import heading_words
 from gateway.knowledge.documents import Document, Markup
 from gateway.knowledge.normalization import clean
+
+_LINE_END = re.compile(r"\r\n|\r")
+# What `clean` makes a line's end of that is none to an editor, and what it looks for over the ends of lines.
+_INNER = re.compile(r"[\f\v\x85\xad]")
 
 
 def title_of(text: str, name: str) -> str:
@@ -19,21 +24,28 @@ def markdown(name: str, content: bytes) -> Document:
     """Markdown, as it is."""
     decoded = decode(name, content)
     text = clean(decoded.text)
-    return document_of(decoded, text, title_of(text, name), "markdown")
+    return _lined(document_of(decoded, text, title_of(text, name), "markdown"), decoded)
 
 
 def plain(name: str, content: bytes) -> Document:
     """Text without markup."""
     decoded = decode(name, content)
-    return document_of(decoded, clean(decoded.text), PurePath(name).stem, "plain")
+    return _lined(document_of(decoded, clean(decoded.text), PurePath(name).stem, "plain"), decoded)
 
 
 def code(name: str, content: bytes) -> Document:
-    """Source code, and whatever else is made of lines. Its title keeps the ending: it names the language."""
+    """Source code, and whatever else is made of lines, which stay those of the file. Its title is its name as it was given, with
+    folders in front of it: it says where a definition is, and its ending names the language."""
     decoded = decode(name, content)
-    return document_of(decoded, clean(decoded.text), PurePath(name).name, "code")
+    return _lined(document_of(decoded, clean(_INNER.sub(" ", decoded.text)), name, "code"), decoded)
 
 
 def document_of(decoded: Decoded, text: str, title: str, markup: Markup) -> Document:
     """A document of `text`, with what its decoding has to tell."""
     return Document(text, title, markup, encoding=decoded.encoding, replaced=decoded.replaced)
+
+
+def _lined(document: Document, decoded: Decoded) -> Document:
+    """Says whether the lines are the file's."""
+    lines = _LINE_END.sub("\n", decoded.text).count("\n")
+    return replace(document, lined=document.text.count("\n") == lines)

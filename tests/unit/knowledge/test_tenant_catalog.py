@@ -10,7 +10,18 @@ from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.tenants.tenant import Tenant
 
-PARTS = ("files", "stores", "members", "keys", "responses", "chats", "journals", "conversations", "batches")
+PARTS = (
+    "files",
+    "stores",
+    "members",
+    "keys",
+    "responses",
+    "chats",
+    "journals",
+    "conversations",
+    "batches",
+    "code_names",
+)
 
 
 async def test_it_is_made_from_a_tenant_and_no_method_takes_another(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_links_that_lead_out_of_the_folder_are_skipped_and_said(
     (folder / "gone.md").symlink_to(tmp_path / "nothing")
     (folder / "same.md").symlink_to("deep/b.md")
     report = sync(store, "docs", [folder])
-    assert report.skipped == ["all", "gone.md", "key.md", "relative.md"]
+    assert sorted(report.skipped) == ["all", "gone.md", "key.md", "relative.md"]
     assert store.texts == [b"a", b"b", b"b"]
     assert {path for _, path in look([folder])} == {"a.md", "deep/b.md", "same.md"}
 

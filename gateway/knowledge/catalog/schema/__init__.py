@@ -27,6 +27,7 @@ from gateway.knowledge.catalog.schema.base import metadata, versions
 from gateway.knowledge.catalog.schema.knowledge import (
     batches,
     chunks,
+    code_names,
     collections,
     entries,
     files,
@@ -51,6 +52,7 @@ __all__ = [
     "chat_completions",
     "chat_messages",
     "chunks",
+    "code_names",
     "collections",
     "conversation_items",
     "conversations",

@@ -114,6 +114,24 @@ chunks = Table(
     ForeignKeyConstraint(["store_id", "file_id"], [members.c.store_id, members.c.file_id], ondelete="CASCADE"),
 )
 
+code_names = Table(
+    "code_names",
+    metadata,
+    Column("store_id", Text, primary_key=True),
+    Column("file_id", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("last_line", BigInteger, nullable=False),
+    Column("chunk", BigInteger, nullable=False),
+    ForeignKeyConstraint(["store_id", "file_id"], [members.c.store_id, members.c.file_id], ondelete="CASCADE"),
+    Index("code_names_found", "store_id", "name", "role"),
+)
+"""What members that are source code define, call and import."""
+
 collections = Table(
     "collections",
     metadata,

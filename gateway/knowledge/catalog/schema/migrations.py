@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 15
+VERSION = 16
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -128,6 +128,13 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             request_id, request, 0, 0, read_at, 0 FROM background_answers WHERE ended_at IS NULL""",
             "DROP TABLE answer_events",
             "DROP TABLE background_answers",
+        ),
+        16: (
+            """CREATE TABLE code_names (store_id TEXT NOT NULL, file_id TEXT NOT NULL, position BIGINT NOT NULL,
+            role TEXT NOT NULL, name TEXT NOT NULL, scope TEXT NOT NULL, kind TEXT NOT NULL, line BIGINT NOT NULL,
+            last_line BIGINT NOT NULL, chunk BIGINT NOT NULL, PRIMARY KEY (store_id, file_id, position),
+            FOREIGN KEY (store_id, file_id) REFERENCES members (store_id, file_id) ON DELETE CASCADE)""",
+            "CREATE INDEX code_names_found ON code_names (store_id, name, role)",
         ),
     }
 )

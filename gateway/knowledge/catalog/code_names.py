@@ -1,0 +1,91 @@
+"""Names in source code: where they are defined, what calls them, what a chunk calls. Exact, unlike a search."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, and_, or_, select
+
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.database import Database, check_storable
+from gateway.knowledge.catalog.types import ChunkRecord, FileState, FoundName, NameRecord, NameRole
+from gateway.knowledge.catalog.visibility import Visibility
+from gateway.tenants.tenant import Tenant
+
+_names, _chunks, _members = schema.code_names, schema.chunks, schema.members
+MOST = 200
+"""Rows that one question is answered with."""
+
+
+class TenantCodeNames:
+    """Of one tenant's stores, in files that its key may see and that are completed."""
+
+    def __init__(self, database: Database, tenant: Tenant) -> None:
+        self._database = database
+        self._tenant = tenant.name
+        self._visibility = Visibility(database, tenant)
+
+    async def find(
+        self, store_ids: Sequence[str], names: Sequence[str], roles: Sequence[NameRole] = (NameRole.DEFINITION,)
+    ) -> Sequence[FoundName]:
+        """Where these names stand in these roles, at most MOST, by the names of their files. Raises CatalogUnavailable."""
+        if not store_ids or not names:
+            return []
+        check_storable(*store_ids, *names)
+        query = self._seen(store_ids).where(
+            _names.c.name.in_(set(names)), _names.c.role.in_([role.value for role in roles])
+        )
+        query = query.order_by(_members.c.filename, _names.c.file_id, _names.c.position).limit(MOST)
+        async with self._database.read() as connection:
+            return [_found(row._mapping) for row in await connection.execute(query)]
+
+    async def called_in(self, chunks: Sequence[tuple[str, str, int]]) -> Sequence[str]:
+        """The names that chunks (store, file, index) call, each once, in the order of chunks and text."""
+        called: dict[str, None] = {}
+        if not chunks:
+            return []
+        check_storable(*(part for store_id, file_id, _ in chunks for part in (store_id, file_id)))
+        places = [
+            and_(_names.c.store_id == store, _names.c.file_id == file, _names.c.chunk == index)
+            for store, file, index in chunks
+        ]
+        query = select(_names.c.store_id, _names.c.file_id, _names.c.chunk, _names.c.name)
+        query = query.join(
+            _members, and_(_members.c.store_id == _names.c.store_id, _members.c.file_id == _names.c.file_id)
+        )
+        query = query.where(_names.c.role == NameRole.CALL.value, or_(*places))
+        query = query.where(_members.c.tenant == self._tenant, *self._visibility.of_members())
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(_names.c.file_id, _names.c.position))).all()
+        order = {place: at for at, place in enumerate(chunks)}
+        for row in sorted(rows, key=lambda row: order[row.store_id, row.file_id, row.chunk]):
+            called.setdefault(row.name)
+        return list(called)
+
+    def _seen(self, store_ids: Sequence[str]) -> Select[Any]:
+        same = and_(_members.c.store_id == _names.c.store_id, _members.c.file_id == _names.c.file_id)
+        chunk = and_(
+            _chunks.c.store_id == _names.c.store_id,
+            _chunks.c.file_id == _names.c.file_id,
+            _chunks.c["index"] == _names.c.chunk,
+        )
+        columns = (_members.c.filename, _members.c.attributes, *_chunks.c["index", "text", "page", "start", "end"])
+        query = select(*_names.c, *columns).join(_members, same).join(_chunks, chunk)
+        return query.where(
+            _members.c.tenant == self._tenant,
+            _names.c.store_id.in_(store_ids),
+            _members.c.state == FileState.COMPLETED.value,
+            *self._visibility.of_members(),
+        )
+
+
+def _found(row: Any) -> FoundName:
+    kept = ("name", "scope", "kind", "line", "last_line", "chunk")
+    cut = ("index", "text", "page", "start", "end")
+    return FoundName(
+        store_id=row["store_id"],
+        file_id=row["file_id"],
+        filename=row["filename"],
+        attributes=row["attributes"],
+        record=NameRecord(role=NameRole(row["role"]), **{name: row[name] for name in kept}),
+        chunk=ChunkRecord(**{name: row[name] for name in cut}),
+    )
