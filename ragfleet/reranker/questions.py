@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ragfleet.reranker.passages import Passage
-from tokens.words import FUNCTION_WORDS, content_words
+from tokens.function_words import FUNCTION_WORDS
+from tokens.words import content_words
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD = re.compile(r"[^\W_]+(?:['’.,:/-][^\W_]+)*")

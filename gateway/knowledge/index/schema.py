@@ -17,9 +17,10 @@ from tokens.words import keyword_text
 ALIAS = "ragfleet_chunks"
 """What stands for the active collection, for clients of Triton that know nothing of the catalog."""
 
-SCHEMA_VERSION = 3
-"""Raised when `collection_schema` changes, so that the rows are made anew beside the old ones (`ragfleet reembed`). Until then an
-old collection serves as it is: in one of version 2 BM25 reads `text`."""
+SCHEMA_VERSION = 4
+"""Raised when `collection_schema` or `keywords` change, so that the rows are made anew beside the old ones (`ragfleet reembed`).
+Until then an old collection serves as it is: in one of version 2 BM25 reads `text`, in one of version 3 keywords have no common
+spellings of codes, numbers and dates, no simplified characters and no parts of compounds."""
 
 BM25_K1, BM25_B = 0.9, 0.4
 """What Anserini searches passages with (Lucene and Milvus: 1.2 and 0.75). Chunks are nearly of one length, and the short ones are

@@ -1,16 +1,20 @@
 """Passages that have what a question names, whatever their vectors say: an embedding model knows no part numbers. No I/O.
 
-Below the threshold of the cosine a passage still counts if it has one of the question's codes, or all of its content words.
+Below the threshold of the cosine a passage still counts if it has one of the question's codes or dates, in whatever spelling
+(tokens/spellings.py), or all of its content words.
 """
 
 from __future__ import annotations
 
 import re
 
-from tokens.words import content_words, spaced
+from tokens.spellings import joined, spellings
+from tokens.words import content_words, spaced, symbols, unaccented
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-./_,:][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+")
 _PART = re.compile(r"[^\W\d_]+|\d+")
+_SEPARATOR = re.compile(r"[\W_]+")
 # 1998 is a year, 26th, 30min and 1990s are quantities: they stand in passages of any subject.
 _COMMON = re.compile(r"(?:1\d|20|21)\d\d|\d+(?:[.,:/-]\d+)*[^\W\d_]+")
 _MOST_CODES = 32
@@ -25,26 +29,40 @@ class ExactMatch:
     """Of one question."""
 
     def __init__(self, question: str) -> None:
-        self._codes = [_pattern(code) for code in codes(question)]
+        named = codes(question)
+        self._codes = [_pattern(code) for code in named]
+        self._spellings = frozenset(filter(_is_code, joined(unaccented(question)))) | {
+            _SEPARATOR.sub("", code) for code in named
+        }
         self._words = frozenset(content_words(question))
+        self._symbols = frozenset(() if self._words else symbols(question))
 
     def __call__(self, text: str) -> bool:
         """Whether a passage has one of the codes, or all the words."""
         folded = spaced(text).casefold()
         if any(code.search(folded) for code in self._codes):
             return True
+        if self._spellings:
+            written = unaccented(text)
+            if not self._spellings.isdisjoint([*spellings(written), *_WORD.findall(written.casefold())]):
+                return True
+        if self._symbols:
+            return self._symbols.issubset(symbols(text))
         return bool(self._words) and self._words.issubset(content_words(text))
 
 
 def codes(question: str) -> list[str]:
     """Part numbers, error codes, versions, amounts: words of letters and digits, and numbers of four digits or more."""
-    found = []
-    for token in _TOKEN.findall(spaced(question).casefold()):
-        digits = sum(char.isdigit() for char in token)
-        mixed = digits > 0 and any(char.isalpha() for char in token)
-        if (mixed or digits >= _LEAST_DIGITS) and len(token) <= _LONGEST and not _COMMON.fullmatch(token):
-            found.append(token)
+    without_symbols = "".join(char for char in question if not symbols(char))
+    found = filter(_is_code, _TOKEN.findall(spaced(without_symbols).casefold()))
     return list(dict.fromkeys(found))[-_MOST_CODES:]
+
+
+def _is_code(token: str) -> bool:
+    """A word of letters and digits, or a long number, that few passages have."""
+    digits = sum(char.isdigit() for char in token)
+    mixed = digits > 0 and any(char.isalpha() for char in token)
+    return (mixed or digits >= _LEAST_DIGITS) and len(token) <= _LONGEST and not _COMMON.fullmatch(token)
 
 
 def _pattern(code: str) -> re.Pattern[str]:

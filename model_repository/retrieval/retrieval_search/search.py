@@ -28,6 +28,7 @@ from retrieval_search.reranking import Reranker, reranked
 from retrieval_search.settings import Query, Settings, check_ranking
 from retrieval_search.tracing import MakeSpan, no_span
 from retrieval_search.windows import windows
+from tokens.function_words import language_signs
 from tokens.words import keyword_query
 
 log = logging.getLogger("retrieval")
@@ -89,7 +90,7 @@ class HybridSearch:
             return []
         self._verifier.check(query.collection, query.filter, query.filter_signature)
         ranker = query.ranker or self._settings.ranker
-        weight = self._settings.dense_weight if query.dense_weight is None else query.dense_weight
+        weight = self._weight(query)
         try:
             check_ranking(ranker, weight)
         except ValueError as error:
@@ -118,6 +119,12 @@ class HybridSearch:
         if query.neighbours is None:
             return hits
         return await self._joined(query, hits, {**bm25.rows, **dense.rows}, query.neighbours)
+
+    def _weight(self, query: Query) -> float:
+        if query.dense_weight is not None:
+            return query.dense_weight
+        english, german = language_signs(query.text.casefold().split())
+        return self._settings.dense_weight_german if german > english else self._settings.dense_weight
 
     async def close(self) -> None:
         """Close the connection."""

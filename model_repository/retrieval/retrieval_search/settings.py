@@ -16,7 +16,8 @@ from retrieval_search.fusion import RANKERS
 class Settings:
     """`deadline_s` bounds one search with everything in it, connecting too. `candidates` is how many passages each of the
     two searches brings to the fusion: enough that `min_score` can drop some and `top_k` are left. `ranker` and
-    `dense_weight` (see fusion.py) are for queries that name none, and so is `rerank`: the best `rerank_candidates` are read
+    `dense_weight` (see fusion.py) are for queries that name none, `dense_weight_german` for those of them that are in German, of
+    which an English embedding model understands less; and so is `rerank`: the best `rerank_candidates` are read
     anew, within `rerank_deadline_s`, and `rerank_weight` is that model's share of the order. `joined_chars` bounds a passage with
     its neighbours, for which `join_deadline_s` is given. `embedding_deadline_s` is for the vectors of a long question's windows.
     `filter_secret`: see filter_signature.py. `ca_file`: PEM of the authority that an `https://` Milvus is known by.
@@ -29,6 +30,7 @@ class Settings:
     candidates: int = 30
     ranker: str = "minmax"
     dense_weight: float = 0.5
+    dense_weight_german: float = 0.4
     rerank: bool = False
     rerank_candidates: int = 30
     rerank_deadline_s: float = 2.0
@@ -40,6 +42,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranking(self.ranker, self.dense_weight)
+        check_ranking(self.ranker, self.dense_weight_german)
         if not 0 <= self.rerank_weight <= 1:
             raise ValueError(f"RAGFLEET_RERANK_WEIGHT is {self.rerank_weight:g}, which is not between 0 and 1")
 
@@ -55,6 +58,7 @@ class Settings:
             candidates=int(parameters.get("candidates") or cls.candidates),
             ranker=parameters.get("ranker") or cls.ranker,
             dense_weight=float(parameters.get("dense_weight") or cls.dense_weight),
+            dense_weight_german=float(parameters.get("dense_weight_german") or cls.dense_weight_german),
             rerank=bool(environment.get("RAGFLEET_RERANK_DIR")),  # who has named a model wants it used
             rerank_candidates=int(parameters.get("rerank_candidates") or cls.rerank_candidates),
             rerank_deadline_s=int(parameters.get("rerank_deadline_ms") or 2000) / 1000,
