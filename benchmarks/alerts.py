@@ -9,20 +9,16 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
+from benchmarks.prometheus import Prometheus, prometheus, targets
 from ragfleet.paths import PROJECT
 from tests.support.chat_client import Client
-from tests.support.debian_program import unpack
 from tests.support.embedded_fleet import EmbeddedFleet, embedded
 from tests.support.observed_fleet import Victim
 
@@ -47,33 +43,6 @@ def shortened(rules: str) -> str:
         return f"{found[1]}{max(seconds, 5) if found[1] == '[' else seconds}s{found[4]}"
 
     return re.sub(r"(\[|for: )(\d+)([smhd])(\]|$)", shorter, rules, flags=re.MULTILINE)
-
-
-@contextmanager
-def prometheus(gateway: int, port: int) -> Iterator[str]:
-    """A Prometheus that scrapes that gateway each second; its URL."""
-    program = unpack("prometheus", "prometheus") / "usr" / "bin" / "prometheus"
-    with tempfile.TemporaryDirectory(prefix="ragfleet-alerts-") as name:
-        folder = Path(name)
-        (folder / "alerts.yml").write_text(shortened((PROJECT / "docker/prometheus/alerts.yml").read_text("utf-8")))
-        job = {"job_name": "gateway", "scrape_timeout": "1s", "static_configs": [{"targets": [f"127.0.0.1:{gateway}"]}]}
-        times = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        settings = {"global": times, "rule_files": ["alerts.yml"], "scrape_configs": [job]}
-        (folder / "prometheus.yml").write_text(json.dumps(settings))
-        argv = [program, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
-        process = subprocess.Popen([*argv, "--storage.tsdb.path=data"], cwd=folder)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def firing(url: str) -> set[str]:
-    """The alerts that fire now."""
-    with suppress(OSError), urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=5) as reply:
-        return {each["labels"]["alertname"] for each in json.load(reply)["data"]["alerts"] if each["state"] == "firing"}
-    return set()
 
 
 async def until(holds: Callable[[], bool], what: str) -> float:
@@ -106,19 +75,19 @@ def processes(fleet: EmbeddedFleet, fault: str) -> list[psutil.Process]:
     return [found]
 
 
-async def run(fleet: EmbeddedFleet, url: str) -> int:
+async def run(fleet: EmbeddedFleet, database: Prometheus) -> int:
     """Every fault; how many alerts failed."""
     load = asyncio.create_task(asking(fleet))
     failed = 0
     try:
         for fault, alerts in FAULTS.items():
             mine = frozenset(alerts)  # others look back for longer
-            await until(lambda mine=mine: not firing(url) & mine, "nothing fires before the fault")  # type: ignore[misc]
+            await until(lambda mine=mine: not database.firing() & mine, "nothing fires before the fault")  # type: ignore[misc]
             stopped = processes(fleet, fault)
             for process in stopped:
                 process.send_signal(signal.SIGSTOP)
             try:
-                began = [f"{name} {await until(lambda n=name: n in firing(url), name):.0f} s" for name in alerts]  # type: ignore[misc]
+                began = [f"{name} {await until(lambda n=name: n in database.firing(), name):.0f} s" for name in alerts]  # type: ignore[misc]
             except TimeoutError as error:
                 failed += 1
                 began = [str(error)]
@@ -127,10 +96,10 @@ async def run(fleet: EmbeddedFleet, url: str) -> int:
                     with suppress(psutil.Error):
                         process.send_signal(signal.SIGCONT)
             try:
-                ended = await until(lambda mine=mine: not firing(url) & mine, "it stops")  # type: ignore[misc]
+                ended = await until(lambda mine=mine: not database.firing() & mine, "it stops")  # type: ignore[misc]
             except TimeoutError as error:
                 failed += 1
-                print(fault, error, firing(url), flush=True)
+                print(fault, error, database.firing(), flush=True)
                 continue
             print(f"{fault}: fires ({', '.join(began)}), all quiet {ended:.0f} s after its end", flush=True)
     finally:
@@ -141,12 +110,13 @@ async def run(fleet: EmbeddedFleet, url: str) -> int:
 
 def main() -> int:
     """1 where an alert did not fire or did not stop."""
+    rules = shortened((PROJECT / "docker/prometheus/alerts.yml").read_text("utf-8"))
     env = {"RAGFLEET_LLM_PARAMS": json.dumps({"decode_step_ms": 5})}
     with (
         embedded(instances=1, flavour="simulated", port_base=PORT_BASE, env=env, models=("llm", "prompt")) as fleet,
-        prometheus(fleet.port, PORT_BASE + 49) as url,
+        prometheus(PORT_BASE + 49, targets(fleet), rules=rules) as database,
     ):
-        return 1 if asyncio.run(run(fleet, url)) else 0
+        return 1 if asyncio.run(run(fleet, database)) else 0
 
 
 if __name__ == "__main__":

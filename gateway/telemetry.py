@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
@@ -102,6 +112,13 @@ def failed(span: Span, error: BaseException) -> None:
     span.set_status(Status(StatusCode.ERROR))
 
 
+def note_failure(kind: str) -> None:
+    """Note in the current span, where there is one, that what it stands for went wrong, by a word that holds no client's."""
+    span = trace.get_current_span()
+    span.set_attribute("error.type", kind)
+    span.set_status(Status(StatusCode.ERROR))
+
+
 def traceparent(span: Span | None = None) -> str:
     """The W3C header for what is called on behalf of a span, the current one where none is given; "" where it is not recorded."""
     context = (span or trace.get_current_span()).get_span_context()
@@ -124,6 +141,20 @@ def parent_of(header: str, state: str = "") -> Context:
 def span_context(parent: Context) -> SpanContext:
     """The span that a context points to."""
     return trace.get_current_span(parent).get_span_context()
+
+
+def current() -> SpanContext:
+    """Of the current span; an invalid one where there is none."""
+    return trace.get_current_span().get_span_context()
+
+
+def under(parents: Sequence[SpanContext]) -> tuple[Context, list[SpanContext]]:
+    """For work on behalf of several spans at once: the context of its span, under the first that is recorded, and links to the
+    other ones."""
+    recorded = [each for each in parents if each.is_valid and each.trace_flags.sampled]
+    if not recorded:
+        return Context(), []
+    return trace.set_span_in_context(NonRecordingSpan(recorded[0]), Context()), recorded[1:]
 
 
 def _provider(endpoint: str, sample: float, service: str) -> "TracerProvider":

@@ -18,6 +18,7 @@ from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember
 from gateway.ingestion.fair_turns import TenantTurns
 from gateway.knowledge.embedder import FakeEmbedder, Vectors, parse_answer
+from gateway.telemetry import traceparent
 
 _LENGTH = "Inference-Header-Content-Length"
 
@@ -175,6 +176,8 @@ class FleetEmbedder:
         url = f"{self._scheme}://{member.instance.address}:{member.instance.http_port}/v2/models/embedding/infer"
         head, payload = request(texts)
         headers = {_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
+        if parent := traceparent():
+            headers["traceparent"] = parent
         timeout = aiohttp.ClientTimeout(total=max(0.1, timeout_s))
         async with self._http.post(url, data=head + payload, headers=headers, timeout=timeout) as response:
             body = await response.read()

@@ -6,6 +6,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+from opentelemetry.context import Context
 
 from gateway.errors import CatalogUnavailable, NotFound, Unavailable
 from gateway.ingestion.converter_pool import Converters, SlowConversion
@@ -22,6 +25,7 @@ from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.index import ChunkIndex
 from gateway.knowledge.objects import ObjectStore, content_key, document_key
 from gateway.knowledge.storage_reserve import StorageReserve
+from gateway.telemetry import OFF, Attributes, Tracing, note_failure
 
 log = logging.getLogger("ragfleet.ingestion")
 
@@ -60,6 +64,7 @@ class Jobs:
         reserve: StorageReserve | None = None,
         clock: Callable[[], float] = time.time,
         ended: Callable[[], None] = lambda: None,
+        tracing: Tracing = OFF,
     ) -> None:
         self._catalog = catalog
         self._objects = objects
@@ -74,7 +79,8 @@ class Jobs:
         self._poison = poison
         self._weights = {} if weights is None else weights
         self._metrics = metrics or IngestionMetrics()
-        self._groups = WriteGroups(writer, self._metrics, size=group)
+        self._tracing = tracing
+        self._groups = WriteGroups(writer, self._metrics, size=group, tracing=tracing)
         self._reserve = reserve or StorageReserve({}, 0)
         self._clock = clock
         self._ended = ended
@@ -143,6 +149,23 @@ class Jobs:
 
     async def _run(self, active: Collection, job: Job) -> None:
         """Bring the job to an end, whatever happens."""
+        with self._span(job):
+            await self._run_traced(active, job)
+
+    def _span(self, job: Job) -> AbstractContextManager[object]:
+        """Of one try on a file, a trace of its own; it names the file by its id alone."""
+        if not self._tracing.is_on:
+            return contextlib.nullcontext()
+        member = job.member
+        attributes: Attributes = {
+            "ragfleet.file_id": member.file_id,
+            "ragfleet.store_id": member.store_id,
+            "ragfleet.tenant": member.tenant,
+            "ragfleet.try": job.tries,
+        }
+        return self._tracing.span("ingest file", parent=Context(), attributes=attributes)
+
+    async def _run_traced(self, active: Collection, job: Job) -> None:
         try:
             try:
                 await self._work(active, job)
@@ -196,7 +219,7 @@ class Jobs:
                 return list(await self._catalog.inventory.chunks(member))
             size = await self._objects.size(content_key(member.file_id))
             check_size(member.filename, size)
-            with self._metrics.step("prepare"):
+            with self._metrics.step("prepare"), self._tracing.span("convert", attributes={"ragfleet.bytes": size}):
                 converted = await self._converters.convert(
                     member.tenant,
                     _place(member),
@@ -226,6 +249,7 @@ class Jobs:
     async def _interrupted(self, job: Job, error: Unavailable) -> None:
         """Something was away, which is no fault of the file; unless it is there for others, and fails on this file every time."""
         part = cause_of(error)
+        note_failure(part)
         strikes = self._poison_detector.failed(part, key_of(job.member))
         if strikes >= self._poison:
             await self._fail(job, "server_error", f"It cannot be brought in, while other files can: {error}"[:1000])
@@ -265,6 +289,7 @@ class Jobs:
 
     async def _fail(self, job: Job, code: str, message: str) -> None:
         self._poison_detector.forget(key_of(job.member))
+        note_failure(code)
         await self._catalog.queue.fail(job, FileError(code=code, message=message))
         self._metrics.files.labels("failed", code).inc()
 

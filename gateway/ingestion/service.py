@@ -37,6 +37,7 @@ from gateway.knowledge.objects import ObjectStore
 from gateway.knowledge.storage_reserve import StorageReserve
 from gateway.knowledge.text_windows import window_of
 from gateway.supervision import supervised
+from gateway.telemetry import Tracing
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
 from gateway.tls import client_context
@@ -77,7 +78,9 @@ async def serve(
     metrics = IngestionMetrics()
     owner = f"{socket.gethostname()}/{os.getpid()}"
     folder = embedding_folder(settings.embedding_dir)
+    tracing = Tracing.from_settings(settings, "ragfleet-ingestion")
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(tracing.close)
         catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         stack.push_async_callback(catalog.close)
         index = MilvusIndex.from_settings(settings)
@@ -99,7 +102,7 @@ async def serve(
         store = FleetStore(time.monotonic)
         instances = FleetEmbedder(store, http, tls=settings.triton_tls, weights=shares)
         embedder = MeasuredEmbedder(instances, metrics)
-        writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder))
+        writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder), tracing=tracing)
         collections = Collections(catalog, index, embedder)
         lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, tls=tls, changed=news)
         metrics.lock_held.set_function(lambda: lock.held)
@@ -117,6 +120,7 @@ async def serve(
             metrics=metrics,
             ended=work.wake,
             reserve=StorageReserve.from_settings(settings),
+            tracing=tracing,
         )
         stack.push_async_callback(jobs.close)
         removals, backfill = Removals(catalog, objects, index, metrics), Backfill(catalog, collections, writer)

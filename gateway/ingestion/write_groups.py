@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from opentelemetry.trace import SpanContext
 
 from gateway.ingestion.metrics import IngestionMetrics
 from gateway.ingestion.writer import IndexEntry, Writer, Written
 from gateway.knowledge.catalog.types import Collection
+from gateway.telemetry import OFF, Tracing, current, under
 
 GATHER_S = 0.3
 """How long a file that is ready waits for others of its tenant that are being prepared. Raising it flushes less often."""
@@ -19,6 +22,8 @@ class _Waiting:
     collection: Collection
     entry: IndexEntry
     alone: bool
+    span: SpanContext = field(default_factory=current)
+    """Of the file."""
     written: asyncio.Future[Written] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -28,8 +33,11 @@ class WriteGroups:
     size: entries of a group. at_once: groups of one tenant: while one is embedded, the other is written.
     """
 
-    def __init__(self, writer: Writer, metrics: IngestionMetrics, *, size: int = 16, at_once: int = 2) -> None:
+    def __init__(
+        self, writer: Writer, metrics: IngestionMetrics, *, size: int = 16, at_once: int = 2, tracing: Tracing = OFF
+    ) -> None:
         self._writer = writer
+        self._tracing = tracing
         self._metrics = metrics
         self._size = size
         self._at_once = at_once
@@ -79,8 +87,7 @@ class WriteGroups:
                 if not (group := self._next(self._waiting[tenant])):
                     break
                 try:
-                    with self._metrics.step("write"):
-                        written = await self._writer.write(group[0].collection, [each.entry for each in group])
+                    written = await self._write(group)
                 except Exception as error:  # noqa: BLE001 - it is raised where each of them is waited for
                     for each in group:
                         if not each.written.done():
@@ -97,6 +104,18 @@ class WriteGroups:
                     del self._waiting[tenant]
                 if not self._coming[tenant]:
                     del self._coming[tenant], self._arrived[tenant]
+
+    async def _write(self, group: Sequence[_Waiting]) -> Written:
+        """In a span under the first file's, with links to those of the others."""
+        parent, links = under([each.span for each in group])
+        attributes = (
+            {"ragfleet.file_ids": [each.entry.member.file_id for each in group]} if self._tracing.is_on else None
+        )
+        with (
+            self._metrics.step("write"),
+            self._tracing.span("write files", parent=parent, links=links, attributes=attributes),
+        ):
+            return await self._writer.write(group[0].collection, [each.entry for each in group])
 
     async def _gather(self, tenant: str) -> None:
         """Until the group is full, nothing more is coming, or GATHER_S have passed."""

@@ -11,6 +11,7 @@ from gateway.knowledge.catalog.types import ChunkRecord, Collection, Member
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import ChunkIndex, Owner, Row, RowsRefused
 from gateway.knowledge.text_windows import Windows
+from gateway.telemetry import OFF, Tracing
 
 SLICE = 1024
 """Chunks that are embedded and written together. What of a long document is written needs no vector again after a crash."""
@@ -50,8 +51,17 @@ class Writer:
     count, window: how tokens of the embedding model are counted, and how many it reads at once.
     """
 
-    def __init__(self, index: ChunkIndex, embedder: ChunkEmbedder, *, count: Callable[[str], int], window: int) -> None:
+    def __init__(
+        self,
+        index: ChunkIndex,
+        embedder: ChunkEmbedder,
+        *,
+        count: Callable[[str], int],
+        window: int,
+        tracing: Tracing = OFF,
+    ) -> None:
         self._index = index
+        self._tracing = tracing
         self._embedder = embedder
         self._count = count
         self._window = window
@@ -103,7 +113,8 @@ class Writer:
                 await self._embed(collection, [row for row, old in zip(rows, found, strict=True) if old is None])
             )
             vectors = np.stack([next(new) if old is None else old for old in found]).astype(np.float32)
-            await self._index.upsert(collection.name, rows, vectors)
+            with self._tracing.span("write rows", attributes={"ragfleet.rows": len(rows)}):
+                await self._index.upsert(collection.name, rows, vectors)
         except (RowsRefused, TextsRefused) as error:
             if len({_key(row) for row in rows}) == 1:
                 refused[_key(rows[0])] = str(error)
@@ -117,7 +128,10 @@ class Writer:
             return np.empty((0, 0), np.float32)
         windows = Windows.of([row.text for row in rows], self._count, self._window)
         model, tenant = collection.embedding_model, rows[0].tenant
-        return windows.join(await self._embedder.embed(model, windows.pieces, tenant=tenant))
+        with self._tracing.span(
+            "embed", attributes={"ragfleet.texts": len(windows.pieces), "gen_ai.request.model": model}
+        ):
+            return windows.join(await self._embedder.embed(model, windows.pieces, tenant=tenant))
 
 
 def key_of(member: Member) -> str:

@@ -1,0 +1,1 @@
+"""`make test-dashboard`: every query of the Grafana dashboard, on a loaded fleet, in a real Prometheus."""
