@@ -31,7 +31,7 @@ async def _begin(client: Client, **fields: Any) -> Any:
 
 
 async def _ended(client: Client, response_id: str) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await client.ask("GET", f"{PATH}/{response_id}")
             if found["status"] not in ("queued", "in_progress"):
@@ -199,7 +199,7 @@ async def test_events_are_gone_some_time_after_the_end(client: Client, monkeypat
         reply = await client.call("GET", f"{PATH}/{made['id']}?stream=true&starting_after=2")
         return reply.status == 409 and reply.error["code"] == "stream_cursor_expired"
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await gone():
             pass
     assert await client.ask("GET", f"{PATH}/{made['id']}") == ended

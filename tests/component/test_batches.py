@@ -45,7 +45,7 @@ async def _begin(client: Client, lines: Any, endpoint: str = CHAT, **fields: Any
 
 
 async def _until(client: Client, batch_id: str, *statuses: str) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await client.ask("GET", f"{PATH}/{batch_id}")
             if found["status"] in statuses:
@@ -175,7 +175,7 @@ async def test_a_batch_is_gone_on_with_and_asks_for_nothing_twice(client: Client
     lines = [_line(f"line-{n}", _chat(f"Number {n}?")) for n in range(20)]
     fleet.answers.script("llm", *[Script() for _ in range(5)])
     made = await _begin(client, lines)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await client.ask("GET", f"{PATH}/{made['id']}"))["request_counts"]["completed"] < 5:
             pass
     asked = len(fleet.calls("prompt"))
@@ -195,7 +195,7 @@ async def test_a_batch_is_cancelled(client: Client) -> None:
         triton.always["llm"] = Script(stall_after=0)
     fleet.answers.script("llm", *[Script() for _ in range(3)])
     made = await _begin(client, [_line(f"line-{n}", _chat()) for n in range(40)])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await client.ask("GET", f"{PATH}/{made['id']}"))["request_counts"]["completed"] < 3:
             pass
     assert (await client.ask("POST", f"{PATH}/{made['id']}/cancel"))["status"] == "cancelling"

@@ -128,7 +128,7 @@ async def test_a_conversion_that_is_cancelled_leaves_no_process_and_no_file(
     (process,) = converters._idle
     os.kill(process.pid, 19)  # SIGSTOP: it never answers
     task = asyncio.create_task(converters.convert("acme", "a.txt", _content, Chunking()))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while converters._idle:  # it is at work with it
             await asyncio.sleep(0.01)
     task.cancel()

@@ -30,7 +30,7 @@ async def connected(fleet: Fleet) -> AsyncIterator[tuple[asyncio.StreamReader, a
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """All that comes until the server closes; a reset is a close, too."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await reader.read()
     except ConnectionError:
         return b""
@@ -56,7 +56,7 @@ def error(answer: bytes) -> tuple[int, str]:
 
 async def counted(fleet: Fleet, count: int) -> None:
     """Wait until so many connections are open."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(fleet.connections) != count:
             await asyncio.sleep(0)
 

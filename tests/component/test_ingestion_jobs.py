@@ -331,7 +331,7 @@ async def test_weights_that_an_administrator_sets_are_those_of_the_next_files(se
     )
     limits = {"converter_seconds_per_minute": 20}
     await administrator.create_tenant("late", TenantSettings(weight=0.5, priority=1, limits=limits))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while shares.get("late") != 4.0 or budgets != {"late": 20.0}:
             await asyncio.sleep(0)
     following.cancel()

@@ -125,7 +125,7 @@ async def test_each_pause_is_counted_by_its_cause(error: Unavailable, cause: str
         raise error
 
     task = asyncio.create_task(Work(lambda: True, metrics).repeat("jobs", fails))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert samples(metrics.render())[f"pauses_total {cause}, jobs"] == 1

@@ -57,7 +57,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_what_is_told_of_is_done_and_nothing_is_asked_in_vain() -> None:
     queue, news = Queue(), asyncio.Event()
-    async with asyncio.timeout(10), at_work(queue, lambda: True, news):
+    async with asyncio.timeout(60), at_work(queue, lambda: True, news):
         await queue.rested.wait()
         for _ in range(50):
             await asyncio.sleep(0)
@@ -70,7 +70,7 @@ async def test_what_is_told_of_is_done_and_nothing_is_asked_in_vain() -> None:
 
 async def test_who_may_work_at_last_begins() -> None:
     queue, news, may = Queue(), asyncio.Event(), False
-    async with asyncio.timeout(10), at_work(queue, lambda: may, news):
+    async with asyncio.timeout(60), at_work(queue, lambda: may, news):
         for _ in range(50):
             await asyncio.sleep(0)
         assert queue.rounds == 0
@@ -89,7 +89,7 @@ async def test_a_gateway_tells_its_child(tmp_path: Path, monkeypatch: pytest.Mon
     process.tell()  # nobody is there yet: no error
     task = asyncio.create_task(process.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while process.pid is None:
                 await asyncio.sleep(0.01)
             process.tell()

@@ -78,7 +78,7 @@ def worker(
     yield started
     processes.sweep(home)
     if started.process:
-        started.process.wait(10)
+        started.process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -34,14 +34,18 @@ class TritonPythonModel:
 """
 
 
-def eventually(check: Callable[[], Any], within: float, what: str = "") -> Any:
-    """The first true value of `check`, asked every 0.1 s; fails after `within` seconds."""
-    ends = time.monotonic() + within
+PATIENCE = 100.0
+"""Seconds that a test waits for what a busy machine does late. No test says how fast something must be: benchmarks do."""
+
+
+def eventually(check: Callable[[], Any], what: str = "") -> Any:
+    """The first true value of `check`, asked every 0.1 s; fails after PATIENCE."""
+    ends = time.monotonic() + PATIENCE
     while True:
         if value := check():
             return value
         if time.monotonic() > ends:
-            pytest.fail(f"not within {within:.0f} s: {what or check.__name__}")
+            pytest.fail(f"not within {PATIENCE:.0f} s: {what or check.__name__}")
         time.sleep(0.1)
 
 
@@ -74,13 +78,13 @@ class ConsulServer:
         data = self._folder / f"data-{self._starts}"
         with self._log.open("ab") as output:
             self._process = subprocess.Popen([*self._argv, f"-data-dir={data}"], stdout=output, stderr=output)
-        eventually(lambda: get(f"{self.url}/v1/status/leader"), 20, "Consul elects itself")
+        eventually(lambda: get(f"{self.url}/v1/status/leader"), "Consul elects itself")
 
     def kill(self) -> None:
         """SIGKILL."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def checks(self, name: str) -> dict[str, tuple[str, str]]:
         """Status and output of each check of an instance, by what comes after its name: ready, worker."""
@@ -127,7 +131,7 @@ class WorkerProcess:
                 self._argv, env=self._environment, cwd=PROJECT, stdout=output, stderr=output
             )
         pid = self.process.pid
-        eventually(lambda: (now := self.state) and now["worker_pid"] == pid and now["state"] == "ready", 40, "ready")
+        eventually(lambda: (now := self.state) and now["worker_pid"] == pid and now["state"] == "ready", "ready")
 
     @property
     def state(self) -> dict[str, Any]:
@@ -145,7 +149,7 @@ class WorkerProcess:
         """SIGKILL to the worker alone."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self, within: float = 20) -> int:
         """SIGTERM; returns the exit status."""

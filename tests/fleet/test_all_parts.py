@@ -48,24 +48,24 @@ def test_a_paused_triton_is_isolated_in_status_and_comes_back(fleet: Command) ->
     pid = fleet.instance("triton-1")["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        eventually(lambda: fleet.instance("triton-1")["state"] in {"hung", "isolated"}, 10, "isolated")
+        eventually(lambda: fleet.instance("triton-1")["state"] in {"hung", "isolated"}, "isolated")
         assert not fleet.status()["ready"]
     finally:
         os.kill(pid, signal.SIGCONT)
-    eventually(lambda: fleet.instance("triton-1")["state"] == "ready", 20, "back")
+    eventually(lambda: fleet.instance("triton-1")["state"] == "ready", "back")
 
 
 def test_a_killed_gateway_is_replaced(fleet: Command) -> None:
     url = fleet.status()["gateway_url"]
     os.kill(fleet.part("gateway")["pid"], signal.SIGKILL)
-    eventually(lambda: get(f"{url}/health/ready"), 30, "the gateway is ready again")
-    eventually(lambda: fleet.status()["ready"], 20, "so is the fleet")
+    eventually(lambda: get(f"{url}/health/ready"), "the gateway is ready again")
+    eventually(lambda: fleet.status()["ready"], "so is the fleet")
 
 
 def test_a_killed_milvus_is_replaced(fleet: Command, ports: int) -> None:
     os.kill(fleet.part("milvus")["pid"], signal.SIGKILL)
-    eventually(lambda: not services.listens(ports + 8), 5, "it is gone")
-    eventually(lambda: services.listens(ports + 8), 30, "it listens again")
+    eventually(lambda: not services.listens(ports + 8), "it is gone")
+    eventually(lambda: services.listens(ports + 8), "it listens again")
 
 
 def test_nothing_listens_beyond_loopback(fleet: Command) -> None:
@@ -88,9 +88,9 @@ def test_a_tenant_of_the_command_line_is_let_in_and_put_out_while_the_fleet_runs
     models, admin = f"{seen['gateway_url']}/v1/models", Path(seen["admin_key_file"]).read_text().strip()
     assert fleet("tenant", "create", "acme", "--requests-per-minute", "1000").returncode == 0
     made = json.loads(fleet("key", "create", "--tenant", "acme", "--json").stdout)
-    eventually(lambda: get_json(models, made["key"])[0] == 200, 60, "the new key is let in")
+    eventually(lambda: get_json(models, made["key"])[0] == 200, "the new key is let in")
     assert fleet("key", "revoke", made["id"]).returncode == 0
-    eventually(lambda: get_json(models, made["key"])[0] == 401, 60, "the revoked key is refused")
+    eventually(lambda: get_json(models, made["key"])[0] == 401, "the revoked key is refused")
     _, acts = get_json(f"{seen['gateway_url']}/admin/audit", admin)
     assert [each["act"] for each in acts["data"]] == ["key.revoke", "key.create", "tenant.create"]
     secrets = [admin, seen["api_key"], made["key"], (fleet.home / "run" / "filter_secret").read_text().strip()]

@@ -60,7 +60,7 @@ def bootstrap(server: ConsulServer) -> str:
                     raise
             return ""
 
-    return str(eventually(once, 15, "Consul's ACLs are initialised"))
+    return str(eventually(once, "Consul's ACLs are initialised"))
 
 
 def test_policies_allow_what_worker_and_gateway_do_and_no_more(
@@ -101,7 +101,7 @@ def test_policies_allow_what_worker_and_gateway_do_and_no_more(
     async def lock(token: str) -> bool:
         wanted = ConsulLock(guarded.url, "one", token=token)
         task = asyncio.create_task(wanted.run())
-        await asyncio.wait_for(wanted.changed.wait(), 10)
+        await asyncio.wait_for(wanted.changed.wait(), 60)
         held = wanted.held
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -180,9 +180,9 @@ def test_gateway_and_triton_find_each_other_and_answer(host: Host, start: Start)
         {"RAGFLEET_GATEWAY_PORT": str(gateway_port), "RAGFLEET_GATEWAY_HOST": "127.0.0.1", "RAGFLEET_INGESTION": "no"},
     )
     url, key = f"http://127.0.0.1:{gateway_port}", (host.secrets / "api_key").read_text().strip()
-    eventually(lambda: healthy(gateway_home, str(gateway_port), "/health/live"), 30, "the gateway lives")
+    eventually(lambda: healthy(gateway_home, str(gateway_port), "/health/live"), "the gateway lives")
     assert get(f"{url}/health/ready") is None, "nothing serves yet"
-    eventually(lambda: worker.poll() is None and get(f"{url}/health/ready"), 100, "the gateway can serve")
+    eventually(lambda: worker.poll() is None and get(f"{url}/health/ready"), "the gateway can serve")
     assert healthy(home)
 
     _, fleet = call(f"{url}/fleet")
@@ -209,21 +209,21 @@ def test_gateway_and_triton_find_each_other_and_answer(host: Host, start: Start)
 
 def test_a_container_without_its_secret_or_volume_says_so(host: Host, start: Start, tmp_path: Path) -> None:
     process, home = start("cpu", "triton-0", ["entrypoint.sh", "worker"], {"CONSUL_HTTP_TOKEN_FILE": "/nowhere/token"})
-    assert process.wait(20) == 2
+    assert process.wait(60) == 2
     assert "CONSUL_HTTP_TOKEN_FILE=/nowhere/token cannot be read" in (home / "output").read_text()
     process, home = start("cpu", "triton-0", ["entrypoint.sh", "worker"], {"RAGFLEET_HOME": "/nowhere"})
-    assert process.wait(20) == 2
+    assert process.wait(60) == 2
     assert "mount a volume" in (home / "output").read_text()
     process, home = start(
         "gateway", "gateway-1", [sys.executable, "-m", "gateway"], {"RAGFLEET_API_KEY_FILE": "/nowhere/key"}
     )
-    assert process.wait(30) == 2
+    assert process.wait(60) == 2
     assert "RAGFLEET_API_KEY_FILE=/nowhere/key cannot be read" in (home / "output").read_text()
 
 
 def test_anything_else_is_run_as_it_stands(start: Start) -> None:
     process, home = start("cpu", "triton-0", ["entrypoint.sh", "sh", "-c", 'echo "$RAGFLEET_VERSION"; ls'], {})
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert VERSION in (home / "output").read_text()
     assert "model_repository" in (home / "output").read_text()
 

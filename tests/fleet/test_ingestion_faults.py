@@ -133,9 +133,9 @@ def test_a_document_is_found_soon_after_it_is_completed(
             hits = client.vector_stores.search(store, query=f"word{1000 + number}x3", max_num_results=5).data
             return file_id in {hit.file_id for hit in hits}
 
-        eventually(completed, 60)
+        eventually(completed)
         started = time.monotonic()
-        eventually(found, 30)
+        eventually(found)
         delays.append(time.monotonic() - started)
     delays.sort()
     kept = sum(delay <= FRESH_S for delay in delays)
@@ -148,7 +148,7 @@ def test_a_document_is_found_soon_after_it_is_completed(
 
 def test_a_batch_is_cancelled_while_its_files_are_in_flight(fleet: Fleet, client: OpenAI) -> None:
     store, batch = attach(client, 96)
-    eventually(lambda: counts(client, store, batch).completed, 120, "some are in")
+    eventually(lambda: counts(client, store, batch).completed, "some are in")
     said = client.vector_stores.file_batches.cancel(batch, vector_store_id=store)
     assert said.status == "cancelled"
     assert said.file_counts.in_progress == 0
@@ -160,7 +160,7 @@ def test_a_batch_is_cancelled_while_its_files_are_in_flight(fleet: Fleet, client
     )
     wanted = {each.id for each in listed}
     assert len(wanted) == seen.completed
-    eventually(lambda: rows(fleet, store) == wanted, 60, "what was under way leaves the index")
+    eventually(lambda: rows(fleet, store) == wanted, "what was under way leaves the index")
     assert counts(client, store, batch) == seen, "nothing comes back"
     again = client.vector_stores.file_batches.create(
         store, file_ids=[each.id for each in client.vector_stores.files.list(store, limit=100)]
@@ -195,8 +195,8 @@ def test_a_store_expires_is_refused_and_leaves_no_trace_a_day_later(fleet: Fleet
             return False
         return True
 
-    eventually(gone, 60)
-    eventually(lambda: not rows(fleet, store), 30)
+    eventually(gone)
+    eventually(lambda: not rows(fleet, store))
     assert all(client.files.retrieve(each).id == each for each in files), "files outlive their stores"
 
 
@@ -256,7 +256,7 @@ def test_nothing_fails_for_what_is_away(fleet: Fleet, client: OpenAI, fault: str
     strike, cause = FAULTS[fault]
     before = metrics(fleet)
     store, batch = attach(client, 96)
-    eventually(lambda: counts(client, store, batch).completed, 120, "some are in")
+    eventually(lambda: counts(client, store, batch).completed, "some are in")
     assert counts(client, store, batch).in_progress, "it strikes in the middle"
     strike(fleet)
     all_arrive(client, store, batch, 240)
@@ -274,7 +274,7 @@ def test_metrics_tell_of_the_work(fleet: Fleet, client: OpenAI) -> None:
         settled = seen.get("files_waiting", 0.0) == 0 == seen["removals_waiting"] == seen["oldest_file_seconds"]
         return settled and seen["files_total completed"] >= 3 and seen["files_in_progress"] == 0
 
-    eventually(told, 40)
+    eventually(told)
     seen = metrics(fleet)
     assert (seen["up"], seen["working"], seen["lock_held"]) == (1, 1, 1)
     assert seen["embedded_texts_total"] >= seen["chunks_total"] >= 3

@@ -132,7 +132,7 @@ def test_a_document_goes_in_is_found_and_goes_without_a_trace(
     assert found(client, store, "What fell off the lorry?") == "gone.txt"
     for each in (added.id, upload.id):
         client.files.delete(each)
-    eventually(lambda: not any(added.id in key or upload.id in key for key in s3.objects()), 20)
+    eventually(lambda: not any(added.id in key or upload.id in key for key in s3.objects()))
     assert found(client, store, "What fell off the lorry?") != "gone.txt"
     assert agree(fleet)
 
@@ -165,14 +165,14 @@ def test_what_differs_is_told_and_repaired(fleet: Command, client: OpenAI, s3: S
         "missing_rows": True,
         "orphan_rows": True,
     }
-    eventually(lambda: kinds(reconcile(fleet)[1]) == ["missing_object"], 30)
+    eventually(lambda: kinds(reconcile(fleet)[1]) == ["missing_object"])
     assert found(client, store, QUESTIONS["bees.md"]) == "bees.md"
     assert found(client, store, QUESTIONS["tides.md"]) == "tides.md", "searching needs no content"
     with pytest.raises(NotFoundError, match="upload the file again"):
         client.files.content(tides).read()
     client.files.delete(tides)
     client.vector_stores.files.upload_and_poll(vector_store_id=store, file=("tides.md", TEXTS["tides.md"].encode()))
-    eventually(lambda: agree(fleet), 20)
+    eventually(lambda: agree(fleet))
 
 
 class Worker:
@@ -227,13 +227,13 @@ def test_another_embedding_model_takes_over_and_gives_back(
     home.mkdir()
     worker = Worker(home, ports + 31, folder, seen)
     try:
-        eventually(lambda: fleet("reembed", "start", folder.name).returncode == 0, 90)
+        eventually(lambda: fleet("reembed", "start", folder.name).returncode == 0)
         building = collections(fleet)["building"]
         assert (building["embedding_model"], building["dimension"], building["served_by"]) == (folder.name, 256, 1)
-        eventually(lambda: filled(fleet, "building"), 60)
+        eventually(lambda: filled(fleet, "building"))
         assert fleet("reembed", "drop").returncode == 0  # thought better of it, twice
         assert fleet("reembed", "start", folder.name).returncode == 0
-        eventually(lambda: filled(fleet, "building"), 60)
+        eventually(lambda: filled(fleet, "building"))
         assert fleet("reembed", "switch").returncode == 0
         assert collections(fleet)["active"]["embedding_model"] == folder.name
         time.sleep(1.5)  # gateways look once a second
@@ -242,8 +242,8 @@ def test_another_embedding_model_takes_over_and_gives_back(
         mango = ("new.txt", b"The mango fell off the lorry.")
         client.vector_stores.files.upload_and_poll(vector_store_id=store, file=mango, poll_interval_ms=200)
         assert found(client, store, "What fell off the lorry?") == "new.txt"
-        eventually(lambda: filled(fleet, "previous"), 30)
-        eventually(lambda: agree(fleet), 20)
+        eventually(lambda: filled(fleet, "previous"))
+        eventually(lambda: agree(fleet))
 
         assert fleet("reembed", "rollback").returncode == 0
         assert collections(fleet)["active"]["embedding_model"] == "all-MiniLM-L6-v2"
@@ -257,6 +257,6 @@ def test_another_embedding_model_takes_over_and_gives_back(
         with closing(MilvusClient(seen["milvus_uri"], dedicated=True)) as milvus:
             assert len(milvus.list_collections()) == 1
         assert found(client, store, QUESTIONS["bees.md"]) == "bees.md"
-        eventually(lambda: agree(fleet), 20)
+        eventually(lambda: agree(fleet))
     finally:
         worker.stop()

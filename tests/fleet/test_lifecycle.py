@@ -95,7 +95,6 @@ def test_a_killed_worker_is_replaced_beside_its_triton(fleet: Command) -> None:
     os.kill(before["worker_pid"], signal.SIGKILL)
     eventually(
         lambda: (now := fleet.instance("triton-0"))["state"] == "ready" and now["worker_pid"] != before["worker_pid"],
-        20,
         "another worker",
     )
     assert fleet.instance("triton-0")["pid"] == before["pid"]
@@ -104,18 +103,14 @@ def test_a_killed_worker_is_replaced_beside_its_triton(fleet: Command) -> None:
 def test_a_killed_triton_is_back_within_30_s(fleet: Command) -> None:
     before = fleet.instance("triton-1")
     os.kill(before["pid"], signal.SIGKILL)
-    eventually(
-        lambda: (now := fleet.instance("triton-1"))["state"] == "ready" and now["pid"] != before["pid"], 30, "back"
-    )
+    eventually(lambda: (now := fleet.instance("triton-1"))["state"] == "ready" and now["pid"] != before["pid"], "back")
     assert fleet.instance("triton-1")["restarts"] == before["restarts"] + 1
 
 
 def test_a_killed_consul_is_replaced_and_knows_everybody(fleet: Command) -> None:
     consul = fleet.status()["consul_url"]
     os.kill(fleet.part("consul")["pid"], signal.SIGKILL)
-    eventually(
-        lambda: len(get(f"{consul}/v1/health/service/ragfleet-triton?passing=1") or []) == 2, 30, "both pass again"
-    )
+    eventually(lambda: len(get(f"{consul}/v1/health/service/ragfleet-triton?passing=1") or []) == 2, "both pass again")
 
 
 def test_scale_up_and_down(fleet: Command) -> None:
@@ -148,10 +143,10 @@ def test_down_leaves_no_process(fleet: Command) -> None:
 @pytest.mark.parametrize("victim", ["command", "paused supervisor", "consul"])
 def test_down_leaves_no_process_whatever_was_killed(ragfleet: Command, arguments: tuple[str, ...], victim: str) -> None:
     starting = ragfleet.begin(*arguments, "--instances", "1")
-    eventually(lambda: {"supervisor", "consul", "triton-0"} <= set(ragfleet.left()), 30, "some of it runs")
+    eventually(lambda: {"supervisor", "consul", "triton-0"} <= set(ragfleet.left()), "some of it runs")
     if victim == "command":
         starting.kill()
-        starting.wait(10)
+        starting.wait(60)
     else:
         name = victim.rpartition(" ")[2]
         number = signal.SIGSTOP if victim.startswith("paused") else signal.SIGKILL
@@ -160,7 +155,7 @@ def test_down_leaves_no_process_whatever_was_killed(ragfleet: Command, arguments
                 process.send_signal(number)
     assert ragfleet("down").returncode == 0
     assert ragfleet.left() == []
-    starting.wait(20)
+    starting.wait(60)
 
 
 def test_a_killed_supervisor(ragfleet: Command, arguments: tuple[str, ...]) -> None:

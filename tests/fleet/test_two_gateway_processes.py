@@ -57,7 +57,7 @@ class GatewayProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway"], env=self._environment, cwd=PROJECT, stdout=output, stderr=output
             )
-        eventually(lambda: (get(f"{self._url}/health/ready") or {}).get("ready"), 60, "the gateway is ready")
+        eventually(lambda: (get(f"{self._url}/health/ready") or {}).get("ready"), "the gateway is ready")
 
     @property
     def ingests(self) -> bool:
@@ -71,13 +71,13 @@ class GatewayProcess:
         family = psutil.Process(self._process.pid).children(recursive=True)
         for process in (self._process, *family):
             process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(60)
 
     def stop(self) -> None:
         """SIGTERM, where it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(30)
+            self._process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,6 @@ def test_they_agree_and_one_ingests_and_the_other_takes_over(gateways: list[Gate
     living.client.vector_stores.files.create(store.id, file_id=late)
     eventually(
         lambda: living.client.vector_stores.files.retrieve(late, vector_store_id=store.id).status == "completed",
-        60,
         "the other one's ingestion takes over",
     )
     print(f"taken over {time.monotonic() - killed:.1f} s after the kill")

@@ -16,7 +16,7 @@ NAME = "triton-0"
 @pytest.fixture(autouse=True)
 def healthy(worker: WorkerProcess, consul: ConsulServer) -> None:
     """Each test begins with an instance that passes."""
-    eventually(lambda: consul.passes(NAME), 20, "passes before the test")
+    eventually(lambda: consul.passes(NAME), "passes before the test")
 
 
 def test_registers_with_both_checks_and_its_meta(worker: WorkerProcess, consul: ConsulServer, ports: int) -> None:
@@ -39,9 +39,9 @@ def test_restricted_apis_are_closed(worker: WorkerProcess, ports: int) -> None:
 def test_a_killed_triton_is_isolated_and_comes_back(worker: WorkerProcess, consul: ConsulServer) -> None:
     before = worker.triton
     os.kill(before, signal.SIGKILL)
-    eventually(lambda: not consul.passes(NAME), 3, "isolated")
-    eventually(lambda: "SIGKILL" in consul.checks(NAME)["worker"][1] or worker.triton not in {0, before}, 3, "says why")
-    eventually(lambda: consul.passes(NAME), 20, "back")
+    eventually(lambda: not consul.passes(NAME), "isolated")
+    eventually(lambda: "SIGKILL" in consul.checks(NAME)["worker"][1] or worker.triton not in {0, before}, "says why")
+    eventually(lambda: consul.passes(NAME), "back")
     assert worker.triton not in {0, before}
     assert worker.state["restarts"] == 1
 
@@ -50,20 +50,20 @@ def test_a_paused_triton_is_isolated_and_rejoins(worker: WorkerProcess, consul: 
     before = worker.triton
     os.kill(before, signal.SIGSTOP)
     try:
-        eventually(lambda: not consul.passes(NAME), 5, "isolated")
-        eventually(lambda: consul.checks(NAME)["worker"][1].startswith("Triton does not answer since"), 5, "says why")
-        eventually(lambda: worker.state["state"] == "hung", 5, "says so in its state")
+        eventually(lambda: not consul.passes(NAME), "isolated")
+        eventually(lambda: consul.checks(NAME)["worker"][1].startswith("Triton does not answer since"), "says why")
+        eventually(lambda: worker.state["state"] == "hung", "says so in its state")
     finally:
         os.kill(before, signal.SIGCONT)
-    eventually(lambda: consul.passes(NAME), 10, "rejoins")
+    eventually(lambda: consul.passes(NAME), "rejoins")
     assert worker.triton == before
 
 
 def test_a_triton_that_hangs_for_good_is_replaced(worker: WorkerProcess, consul: ConsulServer) -> None:
     before = worker.triton
     os.kill(before, signal.SIGSTOP)
-    eventually(lambda: worker.triton not in {0, before}, 15, "replaced")
-    eventually(lambda: consul.passes(NAME), 20, "back")
+    eventually(lambda: worker.triton not in {0, before}, "replaced")
+    eventually(lambda: consul.passes(NAME), "back")
     assert not processes.alive(before)
 
 
@@ -71,22 +71,22 @@ def test_a_dead_model_process_is_noticed_though_triton_says_ready(worker: Worker
     before = worker.triton
     (stub,) = psutil.Process(before).children()
     stub.kill()
-    eventually(lambda: worker.triton not in {0, before}, 15, "replaced")
-    eventually(lambda: consul.passes(NAME), 20, "back")
+    eventually(lambda: worker.triton not in {0, before}, "replaced")
+    eventually(lambda: consul.passes(NAME), "back")
 
 
 def test_registration_is_repaired_when_consul_forgot_it(worker: WorkerProcess, consul: ConsulServer) -> None:
     before = worker.triton
     consul.kill()
     consul.start(forgetful=True)
-    eventually(lambda: consul.passes(NAME), 15, "registered again")
+    eventually(lambda: consul.passes(NAME), "registered again")
     assert worker.triton == before
 
 
 def test_registration_outlives_a_restart_of_consul(worker: WorkerProcess, consul: ConsulServer) -> None:
     consul.kill()
     consul.start()
-    eventually(lambda: consul.passes(NAME), 15, "passes again")
+    eventually(lambda: consul.passes(NAME), "passes again")
 
 
 def test_a_restarted_worker_adopts_its_triton(worker: WorkerProcess, consul: ConsulServer) -> None:
@@ -94,9 +94,9 @@ def test_a_restarted_worker_adopts_its_triton(worker: WorkerProcess, consul: Con
     worker.kill()
     worker.start()
     assert worker.triton == before
-    eventually(lambda: consul.passes(NAME), 5, "passes")
+    eventually(lambda: consul.passes(NAME), "passes")
     os.kill(before, signal.SIGKILL)  # it watches the adopted one, too
-    eventually(lambda: worker.triton not in {0, before}, 15, "replaced")
+    eventually(lambda: worker.triton not in {0, before}, "replaced")
 
 
 def test_maintenance_of_an_operator_outlives_a_restarted_worker(worker: WorkerProcess, consul: ConsulServer) -> None:
@@ -114,8 +114,8 @@ def test_maintenance_of_an_operator_outlives_a_restarted_worker(worker: WorkerPr
 def test_sigterm_drains_and_leaves_nothing(worker: WorkerProcess, consul: ConsulServer) -> None:
     assert worker.process is not None
     worker.process.send_signal(signal.SIGTERM)
-    eventually(lambda: not consul.passes(NAME), 3, "in maintenance at once")
-    assert worker.process.wait(20) == 0
+    eventually(lambda: not consul.passes(NAME), "in maintenance at once")
+    assert worker.process.wait(60) == 0
     assert consul.service(NAME) is None
     assert worker.state["state"] == "stopped"
     assert list(processes.members(worker.home)) == []

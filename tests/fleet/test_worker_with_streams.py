@@ -30,7 +30,7 @@ def worker(
     yield started
     processes.sweep(started.home)
     if started.process:
-        started.process.wait(10)
+        started.process.wait(60)
 
 
 @pytest.fixture
@@ -63,25 +63,25 @@ def stream(ports: int) -> Callable[[int], tuple[threading.Thread, list[int]]]:
 def test_words_and_meta_tell_of_the_engine(
     worker: WorkerProcess, consul: ConsulServer, stream: Callable[[int], tuple[threading.Thread, list[int]]]
 ) -> None:
-    eventually(lambda: consul.passes(NAME), 10, "passes")
+    eventually(lambda: consul.passes(NAME), "passes")
     assert consul.checks(NAME)["worker"] == ("passing", "queue 0, running 0/4, kv 0%")
     entry = consul.service(NAME)
     assert entry is not None
     assert (entry["Meta"]["engine"], entry["Meta"]["flavour"]) == ("simulated", "simulated")
     assert (entry["Meta"]["slots"], entry["Meta"]["max_context"]) == ("4", "8192")
     streams = [stream(1200) for _ in range(4)]
-    eventually(lambda: "running 4/4" in consul.checks(NAME)["worker"][1], 12, "the load in words")
+    eventually(lambda: "running 4/4" in consul.checks(NAME)["worker"][1], "the load in words")
     for thread, _ in streams:
-        thread.join(30)
+        thread.join(60)
 
 
 def test_a_drain_lets_the_running_stream_end(
     worker: WorkerProcess, consul: ConsulServer, stream: Callable[[int], tuple[threading.Thread, list[int]]]
 ) -> None:
-    eventually(lambda: consul.passes(NAME), 10, "passes")
+    eventually(lambda: consul.passes(NAME), "passes")
     thread, got = stream(400)
-    eventually(lambda: got, 10, "the first token")
+    eventually(lambda: got, "the first token")
     assert worker.stop(within=30) == 0
-    thread.join(5)
+    thread.join(60)
     assert len(got) == 400
     assert consul.service(NAME) is None

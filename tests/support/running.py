@@ -239,7 +239,7 @@ class Fleet:
             _, running = await asyncio.wait(self._state.tasks, timeout=10)
             assert not running, "a request never ended"
         gateway = self.gateway
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while gateway.background.running or gateway.batches.running:
                 await asyncio.sleep(0.01)
         await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
@@ -250,7 +250,7 @@ class Fleet:
             account = gateway.placer.account(name)
             assert account is None or (account.ours, account.context_calls) == (0, 0)
         assert gateway.registry.counts() == {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while gateway.streams._live:  # the last bytes of a response whose tokens are all here
                 await asyncio.sleep(0)
 

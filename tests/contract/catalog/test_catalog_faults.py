@@ -88,7 +88,7 @@ async def test_what_a_killed_process_had_begun_is_ended_by_another(
 
 async def _claim_when_unlocked(catalog: Catalog, number: int) -> list[Job]:
     """PostgreSQL undoes a dead client's transaction when it notices."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(jobs := list(await catalog.queue.claim("next", limit=9, lease_s=60))) < number:
             await asyncio.sleep(0.05)
     return jobs

@@ -63,7 +63,7 @@ async def playing(*answers: bytes, **overrides: float) -> AsyncIterator[tuple[Sc
     tuned = {"wait_s": 60.0, "backoff_s": (0.001, 0.002), "quiet_s": 0.001, **overrides}
     task = asyncio.create_task(ConsulDiscovery(url, store=store, **tuned).run())  # type: ignore[arg-type]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await script.over.wait()
         yield script, store
     finally:

@@ -61,7 +61,7 @@ async def consul() -> AsyncIterator[Consul]:
 
 
 async def becomes(lock: ConsulLock, *, may_work: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while lock.may_work is not may_work:
             await lock.changed.wait()
             lock.changed.clear()
@@ -89,7 +89,7 @@ async def test_a_lost_session_is_made_anew(consul: Consul) -> None:
     task = asyncio.create_task(lock.run())
     await becomes(lock, may_work=True)
     consul.expire(consul.holder)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not consul.holder:
             await asyncio.sleep(0)
     await becomes(lock, may_work=True)
@@ -104,7 +104,7 @@ async def test_without_consul_the_leases_are_enough(consul: Consul) -> None:
     await becomes(lock, may_work=True)
     assert not lock.held
     consul.away = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not lock.held:
             await lock.changed.wait()
             lock.changed.clear()

@@ -164,7 +164,7 @@ async def test_nothing_runs_when_nobody_waits() -> None:
     await settled()
     first.release()
     (await waiting).release()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while gate._timer is not None:
             await asyncio.sleep(0.001)
     read = fleet.read
@@ -232,7 +232,7 @@ async def test_overload_is_bounded_fair_and_clean() -> None:
                 refused[tenant] += 1
                 await asyncio.sleep(0)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(
             *(client("light", 1.0) for _ in range(40)),
             *(client("heavy", 3.0) for _ in range(40)),

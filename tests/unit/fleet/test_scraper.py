@@ -134,7 +134,7 @@ async def test_a_hung_host_is_given_up_at_the_deadline_and_told_of() -> None:
     silent = asyncio.Event()
     hosts.hung.add("a")
     async with scraping(hosts, member("a"), deadline_s=0.01, on_scrape=lambda name, answered: answered or silent.set()):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await silent.wait()
     assert hosts.abandoned >= 1
 
@@ -153,7 +153,7 @@ async def test_an_error_of_ours_ends_the_run() -> None:
     store = FleetStore()
     store.set_members([member("a")])
     with pytest.raises(LookupError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await MetricsScraper(store, Hosts().fetch, period_s=0.002, on_scrape=heard).run()
 
 

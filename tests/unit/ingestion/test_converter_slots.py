@@ -38,7 +38,7 @@ class Files:
 
 
 async def settled(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0)
 
