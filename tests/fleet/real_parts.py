@@ -38,14 +38,14 @@ PATIENCE = 100.0
 """Seconds that a test waits for what a busy machine does late. No test says how fast something must be: benchmarks do."""
 
 
-def eventually(check: Callable[[], Any], what: str = "") -> Any:
-    """The first true value of `check`, asked every 0.1 s; fails after PATIENCE."""
-    ends = time.monotonic() + PATIENCE
+def eventually(check: Callable[[], Any], what: str = "", *, patience: float = PATIENCE) -> Any:
+    """The first true value of `check`, asked every 0.1 s; fails after so many seconds."""
+    ends = time.monotonic() + patience
     while True:
         if value := check():
             return value
         if time.monotonic() > ends:
-            pytest.fail(f"not within {PATIENCE:.0f} s: {what or check.__name__}")
+            pytest.fail(f"not within {patience:.0f} s: {what or check.__name__}")
         time.sleep(0.1)
 
 

@@ -64,7 +64,7 @@ def started_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         pytest.skip("there is no tokenizer of the model yet (ragfleet setup)")
     with three_hosts(tmp_path_factory.mktemp("hosts"), consul=consul, tokenizer=tokenizer) as hosts:
         try:
-            eventually(hosts.is_whole, 180, "three hosts that all see each other")
+            eventually(hosts.is_whole, "three hosts that all see each other", patience=180)
         except BaseException:
             print("\n".join(host.tail() for host in hosts.all))
             raise
@@ -74,5 +74,7 @@ def started_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 @pytest.fixture
 def hosts(started_hosts: Hosts) -> Hosts:
     """The same, whole again."""
-    eventually(started_hosts.is_whole, 180, "three hosts that all see each other, after what the last test did")
+    eventually(
+        started_hosts.is_whole, "three hosts that all see each other, after what the last test did", patience=180
+    )
     return started_hosts
