@@ -20,8 +20,10 @@ class Outcome:
     ttft_p50_ms: float
 
 
-async def run(port: int, *, model: str, key: str, concurrency: int, each: int, max_tokens: int = 64) -> Outcome:
-    """Send `concurrency × each` requests to a gateway on loopback."""
+async def run(
+    port: int, *, model: str, key: str, concurrency: int, each: int, max_tokens: int = 64, head: str = ""
+) -> Outcome:
+    """Send `concurrency × each` requests to a gateway on loopback. head: further lines of the request's, each with its end."""
     body = orjson.dumps(
         {
             "model": model,
@@ -33,7 +35,7 @@ async def run(port: int, *, model: str, key: str, concurrency: int, each: int, m
     )
     request = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {key}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Authorization: Bearer {key}\r\n{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
     ttfts: list[float] = []
     counts: list[int] = []

@@ -23,6 +23,9 @@ class Counter:
         self.error = ""
         self.over = threading.Event()
 
+    def began(self, reused_blocks: int) -> None:
+        """See Sink."""
+
     def token(self, token: int, *, last: bool, log_prob: float | None = None) -> None:
         """See Sink."""
         self.tokens += 1

@@ -102,12 +102,19 @@ class CompletionDetails(TypedDict):
     rejected_prediction_tokens: NotRequired[int]
 
 
+class PromptDetails(TypedDict):
+    """Of the tokens that were read."""
+
+    cached_tokens: int
+
+
 class TokenCounts(TypedDict):
-    """Tokens."""
+    """Tokens. The details of the prompt are there where an engine had some of it cached."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: NotRequired[PromptDetails]
     completion_tokens_details: NotRequired[CompletionDetails]
 
 

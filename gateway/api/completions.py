@@ -182,7 +182,10 @@ class CompletionCall(StreamingRequest):
                     shapes += await self._whole(choices, first, echo)
             used.append(choices.usage)
             attempts += choices.attempts
-        usage = usage_shape(TokenUsage(sum(u.prompt for u in used), sum(u.completion for u in used)))
+        prompt, completion, cached = (
+            sum(getattr(u, name) for u in used) for name in ("prompt", "completion", "cached")
+        )
+        usage = usage_shape(TokenUsage(prompt, completion, cached=cached))
         if not self._wire.stream:
             await out.json({**self._base, "choices": shapes, "usage": usage, **ragfleet_field(attempts)})
             return

@@ -16,6 +16,8 @@ def usage_shape(usage: TokenUsage, *, predicted: bool = False) -> dict[str, Any]
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
     }
+    if usage.cached:
+        shape["prompt_tokens_details"] = {"cached_tokens": usage.cached}
     if usage.reasoning:
         shape["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
     if predicted:

@@ -77,7 +77,7 @@ class ChatOpener:
 
     def __call__(self, body: bytes, tenant: Tenant, request_id: str, headers: StreamHeaders) -> StreamingRequest:
         """Raises RagfleetError."""
-        if headers.last_event_id:
+        if headers.last_event_id is not None:
             return ResumedChat(self._journals, headers.last_event_id, tenant)
         given = self._service, self._stored, body, tenant, request_id
         return ChatCall(*given, journals=self._journals, journaled=headers.journal)

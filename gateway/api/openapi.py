@@ -58,6 +58,12 @@ def json_or_events(answer: Any) -> dict[str, Any]:
     }
 
 
+def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    """OpenAPI's words for a header that a client may send."""
+    told = {"type": "string", **schema}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": told}
+
+
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """A request body."""
     schema = model.model_json_schema()

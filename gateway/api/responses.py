@@ -287,7 +287,7 @@ class ResponsesCall(StreamingRequest):
         used = answer.usage
         usage = {
             "input_tokens": used.prompt,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "input_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": 0},
             "output_tokens": used.completion,
             "output_tokens_details": {"reasoning_tokens": used.reasoning},
             "total_tokens": used.prompt + used.completion,

@@ -33,7 +33,7 @@ from gateway.api.dependencies import RequiredScope
 from gateway.api.direct_routes import DirectRoutes
 from gateway.api.journaled_chats import ChatMaker, ChatOpener
 from gateway.api.journaled_streams import JournaledStreams
-from gateway.api.openapi import describe, documented, json_or_events
+from gateway.api.openapi import describe, documented, header, json_or_events
 from gateway.api.response_objects import ResponseObject
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
@@ -44,12 +44,24 @@ from gateway.container import Container
 from gateway.knowledge.catalog.answer_types import AnswerKind
 from gateway.tenants.key import Scope
 
+JOURNAL = header(
+    "X-Ragfleet-Journal",
+    "Whether the stream has a journal, by which its client goes on with it after a lost connection or a dead gateway.",
+    enum=["true", "false"],
+)
+LAST_EVENT_ID = header(
+    "Last-Event-ID",
+    "The id of the last event that came of a stream with a journal: the answer is what is behind it, whatever else is asked.",
+    pattern=r"^[!-~]*:[0-9]{1,9}$",
+)
 
-def _generated(answer: Any) -> dict[str, Any]:
-    """The words of a path of tokens. answer: the type of a whole one."""
+
+def _generated(answer: Any, *headers: dict[str, Any]) -> dict[str, Any]:
+    """The words of a path of tokens. answer: the type of a whole one. headers: that it takes notice of."""
     return {
         "tags": ["OpenAI"],
         "dependencies": [Depends(RequiredScope(Scope.CHAT))],
+        "openapi_extra": {"parameters": list(headers)},
         **documented(json_or_events(answer), 400, 404, 413, 415, 502, 504),
     }
 
@@ -113,14 +125,14 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
     async def completions(body: CompletionRequest) -> None:
         """OpenAI's completions; a stream of server-sent events with `stream`."""
 
-    @app.post("/v1/responses", summary="Answer, as a list of items", **_generated(ResponseObject))
+    @app.post("/v1/responses", summary="Answer, as a list of items", **_generated(ResponseObject, JOURNAL))
     async def responses(body: ResponsesRequest) -> None:
         """OpenAI's responses; a stream of server-sent events with `stream`."""
 
     @app.post(
         "/v1/chat/completions",
         summary="Answer a conversation, with or without the knowledge base",
-        **_generated(ChatCompletion),
+        **_generated(ChatCompletion, JOURNAL, LAST_EVENT_ID),
     )
     async def chat_completions(body: ChatRequest) -> None:
         """OpenAI's chat completions; a stream of server-sent events with `stream`."""

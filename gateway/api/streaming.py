@@ -182,13 +182,13 @@ class StreamHeaders:
 
     journal: bool | None = None
     """Whether it is to have a journal; None: it does not say."""
-    last_event_id: str = ""
-    """The last event of a stream that broke, which is to be gone on with."""
+    last_event_id: str | None = None
+    """The last event of a stream that broke, which is to be gone on with; None: a new one."""
 
     @classmethod
     def of(cls, scope: Scope) -> "StreamHeaders":
         """Raises BadRequest."""
-        journal, last = None, ""
+        journal, last = None, None
         for name, value in scope["headers"]:
             if name == b"last-event-id":
                 last = value.decode("latin-1")

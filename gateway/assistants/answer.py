@@ -23,7 +23,10 @@ class StepAccount:
         """A step has ended."""
         used, so_far = answer.usage, self.usage
         self.usage = TokenUsage(
-            so_far.prompt + used.prompt, so_far.completion + used.completion, so_far.reasoning + used.reasoning
+            so_far.prompt + used.prompt,
+            so_far.completion + used.completion,
+            so_far.reasoning + used.reasoning,
+            so_far.cached + used.cached,
         )
         self.attempts += answer.attempts
 

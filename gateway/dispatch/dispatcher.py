@@ -14,13 +14,15 @@ from gateway.triton.errors import Cause, InstanceError
 class Dispatch:
     """An instance that has been charged with a job, and the pass to use it. One of the ends gives both back, on every path."""
 
-    __slots__ = ("_pass", "_ticket", "_vouched", "first_token_at", "instance", "placed_at")
+    __slots__ = ("_pass", "_ticket", "_vouched", "first_token_at", "instance", "kv_block_tokens", "placed_at")
 
     def __init__(self, ticket: Ticket | ContextTicket, dispatch_pass: DispatchPass) -> None:
         self.instance: Instance = ticket.instance
         self.placed_at = time.monotonic()
         self.first_token_at: float | None = None
         """Monotonic seconds, both."""
+        self.kv_block_tokens = ticket.kv_block_tokens if isinstance(ticket, Ticket) else 0
+        """Of its prefix cache, by its last metrics: there may be none any more when they are asked for. 0: not known."""
         self._ticket = ticket
         self._pass = dispatch_pass
         self._vouched = False

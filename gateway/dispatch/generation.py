@@ -36,6 +36,9 @@ from gateway.triton.log_probs import LogProbReader, TokenLogProb
 
 log = logging.getLogger(__name__)
 
+TOLD_ON_DEMAND = "tensorrt_llm"
+"""The engine that tells what it had cached where it is asked to; ours do so by themselves."""
+
 
 class Generator:
     """Begins generations: what they all have in common. One for the life of the application."""
@@ -105,6 +108,7 @@ class Generation:
         """Of those, where `return_log_probs` asks for them."""
         self.ended = False
         """Whether the engine has ended the answer."""
+        self._cached_tokens = 0
 
     def relay(self, take: Callable[[list[int]], bool]) -> None:
         """Give ids to `take` as they arrive, without a task waking up; what it refuses (False) comes by `next()`.
@@ -195,6 +199,15 @@ class Generation:
         """Tokens of the present attempt."""
         return len(self.journal) - self._journal_at_dispatch
 
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that were not computed, as the instance that read it first has told; 0 where it has not."""
+        stream, dispatch = self._stream, self._dispatch
+        if stream is not None and dispatch is not None and not self._journal_at_dispatch:
+            found = (stream.reused_blocks or 0) * dispatch.kv_block_tokens
+            self._cached_tokens = min(found, len(self._job.prompt_ids))
+        return self._cached_tokens
+
     async def _begin(self) -> None:
         """Send the rest of the answer to an instance."""
         if self._prefill is None and not self.journal and not self._attempts.trail:
@@ -205,6 +218,8 @@ class Generation:
         sampling = dict(self._sampling)
         if self._job.cache_salt:
             sampling["cache_salt_id"] = self._job.cache_salt
+        if dispatch.instance.engine == TOLD_ON_DEMAND and not done:
+            sampling["return_perf_metrics"] = True
         if done:
             sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
             if "seed" in sampling:
@@ -323,6 +338,7 @@ class Generation:
 
     def _close_stream(self, *, whole: bool = False) -> None:
         if self._stream is not None:
+            self._cached_tokens = self.cached_tokens
             if whole:
                 self._stream.finish()
             else:

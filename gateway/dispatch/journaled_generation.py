@@ -20,6 +20,9 @@ class TokenJournal(Protocol):
     def push(self, tokens: Sequence[JournaledToken]) -> None:
         """What came now."""
 
+    cached_tokens: int
+    """Of the prompt, as the instance that read it first has told."""
+
 
 class JournaledGeneration(Generation):
     """First gives what its journal has, as it came then, and then goes on behind it as after the loss of an instance."""
@@ -30,6 +33,7 @@ class JournaledGeneration(Generation):
         super().__init__(generator, job, sampling)
         self._written = journal
         self._replay = [list(step) for step in reversed(journal.recorded())]
+        self._cached_tokens = journal.cached_tokens
         self.journal += [_id(each) for step in journal.recorded() for each in step]
 
     def relay(self, take: Callable[[list[int]], bool]) -> None:
@@ -52,6 +56,7 @@ class JournaledGeneration(Generation):
             return [_id(each) for each in step]
         told = len(self.log_probs)
         ids = await super().next()
+        self._written.cached_tokens = self.cached_tokens
         self._written.push([[*each] for each in self.log_probs[told:]] or ids)
         return ids
 

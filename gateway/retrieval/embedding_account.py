@@ -23,7 +23,7 @@ class EmbeddingAccount:
         self._missing: list[int] = []
         self._computed = 0
         self._is_over = False
-        ledger.open(entry, lambda: (self._computed, 0))
+        ledger.open(entry, lambda: (self._computed, 0, 0))
 
     async def begin(self, tokens: Sequence[int], pieces: Sequence[int]) -> None:
         """Of each text its tokens, and in how many pieces it goes to the model. Raises as `Quotas.reserve` does."""

@@ -64,6 +64,12 @@ class Ticket:
         """Why there, in words."""
         return self.choice.reason
 
+    @property
+    def kv_block_tokens(self) -> int:
+        """Of the instance; 0 where its metrics have not told."""
+        load = self._account.load
+        return 0 if load is None else load.kv_block_tokens or 0
+
     def first_token(self, now: float) -> None:
         """The first token came (monotonic seconds). Later calls do nothing."""
         if self.answered_at is not None or self.over:

@@ -64,7 +64,7 @@ class Accounting:
             self._reserved.settle({Resource.REQUESTS: 1, Resource.TOKENS: usage.total})
         self._metrics.tokens.labels(self._entry.tenant, "prompt").inc(usage.prompt)
         self._metrics.tokens.labels(self._entry.tenant, "completion").inc(usage.completion)
-        self._entry.prompt, self._entry.completion = usage.prompt, usage.completion
+        self._entry.prompt, self._entry.cached, self._entry.completion = usage.prompt, usage.cached, usage.completion
         if self._choices is not None:
             self._entry.instances = list(dict.fromkeys(each.instance for each in self._choices.attempts))
         self._entry.outcome = outcome_of(error)
@@ -72,6 +72,6 @@ class Accounting:
     def _usage(self) -> TokenUsage:
         return TokenUsage(0, 0) if self._choices is None else self._choices.usage
 
-    def _progress(self) -> tuple[int, int]:
+    def _progress(self) -> tuple[int, int, int]:
         usage = self._usage()
-        return usage.prompt, usage.completion
+        return usage.prompt, usage.cached, usage.completion

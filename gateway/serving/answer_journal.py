@@ -31,6 +31,8 @@ class JournalPart:
     """Its events in the journal."""
     told: int = 0
     """Its events that were made since the answer was begun, or taken up."""
+    cached_tokens: int = 0
+    """See TokenJournal."""
     taken_tokens: int = 0
     taken_events: int = 0
 
@@ -57,11 +59,13 @@ class AnswerJournal:
         self._number = job.last_event + 1
         self._numbered = numbered
         self._new_prompt: Json | None = None
+        self._ended = False
         self._events: list[bytes] = []
         self._parts: defaultdict[str, JournalPart] = defaultdict(lambda: JournalPart(changed))
         for parts in job.parts:
-            for name, (tokens, events) in parts.items():
+            for name, (tokens, events, cached) in parts.items():
                 part = self._parts[name]
+                part.cached_tokens = cached
                 part.tokens += tokens
                 part.known += events
         for part in self._parts.values():
@@ -123,6 +127,11 @@ class AnswerJournal:
         shared.told = shared.known
         self.write(events)
 
+    def close(self) -> None:
+        """Nothing more comes of it."""
+        self._ended = True
+        self._changed()
+
     def restart(self) -> None:
         """The answer is made again from its beginning."""
         for part in self._parts.values():
@@ -131,11 +140,11 @@ class AnswerJournal:
     def take(self) -> JournalEntry | None:
         """What is to be committed; None: nothing."""
         parts = {
-            name: (part.tokens[part.taken_tokens :], part.known - part.taken_events)
+            name: (part.tokens[part.taken_tokens :], part.known - part.taken_events, part.cached_tokens)
             for name, part in self._parts.items()
             if len(part.tokens) > part.taken_tokens or part.known > part.taken_events
         }
-        if not (parts or self._new_prompt):
+        if not (parts or self._new_prompt or self._ended):
             return None
         for name in parts:
             part = self._parts[name]
@@ -148,8 +157,9 @@ class AnswerJournal:
             events=b"".join(self._events),
             parts=parts,
             prompt=self._new_prompt,
+            ended=self._ended,
         )
-        self._events, self._new_prompt = [], None
+        self._events, self._new_prompt, self._ended = [], None, False
         return entry
 
 

@@ -98,11 +98,10 @@ class BackgroundAnswers:
     async def begin(self, tenant: Tenant, job: BackgroundJob, record: ResponseRecord | None = None) -> None:
         """Begin an answer, which its caller has checked. record: a response, as it is stored. Raises Overloaded,
         CatalogUnavailable."""
-        catalog = self._catalogs(tenant)
         if record is None:
-            await catalog.journals.begin(job, owner=self._owner, lease_s=self.LEASE_S)
+            await self._queue.begin(tenant.name, job, owner=self._owner, lease_s=self.LEASE_S)
         else:
-            await catalog.responses.begin(
+            await self._catalogs(tenant).responses.begin(
                 record,
                 job,
                 owner=self._owner,
@@ -286,8 +285,8 @@ class BackgroundAnswers:
                 log.exception("background answer %s failed", job.answer_id)
                 await maker.fail(job, journal, errors.RagfleetError(f"An internal error: {type(error).__name__}."))
             if refusal is None:
+                journal.close()
                 await self._flush()
-                await self._queue.end(self._owner, job.answer_id)
             for feed in self._readers.get(job.answer_id, ()):
                 feed.end(refusal)
             if refusal is not None:

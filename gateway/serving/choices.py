@@ -58,10 +58,10 @@ class Choices:
 
     @property
     def usage(self) -> TokenUsage:
-        """The prompt once, and the tokens of all answers so far."""
+        """The prompt once, as the first answer's instance read it, and the tokens of all answers so far."""
         each = [answer.usage for answer in self.answers]
         completion, reasoning = sum(used.completion for used in each), sum(used.reasoning for used in each)
-        return TokenUsage(each[0].prompt, completion, reasoning)
+        return TokenUsage(each[0].prompt, completion, reasoning, each[0].cached)
 
     @property
     def attempts(self) -> Sequence[Attempt]:

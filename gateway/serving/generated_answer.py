@@ -22,6 +22,8 @@ class TokenUsage:
     completion: int
     reasoning: int = 0
     """Of the completion, those of thoughts."""
+    cached: int = 0
+    """Of the prompt, those that an instance did not have to compute."""
 
     @property
     def total(self) -> int:
@@ -144,7 +146,9 @@ class GeneratedAnswer:
     def usage(self) -> TokenUsage:
         """The tokens so far."""
         thoughts = 0 if self.reasoning is None else self.reasoning.tokens
-        return TokenUsage(self._prompt_tokens if self._generation is not None else 0, self._output.tokens, thoughts)
+        if self._generation is None:
+            return TokenUsage(0, self._output.tokens, thoughts)
+        return TokenUsage(self._prompt_tokens, self._output.tokens, thoughts, self._generation.cached_tokens)
 
     @property
     def attempts(self) -> Sequence[Attempt]:

@@ -116,8 +116,8 @@ class Ledger:
         self._turn = asyncio.Lock()
         self._beaten_at = self._reaped_at = float("-inf")
 
-    def open(self, entry: LedgerEntry, usage: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
-        """A request was admitted. usage: prompt and completion tokens so far."""
+    def open(self, entry: LedgerEntry, usage: Callable[[], tuple[int, int, int]] = lambda: (0, 0, 0)) -> None:
+        """A request was admitted. usage: prompt tokens, those of them that were cached, and completion tokens so far."""
         self._open[entry] = _Progress(usage, self._clock())
         self._put(entry)
 
@@ -223,15 +223,15 @@ class _Progress:
 
     __slots__ = ("_at", "_usage")
 
-    def __init__(self, usage: Callable[[], tuple[int, int]], now: float) -> None:
+    def __init__(self, usage: Callable[[], tuple[int, int, int]], now: float) -> None:
         self._usage = usage
         self._at = now
 
     def is_due(self, entry: LedgerEntry, now: float) -> bool:
         """It is far from what was written, which the entry now is not any more."""
-        prompt, completion = self._usage()
+        prompt, cached, completion = self._usage()
         moved = (prompt, completion) != (entry.prompt, entry.completion)
         if not moved or (completion - entry.completion < CHECKPOINT_TOKENS and now - self._at < CHECKPOINT_S):
             return False
-        entry.prompt, entry.completion, self._at = prompt, completion, now
+        entry.prompt, entry.cached, entry.completion, self._at = prompt, cached, completion, now
         return True

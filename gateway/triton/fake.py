@@ -182,6 +182,8 @@ class FakeTriton:
             beside = {}
             if request.get("return_log_probs"):
                 beside = told(following, request.get("num_top_log_probs", 0), range(8))
+            if script.reused_blocks is not None and count == script.reuse_told_after:
+                beside = {**beside, "kv_cache_reused_blocks": script.reused_blocks}
             out.put({**who, "output_ids": following, "sequence_length": 1, **beside})
             if (count + 1) % script.per_segment == 0:
                 await flush(count + 1)

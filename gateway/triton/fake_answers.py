@@ -84,6 +84,10 @@ class Script:
     """Ids that leave in one piece, each in an event of its own."""
     split: bool = False
     """Every event leaves in two pieces."""
+    reused_blocks: int | None = None
+    """Told with an id: KV blocks of the prompt that were not computed."""
+    reuse_told_after: int = 0
+    """With the id behind so many: NVIDIA's engine tells it with the last one."""
     raw: bytes | None = None
     """The body to answer with instead; in a stream, the bytes sent before the first event."""
 

@@ -68,6 +68,7 @@ class TokenStream:
         "_waiter",
         "deadline",
         "patience_s",
+        "reused_blocks",
         "sink",
     )
 
@@ -97,6 +98,9 @@ class TokenStream:
         self.patience_s = patience_s
         self.sink: Callable[[list[int]], bool] | None = None
         """Takes all of some ids (True) or none of them, and is not asked again (False). It must not raise."""
+
+        self.reused_blocks: int | None = None
+        """KV blocks of the prompt that were not computed, as soon as the engine has told it (it may with the last token)."""
 
     def attach(self, connection: Connection, *, kept: bool) -> None:
         """Bind the connection that will carry this stream; `kept` says that it was used before."""
@@ -171,7 +175,9 @@ class TokenStream:
                     self._ids.extend(ids)
                 elif "error" in message:
                     self.fail(from_model(str(message["error"])))
-        except (ValueError, AttributeError) as error:  # no JSON, or no object
+                if "kv_cache_reused_blocks" in message:
+                    self.reused_blocks = int(message["kv_cache_reused_blocks"])
+        except (ValueError, TypeError, AttributeError) as error:  # no JSON, or no object
             self.fail(InstanceError(Cause.ENGINE, f"unreadable event from llm: {error}"))
             return
         self.deadline = time.monotonic() + self.patience_s

@@ -258,7 +258,7 @@ async def test_streams_have_one_by_setting_and_go_without_while_the_database_is_
     async def away(*_: Any, **__: Any) -> None:
         raise CatalogUnavailable("away")
 
-    monkeypatch.setattr("gateway.knowledge.catalog.journals.TenantJournals.begin", away)
+    monkeypatch.setattr("gateway.knowledge.catalog.background.BackgroundQueue.begin", away)
     assert (await fleet.post(ask(stream=True))).raw.startswith(b"data: ")
     assert (await fleet.post(ask(stream=True), headers=JOURNAL)).status == 503
 

@@ -38,6 +38,22 @@ async def test_lists_say_their_bounds(fleet: Fleet) -> None:
     assert parameters["order"]["enum"] == ["asc", "desc"]
 
 
+async def test_headers_of_streams_with_a_journal_are_described_and_held_to_it(fleet: Fleet) -> None:
+    operations = await _operations(fleet)
+    told = {
+        path: [each["name"] for each in operations["post", path].get("parameters", ()) if each["in"] == "header"]
+        for path in ("/v1/chat/completions", "/v1/responses", "/v1/completions")
+    }
+    assert told == {
+        "/v1/chat/completions": ["X-Ragfleet-Journal", "Last-Event-ID"],
+        "/v1/responses": ["X-Ragfleet-Journal"],
+        "/v1/completions": [],
+    }
+    for name, value in (("Last-Event-ID", ""), ("Last-Event-ID", "chatcmpl-1"), ("X-Ragfleet-Journal", "yes")):
+        reply = await fleet.chat(headers={name: value})
+        assert (reply.status, reply.error["param"]) == (400, name)
+
+
 async def test_refusals_are_counted(fleet: Fleet) -> None:
     await fleet.get("/v1/files?limit=0")
     await fleet.post(b"{", path="/v1/vector_stores")

@@ -31,9 +31,9 @@ class AnswerKind(StrEnum):
     """A chat that is streamed."""
 
 
-JournalParts = Mapping[str, tuple[Sequence[Sequence[Any]], int]]
-"""By choice ("" for what is of all of them): token ids, each step as an engine gave it, and how many events were written. JSON,
-of which the catalog knows nothing."""
+JournalParts = Mapping[str, tuple[Sequence[Sequence[Any]], int, int]]
+"""By choice ("" for what is of all of them): token ids, each step as an engine gave it, how many events were written, and prompt
+tokens that were cached. JSON, of which the catalog knows nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,8 @@ class JournalEntry:
     parts: JournalParts
     prompt: Json | None = None
     """Where it is known since then."""
+    ended: bool = False
+    """Nothing more comes of it."""
 
 
 @dataclass(frozen=True, slots=True)

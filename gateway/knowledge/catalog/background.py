@@ -4,14 +4,22 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, bindparam, delete, select, update
+from sqlalchemy import Row, Select, bindparam, delete, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, JournalEntry
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.sqlite_thread import Rows
 
 _jobs, _entries, _responses = schema.journaled_answers, schema.journal_entries, schema.responses
+
+
+BEGUN = (
+    *("id", "response_id", "kind", "tenant", "created_at", "caller", "request_id", "request"),
+    *("owner", "lease_until", "attempts", "read_at", "unread_s"),
+)
+"""Columns of an answer that begins, see `begun`."""
 
 
 class BackgroundQueue:
@@ -19,8 +27,41 @@ class BackgroundQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        mine = _jobs.c.owner == bindparam("owner"), _jobs.c.ended_at.is_(None)
+        row = {name: bindparam(name, type_=_entries.c[name].type) for name in _entries.c.keys()}  # noqa: SIM118 - names
+        held = select(*row.values()).where(
+            select(_jobs.c.id).where(_jobs.c.id == bindparam("answer_id"), *mine).exists()
+        )
+        job, answer = (
+            update(_jobs).where(_jobs.c.id == bindparam("answer_id"), *mine),
+            _responses.c.id == bindparam("answer_id"),
+        )
+        self._insert = database.prepared(_jobs.insert().values({name: bindparam(name) for name in BEGUN}))
         self._any_free = database.prepared(select(_free(bindparam("now")).exists()))
         self._any_old = database.prepared(select(_ended(bindparam("before")).exists()))
+        self._any_unread = database.prepared(select(_unread(bindparam("owner"), bindparam("now")).exists()))
+        # Locked in one order, and until the rows are there: else one that takes an answer over might not see all of them.
+        self._held = database.prepared(select(_jobs.c.id).where(*mine).order_by(_jobs.c.id).with_for_update())
+        # A row may be there: a commit whose answer was lost is tried again.
+        self._append = database.prepared(
+            database.insert(_entries).from_select(list(row), held).on_conflict_do_nothing()
+        )
+        self._prompt = database.prepared(job.values(prompt=bindparam("text")))
+        self._begun = database.prepared(
+            update(_responses)
+            .where(answer, _responses.c.status == text("'queued'"))
+            .values(status=text("'in_progress'"))
+        )
+        self._end = database.prepared(job.values(owner=null(), ended_at=bindparam("now")))
+        self._read = database.prepared(
+            update(_jobs).where(_jobs.c.id == bindparam("answer_id")).values(read_at=bindparam("now"))
+        )
+        self._renew = database.prepared(update(_jobs).where(*mine).values(lease_until=bindparam("until")))
+
+    async def begin(self, tenant: str, job: BackgroundJob, *, owner: str, lease_s: float) -> None:
+        """Keep an answer that this owner makes from now on, and that is stored nowhere else."""
+        row = begun(job, tenant, owner=owner, now=self._database.clock(), lease_s=lease_s)
+        await self._database.write_prepared([(self._insert, [row])])
 
     async def claim(self, owner: str, *, lease_s: float, limit: int) -> Sequence[BackgroundJob]:
         """Answers that nobody makes, each with its journal; they are the owner's now."""
@@ -40,53 +81,34 @@ class BackgroundQueue:
         """The ids of what this owner still holds, with longer leases. read: those that somebody reads now; what nobody has read
         for too long is not held any more, but cancelled."""
         now = self._database.clock()
-        held = _jobs.c.owner == owner, _jobs.c.ended_at.is_(None)
+        if await self._database.scalar_prepared(self._any_unread, owner=owner, now=now):
+            await self._cancel_unread(owner, read, now)
+        batch: list[tuple[str, Rows]] = [(self._renew, [{"owner": owner, "until": now + lease_s}])]
+        if read:
+            batch.append((self._read, [{"answer_id": each, "now": now} for each in read]))
+        return set(await self._database.write_prepared(batch, (self._held, {"owner": owner})))
+
+    async def _cancel_unread(self, owner: str, read: Collection[str], now: float) -> None:
         async with self._database.write() as connection:
-            if read:
-                await connection.execute(update(_jobs).where(_jobs.c.id.in_(read)).values(read_at=now))
-            unread = select(_jobs.c.id).where(*held, _jobs.c.unread_s > 0, _jobs.c.read_at < now - _jobs.c.unread_s)
+            unread = _unread(owner, now).where(_jobs.c.id.not_in(read))
             if ids := (await connection.scalars(unread)).all():
                 await connection.execute(update(_responses).where(_responses.c.id.in_(ids)).values(status="cancelled"))
                 ended = update(_jobs).where(_jobs.c.id.in_(ids))
                 await connection.execute(ended.values(owner=None, ended_at=now))
-            change = update(_jobs).where(*held).values(lease_until=now + lease_s).returning(_jobs.c.id)
-            return set((await connection.scalars(change)).all())
 
     async def append(self, owner: str, entries: Sequence[JournalEntry]) -> set[str]:
-        """Commit what came of several answers together; the ids of those that this owner still holds. Of others nothing is
-        kept."""
-        ids = [entry.answer_id for entry in entries]
-        async with self._database.write() as connection:
-            mine = select(_jobs.c.id).where(_jobs.c.id.in_(ids), _jobs.c.owner == owner, _jobs.c.ended_at.is_(None))
-            held = set((await connection.scalars(mine.order_by(_jobs.c.id).with_for_update())).all())
-            kept = [entry for entry in entries if entry.answer_id in held]
-            rows = [
-                {
-                    "answer_id": entry.answer_id,
-                    "position": entry.position,
-                    "last": entry.last_event,
-                    "events": entry.events.decode(),
-                    "parts": orjson.dumps(entry.parts).decode(),
-                }
-                for entry in kept
-            ]
-            if rows:
-                # They may be there: a commit whose answer was lost is tried again.
-                await connection.execute(self._database.insert(_entries).on_conflict_do_nothing(), rows)
-            for entry in kept:
-                if entry.prompt is not None:
-                    job, answer = _jobs.c.id == entry.answer_id, _responses.c.id == entry.answer_id
-                    prompt = orjson.dumps(entry.prompt).decode()
-                    await connection.execute(update(_jobs).where(job).values(prompt=prompt))
-                    begun = update(_responses).where(answer, _responses.c.status == "queued")
-                    await connection.execute(begun.values(status="in_progress"))
-        return held
-
-    async def end(self, owner: str, answer_id: str) -> None:
-        """Nothing more comes of it; its events stay for a while."""
-        mine = update(_jobs).where(_jobs.c.id == answer_id, _jobs.c.owner == owner)
-        async with self._database.write() as connection:
-            await connection.execute(mine.values(owner=None, ended_at=self._database.clock()))
+        """Commit what came of several answers together, some of them to their end; the ids of those that this owner held until
+        then. Of others nothing is kept."""
+        batch: list[tuple[str, Rows]] = [(self._append, [_row(owner, entry) for entry in entries if entry.parts])]
+        if prompts := [entry for entry in entries if entry.prompt is not None]:
+            texts = [orjson.dumps(entry.prompt).decode() for entry in prompts]
+            rows = [{"owner": owner, "answer_id": e.answer_id, "text": t} for e, t in zip(prompts, texts, strict=True)]
+            batch += [(self._prompt, rows), (self._begun, [{"answer_id": entry.answer_id} for entry in prompts])]
+        if ended := [entry.answer_id for entry in entries if entry.ended]:
+            now = self._database.clock()
+            batch.append((self._end, [{"owner": owner, "answer_id": each, "now": now} for each in ended]))
+        held = set(await self._database.write_prepared(batch, (self._held, {"owner": owner})))
+        return held & {entry.answer_id for entry in entries}
 
     async def discard(self, owner: str, answer_id: str) -> None:
         """It was refused before there was anything of it."""
@@ -114,6 +136,12 @@ def _free(now: Any) -> Select[Any]:
     return select(_jobs.c.id).where(_jobs.c.ended_at.is_(None), _jobs.c.lease_until <= now)
 
 
+def _unread(owner: Any, now: Any) -> Select[Any]:
+    """Answers of this owner that nobody has read for too long; see `_free`."""
+    late = _jobs.c.unread_s > text("0"), _jobs.c.read_at < now - _jobs.c.unread_s
+    return select(_jobs.c.id).where(_jobs.c.owner == owner, _jobs.c.ended_at.is_(None), *late)
+
+
 def _ended(before: Any) -> Select[Any]:
     """Answers that ended before then; see `_free`."""
     return select(_jobs.c.id).where(_jobs.c.ended_at <= before)
@@ -135,6 +163,17 @@ def begun(job: BackgroundJob, tenant: str, *, owner: str, now: float, lease_s: f
         "attempts": 1,
         "read_at": now,
         "unread_s": job.unread_s,
+    }
+
+
+def _row(owner: str, entry: JournalEntry) -> dict[str, Any]:
+    return {
+        "owner": owner,
+        "answer_id": entry.answer_id,
+        "position": entry.position,
+        "last": entry.last_event,
+        "events": entry.events.decode(),
+        "parts": orjson.dumps(entry.parts).decode(),
     }
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway.errors import BadRequest, CatalogUnavailable, CatalogUnusable, RagfleetError
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteThread
+from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteThread, Values
 
 log = logging.getLogger("ragfleet.catalog")
 
@@ -126,20 +126,26 @@ class Database:
             async with self._reading.begin() as connection:
                 return (await connection.exec_driver_sql(statement, values)).scalar()
 
-    async def write_prepared(self, batch: Sequence[tuple[str, Rows]]) -> None:
+    async def write_prepared(
+        self, batch: Sequence[tuple[str, Rows]], first: tuple[str, Values] | None = None
+    ) -> list[Any]:
         """Texts of `prepared` with their rows, in one transaction: for what is written with every request.
 
-        Unlike `write` it wakes nobody (`on_commit`). Raises CatalogUnavailable.
+        first: a SELECT, whose first column comes back as it is before the rest. Unlike `write` it wakes nobody (`on_commit`).
+        Raises CatalogUnavailable.
         """
         async with _translated():
             await self._prepare()
             if self._writer is not None:
                 async with self._turn:
-                    await self._writer.write(batch)
-                return
+                    return await self._writer.write(batch, first)
             async with self._writing.begin() as connection:
+                found: list[Any] = []
+                if first is not None:
+                    found = list((await connection.exec_driver_sql(*first)).scalars())
                 for statement, rows in batch:
                     await connection.exec_driver_sql(statement, list(rows))
+                return found
 
     def within(self, connection: AsyncConnection) -> Self:
         """The same database, whose reads and writes are all part of the transaction that this connection is in."""

@@ -8,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.answer_types import BackgroundJob, EventRow
-from gateway.knowledge.catalog.background import begun
+from gateway.knowledge.catalog.answer_types import EventRow
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.tenants.caller import load_caller
 from gateway.tenants.tenant import Tenant
@@ -26,12 +25,6 @@ class TenantJournals:
     def __init__(self, database: Database, tenant: Tenant) -> None:
         self._database = database
         self._tenant = tenant
-
-    async def begin(self, job: BackgroundJob, *, owner: str, lease_s: float) -> None:
-        """Keep a chat that a gateway makes."""
-        row = begun(job, self._tenant.name, owner=owner, now=self._database.clock(), lease_s=lease_s)
-        async with self._database.write() as connection:
-            await connection.execute(_jobs.insert(), row)
 
     async def events(self, answer_id: str, after: int) -> tuple[Sequence[EventRow], bool]:
         """Events behind the one with this number, with some before it perhaps; and whether there will be no more.

@@ -22,16 +22,19 @@ class SqliteThread:
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
-    async def write(self, batch: Sequence[tuple[str, Rows]]) -> None:
-        """Each statement with its rows, all in one transaction. Raises sqlite3.Error."""
+    async def write(self, batch: Sequence[tuple[str, Rows]], first: tuple[str, Values] | None = None) -> list[Any]:
+        """Each statement with its rows, all in one transaction; the values of one column that `first`, a SELECT, finds before
+        them. Raises sqlite3.Error."""
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: sqlite3.Connection) -> list[Any]:
             connection.execute("BEGIN IMMEDIATE")
+            found = [] if first is None else [row[0] for row in connection.execute(*first).fetchall()]
             for statement, rows in batch:
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
+            return found
 
-        await self._run(write)
+        return await self._run(write)
 
     async def scalar(self, statement: str, values: Values) -> Any:
         """The first value that a SELECT finds, or None. Raises sqlite3.Error."""

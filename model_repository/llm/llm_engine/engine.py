@@ -47,6 +47,9 @@ class TokenLogProbs(NamedTuple):
 class Sink(Protocol):
     """Where the tokens of one request go. An engine ends it exactly once: a `last` token, `end` or `fail`."""
 
+    def began(self, reused_blocks: int) -> None:
+        """Before the first token, by an engine that knows it: so many blocks of the prompt came from the prefix cache."""
+
     def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         """The next token; log_probs where they are asked for."""
 

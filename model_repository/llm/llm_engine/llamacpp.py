@@ -294,6 +294,7 @@ class LlamaEngine:
         """llama.cpp tells, before and after each batch of the prompt, how much of it came from its cache."""
         if job.cached is None:
             job.cached = cached
+            job.sink.began(cached)  # a block is a token, see `stats`
             with self._wake:
                 self._reused += cached
 

@@ -16,7 +16,7 @@ LEAST = -9999.0
 class ResponseStream:
     """A Sink that sends TensorRT-LLM's outputs: `output_ids` [1, 1, n], `sequence_length` [1, 1], on demand `cum_log_probs`
     [1, 1] and `output_log_probs` [1, 1, n], and of the k likeliest tokens beside each one `top_token_ids` and `top_log_probs`
-    [1, 1, n, k].
+    [1, 1, n, k]. The first response has `kv_cache_reused_blocks` [1, 1], too, where the engine knows it.
 
     Streaming: one response a token, the last one with the final flag. Otherwise all tokens in one response. A cancelled
     request ends with an empty final.
@@ -35,12 +35,17 @@ class ResponseStream:
         self._tokens: list[int] = []
         self._probs: list[TokenLogProbs] = []
         self._sum = 0.0
+        self._reused_blocks: int | None = None
         self._one = backend.Tensor("sequence_length", np.array([[1]], np.int32))
         # Triton frees the request with the final response: nothing may be asked of the sender after that.
         self._lock = threading.Lock()
         self._closed = False
         self.cancelling = False
         """Set by whoever cancels the request in the engine."""
+
+    def began(self, reused_blocks: int) -> None:
+        """See Sink."""
+        self._reused_blocks = reused_blocks
 
     def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         """See Sink."""
@@ -76,6 +81,9 @@ class ResponseStream:
         outputs = [tensor("output_ids", np.array([[tokens]], np.int32)), length]
         if self._log_probs:
             outputs += self._told(probs)
+        if self._reused_blocks is not None:
+            outputs.append(tensor("kv_cache_reused_blocks", np.array([[self._reused_blocks]], np.int32)))
+            self._reused_blocks = None
         return self._backend.InferenceResponse(output_tensors=outputs)
 
     def _told(self, probs: Sequence[TokenLogProbs]) -> list[Any]:

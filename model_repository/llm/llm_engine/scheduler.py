@@ -94,6 +94,8 @@ class Emission(NamedTuple):
     finish: Finish | None
     failure: str = ""
     """Why no token may come."""
+    reused: int | None = None
+    """Of the first one: blocks of the prompt that were cached."""
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +110,8 @@ class _Sequence:
     watch: StopWatch
     lease: Lease = field(default_factory=Lease)
     produced: int = 0
+    reused: int = 0
+    """Blocks of the prompt that were cached."""
 
 
 class BatchScheduler:
@@ -199,7 +203,8 @@ class BatchScheduler:
         while self._waiting and len(self._running) < spec.slots:
             sequence = self._waiting[0]
             reusable = sequence.block_keys[: (sequence.length - 1) // spec.tokens_per_block]
-            uncached = sequence.length - self.pool.cached_prefix(reusable) * spec.tokens_per_block
+            sequence.reused = self.pool.cached_prefix(reusable)
+            uncached = sequence.length - sequence.reused * spec.tokens_per_block
             if prompt_tokens and prompt_tokens + uncached > spec.max_num_tokens:
                 break
             lease = self.pool.reserve(reusable, self._blocks(sequence.work))
@@ -240,7 +245,8 @@ class BatchScheduler:
             finish = Finish.LENGTH
         if finish:
             self._leave(sequence)
-        return Emission(sequence.key, token, sequence.produced, finish)
+        reused = sequence.reused if sequence.produced == 1 else None
+        return Emission(sequence.key, token, sequence.produced, finish, reused=reused)
 
     def _choose(self, sequence: _Sequence) -> int | None:
         """The next token; None where a constraint leaves none."""

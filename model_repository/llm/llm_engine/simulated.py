@@ -180,6 +180,8 @@ class SimulatedEngine:
             else:
                 sink.end()
             return
+        if emission.reused is not None:
+            sink.began(emission.reused)
         fails = faults.error_at_token and emission.produced == faults.error_at_token
         sink.token(emission.token, last=emission.finish is not None and not fails)
         if fails:

@@ -228,6 +228,7 @@ class TorchEngine:
             # At least one token must be computed: its logits are the first answer token's.
             slot, job.computed = self._kept.take(job.tokens[:-1], job.request.cache_salt)
             self._reused += job.computed
+            self._senders.put(job.key, partial(job.sink.began, job.computed))  # a block is a token, see `stats`
             self._active[slot] = job
 
     def _free(self, slot: int) -> None:

@@ -65,9 +65,10 @@ async def test_the_journal_of_a_dead_owner_is_gone_on_with(catalog: Catalog, clo
     assert ([row.events for row in rows], ended) == ([b"event 1\n\n", b"event 2\n\n"], False)
     await mine.finish(_body("completed", [{"id": "out"}]), keep_s=100)
     await mine.finish(_body("completed", [{"id": "out"}]), keep_s=100)
-    await queue.end("two", "resp_1")
+    assert await queue.append("two", [_entry(3, ended=True)]) == {"resp_1"}
+    assert await queue.append("two", [_entry(4)]) == set(), "it has ended"
     assert await mine.get("resp_1") == _body("completed", [{"id": "out"}])
-    assert (await mine.events("resp_1", 2)) == ([], True)
+    assert (await mine.events("resp_1", 3)) == ([], True)
     clock.now += 10
     await queue.forget(ended_s=5)
     with pytest.raises(Conflict) as gone:

@@ -52,6 +52,7 @@ class Response:
     length: int
     log_probs: list[float] = field(default_factory=list)
     top: list[tuple[int, float]] = field(default_factory=list)
+    reused_blocks: int | None = None
 
 
 class Call(Protocol):
@@ -96,7 +97,8 @@ class HttpCall:
             if "output_ids" in event:
                 probs = _many(event.get("output_log_probs", []))
                 top = zip(_many(event.get("top_token_ids", [])), _many(event.get("top_log_probs", [])), strict=True)
-                yield Response(_many(event["output_ids"]), event["sequence_length"], probs, list(top))
+                reused = event.get("kv_cache_reused_blocks")
+                yield Response(_many(event["output_ids"]), event["sequence_length"], probs, list(top), reused)
         self.close()
 
     def close(self) -> None:
@@ -150,7 +152,8 @@ class GrpcCall:
                 probs = result.as_numpy("output_log_probs")
                 top = zip(*(_listed(result.as_numpy(name)) for name in ("top_token_ids", "top_log_probs")), strict=True)
                 length = int(result.as_numpy("sequence_length").reshape(-1)[0])
-                yield Response(ids.reshape(-1).tolist(), length, _listed(probs), list(top))
+                reused = next(iter(_listed(result.as_numpy("kv_cache_reused_blocks"))), None)
+                yield Response(ids.reshape(-1).tolist(), length, _listed(probs), list(top), reused)
             if result.get_response().parameters["triton_final_response"].bool_param:
                 self.close()
                 return

@@ -37,6 +37,9 @@ class Answer:
         self.error = ""
         self._changed = threading.Condition()
 
+    def began(self, reused_blocks: int) -> None:
+        self.reused_blocks = reused_blocks
+
     def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         assert log_probs is None
         with self._changed:

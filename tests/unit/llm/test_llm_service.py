@@ -97,6 +97,17 @@ def test_streaming_is_a_response_a_token_and_the_last_is_final(service: Service,
     assert set(response.outputs) == {"output_ids", "sequence_length"}
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_what_was_cached_is_told_once(service: Service, engine: FakeEngine, streaming: bool) -> None:
+    sender = ask(service, streaming=[streaming])
+    sink = engine.running[0][1]
+    sink.began(3)
+    for token in (7, 8):
+        sink.token(token, last=token == 8)
+    told = [response.outputs.get("kv_cache_reused_blocks") for response, _ in sender.sent if response]
+    assert [None if each is None else each.tolist() for each in told] == [[[3]], None][: 1 + streaming]
+
+
 def test_not_streaming_is_one_response(service: Service, engine: FakeEngine) -> None:
     sender = ask(service, return_log_probs=[True], num_top_log_probs=[2])
     sink = engine.running[0][1]

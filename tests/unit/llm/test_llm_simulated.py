@@ -26,6 +26,10 @@ class Recorder:
         self.endings: list[str] = []
         self.ended = threading.Event()
         self.first = threading.Event()
+        self.reused_blocks: int | None = None
+
+    def began(self, reused_blocks: int) -> None:
+        self.reused_blocks = reused_blocks
 
     def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         self.tokens.append(token)
@@ -70,6 +74,18 @@ def test_streams_side_by_side_get_all_their_tokens_and_end_once() -> None:
         assert all(sink.endings == ["last"] for sink in sinks)
         assert sinks[0].tokens == sinks[19].tokens[:5]
         assert (made.stats().active, made.stats().waiting, made.stats().kv_used) == (0, 0, 0)
+
+
+def test_what_was_cached_is_told_before_the_first_token() -> None:
+    prompt = list(range(100, 170))
+    with engine(tokens_per_block=32) as made:
+        told = []
+        for key in range(2):
+            sink = Recorder()
+            made.submit(key, Request(input_ids=prompt, max_tokens=3), sink)
+            assert sink.ended.wait(WAIT_S)
+            told.append(sink.reused_blocks)
+        assert told == [0, 2]
 
 
 def test_the_pace_is_kept() -> None:

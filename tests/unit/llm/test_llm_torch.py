@@ -32,6 +32,9 @@ class Answer:
         self.error = ""
         self._over = threading.Event()
 
+    def began(self, reused_blocks: int) -> None:
+        self.reused_blocks = reused_blocks
+
     def token(self, token: int, *, last: bool, log_probs: TokenLogProbs | None = None) -> None:
         self.tokens.append(token)
         if last:
