@@ -46,6 +46,8 @@ class _Record:
     until: float = 0.0
     for_silence: bool = False
     silences: int = 0
+    is_heard: bool = False
+    """Its latest scrape was answered, or a request since."""
     failures: int = 0
     timeouts: int = 0
     probes_issued: int = 0
@@ -155,8 +157,9 @@ class OutlierDetector:
         """
         record, limit = self._record(name), self._settings.consecutive_silences
         if not answered and not self._serves(name):
-            record.silences = 0
+            record.silences, record.is_heard = 0, False
             return
+        record.is_heard = answered
         if answered:
             record.silences = 0
             if record.state is OutlierState.EJECTED and record.for_silence:
@@ -169,15 +172,14 @@ class OutlierDetector:
             record.until = max(record.until, self._clock() + self._settings.base_ejection_s)
         else:
             self._eject(name, record, f"{record.silences} metric scrapes in a row unanswered", for_silence=True)
+            self._let_work_who_is_needed()
 
     def follow(self, view: FleetView) -> None:
         """The fleet changed: who left is forgotten, and who serves bounds how many may be kept from work."""
         for name in self._records.keys() - view.members.keys():
             self.forget(name)
         self._serving = frozenset(m.instance.name for m in view.serving)
-        kept = sorted(self._kept_from_work(), key=lambda name: self._records[name].until)
-        for name in kept[: max(0, len(kept) - self._allowed())]:
-            self._move(name, OutlierState.TRUSTED, "too few others are left")
+        self._let_work_who_is_needed()
 
     def forget(self, name: str) -> None:
         """It left the fleet; one of that name that comes later starts anew."""
@@ -212,6 +214,7 @@ class OutlierDetector:
         record.count(tenth, outcome is not DispatchOutcome.SUCCESS)
         if outcome is DispatchOutcome.SUCCESS:
             record.failures = record.timeouts = record.silences = 0
+            record.is_heard = True
             return
         record.failures += 1
         record.timeouts = record.timeouts + 1 if outcome is DispatchOutcome.TIMEOUT else 0
@@ -233,8 +236,7 @@ class OutlierDetector:
     def _eject(self, name: str, record: _Record, reason: str, *, for_silence: bool = False) -> None:
         """Eject, unless too few others would be left to work."""
         now, s = self._clock(), self._settings
-        others = self._kept_from_work() - {name}
-        if self._serves(name) and len(others) >= self._allowed():
+        if self._serves(name) and not self._can_be_spared(name, for_silence=for_silence):
             if record.state is OutlierState.PROBING:
                 self._move(name, OutlierState.TRUSTED, f"{reason}, but too few others are left")
             return
@@ -280,7 +282,37 @@ class OutlierDetector:
         """The serving ones that are ejected, or on probation, which takes hardly any work either."""
         return {name for name in self._doubted if self._serves(name)}
 
-    def _allowed(self) -> int:
-        """How many may be kept from work at once."""
-        n = len(self._records) if self._serving is None else len(self._serving)
-        return max(0, min(n - 1, max(1, int(self._settings.max_ejected_fraction * n))))
+    def _can_be_spared(self, name: str, *, for_silence: bool) -> bool:
+        """Whether enough others are left. Who is silent while others are heard is away, and nothing is won by asking it."""
+        others = self._kept_from_work() - {name}
+        if self._somebody_is_heard(besides=name):
+            return for_silence or self._over_share(others) < 0
+        return len(others) < self._allowed(self._serving_count())
+
+    def _let_work_who_is_needed(self) -> None:
+        """Those whose time is over first."""
+        kept = self._kept_from_work()
+        if self._somebody_is_heard():
+            over = self._over_share(kept)
+            kept = {name for name in kept if not self._records[name].for_silence}
+        else:
+            over = len(kept) - self._allowed(self._serving_count())
+        for name in sorted(kept, key=lambda name: self._records[name].until)[: max(0, over)]:
+            self._move(name, OutlierState.TRUSTED, "too few others are left")
+
+    def _over_share(self, kept: set[str]) -> int:
+        """How many more of these are kept from work than may be, the silent ones apart; less than 0: there is room."""
+        silent = sum(self._records[name].for_silence for name in kept)
+        return len(kept) - silent - self._allowed(self._serving_count() - silent)
+
+    def _somebody_is_heard(self, besides: str = "") -> bool:
+        """Of those that have work."""
+        trusted = (name for name in self._records.keys() - self._doubted.keys() if self._serves(name))
+        return any(self._records[name].is_heard for name in trusted if name != besides)
+
+    def _serving_count(self) -> int:
+        return len(self._records) if self._serving is None else len(self._serving)
+
+    def _allowed(self, count: int) -> int:
+        """How many of so many may be kept from work at once."""
+        return max(0, min(count - 1, max(1, int(self._settings.max_ejected_fraction * count))))

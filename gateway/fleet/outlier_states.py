@@ -86,4 +86,5 @@ class OutlierSettings:
     first token may take; it matters only where a report was lost."""
     max_ejected_fraction: float = 0.5
     """Share of the serving members that may be kept from work at once: max(1, floor(share · n)), but never all n. When most of
-    a fleet fails the cause is elsewhere, and sending everything to the rest would finish it."""
+    a fleet fails the cause is elsewhere, and sending everything to the rest would finish it. Those whose metrics are silent while
+    others' are read do not count: this gateway's network is cut in two, and only one side can be reached."""

@@ -339,6 +339,54 @@ def test_silence_ejects_an_idle_instance_for_as_long_as_it_lasts() -> None:
     assert case.told[-1].reason == "it answers again"
 
 
+def test_all_but_the_only_one_that_is_heard_are_ejected_for_silence() -> None:
+    case = Case(*"abc", consecutive_silences=3, probes=1)
+    for _ in range(3):
+        case.detector.scraped("a", True)
+        case.detector.scraped("b", False)
+        case.detector.scraped("c", False)
+    assert set(case.detector.ejected()) == {"b", "c"}
+    case.detector.follow(fleet(*"abc"))
+    assert set(case.detector.ejected()) == {"b", "c"}
+    case.fails("a", 10)
+    assert set(case.detector.ejected()) == {"b", "c"}, "the last one stays in work, whatever it does"
+    for name in "bc":
+        case.detector.scraped(name, True)
+        (probe,) = case.probes(name)
+        probe.record(OK)
+    assert {case.detector.standing(name).state for name in "abc"} == {OutlierState.TRUSTED}
+
+
+def test_silence_of_all_ejects_no_more_than_a_share() -> None:
+    case = Case(*"abcd", consecutive_silences=3, max_ejected_fraction=0.5)
+    for _ in range(9):
+        for name in "abcd":
+            case.detector.scraped(name, False)
+    assert len(case.detector.ejected()) == 2
+
+
+def test_when_the_only_one_that_was_heard_falls_silent_too_a_share_comes_back() -> None:
+    case = Case(*"abc", consecutive_silences=3)
+    for answered in (True, False):
+        for _ in range(3):
+            case.detector.scraped("a", answered)
+            case.detector.scraped("b", False)
+            case.detector.scraped("c", False)
+    assert len(case.detector.ejected()) == 1
+    assert case.told[-1].reason == "too few others are left"
+
+
+def test_the_silent_ones_leave_room_for_the_share_of_the_others() -> None:
+    case = Case(*"abcdef", consecutive_silences=3, max_ejected_fraction=0.5)
+    for _ in range(3):
+        for name in "abcdef":
+            case.detector.scraped(name, name in "abcd")
+    case.fails("a", 10)
+    case.fails("b", 10)
+    case.fails("c", 10)
+    assert set(case.detector.ejected()) == {"a", "b", "e", "f"}
+
+
 def test_a_planned_restart_is_no_silence() -> None:
     case = Case(consecutive_silences=3)
     case.detector.follow(fleet(*"abcde", down=("a",)))
@@ -432,7 +480,9 @@ class Machine(RuleBasedStateMachine):
     def enough_are_left(self) -> None:
         serving = set("abcd") - self.down
         kept = {n for n in serving if self.case.detector.standing(n).state is not OutlierState.TRUSTED}
-        assert len(kept) <= max(0, min(len(serving) - 1, max(1, len(serving) // 2)))
+        assert len(kept) <= max(0, len(serving) - 1)
+        failing = {n for n in kept if not self.case.detector._records[n].for_silence}
+        assert len(failing) <= max(0, min(len(serving) - 1, max(1, len(serving) // 2)))
 
     @invariant()
     def no_more_probes_than_n(self) -> None:
