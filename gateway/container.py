@@ -17,6 +17,7 @@ from typing import Any
 from assistants.profile import Kind
 from gateway.admission import Admission
 from gateway.admission.tenant_admission import TenantAdmission
+from gateway.assistants.code import CodeAssistant
 from gateway.assistants.content import open_content
 from gateway.assistants.data import DataAssistant
 from gateway.assistants.directory import AssistantDirectory
@@ -51,8 +52,10 @@ from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.context import ContextBuilder
 from gateway.retrieval.embedding import EmbeddingService
 from gateway.retrieval.embedding_tokenizer import EmbeddingTokenizer
+from gateway.retrieval.lines import LineIndex
 from gateway.retrieval.search import SearchService
 from gateway.retrieval.store_resolver import StoreResolver
+from gateway.retrieval.symbols import SymbolLookup
 from gateway.routing import Placer, policies
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
@@ -173,6 +176,12 @@ class Container:
                 Kind.DATA: DataAssistant(settings.home).open,
                 Kind.SUPPORT: open_support,
                 Kind.CONTENT: open_content,
+                Kind.CODE: CodeAssistant(
+                    stores=self.knowledge,
+                    search=lambda: self.search,
+                    symbols=SymbolLookup(self.catalog.of),
+                    lines=LineIndex(self.objects),
+                ).open,
             },
             settings=settings,
             quotas=self.quotas,
@@ -215,6 +224,7 @@ class Container:
             settings=settings,
             active=self.active,
             access=access,
+            symbols=SymbolLookup(self.catalog.of),
             dispatcher=self.dispatcher,
             pool=self.pool,
             places=self.retrieval_places,

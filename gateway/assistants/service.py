@@ -27,7 +27,7 @@ class AssistantService(GenerationService):
         """parts: of GenerationService."""
         super().__init__(**parts)
         self.directory = directory
-        self._kinds = {Kind.CHAT: _chat, Kind.CODE: _chat, **kinds}
+        self._kinds = {Kind.CHAT: _chat, **kinds}
 
     @asynccontextmanager
     async def open_choices(

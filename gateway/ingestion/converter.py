@@ -66,12 +66,12 @@ def answer(task: dict[str, Any], chunker: Chunker, tesseract: Tesseract | None =
         return {"error": {"code": "invalid_file", "message": message}}
     return {
         "chunks": [[chunk.index, chunk.indexed, chunk.page, chunk.start, chunk.end] for chunk in chunks],
-        "names": [] if read is None else _names(read, document.text, chunks),
+        "names": [] if read is None else names_of(read, document.text, chunks),
         "receipt": document.receipt(),
     }
 
 
-def _names(read: Outline, text: str, chunks: Sequence[Chunk]) -> list[list[Any]]:
+def names_of(read: Outline, text: str, chunks: Sequence[Chunk]) -> list[list[Any]]:
     """Of each name: role, name, scope, kind, line, last line, chunk. A call or an import counts once in a chunk."""
     lines, begins = line_starts(text), [chunk.start for chunk in chunks]
 

@@ -19,11 +19,12 @@ from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailab
 from gateway.metrics import Metrics
 from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.filter_signature import FilterSigner
-from gateway.retrieval.passage import Passage
+from gateway.retrieval.passage import KnownPassages, Passage
 from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
 from gateway.telemetry import OFF, Tracing
 from gateway.tenants.cache_salt import CacheSalts
+from gateway.tenants.tenant import Tenant
 from gateway.triton.connection import Pool
 from gateway.triton.errors import Cause, InstanceError, Refusal, RequestRefused
 from gateway.triton.infer import Tensor, boolean, int32, text
@@ -84,9 +85,11 @@ class ContextBuilder:
         max_prompt_tokens: int,
         tools: str = "",
         reasoning_effort: str = "",
+        known: tuple[Tenant, KnownPassages] | None = None,
     ) -> Context:
         """Token ids for `messages` (OpenAI's list as JSON), with nothing in them that the key of the retrieval does not see now.
 
+        known: what a tenant's key has found already, in place of a retrieval.
         tools: OpenAI's list of functions as JSON; with them passages may help, and the answer need not come from them alone.
         reasoning_effort: OpenAI's, for chat templates that know of one; "" as the model likes.
         Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable, Unavailable.
@@ -101,13 +104,17 @@ class ContextBuilder:
             reasoning_effort=reasoning_effort,
         )
         for _ in range(self.LOOKS):
-            context = await build(retrieval=retrieval)
-            if retrieval is None or context.grounding is None:
+            context = await build(retrieval=retrieval, known=None if known is None else known[1])
+            if context.grounding is None or (retrieval is None and known is None):
                 return context
-            hidden = await self._access.hidden(retrieval.tenant, context.grounding.passages)
+            tenant = known[0] if retrieval is None and known is not None else retrieval.tenant  # type: ignore[union-attr]
+            hidden = await self._access.hidden(tenant, context.grounding.passages)
             if not hidden:
                 return context
-            retrieval = retrieval.without(hidden)
+            if retrieval is not None:
+                retrieval = retrieval.without(hidden)
+            elif known is not None:
+                known = known[0], known[1].without(hidden)
         raise KnowledgeUnavailable("The documents change while they are searched; ask again.", retry_after_s=1)
 
     async def _build(
@@ -117,6 +124,7 @@ class ContextBuilder:
         messages: bytes,
         question: str,
         retrieval: RetrievalRequest | None,
+        known: KnownPassages | None,
         max_prompt_tokens: int,
         tools: str,
         reasoning_effort: str,
@@ -124,10 +132,10 @@ class ContextBuilder:
         inputs: dict[str, Tensor] = {
             "messages": text(messages.decode()),
             "max_prompt_tokens": int32(max_prompt_tokens),
-            "grounded": boolean(retrieval is not None and not tools),
+            "grounded": boolean((retrieval is not None or known is not None) and not tools),
             **({"tools": text(tools)} if tools else {}),
             **({"reasoning_effort": text(reasoning_effort)} if reasoning_effort else {}),
-            **({"passages": text("[]")} if retrieval is None else self._searched(retrieval, question)),
+            **(_given(known) if retrieval is None else self._searched(retrieval, question)),
         }
         started = time.monotonic()
         try:
@@ -148,12 +156,16 @@ class ContextBuilder:
                 messages=messages,
                 question=question,
                 retrieval=None,
+                known=None,
                 max_prompt_tokens=max_prompt_tokens,
                 tools=tools,
                 reasoning_effort=reasoning_effort,
             )
             return replace(bare, grounding=Grounding(store=retrieval.label, query=question, unavailable=True))
         self._metrics.context_duration.labels("1" if retrieval else "0").observe(time.monotonic() - started)
+        if known is not None:
+            found = Grounding(store=known.store, query=known.query, passages=prompt.passages)
+            return Context(input_ids=prompt.input_ids, grounding=found)
         if retrieval is None:
             return Context(input_ids=prompt.input_ids)
         grounding = Grounding(store=retrieval.label, query=question, passages=prompt.passages)
@@ -169,6 +181,11 @@ class _Prompt:
 
     input_ids: Sequence[int]
     passages: Sequence[Passage]
+
+
+def _given(known: KnownPassages | None) -> dict[str, Tensor]:
+    passages = () if known is None else known.passages
+    return {"passages": text(orjson.dumps([each.wire() for each in passages]).decode())}
 
 
 def _read(name: str, outputs: Mapping[str, list[Any]]) -> _Prompt:

@@ -1,7 +1,7 @@
 """A passage: what Milvus found, from the retrieval model's answer to the wire."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from gateway.knowledge.catalog.types import Attributes
@@ -55,6 +55,12 @@ class Passage:
             n=int(fields.get("n", 0)),
         )
 
+    def wire(self) -> dict[str, Any]:
+        """As the model `prompt` reads it; `read` is the way back."""
+        made = asdict(self)
+        made["store"] = made.pop("store_id")
+        return {name: value for name, value in made.items() if value is not None and name != "n"}
+
     @property
     def id(self) -> str:
         """The primary key of its best chunk in the index."""
@@ -73,3 +79,19 @@ class Passage:
     @property
     def _body_at(self) -> int:
         return max(0, len(self.text) - (self.end - self.start))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPassages:
+    """What a conversation is to be answered from where that was found before."""
+
+    store: str
+    """What the client called the stores."""
+    query: str
+    """What was looked for."""
+    passages: Sequence[Passage]
+    """Best first."""
+
+    def without(self, file_ids: Set[str]) -> "KnownPassages":
+        """The same, less these files."""
+        return replace(self, passages=[each for each in self.passages if each.file_id not in file_ids])

@@ -22,6 +22,7 @@ from gateway.retrieval.merging import distinct, merged
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import Passage
 from gateway.retrieval.request import RetrievalRequest
+from gateway.retrieval.symbols import SymbolLookup, is_name, passage_of
 from gateway.telemetry import OFF, Tracing
 from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.tenant import Tenant
@@ -50,6 +51,7 @@ class SearchService:
         settings: Settings,
         active: ActiveCollection,
         access: DocumentAccess,
+        symbols: SymbolLookup,
         dispatcher: Dispatcher,
         pool: Pool,
         places: TenantAdmission,
@@ -58,6 +60,7 @@ class SearchService:
     ) -> None:
         self._active = active
         self._access = access
+        self._symbols = symbols
         self._places = places
         self._signer = FilterSigner(settings.filter_secret)
         self._salts = CacheSalts(shared=settings.share_caches)
@@ -78,7 +81,8 @@ class SearchService:
 
         filters: OpenAI's, over the attributes of files. options: the request's own; the stores' count below them. Without
         `neighbours` from either, chunks come as they are. rewrite: taken and passed over, as the result's `queries` say: a
-        model of the default size makes questions worse. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable,
+        model of the default size makes questions worse. A query that is nothing but a name in source code finds its definitions
+        first, unless there are `filters`. Raises BadRequest, KnowledgeUnavailable, CatalogUnavailable,
         Unavailable, Overloaded, GenerationFailed.
         """
         files = await self._access.scope(tenant, stores)
@@ -107,9 +111,16 @@ class SearchService:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         found = merged([task.result() for task in tasks])
+        if filters is None:  # the catalog knows none
+            found = [*await self._defined(tenant, stores, queries), *found]
         hidden = await self._access.hidden(tenant, found)
         passages = distinct([each for each in found if each.file_id not in hidden])
         return FoundPassages(passages=passages[: request.limit], queries=tuple(queries))
+
+    async def _defined(self, tenant: Tenant, stores: Sequence[Store], queries: Sequence[str]) -> Sequence[Passage]:
+        """Definitions in source code, where a query is nothing but a name."""
+        names = [query for query in queries if is_name(query)]
+        return [passage_of(each) for each in await self._symbols.definitions(tenant, stores, names)] if names else []
 
     async def _one(self, inputs: Mapping[str, Tensor], request_id: str, model: str) -> Sequence[Passage]:
         try:

@@ -63,6 +63,14 @@ class StoreResolver:
         label = name or ", ".join(sorted(store.name or store.id for store in stores))
         return await self._request(tenant, stores, label, None)
 
+    async def stores(self, tenant: Tenant, names: Sequence[str]) -> Sequence[Store]:
+        """The stores of these names or ids; all of the tenant's where there are none. Raises as `resolve` does."""
+        if not names:
+            return await self._all(tenant)
+        stores = await self._named(tenant, names, param="tools", code="store_not_found")
+        _refuse_expired(stores)
+        return stores
+
     async def _named(self, tenant: Tenant, names: Sequence[str], *, param: str, code: str) -> Sequence[Store]:
         found = await self._catalog(tenant).stores.resolve(names)
         if unknown := sorted(name for name, store in zip(names, found, strict=True) if store is None):
@@ -87,13 +95,7 @@ class StoreResolver:
     async def _request(
         self, tenant: Tenant, stores: Sequence[Store], label: str, asked: FileSearchParameters | None
     ) -> RetrievalRequest:
-        for store in stores:
-            if _expired(store):
-                raise BadRequest(
-                    f"The vector store '{store.id}' has expired; make a new one from its files.",
-                    param="vector_store_ids",
-                    code="vector_store_expired",
-                )
+        _refuse_expired(stores)
         settings = self._settings
         request = RetrievalRequest(
             tenant,
@@ -122,6 +124,16 @@ class StoreResolver:
 def is_rag(model: str) -> bool:
     """Whether the model's name asks for the knowledge base: `rag` or `rag:<store>`."""
     return model.partition(":")[0] == RAG
+
+
+def _refuse_expired(stores: Sequence[Store]) -> None:
+    for store in stores:
+        if _expired(store):
+            raise BadRequest(
+                f"The vector store '{store.id}' has expired; make a new one from its files.",
+                param="vector_store_ids",
+                code="vector_store_expired",
+            )
 
 
 def _expired(store: Store) -> bool:

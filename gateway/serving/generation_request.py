@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.retrieval.passage import KnownPassages
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import is_rag
 from gateway.serving.guide import Guide
@@ -68,6 +69,8 @@ class GenerationRequest:
     """What the client calls parameters that chats call otherwise, for messages of errors."""
     file_search: FileSearchParameters | None = None
     """The stores to answer from, where the client names some."""
+    known: KnownPassages | None = None
+    """What was found already, in place of stores to search."""
     tools: ToolUse | None = None
     """Functions that the answer may call."""
     guide_param: str = "response_format"
@@ -76,7 +79,7 @@ class GenerationRequest:
     @property
     def grounded(self) -> bool:
         """Whether it is to be answered from knowledge."""
-        return self.file_search is not None or is_rag(self.model)
+        return self.file_search is not None or self.known is not None or is_rag(self.model)
 
     @property
     def question(self) -> str:

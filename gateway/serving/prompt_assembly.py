@@ -81,7 +81,10 @@ class PromptAssembler:
                 behind = await self._encode(request.suffix, max(0, plan.max_prompt - len(ids) - 3), param="suffix")
                 ids = [begin, *ids, hole, *behind, end]
             return plan, Context(input_ids=ids)
-        retrieval = await self._stores.resolve(tenant, request.file_search, request.model)
+        known = request.known
+        retrieval = None
+        if known is None:
+            retrieval = await self._stores.resolve(tenant, request.file_search, request.model)
         query = request.question
         if retrieval is not None:
             reword = partial(self._reword, plan=plan, tenant=tenant, request_id=f"{request.id}/query")
@@ -91,6 +94,7 @@ class PromptAssembler:
             messages=orjson.dumps(request.messages),
             question=query,
             retrieval=retrieval,
+            known=None if known is None else (tenant, known),
             max_prompt_tokens=plan.max_prompt,
             tools="" if request.tools is None else request.tools.wire(),
             reasoning_effort=request.reasoning_effort,

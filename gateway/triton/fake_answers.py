@@ -140,10 +140,8 @@ class Answers:
             if tensor["shape"] != [1, 1]:
                 return 400, {"error": f"unexpected shape for input '{tensor['name']}' for model '{call.model}'"}
             inputs[tensor["name"]] = tensor["data"][0]
-        used: list[Mapping[str, Any]] = []
-        if call.model == "context":
-            found = self._found(inputs)
-            used = [{**passage, "n": n} for n, passage in enumerate(found, 1)]
+        found = self._found(inputs) if call.model == "context" else orjson.loads(inputs.get("passages", "[]"))
+        used = [{**passage, "n": n} for n, passage in enumerate(found, 1)]
         texts = [passage["text"] for passage in used] + [m["content"] for m in orjson.loads(inputs["messages"])]
         ids = [i for text in texts for i in self.encode(text)] + list(self.prompt_end)
         if len(ids) > inputs["max_prompt_tokens"]:

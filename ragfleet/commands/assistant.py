@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,17 +17,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from assistants.profile import describe, shipped
-from ragfleet.client import connect, told
+from ragfleet.client import connect, store_named, told
 from ragfleet.commands.demo import DOCUMENTS
 from ragfleet.commands.fleet import running_fleet
-from ragfleet.commands.knowledge import put, sync_folders
+from ragfleet.commands.knowledge import CODE_STORE, put, sync_folders
 from ragfleet.console import DEFAULT_STORE, Exit, Json, fail, output
+from ragfleet.paths import PROJECT
+from ragfleet.repository import find_code
+from ragfleet.status import FleetStatus
 
 if TYPE_CHECKING:  # it loads OpenAI's client
     from ragfleet.evaluation.assistants.asking import AssistantResult
 
 PREFIX = "assistant:"
-MEASURED = ("data", "support", "content")
+MEASURED = ("data", "support", "content", "code")
 MAX_MISSES = 10
 """Of one assistant that the terminal is told of."""
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The assistant; `ragfleet assistant list` has them.")]
@@ -77,19 +81,31 @@ def evaluate_assistants(
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only this many of each set, evenly spread.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the shipped assistants on the sets of assistants/eval; brings in the example handbook first."""
+    """Measure the shipped assistants on the sets of assistants/eval; brings in the example handbook first, and for `code` the
+    repository of this project."""
     chosen = tuple(names or MEASURED)
     if unknown := [name for name in chosen if name not in MEASURED]:
         raise fail(f"There is no set for {', '.join(unknown)}. Choose from: {', '.join(MEASURED)}.", Exit.USAGE)
     _, seen = running_fleet()
     if "support" in chosen:
         sync_folders(seen, [DOCUMENTS], DEFAULT_STORE, allow=None, quiet=as_json)
+    if "code" in chosen:
+        if not (PROJECT / "pyproject.toml").is_file():
+            raise fail("The set for code is about this project's repository; run it in a checkout.", Exit.USAGE)
+        sync_folders(seen, [PROJECT], CODE_STORE, allow=None, quiet=as_json, find=find_code)
     from ragfleet.evaluation.assistants.asking import OpenAIAssistants  # OpenAI's client takes a second to load
+    from ragfleet.evaluation.assistants.code import evaluate_code
     from ragfleet.evaluation.assistants.content import evaluate_content
     from ragfleet.evaluation.assistants.data import evaluate_data
     from ragfleet.evaluation.assistants.support import evaluate_support
 
-    runs = {"data": evaluate_data, "support": evaluate_support, "content": evaluate_content}
+    code = partial(evaluate_code, repository=PROJECT, lookup=partial(_paths_found, seen))
+    runs: dict[str, Callable[..., AssistantResult]] = {
+        "data": evaluate_data,
+        "support": evaluate_support,
+        "content": evaluate_content,
+        "code": code,
+    }
     results, console = [], output()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
@@ -109,6 +125,14 @@ def evaluate_assistants(
     if as_json:
         found = {result.assistant: {**asdict(result), "seconds": round(taken, 1)} for result, taken in results}
         sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def _paths_found(seen: FleetStatus, name: str) -> list[str]:
+    """What a search for a name finds in the store of source code, the best first."""
+    with closing(connect(seen.gateway_url, seen.api_key)) as client:
+        store = told(store_named, client, CODE_STORE)
+        page = told(client.vector_stores.search, store, query=name, max_num_results=5)
+        return [str((each.attributes or {}).get("path")) for each in page.data]
 
 
 def _print(console: Console, result: "AssistantResult", seconds: float) -> None:

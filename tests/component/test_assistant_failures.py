@@ -14,6 +14,7 @@ from gateway.tenants import ledger
 from gateway.triton.fake_answers import Script
 from tests.support.replies import Events
 from tests.support.running import Fleet
+from tests.support.source_code import learn_code
 
 PROFILES = {
     "poet": "system: You speak in rhymes.\nmax_tokens: 200\n",
@@ -51,6 +52,7 @@ CASES = {
         "How many customers are there per region?",
         "SELECT customers.region, COUNT(*) FROM customers GROUP BY 1 ORDER BY 2 DESC",
     ),
+    "code": Case("code", "How does `Door.open_slowly` work?", "It turns a key [1], slowly."),
     "translation": Case(
         "writer",
         "Translate to German:\n# The pump leaks\n\n- see `P-1`, **often**\n- call us\n",
@@ -80,6 +82,7 @@ async def fleet(start: Callable[..., Any], tmp_path: Path) -> Fleet:
     patience = {f"{what}_deadline_s": 60.0 for what in ("admission", "context", "first_token", "token")}
     made: Fleet = await start(instances=len(KILLS) + 1, max_context=4096, assistants_dir=folder, **patience)
     await made.learn("handbook")
+    await learn_code(made)
     return made
 
 

@@ -13,6 +13,7 @@ from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.access import DocumentAccess
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.search import FoundPassages, SearchService
+from gateway.retrieval.symbols import SymbolLookup
 from gateway.tenants.tenant import Tenant
 from gateway.triton.fake_answers import ModelCall, Script
 from tests.support.running import EMBEDDING, Fleet
@@ -44,6 +45,7 @@ async def search(fleet: Fleet) -> Search:
         settings=fleet.settings,
         active=ActiveCollection(gateway.catalog.collections, time.monotonic, fresh_s=0.0),
         access=DocumentAccess(gateway.catalog.of),
+        symbols=SymbolLookup(gateway.catalog.of),
         dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,
@@ -238,6 +240,7 @@ async def test_before_anything_was_brought_in_nothing_is_found_and_nobody_asked(
         settings=fleet.settings,
         active=ActiveCollection(gateway.catalog.collections, time.monotonic),
         access=DocumentAccess(gateway.catalog.of),
+        symbols=SymbolLookup(gateway.catalog.of),
         dispatcher=gateway.dispatcher,
         pool=gateway.pool,
         places=gateway.retrieval_places,

@@ -24,6 +24,10 @@ class AssistantReply:
     """Names of the files that the passages are of, the best first."""
     cited: Sequence[str] = ()
     """Of the sources."""
+    paths: Sequence[str] = ()
+    """Of the same files within their folder."""
+    places: Sequence[tuple[str, str]] = ()
+    """Of the same passages: the path, and the text as it stood in the prompt."""
     handover: Mapping[str, Any] | None = None
     """The arguments, where a person was called."""
     error: str = ""
@@ -80,9 +84,15 @@ class OpenAIAssistants:
         return AssistantReply(
             text=message.content or "",
             sources=list(files.values()),
+            paths=[_path(source) for source in rag.get("sources", ())],
+            places=[(_path(source), str(source["text"])) for source in rag.get("sources", ())],
             cited=[files[each["n"]] for each in rag.get("citations", ()) if each["n"] in files],
             handover=next((json.loads(each.arguments) for each in calls if each.name == "handover"), None),
         )
+
+
+def _path(source: Mapping[str, Any]) -> str:
+    return str(source.get("attributes", {}).get("path") or source["filename"])
 
 
 def ask_each(

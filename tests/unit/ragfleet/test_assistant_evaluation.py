@@ -15,6 +15,7 @@ from assistants.sql.tables import Table, readable
 from assistants.sql.warehouse import SqliteWarehouse
 from assistants.writing import spans
 from ragfleet.evaluation.assistants.asking import AssistantReply, Measure, Messages
+from ragfleet.evaluation.assistants.code import Definition, code_questions, definitions, evaluate_code
 from ragfleet.evaluation.assistants.content import evaluate_content, form_of, terms_of, texts
 from ragfleet.evaluation.assistants.data import does_harm, evaluate_data
 from ragfleet.evaluation.assistants.support import dialogues, evaluate_support, messages
@@ -159,3 +160,39 @@ def test_the_dialogues_are_what_the_rules_alone_decide() -> None:
         assert (None if reply is None else reply.reason) == decided, each["turns"]
         if isinstance(expect, dict) and "source" in expect:
             assert Path(folder, expect["source"]).is_file()
+
+
+def test_questions_about_code_name_files_that_are_there() -> None:
+    found = code_questions()
+    assert len({each["ask"] for each in found}) == len(found)
+    for question in found:
+        assert question["half"] in (1, 2)
+        for path in question["files"]:
+            assert (PROJECT / path).is_file(), path
+
+
+def test_the_code_assistant_is_measured_by_files_lines_and_names() -> None:
+    wanted = definitions(PROJECT)
+    assert Definition("gateway/app.py", "app.create_app") in wanted
+    line = (PROJECT / "gateway" / "app.py").read_text("utf-8").split("\n")[0]
+    questions = code_questions()
+    right = {
+        str(each["ask"]): AssistantReply(
+            paths=[each["files"][0]], places=[("gateway/app.py", f"gateway/app.py:1\n{line}")]
+        )
+        for each in questions
+    }
+    wrong = dict.fromkeys(right, AssistantReply(paths=["x"], places=[("gateway/app.py", f"gateway/app.py:2\n{line}")]))
+    for replies, lookup, share in (
+        (right, {each.name: [each.path] for each in wanted}, 1),
+        (wrong, {}, 0),
+    ):
+        result = evaluate_code(
+            Scripted(replies),
+            None,
+            lambda *_: None,
+            repository=PROJECT,
+            lookup=lambda name, found=lookup: found.get(name, []),
+        )
+        assert all(each.of and each.good == each.of * share for each in result.measures), result.measures
+        assert bool(result.misses) is not bool(share)

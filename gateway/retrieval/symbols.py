@@ -1,0 +1,115 @@
+"""Names of source code, looked up in the catalog: where they are defined, who calls them, what a passage calls. Exact.
+
+A name may stand with what it belongs to: `Door.open`, `house.door.Door`, `Door::open`, `Door#open`, `open()`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
+from gateway.knowledge.catalog.types import FoundName, NameRole, Store
+from gateway.retrieval.passage import Passage
+from gateway.tenants.tenant import Tenant
+
+MAX_NAMES = 16
+"""That are looked up for one question."""
+_ONE_NAME = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*(?:\(\))?")
+_KINDS: Mapping[str, int] = {"class": 0, "function": 1, "constant": 2, "field": 3}
+
+
+def is_name(text: str) -> bool:
+    """Whether a question is nothing but a name, as source code has them."""
+    return len(text) <= 200 and _ONE_NAME.fullmatch(text) is not None
+
+
+def parts_of(name: str) -> list[str]:
+    """A qualified name's, from the outermost."""
+    return [part for part in re.split(r"\.|::|#|->", name.removesuffix("()")) if part]
+
+
+class SymbolLookup:
+    """The catalog as questions about source code ask it. One for the life of the application."""
+
+    def __init__(self, catalog: Callable[[Tenant], TenantCatalog]) -> None:
+        self._catalog = catalog
+
+    async def definitions(self, tenant: Tenant, stores: Sequence[Store], names: Sequence[str]) -> Sequence[FoundName]:
+        """Of these names, in their order; of each name the likeliest first: what fits with all that it is qualified by, types
+        before functions before constants, what is not a test before tests. Raises CatalogUnavailable."""
+        wanted = {name: parts for name in names[:MAX_NAMES] if (parts := parts_of(name))}
+        last = [parts[-1] for parts in wanted.values()]
+        found = await self._catalog(tenant).code_names.find([store.id for store in stores], last)
+        ordered: dict[tuple[str, int, int], FoundName] = {}
+        for parts in wanted.values():
+            fitting = [each for each in found if each.record.name == parts[-1] and _fits(each, parts[:-1])]
+            for each in sorted(fitting, key=_rank):
+                ordered.setdefault((each.file_id, each.chunk.index, each.record.line), each)
+        return list(ordered.values())
+
+    async def uses(self, tenant: Tenant, stores: Sequence[Store], names: Sequence[str]) -> Sequence[FoundName]:
+        """Calls and imports of these names, of whatever they are qualified by; what is not a test first."""
+        last = [parts[-1] for name in names[:MAX_NAMES] if (parts := parts_of(name))]
+        ids = [store.id for store in stores]
+        found = await self._catalog(tenant).code_names.find(ids, last, [NameRole.CALL, NameRole.IMPORT])
+        return sorted(
+            found, key=lambda each: (each.record.role is NameRole.IMPORT, _is_test(path_of(each)), path_of(each))
+        )
+
+    async def called_in(
+        self, tenant: Tenant, stores: Sequence[Store], passages: Sequence[Passage]
+    ) -> Sequence[FoundName]:
+        """Definitions of what passages call, where it is clear which one is meant: one has the name, or one that is no test."""
+        places = [(each.store_id, each.file_id, each.index) for each in passages]
+        names = list(await self._catalog(tenant).code_names.called_in(places))[:MAX_NAMES]
+        found = await self._catalog(tenant).code_names.find([store.id for store in stores], names)
+        clear = []
+        for name in names:
+            there = [each for each in found if each.record.name == name]
+            chosen = [each for each in there if not _is_test(path_of(each))] or there
+            if len(chosen) == 1:
+                clear.append(chosen[0])
+        return clear
+
+
+def passage_of(found: FoundName) -> Passage:
+    """The chunk that has a name; a lookup is no guess, so its score is 1."""
+    chunk = found.chunk
+    return Passage(
+        store_id=found.store_id,
+        file_id=found.file_id,
+        filename=found.filename,
+        index=chunk.index,
+        text=chunk.text,
+        score=1.0,
+        attributes=found.attributes,
+        page=chunk.page,
+        start=chunk.start,
+        end=chunk.end,
+    )
+
+
+def path_of(found: FoundName | Passage) -> str:
+    """Of its file: the attribute `path`, else its name."""
+    return str(found.attributes.get("path") or found.filename)
+
+
+def _fits(found: FoundName, outer: Sequence[str]) -> bool:
+    """Whether scope and path end with what the name is qualified by: `serving.doors.Door` is in `house/serving/doors.py`."""
+    if not outer:
+        return True
+    path = PurePosixPath(path_of(found))
+    around = [*path.parts[:-1], path.stem, *(found.record.scope.split(".") if found.record.scope else ())]
+    return around[-len(outer) :] == list(outer)
+
+
+def _rank(found: FoundName) -> tuple[bool, int, int, str]:
+    record, path = found.record, path_of(found)
+    return _is_test(path), _KINDS.get(record.kind, 9), record.scope.count(".") + bool(record.scope), path
+
+
+def _is_test(path: str) -> bool:
+    parts = PurePosixPath(path)
+    return any(part in ("test", "tests", "testing", "__tests__") for part in parts.parts[:-1]) or bool(
+        re.match(r"(?:test_|conftest\.)|.*(?:_test|\.test|\.spec)\.[^.]+$", parts.name)
+    )
