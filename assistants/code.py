@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tokens.words import FUNCTION_WORDS
+from tokens.function_words import FUNCTION_WORDS
 
 MAX_NAMES = 8
 """Of one question."""
