@@ -5,6 +5,7 @@ it, and the event loop stands still meanwhile. So the values are counted first, 
 cannot rule out that there are too many. What is within the bounds takes some tens of milliseconds at the worst.
 """
 
+import codecs
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ MAX_KEYS = 1024
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises BadRequest."""
+    """The JSON object in a body, behind a byte order mark if there is one (PowerShell writes it). Raises BadRequest."""
+    body = body.removeprefix(codecs.BOM_UTF8)
     _check_structure(body)
     try:
         raw = orjson.loads(body)

@@ -247,7 +247,7 @@ class ResponsesRequest(ConversationRequest):
     include: Annotated[list[Include], items(0, 16)] | None = None
     reasoning: ReasoningOptions | None = None
     top_logprobs: TopLogProbs = 0
-    max_tool_calls: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_tool_calls: Annotated[int, Field(ge=1, lt=2**63), WHOLE] | None = None
     """Of searches; there is one at the most."""
     metadata: Metadata | None = None
     background: bool = False

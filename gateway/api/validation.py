@@ -84,6 +84,8 @@ def _storable(value: str) -> str:
 
 
 def _whole(value: Any) -> Any:
+    if isinstance(value, int | float) and abs(value) >= 2**63:
+        raise ValueError("it has more than 64 bits")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

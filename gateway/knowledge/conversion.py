@@ -4,6 +4,7 @@ To be called in a process of its own where the file comes from outside (gateway/
 memory and time they like.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,8 +13,10 @@ from types import MappingProxyType
 
 from gateway.knowledge.code.languages import GRAMMARS
 from gateway.knowledge.converters import (
+    cards,
     delimited,
     escapes,
+    feeds,
     mail,
     markup,
     office,
@@ -21,6 +24,7 @@ from gateway.knowledge.converters import (
     pdf,
     pictures,
     richtext,
+    spreadsheet_xml,
     spreadsheets,
     text,
     word,
@@ -31,7 +35,7 @@ from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
-VERSION = 4
+VERSION = 5
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -63,13 +67,15 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".jsonl", ".ndjson"), escapes.json_lines),
         **dict.fromkeys((".xml", ".xsd", ".xsl"), escapes.xml),
         **dict.fromkeys((".htm", ".html", ".xhtml"), markup.html),
-        **dict.fromkeys((".rss", ".atom"), office.feed),
+        **dict.fromkeys((".rss", ".atom", ".rdf"), feeds.feed),
+        **dict.fromkeys((".ics", ".vcs", ".vcf"), cards.card),
         **dict.fromkeys((".eml", ".mht", ".mhtml"), lambda name, content: mail.eml(name, content, convert_bytes)),
         **dict.fromkeys((".xlsx", ".xlsm", ".xltx", ".xltm"), spreadsheets.xlsx),
         ".xlsb": spreadsheets.calamine,
-        ".ods": opendocument.ods,
+        **dict.fromkeys((".ods", ".fods"), opendocument.ods),
         ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
-        **dict.fromkeys((".properties", ".toml", ".yaml", ".yml"), escapes.unicode_escapes),
+        **dict.fromkeys((".toml", ".yaml", ".yml"), escapes.unicode_escapes),
+        ".properties": escapes.properties,
         ".rtf": richtext.rtf,
         ".pdf": pdf.pdf,
         **dict.fromkeys(
@@ -92,6 +98,15 @@ _MARKS: Mapping[bytes, Converter] = MappingProxyType(
     }
 )
 """How contents begin that are surely of a kind, whatever their names end with."""
+
+_BEFORE_MARKS = re.compile(
+    rb"\A(?:[\xef\xbb\xbf\s]|<\?xml[^>]{0,200}\?>(?=\s*(?:<!--|<!doctype html|<html))|<!--.{0,1500}?-->)+",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What may stand before the mark of HTML."""
+_SAVED_PAGE = re.compile(
+    rb"(?:[\w-]{1,40}:[^\n]{0,400}\n|[ \t][^\n]{0,400}\n){0,20}content-type: *multipart/(?:related|mixed)"
+)
 
 _MEMBERS: Mapping[bytes, Converter] = MappingProxyType(
     {
@@ -151,14 +166,29 @@ def _converter(name: str, content: bytes, recognition: TextRecognition | None) -
     return partial(pdf.pdf, recognition=recognition) if known is pdf.pdf else known
 
 
+def _by_start(known: Converter | None, content: bytes) -> Converter | None:
+    """What a text surely is by how it begins."""
+    start = _BEFORE_MARKS.sub(b"", content[:2048]).lower()
+    for mark, converter in _MARKS.items():
+        if start.startswith(mark) and known is not text.code:
+            return converter
+    of_office = known in (spreadsheets.xls, None)
+    if (
+        (of_office or known is escapes.xml)
+        and b"<workbook" in start
+        and b"schemas-microsoft-com:office:spreadsheet" in start
+    ):
+        return spreadsheet_xml.workbook
+    if of_office and _SAVED_PAGE.match(start):  # as Confluence writes .doc, and Excel its web pages
+        return CONVERTERS[".mht"]
+    is_feed = b"<rss" in start or b"<feed" in start or (b"<rdf:rdf" in start and b"purl.org/rss" in start)
+    return feeds.feed if known is escapes.xml and is_feed else None
+
+
 def _by_content(name: str, content: bytes) -> Converter:
     known = CONVERTERS.get(PurePath(name).suffix.lower())
-    start = content[:2048].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    marked = next((converter for mark, converter in _MARKS.items() if start.startswith(mark)), None)
-    if marked is not None and known is not text.code:
+    if (marked := _by_start(known, content)) is not None:
         return marked
-    if known is escapes.xml and (b"<rss" in start or b"<feed" in start):
-        return office.feed
     if content.startswith(b"PK\x03\x04") and known is not spreadsheets.calamine:
         # Marks are also those of documents within; a name that one of them confirms is right.
         held = [converter for mark, converter in _MEMBERS.items() if mark in content]

@@ -9,10 +9,11 @@ import unicodedata
 
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])|[^\n]\x08")
 """Colours and titles of terminals, and what was struck over (`man` prints bold as X, backspace, X)."""
-_LINE_END = re.compile(r"\r\n|[\r\f\v\x85]")
+_LINE_END = re.compile(r"\r\n|[\r\f\v\x85\x1c-\x1e]")
+"""Also what parts files, groups and records for machines; fields are parted by \\x1f (`_SPACE`)."""
 _HYPHENATED = re.compile(r"\xad[ \t]*\n[ \t]*")
 _HYPHEN = re.compile("[\u2010\u2011]")
-_SPACE = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f]")
+_SPACE = re.compile(r"[\x01\x1f\xa0\u1680\u2000-\u200a\u202f\u205f]")
 # NUL and other controls, surrogates, soft hyphens, bidi and shaping controls, byte order marks, annotation marks.
 _NEVER = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\xad\u034f\u061c\u180e\u200e\u200f\u202a-\u202e\u2060-\u206f"

@@ -96,6 +96,7 @@ TABLE: dict[str, dict[str, Any]] = {
     },
     "responses": {
         "top_logprobs": Number(0, 20),
+        "max_tool_calls": Number(1, 2**63 - 1),
         "reasoning": Within({"effort": Word(), "summary": Word()}),
     },
 }

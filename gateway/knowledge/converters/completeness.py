@@ -15,16 +15,20 @@ _WORD = re.compile(r"\w+")
 
 def left_out(paragraphs: Iterable[str], text: str) -> Iterator[str]:
     """The paragraphs that have words which the text has not, or not so often."""
-    there = Counter(_WORD.findall(text))
+    there = Counter(_words(text))
     told = set[str]()
     for paragraph in paragraphs:
-        words = Counter(_WORD.findall(clean(paragraph)))
+        words = Counter(_words(clean(paragraph)))
         # Not `words <= there` and `there -= words`: these go through all words of the document, for each paragraph.
         if all(there[word] >= count for word, count in words.items()):
             there.subtract(words)
         elif paragraph not in told:
             told.add(paragraph)
             yield " ".join(paragraph.split())
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.replace("^", ""))  # which our own HTML puts before powers
 
 
 def with_more(text: str, more: Iterable[str]) -> str:

@@ -14,10 +14,12 @@ from gateway.knowledge.normalization import clean
 
 _SAMPLE = 1000
 """Lines that are read to see which dialect a file is in."""
+_SAMPLE_CHARS = 256 * 1024
+"""Characters that are looked at for which separators and line ends there are."""
 _MAX_UNCLOSED = 100
 """Quotes without an end that are looked for, each to the end of the file; after so many, quotes mean nothing any more."""
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_SEPARATORS = "\t;|,"
+_ANY_END = re.compile(r"\r\n|\r|\n")
+_SEPARATORS = "\x1f\x01\t;|,"
 """Where two part all rows equally well, the first is meant: commas are in numbers and names, too."""
 
 
@@ -31,22 +33,37 @@ def table(name: str, content: bytes) -> Document:
     """A table with a separator of its own choice, as a Markdown table."""
     decoded = decode(name, content)
     csv.field_size_limit(max(csv.field_size_limit(), len(decoded.text)))  # the file was measured already
-    lines = _LINE_END.split(decoded.text)
-    said = re.fullmatch(r"\s*sep=(.)\s*", lines[0])  # Excel's own way to name the separator
-    if said:
-        lines = lines[1:]
-    text, rows = markdown_table(_records(lines, _dialect(lines[:_SAMPLE], said.group(1) if said else _SEPARATORS)))
+    lines, dialect = _laid_out(decoded.text)
+    text, rows = markdown_table(_records(lines, dialect))
     return Document(
         clean(text), PurePath(name).stem, "markdown", rows=rows, encoding=decoded.encoding, replaced=decoded.replaced
     )
 
 
-def _dialect(sample: Sequence[str], separators: str) -> _Dialect:
-    """The one under which the records agree best on how many cells they have."""
+def _laid_out(text: str) -> tuple[Sequence[str], _Dialect]:
+    """The lines, and the dialect they are in. Where records end one way, and the text has other line ends, these may be within
+    cells that nobody has quoted: what makes the records agree better is right."""
+    said = re.match(r"""["\s]*sep=(.)["\s]*?(?:\r\n|\r|\n|\Z)""", text)  # Excel's own way to name the separator
+    if said:
+        text = text[said.end() :]
+    separators = (
+        said.group(1) if said else "".join(each for each in _SEPARATORS if each in text[:_SAMPLE_CHARS] or each == ",")
+    )
+    ways = [_ANY_END.split(text)]
+    ends = Counter(each.group() for each in _ANY_END.finditer(text, 0, _SAMPLE_CHARS)).most_common()
+    if len(ends) > 1:  # a line's own line ends become another blank: Python's reader ends a record at them
+        ways.append([_ANY_END.sub("\u2028", line) for line in text.split(ends[0][0])])
+    found = [(lines, *_dialect(lines[:_SAMPLE], separators)) for lines in ways]
+    lines, dialect, _ = max(found, key=lambda each: each[2])
+    return lines, dialect
+
+
+def _dialect(sample: Sequence[str], separators: str) -> tuple[_Dialect, float]:
+    """The one under which the records agree best on how many cells they have, and how well they do."""
     escapes = [None, "\\"] if any('\\"' in line for line in sample) else [None]
     dialects = [_Dialect(separator, escape) for escape in escapes for separator in separators]
     fits = [_fit(sample, dialect) for dialect in dialects]
-    return dialects[fits.index(max(fits))] if max(fits) > 0 else _Dialect(separators[-1])
+    return (dialects[fits.index(max(fits))] if max(fits) > 0 else _Dialect(separators[-1])), max(fits)
 
 
 def _fit(sample: Sequence[str], dialect: _Dialect) -> float:

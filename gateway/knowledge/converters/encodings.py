@@ -43,7 +43,7 @@ _GUESSED = (
 _ONE_BYTE = re.compile("cp(?:125|437|8)|iso8859|koi8|mac")
 _OF_OLD = re.compile("cp(?:437|8[56])|mac")
 """Encodings of DOS and of old Macs: their letters with accents lie where Windows has quotes and dashes."""
-_IN_WORDS = re.compile(rb"(?<=[a-zA-Z])[\x80-\xff](?=[a-zA-Z])")
+_IN_WORDS = re.compile(rb"(?<=[a-zA-Z])[\x80-\x91\x93-\xff](?=[a-zA-Z])")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|[\u2500-\u259f]")
 """Words of two scripts, and frames: an encoding that makes these is the wrong one."""
 _CONTEXT = 20
@@ -51,6 +51,8 @@ _TELLING = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f]{1,%d}[\x80-\xff]+)*[\x00-\x7
 """What is not ASCII, with a little around it: ASCII alone says nothing, and much of it drowns the rest."""
 _STRETCHES, _STRETCH_BYTES = 16, 4096
 """How many places of a file, evenly spread, are looked at where the encoding must be guessed, and bytes taken at each."""
+_FEW = 2
+"""Letters with accents that say little: they are western Europe's unless something else is much likelier."""
 _MANY_ZEROS = 0.2
 """Share of zero bytes above which a file may be UTF-16; a log that was cut off by a crash has some, too."""
 _COMMON = re.compile(
@@ -58,7 +60,19 @@ _COMMON = re.compile(
     r"\uff0c\u4e00-\u4eff\u5927-\u5929\uac00-\ud7a3]"
 )
 _MIN_COMMON = 0.05
-_CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
+_MIXED_LINES = 3
+"""Lines of each kind from which on a file counts as one in two encodings."""
+_CONTROLS = re.compile(r"[\x02-\x07\x0e-\x1a\x7f-\x84\x86-\x9f]")
+"""What is in no text. In some is what parts fields of records (Hive's \\x01, \\x1c to \\x1f), and what strikes over."""
+# fmt: off
+_NEVER_SAID = frozenset({
+    "idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7", "mbcs", "oem",
+    "cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140",
+})
+# fmt: on
+"""Codecs of Python's that are no encodings of files; and EBCDIC, in which nobody could read what a file says of itself."""
+_JAVA_PAIR = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
+"""A character beyond 16 bits as Java, Oracle and MySQL may write it: each half of the pair in UTF-8 (CESU-8)."""
 _MAX_ODD_UNICODE, _MAX_ODD = 0.1, 0.01
 """The share of controls and unreadable places above which a file is no text; almost any bytes are some one-byte encoding."""
 
@@ -97,24 +111,71 @@ def is_text(content: bytes) -> bool:
 
 
 def _decode(content: bytes) -> Decoded:
+    if marked := _marked(content):
+        return marked
+    content = _JAVA_PAIR.sub(_one_character, content)
+    utf8 = _read(content, "utf-8")
+    bad = utf8.text.count("\ufffd") - content.count("\ufffd".encode())
+    good = len(utf8.text) - len(utf8.text.encode("ascii", "ignore")) - utf8.text.count("\ufffd")
+    plain = bad <= good or not bad
+    if bad and good and b"\0" not in content and (mixed := _by_lines(content)):
+        return mixed
+    if plain and utf8.is_text and content.count(0) < _MANY_ZEROS * len(content):
+        return utf8
+    wide = _without_mark(content) if b"\0" in content else None
+    return wide or (utf8 if plain else _guessed(content) or utf8)
+
+
+def _marked(content: bytes) -> Decoded | None:
+    """What says by its bytes in which encoding it is."""
     for mark, encoding in _BOMS:
         if content.startswith(mark):
             return _read(content[len(mark) :], encoding)
     if content.isascii() and b"\x1b$" in content and b"\x1b(" in content:
         return _read(content, "iso2022_jp_ext")
-    utf8 = _read(content, "utf-8")
-    bad = utf8.text.count("\ufffd") - content.count("\ufffd".encode())
-    good = len(utf8.text) - len(utf8.text.encode("ascii", "ignore")) - utf8.text.count("\ufffd")
-    plain = bad <= good or not bad
-    if plain and utf8.is_text and content.count(0) < _MANY_ZEROS * len(content):
-        return utf8
-    if b"\0" in content and (wide := _without_mark(content)):
-        return wide
-    if plain:
-        return utf8
+    if content.isascii() and b"\x1b$)C" in content:
+        return _read(content, "iso2022_kr")
+    return None
+
+
+def _guessed(content: bytes) -> Decoded | None:
+    """By what the file says of itself, or by what its bytes look like."""
     found = [_read(content, encoding) for encoding in (_declared(content), _likely(content)) if encoding]
-    best = min(found, key=lambda decoded: decoded.replaced, default=utf8)
-    return best if best.is_text else _without_mark(content) or best
+    best = min(found, key=lambda decoded: (not decoded.is_text, decoded.replaced), default=None)
+    return best if best and best.is_text else _without_mark(content) or best
+
+
+def _by_lines(content: bytes) -> Decoded | None:
+    """Lines in UTF-8 beside lines in an encoding with a byte for each character, as logs of two programs in one file are. None
+    where it is not surely so: several lines of each kind, and none that is good UTF-8 but for a byte or two."""
+    lines = content.splitlines(keepends=True)
+    other: list[int] = []
+    good = 0
+    for number, line in enumerate(lines):
+        if line.isascii():
+            continue
+        try:
+            line.decode()
+            good += 1
+        except UnicodeDecodeError:
+            if not line.decode("utf-8", "ignore").isascii():
+                return None
+            other.append(number)
+    if good < _MIXED_LINES or len(other) < _MIXED_LINES:
+        return None
+    encoding = _likely(b"".join(lines[number] for number in other))
+    if not _ONE_BYTE.match(encoding):
+        return None
+    for number in other:
+        lines[number] = lines[number].decode(encoding, "replace").encode()
+    text = b"".join(lines).decode()
+    made = Decoded(text, "utf-8", text.count("\ufffd") - content.count("\ufffd".encode()))
+    return made if made.is_text else None
+
+
+def _one_character(pair: re.Match[bytes]) -> bytes:
+    high, low = (pair[1][0] & 0x0F) << 6 | pair[2][0] & 0x3F, (pair[3][0] & 0x0F) << 6 | pair[4][0] & 0x3F
+    return chr(0x10000 + (high << 10) + low).encode()
 
 
 def _as_said(content: bytes, label: str | None) -> Decoded | None:
@@ -139,8 +200,8 @@ def _known(label: str) -> str | None:
         found = codecs.lookup(label).name
         "".encode(found)  # some codecs are of bytes to bytes
     except (LookupError, ValueError):
-        return None
-    return _SUPERSETS.get(found, found)
+        return _known(label[2:]) if label[:2].lower() == "x-" else None  # x-sjis, x-mac-roman
+    return None if found.replace("_", "-") in _NEVER_SAID else _SUPERSETS.get(found, found)
 
 
 def _read(content: bytes, encoding: str) -> Decoded:
@@ -192,7 +253,12 @@ def _likely(content: bytes) -> str:
     # All letters with accents are where Windows has them; ß of DOS alone is there, too.
     modern = bool(within) and min(within) >= 0xC0 and within != {0xE1}
     telling = len(sample.translate(None, bytes(range(0x80))))
-    for guess in chardet.detect_all(bytes(sample), ignore_threshold=True, include_encodings=_GUESSED):
+    guesses = chardet.detect_all(bytes(sample), ignore_threshold=True, include_encodings=_GUESSED)
+    if len(_IN_WORDS.findall(sample)) <= _FEW and modern:
+        likely = {guess["encoding"]: guess["confidence"] for guess in guesses}
+        if likely.get("Windows-1252", 0) > 0.7 * max(likely.values()):
+            return "cp1252"
+    for guess in guesses:
         if not guess["encoding"] or (telling <= 2 and guess["confidence"] < 0.03):
             break
         if modern and _OF_OLD.match(codecs.lookup(guess["encoding"]).name):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from gateway.knowledge.converters.encodings import decode
-from gateway.knowledge.converters.text import document_of
+from gateway.knowledge.converters.text import document_of, lined
 from gateway.knowledge.documents import Document
 from gateway.knowledge.normalization import clean
 
@@ -18,6 +18,8 @@ from gateway.knowledge.normalization import clean
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\],]|[^"{}\[\],]+', re.DOTALL)
 _ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 _UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_OF_STRINGS = re.compile(r"\\x([0-9a-fA-F]{2})|\\U([0-9a-fA-F]{8})")
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _SIMPLE = {r"\n": "\n", r"\r": "\n", r"\t": "\t", r"\b": "", r"\f": "\n"}
 _LONG_LINE = 400
 """Characters of a line, on average, above which a file was not laid out to be read."""
@@ -50,10 +52,22 @@ def xml(name: str, content: bytes) -> Document:
 
 
 def unicode_escapes(name: str, content: bytes) -> Document:
-    """Java's properties, YAML, TOML: all have `\\u00fc`."""
+    """YAML, TOML: both have `\\u00fc`, and in quotes `\\xfc` and `\\U000000fc`, too."""
     decoded = decode(name, content)
-    made = document_of(decoded, clean(_UNICODE.sub(_characters, decoded.text)), name, "code")
-    return replace(made, lined="\\u000" not in decoded.text.lower())
+    text = _STRING.sub(lambda string: _OF_STRINGS.sub(_by_number, string.group()), decoded.text)
+    return lined(document_of(decoded, clean(_UNICODE.sub(_characters, text)), name, "code"), decoded)
+
+
+def properties(name: str, content: bytes) -> Document:
+    """Java's properties: `\\u00fc`, and values that go on in the next line."""
+    decoded = decode(name, content)
+    text = re.sub(r"(?<!\\)((?:\\\\)*)\\(?:\r\n|\r|\n)[ \t]*", r"\1", decoded.text)
+    return lined(document_of(decoded, clean(_UNICODE.sub(_characters, text)), name, "code"), decoded)
+
+
+def _by_number(match: re.Match[str]) -> str:
+    number = int(match[1] or match[2], 16)
+    return chr(number) if number <= 0x10FFFF else match.group()
 
 
 def _laid_out(text: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Mail and saved pages (MIME): headers, the text, and what is attached, each by its own converter."""
 
+import base64
 import contextlib
 import email
 import email.policy
@@ -21,13 +22,18 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n|\r\r")
 _MAX_DEPTH = 3
 """Messages within messages that are read."""
 _MAX_ATTACHMENTS = 100
-_FROM_LINE = re.compile(rb"^From [^\n]*\d{4}\r?\n", re.MULTILINE)
+_FROM_LINE = re.compile(rb"^From [^\n]*\d\d?:\d\d[^\n]*\d{4}[^\n]{0,40}\r?\n(?=[!-9;-~]{1,76}:|>?From )", re.MULTILINE)
+"""What parts the mails of a folder: it has a time, and a header follows; a sentence may begin so, too."""
+_KNOWN_HEADER = re.compile(
+    rb"^(?:from|to|cc|date|subject|received|return-path|message-id|mime-version|content-[a-z-]+|reply-to|sender|x-[\w-]+)[ \t]*:",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document:
     """One message. `convert` is what attachments are read with."""
     try:
-        message = email.message_from_bytes(_readable_head(name, content), policy=email.policy.default)
+        message = email.message_from_bytes(_with_head(_readable_head(name, content)), policy=email.policy.default)
         return _Reading(name, convert, depth).read(message)
     except (DocumentError, MemoryError):
         raise
@@ -67,6 +73,8 @@ class _Reading:
         if kind == "message/rfc822":
             self._attach(f"{filename or 'message'}.eml", _inner(part))
             return ""
+        if kind == "message/delivery-status":  # groups of headers, which the parser makes messages of
+            return "\n\n".join(str(each).strip() for each in part.iter_parts())
         if part.is_multipart():
             texts = [self._body(each) for each in part.iter_parts()]
             if kind == "multipart/alternative":  # the last one is the richest, unless it is a stub
@@ -94,7 +102,7 @@ class _Reading:
         if kind == "text/html":
             return of_html(text, self._name).text
         if part.get_param("format") == "flowed":
-            text = re.sub(r" \r?\n", " ", text)
+            text = re.sub(r" \r?\n", "" if str(part.get_param("delsp")).lower() == "yes" else " ", text)
         return clean(text)
 
     def _attach(self, name: str, content: bytes) -> None:
@@ -125,6 +133,13 @@ def _readable_head(name: str, content: bytes) -> bytes:
     return content
 
 
+def _with_head(content: bytes) -> bytes:
+    """A text that is no mail, whatever its name says, has no headers: none of its lines are to be taken for one."""
+    end = _END_OF_HEAD.search(content)
+    head = re.sub(rb"\r\n?", b"\n", content[: end.start()] if end else content)
+    return content if _KNOWN_HEADER.search(head) else b"\n" + content
+
+
 def _header(message: EmailMessage, key: str) -> str:
     try:
         return " ".join(clean(str(message.get(key, ""))).split())
@@ -135,6 +150,12 @@ def _header(message: EmailMessage, key: str) -> str:
 def _inner(part: MIMEPart) -> bytes:
     """The message in a part that is one."""
     inner = part.get_payload()
+    if str(part.get("content-transfer-encoding", "")).strip().lower() == "base64" and isinstance(inner, list):
+        # Nobody may encode it, and some do: then the parser takes the code for the body of a message without a head.
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(
+                "".join(str(each.get_payload()) for each in inner if isinstance(each, EmailMessage))
+            )
     return (
         b"".join(each.as_bytes() for each in inner if isinstance(each, EmailMessage))
         if isinstance(inner, list)

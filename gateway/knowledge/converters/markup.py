@@ -35,6 +35,7 @@ _BLANK = " " * 100
 _BLANKS = re.compile(r"[ \t]{101,}")  # markdownify takes time in the square of how many there are
 _MAX_OWN_WORDS = {"header": 3, "footer": 3}
 """Words beside its links that a menu may have (8 in a <nav>); a footer has the telephone number, too."""
+_ENDS_IN_DIGIT, _RAISED = re.compile(r"[\d)\]]\Z"), re.compile(r"\s*[+\u2212\u2013-]?\d")
 _MAX_DEPTH = 3000
 """Python's frames for nested elements, three each; what is deeper is read without its structure."""
 
@@ -59,7 +60,8 @@ def of_html(source: str, name: str) -> Document:
         warnings.simplefilter("ignore")  # XHTML read as HTML, names that look like files: both are fine here
         # Its parser ends <p>, <li> and <td> where nobody wrote so; Python's own nests them, hundreds deep.
         soup = BeautifulSoup(_BLANKS.sub(_BLANK, re.sub(r"^\s*<\?xml[^>]*>", "", source)), "lxml")
-    title = clean(soup.title.get_text(" ", strip=True)) if soup.title else ""
+    titles = (each for each in soup("title") if each.find_parent("svg") is None)
+    title = clean(next((each.get_text(" ", strip=True) for each in titles), ""))
     tags = _Tags(soup)
     menus = _drop_menus(tags)
     _strip(tags)
@@ -106,12 +108,9 @@ def _strip(named: _Tags) -> None:
     """Take out what is no text, and give what stands apart on the screen a place of its own."""
     _fill_in(named)
     for tag in named(*_NO_TEXT):
-        if tag.name in _NO_TEXT:
+        if tag.name in _NO_TEXT and not (tag.name == "title" and tag.find_parent("svg")):
             tag.decompose()
-    for tag in named("svg"):
-        tag.replace_with(" ".join(part.get_text(" ", strip=True) for part in tag("text")))
-    for tag in named("img"):
-        tag.replace_with(f" {tag.get('alt') or ''} ")
+    _say_what_is_drawn(named)
     for tag in named(*_EMPHASIS):
         tag.unwrap()
     for tag in named("a"):
@@ -124,6 +123,22 @@ def _strip(named: _Tags) -> None:
     for tag in named("table"):
         if tag.find(["table", "h1", "h2", "h3"]) is not None or tag.get("role") == "presentation":
             _unwrap_layout(tag)
+
+
+def _say_what_is_drawn(named: _Tags) -> None:
+    for tag in named("svg"):
+        tag.replace_with(f" {tag.get_text(' ', strip=True)} ")  # of diagrams (Mermaid) the words are HTML within
+    for tag in named("sup"):
+        if _is_power(tag):
+            tag.insert_before("^")
+    for tag in named("img", "area"):
+        tag.replace_with(f" {tag.get('alt') or ''} ")
+
+
+def _is_power(raised: "Tag") -> bool:
+    """Whether digits stand high behind a digit: 10<sup>6</sup> is not 106, nor is the note 1 at 42 the number 421."""
+    before = raised.previous_sibling
+    return bool(_ENDS_IN_DIGIT.search(before.get_text() if before else "") and _RAISED.match(raised.get_text()))
 
 
 def _fill_in(named: _Tags) -> None:

@@ -1,9 +1,10 @@
-"""Slides, e-books, notebooks and feeds: by markitdown and our own HTML.
+"""Slides, e-books and notebooks: by markitdown and our own HTML.
 
 markitdown passes over what it does not know: diagrams, comments. So the words of a slide are compared with what came out, and
 the paragraphs that are missing follow at its end.
 """
 
+import json
 import posixpath
 import re
 import warnings
@@ -12,7 +13,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from pathlib import PurePath
 from typing import Any
 from urllib.parse import unquote
 
@@ -36,7 +36,7 @@ def pptx(name: str, content: bytes) -> Document:
     from markitdown.converters import PptxConverter
     from pptx import Presentation
 
-    checked(name, content)
+    content = checked(name, content)
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             skipped = list(unread_parts(archive, "ppt"))
@@ -58,7 +58,7 @@ def pptx(name: str, content: bytes) -> Document:
 
 def epub(name: str, content: bytes) -> Document:
     """E-books, chapter by chapter."""
-    checked(name, content)
+    content = checked(name, content)
     parts: list[str] = []
     skipped: list[Skipped] = []
     try:
@@ -98,39 +98,29 @@ def epub(name: str, content: bytes) -> Document:
 
 
 def ipynb(name: str, content: bytes) -> Document:
-    """Notebooks: text and code, not what came out."""
-    from markitdown.converters import IpynbConverter
-
-    made = _by_markitdown(name, content, IpynbConverter)
-    outputs = len(re.findall(rb'"output_type"', content))
-    skipped = (Skipped(f"{outputs} outputs of cells", "of notebooks text and code are read"),) if outputs else ()
-    return replace(made, skipped=skipped)
-
-
-def feed(name: str, content: bytes) -> Document:
-    """RSS and Atom."""
-    from markitdown.converters import RssConverter
-
-    return _by_markitdown(name, content, RssConverter)
-
-
-def _by_markitdown(name: str, content: bytes, converter: Any) -> Document:
-    from markitdown import StreamInfo
-
+    """Notebooks of any version: text and code, not what came out."""
     decoded = decode(name, content)
-    source = re.sub(r"^\s*<\?xml[^>]*>", "", decoded.text).encode()  # XML parsers know few encodings
+    parts: list[str] = []
+    outputs = 0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            info = StreamInfo(extension=PurePath(name).suffix.lower(), filename=name, charset="utf-8")
-            result = converter().convert(BytesIO(source), info)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the parsers raise on damaged files
+        book = json.loads(decoded.text)
+        language = book.get("metadata", {}).get("kernelspec", {}).get("language") or "python"
+        for cell in [
+            *book.get("cells", ()),
+            *(cell for sheet in book.get("worksheets", ()) for cell in sheet["cells"]),
+        ]:
+            written = cell.get("source", cell.get("input", ""))
+            text = written if isinstance(written, str) else "".join(written)
+            outputs += len(cell.get("outputs") or ())
+            if cell["cell_type"] == "heading":
+                text = f"{'#' * int(cell.get('level') or 1)} {text}"
+            parts.append(f"```{language}\n{text}\n```" if cell["cell_type"] == "code" and text.strip() else text)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise fault(name, error) from error
-    text = tidy(_PICTURE.sub(r"\1", result.markdown))
-    title = clean(result.title or "").strip() or title_of(text, name)
-    return document_of(decoded, text if text.strip() else "", title, "markdown")
+    skipped = (Skipped(f"{outputs} outputs of cells", "of notebooks text and code are read"),) if outputs else ()
+    text = tidy("\n\n".join(parts))
+    made = document_of(decoded, text if text.strip() else "", title_of(text, name), "markdown")
+    return replace(made, skipped=skipped)
 
 
 def _words_of_slides(content: bytes, cause: DocumentError) -> tuple[list[str], list[Skipped]]:

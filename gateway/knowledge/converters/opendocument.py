@@ -24,8 +24,11 @@ def ods(name: str, content: bytes) -> Document:
 
 
 def _sheets(name: str, content: bytes) -> Iterator[Sheet]:
-    with zipfile.ZipFile(BytesIO(checked(name, content))) as archive:
-        root = xml(archive.read("content.xml"))
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):  # flat: one XML file
+        root = xml(content)
+    else:
+        with zipfile.ZipFile(BytesIO(checked(name, content))) as archive:
+            root = xml(archive.read("content.xml"))
     for table in root.iter(f"{_TABLE}table"):
         sheet = Sheet(table.get(f"{_TABLE}name") or "Sheet")
         at = 0
@@ -64,6 +67,7 @@ def _read(sheet: Sheet, row: Any, places: range) -> None:
 def _value(sheet: Sheet, cell: Any) -> str:
     kind, value = cell.get(f"{_OFFICE}value-type"), cell.get(f"{_OFFICE}value")
     text = "\n".join("".join(_words(paragraph)) for paragraph in cell.iter(f"{_TEXT}p"))
+    text = text or cell.get(f"{_OFFICE}string-value") or ""
     if kind == "date":
         return str(cell.get(f"{_OFFICE}date-value") or text).removesuffix("T00:00:00").replace("T", " ")
     if value is not None and not _NUMBER.fullmatch(value):

@@ -16,6 +16,8 @@ _FOOTNOTE = re.compile(r"\{\\footnote\b")
 _DELETED = re.compile(r"\{((?:\\[a-z]+-?\d* ?){0,20})\\deleted\b")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _CODE_PAGE = re.compile(rb"\\ansicpg(\d{1,5})")
+_CHARACTER_SET = re.compile(rb"\s*\{\\rtf\d*[^{}]{0,40}?\\(mac|pca?)\b")
+_FONT = re.compile(r"\{\\f\d{1,5}(?![^{};]*\\fcharset)(?=[^{};]*;\})")
 _ROWS = re.compile(r"(?:^[^\n]*\|\n?)+", re.MULTILINE)
 
 
@@ -25,14 +27,16 @@ def rtf(name: str, content: bytes) -> Document:
     from striprtf.striprtf import rtf_to_text
 
     code_page = _CODE_PAGE.search(content)
+    encoding = _encoding(content, code_page[1].decode() if code_page else "")
     source = _DELETED.sub(r"{\\*\1", _characters(content, code_page[1].decode() if code_page else "1252"))
+    source = _FONT.sub(_with_charset, source)
     begin = (code_page[0].decode() if code_page else "") + "".join(_groups(source, _FONTS))
     try:
-        text = rtf_to_text(_FOOTNOTE.sub(r"{ ", source), errors="replace")
+        text = rtf_to_text(_FOOTNOTE.sub(r"{ ", source), encoding, "replace")
         # The headers of left and right pages are mostly one; all in one go, for the fonts are read each time.
         apart = dict.fromkeys(_APART.sub("{ ", group, count=1) for group in _groups(source, _APART))
         if apart:
-            more = rtf_to_text(r"{\rtf1\ansi" + begin + r"{\par}".join(apart) + "}", errors="replace")
+            more = rtf_to_text(r"{\rtf1\ansi" + begin + r"{\par}".join(apart) + "}", encoding, "replace")
             text = "\n\n".join(filter(str.strip, (text, more)))
     except MemoryError:
         raise
@@ -41,6 +45,21 @@ def rtf(name: str, content: bytes) -> Document:
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # pairs become one character
     text, rows = _with_tables(text)
     return Document(clean(text), PurePath(name).stem, "markdown", rows=rows or None)
+
+
+def _encoding(content: bytes, code_page: str) -> str:
+    """That of fonts that say none."""
+    if not code_page and (old := _CHARACTER_SET.match(content)):
+        return {b"mac": "mac-roman", b"pc": "cp437", b"pca": "cp850"}[old[1]]
+    try:
+        return codecs.lookup(f"cp{code_page}").name
+    except LookupError:
+        return "cp1252"
+
+
+def _with_charset(font: re.Match[str]) -> str:
+    """striprtf takes the next font's set of characters for one that says none."""
+    return f"{font.group()}\\fcharset1 "
 
 
 def _characters(content: bytes, code_page: str) -> str:

@@ -37,6 +37,8 @@ class Sheet:
     merged: list[Region] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     uncalculated: int = 0
+    missing: int = 0
+    """Cells whose text should be in a list that does not have it."""
 
     def put(self, row: int, column: int, value: Any, number_format: str = "") -> None:
         """Set a cell, unless there is nothing to show."""
@@ -47,7 +49,7 @@ class Sheet:
 def xlsx(name: str, content: bytes) -> Document:
     """Excel workbooks, with the values that were last calculated. What openpyxl finds fault with (styles, mostly) calamine reads,
     which knows no formulas and no formats."""
-    checked(name, content)
+    content = checked(name, content)
     try:
         return document_of_sheets(name, _xlsx(content))
     except DocumentError as error:
@@ -112,6 +114,8 @@ def document_of_sheets(name: str, sheets: Iterable[Sheet | Skipped]) -> Document
             notes = "".join(f"- {' '.join(note.split())}\n" for note in sheet.notes)
             if table or notes:
                 parts.append("\n".join(filter(None, [f"## {sheet.title}\n", table, notes])))
+            if sheet.missing:
+                skipped.append(Skipped(f"{sheet.missing} texts of sheet {sheet.title}", "the file does not hold them"))
             if sheet.uncalculated:
                 what = "the file does not hold them; save it in a spreadsheet program. The formulas are there instead"
                 skipped.append(Skipped(f"values of {sheet.uncalculated} formulas of sheet {sheet.title}", what))
@@ -173,6 +177,10 @@ def _read(sheet: Any, made: Sheet, formats: list[str]) -> None:
         def parse_cell(self, element: Any) -> dict[str, Any]:
             if not _PLACE.fullmatch(element.get("r") or ""):
                 element.attrib.pop("r", None)  # then it stands behind the one before
+            if element.get("t") == "s" and not _is_held(element.findtext(VALUE_TAG), len(sheet._shared_strings)):
+                made.missing += 1
+                element.attrib["t"] = "str"
+                element.clear()
             cell: dict[str, Any] = super().parse_cell(element)
             if cell["value"] == "#VALUE!" and element.get("t") != "e":  # a number that is no date
                 cell["value"] = element.findtext(VALUE_TAG)
@@ -205,6 +213,11 @@ def _read(sheet: Any, made: Sheet, formats: list[str]) -> None:
             elif _AROUND.fullmatch(element.tag):
                 made.notes += filter(None, [_CODES.sub(" ", element.text or "").strip()])
     made.notes += _notes(sheet)
+
+
+def _is_held(index: str | None, held: int) -> bool:
+    """Whether a workbook's list of texts has one at this place."""
+    return index is None or (index.strip().isdigit() and int(index) < held)
 
 
 def _notes(sheet: Any) -> Iterator[str]:

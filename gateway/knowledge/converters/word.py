@@ -24,7 +24,10 @@ Convert = Callable[[str, bytes], Document]
 _PARTS = re.compile(r"word/(document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml")
 _DRAWN = re.compile(r"word/(?:charts/chart|diagrams/data)\d*\.xml")
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_BETWEEN = {f"{_W}tab": " ", f"{_W}br": " ", f"{_W}noBreakHyphen": "-"}
+_BETWEEN = {**dict.fromkeys((f"{_W}tab", f"{_W}ptab", f"{_W}br", f"{_W}cr"), " "), f"{_W}noBreakHyphen": "-"}
+_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+_CR = re.compile(rb"<w:(?:cr|ptab)\b[^>]*/>")
+"""Ends of lines and tabs of a kind that mammoth does not know; what they part would be one word."""
 _MOVED = ((re.compile(rb"(</?w:)moveTo(?=[\s>/])"), rb"\1ins"), (re.compile(rb"(</?w:)moveFrom(?=[\s>/])"), rb"\1del"))
 _MAX_DEPTH = 3
 """Documents within documents that are read."""
@@ -36,9 +39,9 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
     import mammoth
     from markitdown.converter_utils.docx.pre_process import pre_process_docx
 
-    checked(name, content)
+    content = checked(name, content)
     try:
-        content = _with_moves_done(content)
+        content = _as_mammoth_knows(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepared = pre_process_docx(BytesIO(content))  # equations as LaTeX
@@ -46,7 +49,8 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
         made = of_html(source, name)
         skipped = list(made.skipped)
         with zipfile.ZipFile(BytesIO(content)) as archive:
-            more = list(left_out(_paragraphs(archive), made.text))
+            with zipfile.ZipFile(prepared) as converted:  # equations that could not be converted are in it as they were
+                more = list(left_out(_paragraphs(converted), made.text))
             more += _drawn(archive)
             more += _chunks(archive, convert, depth, skipped)
             skipped += unread_parts(archive, "word")
@@ -57,10 +61,11 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
     return replace(made, text=with_more(made.text, more), skipped=tuple(skipped))
 
 
-def _with_moves_done(content: bytes) -> bytes:
-    """mammoth knows what was inserted and what was deleted, but not what was moved."""
+def _as_mammoth_knows(content: bytes) -> bytes:
+    """mammoth knows what was inserted and what was deleted, but not what was moved; and one way to break a line."""
     with zipfile.ZipFile(BytesIO(content)) as old:
-        if not any(b"moveTo" in old.read(part) for part in old.namelist() if _PARTS.fullmatch(part)):
+        texts = (old.read(part) for part in old.namelist() if _PARTS.fullmatch(part))
+        if not any(b"moveTo" in text or _CR.search(text) for text in texts):
             return content
         out = BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
@@ -68,6 +73,8 @@ def _with_moves_done(content: bytes) -> bytes:
                 data = old.read(part)
                 for tag, known in _MOVED if _PARTS.fullmatch(part) else ():
                     data = tag.sub(known, data)
+                if _PARTS.fullmatch(part):
+                    data = _CR.sub(b"<w:br/>", data)
                 new.writestr(part, data)
     return out.getvalue()
 
@@ -80,13 +87,13 @@ def _paragraphs(archive: zipfile.ZipFile) -> Iterator[str]:
             ):  # a box is there in a newer form, too
                 yield "".join(
                     _words(node)
-                    for node in paragraph.iter(f"{_W}t", f"{_W}ddList", *_BETWEEN)
+                    for node in paragraph.iter(f"{_W}t", _MATH, f"{_W}ddList", *_BETWEEN)
                     if next(node.iterancestors(f"{_W}p", f"{_W}del")) is paragraph
                 )
 
 
 def _words(node: Any) -> str:
-    if node.tag == f"{_W}t":
+    if node.tag in (f"{_W}t", _MATH):
         return node.text or ""
     if node.tag != f"{_W}ddList":
         return _BETWEEN[node.tag]

@@ -106,3 +106,7 @@ def test_only_what_stands_outside_of_strings_counts(value: dict[str, object], li
         except BadRequest:
             read = False
     assert read == all(found <= bound for found, bound in zip(counted, bounds, strict=True))
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert json_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}

@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.knowledge.conversion import convert_bytes
@@ -125,4 +125,31 @@ def test_every_bare_cell_is_found_again(table: list[list[str]], delimiter: str) 
     content = "".join(delimiter.join(cells) + "\n" for cells in table)
     assert rows(convert_bytes("a.csv", content.encode()).text) == [
         [" ".join(cell.split()) for cell in row] for row in table
+    ]
+
+
+@given(
+    table=st.lists(
+        st.lists(st.sampled_from(["a", "two\nlines", "x y", "7"]), min_size=3, max_size=3), min_size=4, max_size=9
+    ),
+    ends=st.sampled_from([("\r\n", "\n"), ("\r\n", "\r"), ("\r", "\n")]),
+    separator=st.sampled_from(",;\t|\x01\x1f"),
+)
+def test_line_ends_within_cells_that_nobody_quoted_part_no_rows(
+    table: list[list[str]], ends: tuple[str, str], separator: str
+) -> None:
+    end, within = ends
+    lines = [["id", "b", "c", "d"], *([f"r{number}", *row] for number, row in enumerate(table))]
+    assume(sum(cell.count("\n") for row in table for cell in row) < len(lines))
+    text = end.join(separator.join(row) for row in lines).replace("\n", within) if end != "\r\n" else None
+    text = text or end.join(separator.join(cell.replace("\n", within) for cell in row) for row in lines)
+    made = convert_bytes("a.csv", (text + end).encode())
+    assert rows(made.text) == [[" ".join(cell.split()) for cell in row] for row in lines]
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', " sep=; ", "\ufeffsep=;"])
+def test_the_line_that_names_the_separator_is_no_row(line: str) -> None:
+    assert rows(convert_bytes("a.csv", f"{line}\r\nname;qty\r\na,b;3\r\n".encode()).text) == [
+        ["name", "qty"],
+        ["a,b", "3"],
     ]

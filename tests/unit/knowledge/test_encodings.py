@@ -1,7 +1,7 @@
 """A text is read as it was written, in whatever encoding, wherever in the file its first telling byte is."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.knowledge.converters.encodings import decode, is_text
@@ -135,3 +135,50 @@ def test_any_bytes_come_to_an_end(content: bytes) -> None:
 )
 def test_quotes_and_dashes_of_windows_do_not_make_it_dos(text: str) -> None:
     assert decode("a.txt", text.encode("cp1252")).text == text
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "raw-unicode-escape",
+        "undefined",
+        "utf-7",
+        "base64",
+        "rot13",
+        "cp037",
+        "x-x-nothing",
+    ],
+)
+def test_names_of_what_is_no_encoding_of_a_file_are_not_believed(label: str) -> None:
+    page = f'<html><head><meta charset="{label}"></head><p>Größe \\x41 \\u0041 für alle</p></html>'
+    assert decode("a.html", page.encode("cp1252")).text == page
+    assert decode("a.html", page.encode("cp1252"), label).text == page
+
+
+@pytest.mark.parametrize("text", ["“Quoted” – it’s 5 € per pièce…", "un café très chaud", "però è così"])
+def test_few_letters_with_accents_are_western_europes(text: str) -> None:
+    assert decode("a.txt", text.encode("cp1252")).text == text
+
+
+@given(
+    lines=st.lists(
+        st.tuples(st.sampled_from(["Größe übel", "plain words", "naïve façade"]), st.booleans()), min_size=20
+    )
+)
+def test_lines_of_two_programs_in_one_file_are_both_read(lines: list[tuple[str, bool]]) -> None:
+    kinds = [kind for line, kind in lines if not line.isascii()]
+    assume(kinds.count(True) >= 3 and kinds.count(False) >= 3)
+    content = b"\n".join(line.encode("utf-8" if kind else "cp1252") for line, kind in lines)
+    decoded = decode("a.log", content)
+    assert decoded.text == "\n".join(line for line, _ in lines)
+    assert decoded.replaced == 0
+
+
+def test_characters_as_java_writes_them() -> None:
+    emoji = "😀".encode("utf-16-be")
+    halves = b"".join(chr(int.from_bytes(emoji[at : at + 2])).encode("utf-8", "surrogatepass") for at in (0, 2))
+    assert decode("a.txt", b"one " + halves + " Größe".encode()).text == "one 😀 Größe"
+    assert decode("a.txt", "이 제품은 안전합니다".encode("iso2022_kr")).text == "이 제품은 안전합니다"

@@ -162,3 +162,22 @@ def test_what_fields_show() -> None:
         assert words in " ".join(text.split())
     assert "token" not in text
     assert "for later" not in text
+
+
+@pytest.mark.parametrize(
+    ("html", "words"),
+    [
+        ("3 × 10<sup>6</sup> N", "3 × 10^6 N"),
+        ("10<sup>−3</sup> m", "10^−3 m"),
+        ("a share of 42<sup>1</sup>.", "a share of 42^1."),
+        ("the 1<sup>st</sup>, H<sub>2</sub>O, mc<sup>2</sup>", "the 1st, H2O, mc2"),
+        (
+            "<svg><title>Plan</title><text>in</text><foreignObject><p>a <b>box</b></p></foreignObject></svg>",
+            "Plan in a box",
+        ),
+        ('<map><area alt="Pump room" href="x"></map>', "Pump room"),
+    ],
+)
+def test_what_is_raised_or_drawn_is_read_as_it_is_seen(html: str, words: str) -> None:
+    assert words in " ".join(convert_bytes("a.html", f"<html><body><p>{html}</p></body></html>".encode()).text.split())
+    assert convert_bytes("a.html", f"<html><body><p>x {html}</p></body></html>".encode()).title == "a"

@@ -1,5 +1,6 @@
 """Mail, rich text and data: as their readers see them, not as they are written down."""
 
+import base64
 import json
 from email.message import EmailMessage
 
@@ -227,3 +228,80 @@ def test_strings_without_an_end_are_read_in_one_go(name: str) -> None:
     """To look for the end from each quote took minutes."""
     assert convert_bytes(name, b'"\\' * 200_000).text
     assert "wört" in convert_bytes(name, rb'{"a": "stray " quote, "b": "w\u00f6rt"').text
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "From the very beginning of 2003",
+        "From 10:30 to 11:45 in 2004 we met",
+        "From here: nothing\nNote: kept",
+        "word: five",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_sentence_in_a_folder_of_mails_parts_no_mail(sentence: str, end: str) -> None:
+    folder = (
+        "From a@b.c Mon Jan  1 10:00:00 2024\nSubject: one\n\nbody one\n"
+        f"{sentence}\n\nafter it\n\nFrom - Sat Jan  3 01:05:34 1996 +0000\nSubject: two\n\nbody two\n"
+    )
+    text = " ".join(convert_bytes("a.mbox", folder.replace("\n", end).encode()).text.split())
+    assert f"body one {' '.join(sentence.split())} after it" in text
+    assert "# two body two" in text
+
+
+def test_words_that_look_like_a_header_are_kept_where_there_is_none() -> None:
+    text = convert_bytes("note.eml", b"Note: call them back\n\nsecond line\n").text
+    assert "Note: call them back" in text
+    assert "second line" in text
+
+
+def test_reports_of_undelivered_mail_say_why() -> None:
+    mail = (
+        b'Subject: failed\nContent-Type: multipart/report; boundary="x"\n\n--x\n\nsorry\n--x\n'
+        b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx\n\nFinal-Recipient: rfc822; a@b\n"
+        b"Diagnostic-Code: smtp; 550 no such user\n--x--\n"
+    )
+    assert "550 no such user" in convert_bytes("a.eml", mail).text
+
+
+def test_a_mail_in_a_mail_that_is_encoded_is_read() -> None:
+    inner = base64.encodebytes(b"Subject: inner\n\nthe words within\n").decode()
+    mail = (
+        'Subject: outer\nContent-Type: multipart/mixed; boundary="x"\n\n--x\n\nhello\n--x\n'
+        f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n{inner}\n--x--\n"
+    )
+    assert "the words within" in convert_bytes("a.eml", mail.encode()).text
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        (r"\ansi\ansicpg1251{\fonttbl{\f0 Arial;}{\f1\fcharset204 Arial Cyr;}}\f0 ", "cp1251"),
+        (r"\ansi\ansicpg1252{\fonttbl{\f0 Arial;}{\f1\fcharset204 Arial Cyr;}}\f1 ", "cp1251"),
+        (r"\ansi\ansicpg1252{\fonttbl{\f0 Arial;}{\f1\fcharset204 Arial Cyr;}}\f0 ", "cp1252"),
+        (r"\mac ", "mac-roman"),
+        (r"\pc ", "cp437"),
+        (r"\pca ", "cp850"),
+    ],
+)
+def test_rich_text_in_the_characters_of_each_system(head: str, encoding: str) -> None:
+    words = "Привет" if encoding == "cp1251" else "Größe"
+    source = "".join(f"\\'{byte:02x}" for byte in words.encode(encoding))
+    assert words in convert_bytes("a.rtf", f"{{\\rtf1{head}{source}}}".encode()).text
+
+
+@given(text=st.text("aä€😀\u0416", min_size=1, max_size=20))
+def test_strings_of_yaml_and_toml_with_any_escape(text: str) -> None:
+    escaped = "".join(f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\U{ord(c):08x}" for c in text)
+    assert f'"{text}"' in convert_bytes("a.yaml", f'key: "{escaped}"\n'.encode()).text
+    assert "C:\\xfiles" in convert_bytes("a.yaml", b"path: C:\\xfiles\n").text
+
+
+def test_values_of_properties_go_on_in_the_next_line() -> None:
+    assert "long=abcdef" in convert_bytes("a.properties", b"long=abc\\\n   def\nother=C:\\\\\nlast=1\n").text
+
+
+def test_entities_of_markdown_are_letters_but_not_in_code() -> None:
+    text = convert_bytes("a.md", b"Gr&ouml;&szlig;e &lt;b&gt; `&ouml;`\n\n```\n&auml;\n```\n\n&#252;ber\n").text
+    assert text == "Größe &lt;b&gt; `&ouml;`\n\n```\n&auml;\n```\n\nüber\n"

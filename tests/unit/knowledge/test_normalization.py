@@ -65,3 +65,11 @@ def test_it_is_done_once_and_for_all(text: str) -> None:
 def test_ordinary_text_is_not_touched(text: str) -> None:
     text = unicodedata.normalize("NFC", text)
     assert clean(text) == text
+
+
+@given(
+    words=st.lists(st.from_regex("[a-z]{2,6}", fullmatch=True), min_size=2, max_size=5),
+    mark=st.sampled_from("\x01\x1c\x1d\x1e\x1f"),
+)
+def test_marks_of_machines_between_words_part_them(words: list[str], mark: str) -> None:
+    assert clean(mark.join(words)).split() == words

@@ -1,12 +1,15 @@
 """What is written in a document is found again, also where the libraries do not look."""
 
+import re
 import zipfile
 from io import BytesIO
 from typing import Any
 from xml.sax.saxutils import escape
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 from pptx import Presentation
 from pptx.util import Inches
 
@@ -285,3 +288,59 @@ def test_chapters_that_are_only_linked_to() -> None:
         for each in ("one", "notes", "nav"):
             archive.writestr(f"{each.capitalize()}.xhtml", f"<p>words of {each}</p>")
     assert convert_bytes("a.epub", out.getvalue()).text == "words of one\n\nwords of notes\n"
+
+
+def repacked(content: bytes, strict: bool, backslashes: bool) -> bytes:
+    """The same file as Excel's "Strict Open XML", or as .NET wrote archives once."""
+    out = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if strict:
+                data = re.sub(
+                    rb"http://schemas\.openxmlformats\.org/(\w*ml|officeDocument)/2006/",
+                    rb"http://purl.oclc.org/ooxml/\1/",
+                    data,
+                )
+            member = zipfile.ZipInfo(name)
+            if backslashes:
+                member.filename = name.replace("/", "\\")
+            new.writestr(member, data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("strict", "backslashes"), [(True, False), (False, True), (True, True)])
+def test_the_strict_form_and_archives_with_backslashes_are_read_as_the_usual_ones(
+    strict: bool, backslashes: bool
+) -> None:
+    deck = Presentation()
+    deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = "A title"  # type: ignore[union-attr]
+    saved = BytesIO()
+    deck.save(saved)
+    book = Workbook()
+    book.worksheets[0].append(["bolt", 3])
+    sheets = BytesIO()
+    book.save(sheets)
+    for name, content, words in (
+        ("a.docx", word(paragraph("Head", "Heading1") + paragraph("The text.")), "# Head"),
+        ("a.pptx", saved.getvalue(), "A title"),
+        ("a.xlsx", sheets.getvalue(), "| bolt | 3 |"),
+    ):
+        plain, made = convert_bytes(name, content), convert_bytes(name, repacked(content, strict, backslashes))
+        assert words in made.text
+        assert (made.text, made.skipped) == (plain.text, plain.skipped)
+
+
+def test_powers_are_no_digits_of_the_number_and_equations_that_cannot_be_converted_are_words() -> None:
+    def raised(text: str) -> str:
+        return f'<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>{text}</w:t></w:r>'
+
+    body = f"<w:p><w:r><w:t>3 x 10</w:t></w:r>{raised('6')}<w:r><w:t> N on the 1</w:t></w:r>{raised('st')}</w:p>"
+    math = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    odd = f'<w:p><m:oMath xmlns:m="{math}"><m:f><m:num><m:r><m:t>load</m:t></m:r></m:num></m:f></m:oMath></w:p>'
+    broken = "<w:p><w:r><w:t>one</w:t><w:cr/><w:t>two</w:t></w:r></w:p>"
+    text = convert_bytes("a.docx", word(body + odd + broken)).text
+    assert text.count("3 x 10") == 1
+    assert "3 x 10^6 N on the 1st" in text
+    assert "load" in text
+    assert "onetwo" not in text

@@ -346,3 +346,24 @@ def test_numbers_of_open_documents_that_are_none() -> None:
     text = convert_bytes("a.ods", out.getvalue()).text
     for words in ("shown abc", "shown 1e999", "shown nan", "in a box"):
         assert words in text
+
+
+def test_texts_that_are_not_in_the_workbooks_list_are_told_and_the_rest_is_read() -> None:
+    content = saved(sheet_of(["lost", 7], ["kept", 8]))
+    content = rewritten(content, SHEET, ('t="inlineStr"><is><t>lost</t></is>', 't="s"><v>99</v>'))
+    document = convert_bytes("a.xlsx", content)
+    assert "7" in document.text
+    assert "| kept | 8 |" in document.text
+    assert [each.part for each in document.skipped] == ["1 texts of sheet Sheet"]
+
+
+def test_open_documents_in_one_xml_file() -> None:
+    office, text = "urn:oasis:names:tc:opendocument:xmlns:office:1.0", "urn:oasis:names:tc:opendocument:xmlns:text:1.0"
+    table = "urn:oasis:names:tc:opendocument:xmlns:table:1.0"
+    flat = (
+        f'<?xml version="1.0"?><o:document xmlns:o="{office}" xmlns:t="{table}" xmlns:p="{text}"><o:body><o:spreadsheet>'
+        '<t:table t:name="S"><t:table-row><t:table-cell><p:p>bolt</p:p></t:table-cell>'
+        '<t:table-cell o:value-type="string" o:string-value="three"/></t:table-row></t:table>'
+        "</o:spreadsheet></o:body></o:document>"
+    )
+    assert "| bolt | three |" in convert_bytes("a.fods", flat.encode()).text
