@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway import errors
@@ -18,6 +18,7 @@ from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import EventWriter, ResponseWriter, StreamingRequest
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ChatRecord
 from gateway.serving.choices import Choices
+from gateway.serving.event_feed import AnswerEvents
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.log_probs import AnswerLogProbs
@@ -79,7 +80,7 @@ class ChatCall(StreamingRequest):
         async with self._service.open_choices(self._request, self._tenant) as choices:
             await (self._stream(out, choices) if self._wire.stream else self._whole(out, choices))
 
-    async def _begin(self, journals: JournaledStreams) -> AsyncGenerator[bytes, None] | None:
+    async def _begin(self, journals: JournaledStreams) -> AnswerEvents | None:
         """Leave it to a task of the gateway; its events."""
         self._service.check(self._request, self._tenant)
         job = BackgroundJob(

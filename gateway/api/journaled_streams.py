@@ -1,6 +1,5 @@
 """Streams with a journal: who gets one, and how its events get into it and out of it."""
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from gateway import errors
@@ -10,6 +9,7 @@ from gateway.config import Settings
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ResponseRecord
 from gateway.serving.answer_journal import SHARED, AnswerJournal
 from gateway.serving.background import BackgroundAnswers
+from gateway.serving.event_feed import AnswerEvents
 from gateway.serving.generation_service import GenerationService
 from gateway.tenants.tenant import Tenant
 
@@ -95,7 +95,7 @@ class JournaledStreams:
 
     async def begin(
         self, tenant: Tenant, job: BackgroundJob, record: ResponseRecord | None = None, *, required: bool
-    ) -> AsyncGenerator[bytes, None] | None:
+    ) -> AnswerEvents | None:
         """The events of a stream that begins now; None: its journal cannot be kept now, and is not required. Raises Overloaded,
         CatalogUnavailable."""
         try:
@@ -105,23 +105,25 @@ class JournaledStreams:
                 raise
             return None
 
-    async def resume(self, tenant: Tenant, kind: AnswerKind, answer_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    async def resume(self, tenant: Tenant, kind: AnswerKind, answer_id: str, after: int) -> AnswerEvents:
         """The events behind the one with this number. Raises NotFound, Conflict, BadRequest, CatalogUnavailable."""
         await self._background.check_readable(tenant, kind, answer_id, after)
         return self._background.follow(tenant, kind, answer_id, after)
 
 
-async def send_events(out: ResponseWriter, events: AsyncGenerator[bytes, None]) -> bytes:
-    """To the end of a stream, which the caller tells; the last events."""
-    last = b""
+async def send_events(out: ResponseWriter, events: AnswerEvents) -> None:
+    """To the end of a stream, which the caller tells."""
+    quick = False
     async with aclosing(events):
-        async for last in events:
-            await out.events(last)
-    return last
+        async for each in events:
+            await out.events(each)
+            if not quick:
+                quick = True
+                events.relay(out.quick())
 
 
-async def send_chat(out: ResponseWriter, events: AsyncGenerator[bytes, None]) -> None:
+async def send_chat(out: ResponseWriter, events: AnswerEvents) -> None:
     """To the end of a chat. One that was cancelled ends with an error."""
-    last = await send_events(out, events)
+    await send_events(out, events)
     cancelled = errors.GenerationFailed("The answer was cancelled: nobody read it.", code="stream_cancelled")
-    await out.end(b"" if not last or last.endswith(DONE) else error_event(cancelled))
+    await out.end(b"" if not events.last or events.last.endswith(DONE) else error_event(cancelled))

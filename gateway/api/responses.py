@@ -1,7 +1,7 @@
 """`POST /v1/responses`: an answer as a list of items, whole or as events, which is stored at its end."""
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from gateway.knowledge.catalog.types import SOURCES
 from gateway.retrieval.context import Grounding
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citations import AnswerCitations
+from gateway.serving.event_feed import AnswerEvents
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import AnswerHistory, StoredAnswers
@@ -95,7 +96,7 @@ class ResponsesCall(StreamingRequest):
 
     async def serve(self, out: ResponseWriter) -> None:
         """See StreamingRequest."""
-        events: AsyncGenerator[bytes, None] | None = None
+        events: AnswerEvents | None = None
         try:
             await self._continue()
             if self._wire.background or self._journaled:
@@ -118,7 +119,7 @@ class ResponsesCall(StreamingRequest):
         await self._continue()
         return await self._service.count_tokens(self._request, self._tenant)
 
-    async def _begin(self) -> AsyncGenerator[bytes, None] | None:
+    async def _begin(self) -> AnswerEvents | None:
         """Leave it to a task of the gateway; its events, where it is a stream.
 
         Raises RagfleetError for what could not be answered anyway.

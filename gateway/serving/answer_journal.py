@@ -57,7 +57,7 @@ class AnswerJournal:
         self._prompt = job.prompt
         self._position = job.position
         self._number = job.last_event + 1
-        self._numbered = numbered
+        self._head = b"id: %b:" % job.answer_id.encode() if numbered else b""
         self._new_prompt: Json | None = None
         self._ended = False
         self._events: list[bytes] = []
@@ -108,13 +108,15 @@ class AnswerJournal:
             if not count:
                 return
         written.known += count
-        self._events.append(self._with_ids(events) if self._numbered else events)
+        self._events.append(self._with_ids(events, count) if self._head else events)
         self._number += count
         self._changed()
 
-    def _with_ids(self, events: bytes) -> bytes:
+    def _with_ids(self, events: bytes, count: int) -> bytes:
+        if count == 1:
+            return b"%b%d\n%b" % (self._head, self._number, events)
         each = enumerate(events.split(END)[:-1], self._number)
-        return b"".join(b"id: %b:%d\n%b\n\n" % (self.id.encode(), number, event) for number, event in each)
+        return b"".join(b"%b%d\n%b\n\n" % (self._head, number, event) for number, event in each)
 
     @property
     def next_event(self) -> int:

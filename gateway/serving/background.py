@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gateway import errors
@@ -15,7 +16,7 @@ from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, Ev
 from gateway.knowledge.catalog.background import BackgroundQueue
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.serving.answer_journal import AnswerJournal
-from gateway.serving.event_feed import EventFeed, behind
+from gateway.serving.event_feed import AnswerEvents, EventFeed, behind
 from gateway.serving.gateway_lock import GatewayLock
 from gateway.tenants.tenant import Tenant
 
@@ -113,16 +114,17 @@ class BackgroundAnswers:
 
     async def begin_stream(
         self, tenant: Tenant, job: BackgroundJob, record: ResponseRecord | None = None
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AnswerEvents:
         """The same for one whose client reads it: its events, which must be read. They raise what it is refused for before there
         is any."""
-        feed = self._feed(job.answer_id)
+        feed = EventFeed(-1)
+        self._enter(job.answer_id, feed)
         try:
             await self.begin(tenant, job, record)
         except BaseException:
             self._leave(job.answer_id, feed)
             raise
-        return self._follow(self._reader(tenant, job.kind), job.answer_id, -1, feed)
+        return self._events(tenant, job.kind, job.answer_id, feed, begins=True)
 
     def stop(self, answer_id: str) -> None:
         """It was cancelled, or deleted: it need not be made, where this gateway does that."""
@@ -134,19 +136,23 @@ class BackgroundAnswers:
         """What is wrong with it is said before its events begin. Raises NotFound, Conflict, BadRequest, CatalogUnavailable."""
         await self._reader(tenant, kind).events(answer_id, after)
 
-    def follow(self, tenant: Tenant, kind: AnswerKind, answer_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    def follow(self, tenant: Tenant, kind: AnswerKind, answer_id: str, after: int) -> AnswerEvents:
         """The events behind the one with this number, and those that come, to the end, or until they are gone. Raises
         CatalogUnavailable."""
-        return self._follow(self._reader(tenant, kind), answer_id, after)
+        return self._events(tenant, kind, answer_id, EventFeed(after), begins=False)
 
     def _reader(self, tenant: Tenant, kind: AnswerKind) -> JournalReader:
         catalog = self._catalogs(tenant)
         return catalog.journals if kind is AnswerKind.CHAT else catalog.responses
 
-    def _feed(self, answer_id: str) -> EventFeed:
-        feed = EventFeed()
+    def _events(
+        self, tenant: Tenant, kind: AnswerKind, answer_id: str, feed: EventFeed, *, begins: bool
+    ) -> AnswerEvents:
+        events = self._follow(self._reader(tenant, kind), answer_id, feed, begins=begins)
+        return AnswerEvents(events, feed, partial(self._leave, answer_id, feed))
+
+    def _enter(self, answer_id: str, feed: EventFeed) -> None:
         self._readers[answer_id].add(feed)
-        return feed
 
     def _leave(self, answer_id: str, feed: EventFeed) -> None:
         self._readers[answer_id].discard(feed)
@@ -154,34 +160,34 @@ class BackgroundAnswers:
             del self._readers[answer_id]
 
     async def _follow(
-        self, reader: JournalReader, answer_id: str, after: int, feed: EventFeed | None = None
+        self, reader: JournalReader, answer_id: str, feed: EventFeed, *, begins: bool
     ) -> AsyncGenerator[bytes, None]:
-        """feed: one that was there before the answer was begun."""
-        fresh, feed = feed is not None, feed or self._feed(answer_id)
+        """begins: the feed was there before the answer was begun."""
         rows: Sequence[EventRow] | None
+        self._enter(answer_id, feed)
         try:
             while True:
-                rows, ended = feed.take(after), feed.is_over
+                rows, ended = feed.take(), feed.is_over
                 if feed.refusal is not None:
                     raise feed.refusal
-                if rows is None or not (rows or fresh or ended):
+                if rows is None or not (rows or begins or ended or feed.relayed()):
                     try:
-                        rows, ended = await reader.events(answer_id, after)
+                        rows, ended = await reader.events(answer_id, feed.after)
                     except (
                         errors.Conflict,
                         errors.NotFound,
                     ):  # its events are gone, or it is deleted or hidden, since the stream began
                         return
-                fresh = False
+                begins = False
                 for row in rows:
-                    if new := behind(row, after):
+                    if new := behind(row, feed.after):
                         yield new
-                    after = row.last
+                    feed.read(row)
                 if ended:
                     return
                 try:
                     async with asyncio.timeout(self.QUIET_S if answer_id in self._running else self.POLL_S):
-                        await feed.news.wait()
+                        await feed.wait()
                 except TimeoutError:
                     pass
         finally:
@@ -331,4 +337,4 @@ class BackgroundAnswers:
 
     def _wake(self, answer_id: str) -> None:
         for feed in self._readers.get(answer_id, ()):
-            feed.news.set()
+            feed.wake()
