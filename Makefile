@@ -124,6 +124,9 @@ bench-routing: setup ## Placement in a simulated fleet, beside the policies of o
 bench-oracle: setup ## What a tenant can tell by the time of an answer of what another has asked
 	$(BIN)/python -m benchmarks.timing_oracle $(ARGS)
 
+bench-rollout: setup ## How soon a bad candidate is rolled back and how often a good one is, in a simulated fleet (ten seconds)
+	$(BIN)/python -m benchmarks.rollout $(ARGS)
+
 attack: setup ## What a hostile client sends, while a second tenant is served (about 10 minutes)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 

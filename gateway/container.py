@@ -27,6 +27,7 @@ from gateway.batches.worker import BatchWorker
 from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.generation import Generator
+from gateway.dispatch.mirroring import Mirroring
 from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import CatalogUnavailable
 from gateway.fleet.describe import describe_members, states
@@ -44,6 +45,7 @@ from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.ledger import SqlLedger
 from gateway.knowledge.catalog.quotas import SqlQuotaStore
+from gateway.knowledge.catalog.rollouts import Rollouts
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.knowledge.storage_reserve import StorageReserve
@@ -56,6 +58,8 @@ from gateway.retrieval.lines import LineIndex
 from gateway.retrieval.search import SearchService
 from gateway.retrieval.store_resolver import StoreResolver
 from gateway.retrieval.symbols import SymbolLookup
+from gateway.rollouts.rollout import describe as describe_rollout
+from gateway.rollouts.sync import RolloutSync
 from gateway.routing import Placer, policies
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
@@ -94,9 +98,8 @@ class Container:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics, self.tracing = Metrics.of(settings), Tracing.from_settings(settings, "ragfleet-gateway")
-        self.draining = False
-        self.started_at = int(time.time())
-        """Unix seconds."""
+        self.draining, self.started_at = False, int(time.time())
+        """The second in Unix seconds."""
         self.tenants = Directory.from_settings(
             settings.api_key, settings.tenants_file, settings.admin_key, oidc=bool(settings.oidc_issuer)
         )
@@ -138,6 +141,7 @@ class Container:
             settings=settings,
             metrics=self.metrics,
             tracing=self.tracing,
+            mirroring=Mirroring(self.dispatcher, self.streams, self.registry, self.metrics, rng),
         )
         for follow in (self.detector.follow, self.placer.update, self._close_idle):
             self.store.subscribe(follow)
@@ -160,6 +164,9 @@ class Container:
             QuotaClient(SqlQuotaStore(self.accounts), on_failure=self.metrics.quota_failures.inc),
             open_without_store=settings.quota_unavailable is WithoutQuotas.ALLOW,
             on_refusal=lambda tenant, limit: self.metrics.quota_refused.labels(tenant, limit).inc(),
+        )
+        self.rollouts_sync = RolloutSync(
+            self.dispatcher.rollouts, Rollouts(self.catalog.database, self.administration.trail), self.quotas.gateway
         )
         self.rows = SqlLedger(self.accounts)
         self.ledger = Ledger(
@@ -271,6 +278,7 @@ class Container:
             "other gateways": self.background.watch,
             "ledger": self.ledger.run,
             "batches": self.batches.run,
+            "roll-out": self.rollouts_sync.run,
         }
         if self.tokens is not None:
             loops["identity provider's keys"] = self.tokens.jwks.run
@@ -280,6 +288,7 @@ class Container:
             async with supervised(loops):
                 yield
         finally:
+            await self.generator.close()
             await self.batches.close()
             await self.background.close()
             self.pool.close()
@@ -364,6 +373,7 @@ class Container:
             "admission": asdict(self.admission.stats()),
             "retrieval_admission": asdict(self.retrieval_admission.stats()),
             "ingestion": self.ingestion_monitor.describe(),
+            "rollout": None if (rollout := self.dispatcher.rollouts.rollout) is None else describe_rollout(rollout),
             "instances": describe_members(view, self.detector, partial(self._placements, self.registry.counts())),
         }
 
@@ -394,6 +404,21 @@ class Container:
         self.metrics.waiting.set(self.admission.waiting)
         self.metrics.retrieval_in_flight.set(self.retrieval_admission.held)
         self.metrics.retrieval_waiting.set(self.retrieval_admission.waiting)
+        self._show_rollout()
+
+    def _show_rollout(self) -> None:
+        """Of a roll-out whose candidate is in the fleet."""
+        gauges = self.metrics
+        for gauge in (gauges.rollout, gauges.rollout_share, gauges.rollout_worse, gauges.rollout_good):
+            gauge.clear()
+        rollouts, rollout = self.dispatcher.rollouts, self.dispatcher.rollouts.rollout
+        if rollout is None or not self.dispatcher.candidate_is_there:
+            return
+        gauges.rollout.labels(rollout.candidate, rollout.state.value).set(1)
+        gauges.rollout_share.labels(rollout.candidate).set(rollout.share if rollout.running else 0)
+        for measure in rollouts.judgement.measures:
+            gauges.rollout_worse.labels(measure.name).set(measure.worse)
+            gauges.rollout_good.labels(measure.name).set(measure.good)
 
     def _placements(self, streams: Mapping[str, int], name: str) -> dict[str, Any]:
         """What this gateway gave an instance: held now, answer tokens since it joined, why it was chosen last."""

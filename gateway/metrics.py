@@ -87,6 +87,33 @@ class Metrics:
         self.ejections = Counter(
             "ragfleet_ejections", "Instances ejected for their behaviour.", ["instance"], registry=r
         )
+        self.rollout = Gauge(
+            "ragfleet_rollout",
+            "1 for the newest roll-out and its state, while its candidate is in the fleet.",
+            ["candidate", "state"],
+            registry=r,
+        )
+        self.rollout_share = Gauge(
+            "ragfleet_rollout_share", "Share of the requests that go to the candidate.", ["candidate"], registry=r
+        )
+        self.rollout_worse = Gauge(
+            "ragfleet_rollout_evidence_worse",
+            "Evidence that the candidate is worse in something, as a share of what rolls it back.",
+            ["measure"],
+            registry=r,
+        )
+        self.rollout_good = Gauge(
+            "ragfleet_rollout_evidence_good",
+            "Evidence that it is not worse by the stated step, as a share of what promotes it.",
+            ["measure"],
+            registry=r,
+        )
+        self.rollout_mirrored = Counter(
+            "ragfleet_rollout_mirrored",
+            "Mirrored requests by what came of them: compared, failed, refused, no place.",
+            ["result"],
+            registry=r,
+        )
         self.instances = Gauge("ragfleet_instances", "Members of the fleet.", ["state"], registry=r)
         self.consul_alive = Gauge(
             "ragfleet_consul_alive", "1 while Consul answers; at 0 the last view is served.", registry=r

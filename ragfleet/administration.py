@@ -17,7 +17,12 @@ T = TypeVar("T")
 
 def administer(work: "Callable[[Administrator], Awaitable[T]]") -> T:
     """What `work` gives. The audit names the user of this machine. Raises typer.Exit, having said why."""
-    return _run(lambda administration: work(administration.by(f"cli:{getpass.getuser()}")))
+    return _run(lambda administration: work(administration.by(user())))
+
+
+def user() -> str:
+    """The user of this machine, as the audit names it."""
+    return f"cli:{getpass.getuser()}"
 
 
 def inspect_trail(work: "Callable[[Administration], Awaitable[T]]") -> T:

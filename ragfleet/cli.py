@@ -19,6 +19,7 @@ from ragfleet.commands import (
     machine,
     reconcile,
     reembed,
+    rollout,
     settings,
     tenants,
     usage,
@@ -48,6 +49,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "assistant": ("Models with a purpose: customer service, texts, code, data.", assistant.COMMANDS),
     "tenant": ("Who may ask, and how much.", tenants.COMMANDS),
     "key": ("The keys of tenants.", keys.COMMANDS),
+    "rollout": ("A version or engine on part of the traffic, judged by what it does.", rollout.COMMANDS),
 }
 
 

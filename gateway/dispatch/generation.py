@@ -25,9 +25,11 @@ from gateway.admission import Admission, Permit
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempt, Attempts, attempt_of
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
+from gateway.dispatch.mirroring import Mirroring
 from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import BadRequest, GenerationFailed, Unavailable
 from gateway.metrics import Metrics
+from gateway.rollouts.control import Side
 from gateway.routing.types import PlacementRequest
 from gateway.telemetry import OFF, Tracing, traceparent
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
@@ -53,8 +55,9 @@ class Generator:
         settings: Settings,
         metrics: Metrics,
         tracing: Tracing = OFF,
+        mirroring: Mirroring | None = None,
     ) -> None:
-        """prefills: of one tenant it lets so many prompts be read at a time."""
+        """prefills: of one tenant it lets so many prompts be read at a time. mirroring: sees what is placed."""
         self.dispatcher = dispatcher
         self.streams = streams
         self.registry = registry
@@ -62,6 +65,7 @@ class Generator:
         self.settings = settings
         self.metrics = metrics
         self.tracing = tracing
+        self.mirroring = mirroring
 
     def begin(self, job: PlacementRequest, sampling: Mapping[str, Any]) -> "Generation":
         """A generation of at most `job.max_tokens` tokens after `job.prompt_ids`. `sampling`: TensorRT-LLM's inputs by name.
@@ -69,6 +73,11 @@ class Generator:
         Nothing is sent before its first `next()`.
         """
         return Generation(self, job, sampling)
+
+    async def close(self) -> None:
+        """End what runs beside the generations."""
+        if self.mirroring is not None:
+            await self.mirroring.close()
 
 
 class Generation:
@@ -88,6 +97,10 @@ class Generation:
         self._deadline_s = generator.settings.request_deadline_s
         self._metrics = generator.metrics
         self._tracing = generator.tracing
+        self._mirroring = generator.mirroring
+        self._side: Side | None = None
+        """Of a roll-out; asked for with the first attempt."""
+        self._placed = False
         self._span: Span = INVALID_SPAN
         """Of the present attempt; the last one's between two."""
         self._poison_limit = generator.settings.poison_limit
@@ -212,8 +225,13 @@ class Generation:
         """Send the rest of the answer to an instance."""
         if self._prefill is None and not self.journal and not self._attempts.trail:
             self._prefill = await self._prefills.acquire(self._job.tenant, deadline_s=self._deadline_s)
+        new, self._placed = not self._placed, True
+        if new:
+            self._side = self._dispatcher.side(self._job)
         dispatch = await self._place()
         self._dispatch = dispatch
+        if new and self._mirroring is not None:
+            self._mirroring.offer(self._job, self._sampling, self._side)
         done = self._journal_at_dispatch = len(self.journal)
         sampling = dict(self._sampling)
         if self._job.cache_salt:
@@ -266,7 +284,7 @@ class Generation:
         waited_until = time.monotonic() + self.RESCUE_S
         while True:
             try:
-                return self._dispatcher.place(self._rest(), self._attempts.failed)
+                return self._dispatcher.place(self._rest(), self._attempts.failed, self._side)
             except Unavailable as error:
                 if not self._attempts.trail:
                     raise

@@ -156,6 +156,11 @@ class Placer:
         """The page of one instance, to show it; do not write to it."""
         return self._accounts.get(name)
 
+    def spare(self, name: str) -> int:
+        """Requests that an instance could still take without any of them waiting."""
+        account = self._accounts.get(name)
+        return 0 if account is None else int(account.slots - account.requests(self._clock()))
+
     def _settle(self, ticket: Ticket, account: InstanceLoad, outcome: TicketOutcome, produced: Sequence[int]) -> None:
         """A ticket ended."""
         now = self._clock()

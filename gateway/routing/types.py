@@ -27,6 +27,10 @@ class PlacementRequest:
     tenant_class: str = ""
     tenant: str = ""
     """Whose it is: of one tenant few prompts are read at a time."""
+    conversation: int = 0
+    """A hash of 64 bits, the same for each turn of a conversation: during a roll-out all go to the same side."""
+    begins: bool = True
+    """Whether it is the first turn."""
 
     @property
     def prefix_salt(self) -> str:

@@ -11,6 +11,7 @@ from gateway.routing.types import PlacementRequest
 from gateway.serving.answer_journal import AnswerJournal
 from gateway.serving.choices import choice_seed
 from gateway.serving.citation_finder import CitationFinder
+from gateway.serving.conversation import UNKNOWN, Conversation, conversation_of
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.guide_bounds import bounded
@@ -63,7 +64,7 @@ class AnswerFactory:
         on_first_token: Callable[[], None],
     ) -> list[GeneratedAnswer]:
         """As many answers to one prompt as the request wants."""
-        tools = request.tools
+        tools, conversation = request.tools, conversation_of(request, tenant)
         return [
             self.answer(
                 f"{request.id}/{index}" if index else request.id,
@@ -77,6 +78,7 @@ class AnswerFactory:
                 guided=request.sampling.guide is not None or (tools is not None and tools.required),
                 citations=citations,
                 on_first_token=on_first_token,
+                conversation=conversation,
             )
             for index in range(request.choices)
         ]
@@ -95,6 +97,7 @@ class AnswerFactory:
         tool_parser: ToolCallParser | None = None,
         as_it_stands: bool = False,
         guided: bool = False,
+        conversation: Conversation = UNKNOWN,
     ) -> GeneratedAnswer:
         """One answer. as_it_stands: thoughts are not told from the text.
 
@@ -114,6 +117,8 @@ class AnswerFactory:
                 tenant_class=tenant.tenant_class,
                 tenant=tenant.name,
                 cache_salt=self._salts.of(tenant),
+                conversation=conversation.hash,
+                begins=conversation.begins,
             )
             end_id = self._table.end_id
             inputs = self._planner.engine_inputs(

@@ -240,7 +240,8 @@ class Fleet:
             assert not running, "a request never ended"
         gateway = self.gateway
         async with asyncio.timeout(60):
-            while gateway.background.running or gateway.batches.running:
+            mirroring = gateway.generator.mirroring
+            while gateway.background.running or gateway.batches.running or (mirroring and mirroring.running):
                 await asyncio.sleep(0.01)
         await self.until(lambda: all(call.end for triton in self.tritons for call in triton.calls))
         for admission in (gateway.admission, gateway.retrieval_admission):

@@ -40,6 +40,7 @@ from gateway.knowledge.catalog.schema.knowledge import (
     tombstones,
 )
 from gateway.knowledge.catalog.schema.migrations import MIGRATIONS, VERSION, prepare
+from gateway.knowledge.catalog.schema.rollouts import rollouts
 
 __all__ = [
     "MIGRATIONS",
@@ -73,6 +74,7 @@ __all__ = [
     "response_items",
     "responses",
     "revisions",
+    "rollouts",
     "seats",
     "shares",
     "stores",

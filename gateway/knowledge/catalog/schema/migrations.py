@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 16
+VERSION = 17
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -135,6 +135,12 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             last_line BIGINT NOT NULL, chunk BIGINT NOT NULL, PRIMARY KEY (store_id, file_id, position),
             FOREIGN KEY (store_id, file_id) REFERENCES members (store_id, file_id) ON DELETE CASCADE)""",
             "CREATE INDEX code_names_found ON code_names (store_id, name, role)",
+        ),
+        17: (
+            """CREATE TABLE rollouts (id TEXT NOT NULL PRIMARY KEY, candidate TEXT NOT NULL, share DOUBLE PRECISION NOT NULL,
+            tenants JSONB NOT NULL, options JSONB NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+            started_at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION, evidence JSONB NOT NULL)""",
+            "CREATE INDEX ix_rollouts_started_at ON rollouts (started_at)",
         ),
     }
 )
