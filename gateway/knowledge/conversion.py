@@ -17,10 +17,13 @@ from gateway.knowledge.converters import (
     delimited,
     escapes,
     feeds,
+    legacy_office,
     mail,
     markup,
     office,
     opendocument,
+    opendocument_text,
+    outlook,
     pdf,
     pictures,
     richtext,
@@ -72,7 +75,12 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".eml", ".mht", ".mhtml"), lambda name, content: mail.eml(name, content, convert_bytes)),
         **dict.fromkeys((".xlsx", ".xlsm", ".xltx", ".xltm"), spreadsheets.xlsx),
         ".xlsb": spreadsheets.calamine,
-        **dict.fromkeys((".ods", ".fods"), opendocument.ods),
+        **dict.fromkeys((".ods", ".ots", ".fods"), opendocument.ods),
+        **dict.fromkeys((".odt", ".ott", ".fodt"), opendocument_text.odt),
+        **dict.fromkeys((".odp", ".otp", ".fodp", ".odg", ".otg", ".fodg"), opendocument_text.odp),
+        **dict.fromkeys((".doc", ".dot"), legacy_office.doc),
+        **dict.fromkeys((".ppt", ".pps", ".pot"), legacy_office.ppt),
+        **dict.fromkeys((".msg", ".oft"), lambda name, content: outlook.msg(name, content, convert_bytes)),
         ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
         **dict.fromkeys((".toml", ".yaml", ".yml"), escapes.unicode_escapes),
         ".properties": escapes.properties,
@@ -114,15 +122,53 @@ _MEMBERS: Mapping[bytes, Converter] = MappingProxyType(
         b"xl/workbook.xml": spreadsheets.xlsx,
         b"ppt/presentation.xml": office.pptx,
         b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet": opendocument.ods,
+        b"mimetypeapplication/vnd.oasis.opendocument.text": opendocument_text.odt,
+        b"mimetypeapplication/vnd.oasis.opendocument.presentation": opendocument_text.odp,
+        b"mimetypeapplication/vnd.oasis.opendocument.graphics": opendocument_text.odp,
         b"mimetypeapplication/epub+zip": office.epub,
     }
 )
 """What archives hold that are surely of a kind."""
 
+_STREAMS: Mapping[bytes, Converter] = MappingProxyType(
+    {
+        "Workbook".encode("utf-16-le"): spreadsheets.xls,
+        "WordDocument".encode("utf-16-le"): legacy_office.doc,
+        "PowerPoint Document".encode("utf-16-le"): legacy_office.ppt,
+        "__properties_version1.0".encode("utf-16-le"): CONVERTERS[".msg"],
+    }
+)
+"""The same of compound files, as programs before 2007 wrote them. One may be within another: the name counts where it fits."""
+
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys((".pages", ".numbers", ".key"), "export it from Apple's program as docx, xlsx, pptx or pdf"),
+        **dict.fromkeys(
+            (".wpd", ".wps", ".sxw", ".sxi", ".sxc", ".hwp", ".pub", ".one", ".vsd"), "save it as pdf or docx"
+        ),
+        **dict.fromkeys(
+            (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"), "unpack it and upload what is in it"
+        ),
+        **dict.fromkeys((".azw", ".azw3", ".mobi", ".fb2"), "convert it to epub"),
+        **dict.fromkeys((".mp3", ".wav", ".m4a", ".mp4", ".mov", ".avi"), "upload a transcript"),
+        **dict.fromkeys((".pst", ".ost"), "export its messages as eml or msg"),
+        **dict.fromkeys((".mdb", ".accdb", ".sqlite", ".db", ".parquet"), "export its tables as csv"),
+    }
+)
+"""What to do with files of kinds that are not read."""
+
+_OF_TEXT: Mapping[Converter, Converter] = MappingProxyType(
+    {spreadsheets.xls: delimited.table, legacy_office.doc: text.plain, legacy_office.ppt: text.plain}
+)
+"""What programs write under the endings of old formats."""
+
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 """Read where there is text recognition; refused by name where there is none."""
 
-_KINDS = "pdf, docx, pptx, xlsx, xls, ods, html, eml, rtf, epub, md, csv, json, ipynb, source code and plain text"
+_KINDS = (
+    "pdf, docx, doc, pptx, ppt, xlsx, xls, odt, odp, ods, html, eml, msg, rtf, epub, md, csv, json, ipynb, source code and plain "
+    "text"
+)
 
 
 def convert(path: Path, recognition: TextRecognition | None = None) -> Document:
@@ -172,7 +218,7 @@ def _by_start(known: Converter | None, content: bytes) -> Converter | None:
     for mark, converter in _MARKS.items():
         if start.startswith(mark) and known is not text.code:
             return converter
-    of_office = known in (spreadsheets.xls, None)
+    of_office = known is None or known in _OF_TEXT
     if (
         (of_office or known is escapes.xml)
         and b"<workbook" in start
@@ -193,12 +239,19 @@ def _by_content(name: str, content: bytes) -> Converter:
         # Marks are also those of documents within; a name that one of them confirms is right.
         held = [converter for mark, converter in _MEMBERS.items() if mark in content]
         known = known if known in held or not held else held[0]
-    if known is not spreadsheets.xls and content.startswith(OLE) and "Workbook".encode("utf-16-le") in content:
-        return spreadsheets.xls
-    if known is spreadsheets.xls and not content.startswith(OLE) and is_text(content):
-        return delimited.table
+    if content.startswith(OLE):
+        found = [converter for mark, converter in _STREAMS.items() if mark in content]
+        known = known if known in found or not found else found[0]
+    elif known is not None and known in _OF_TEXT and is_text(content):
+        known = _OF_TEXT[known]
     if known is None and is_text(content):  # an ending that nobody knows, or none: what is surely text is read as such
         return text.plain
+    return _known(name, known)
+
+
+def _known(name: str, known: Converter | None) -> Converter:
     if known is None:
-        raise UnsupportedDocument(f"{name}: this kind of file cannot be read; supported are {_KINDS}")
+        advice = _ADVICE.get(PurePath(name).suffix.lower())
+        todo = f"{advice}; " if advice else ""
+        raise UnsupportedDocument(f"{name}: this kind of file cannot be read; {todo}supported are {_KINDS}")
     return known

@@ -65,8 +65,10 @@ def fault(name: str, error: Exception) -> CorruptDocument:
     return CorruptDocument(f"{name} is damaged, or not what its name says: {type(error).__name__}: {str(error)[:200]}")
 
 
-def xml(content: bytes) -> Any:
-    """The root of an XML document. Entities stay as they are: some unfold to gigabytes, some name files of this machine."""
+def xml(content: bytes, *, recover: bool = False) -> Any:
+    """The root of an XML document; with `recover` also of one that is not well-formed. Entities stay as they are: some unfold to
+    gigabytes, some name files of this machine."""
     from lxml import etree
 
-    return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, recover=recover)
+    return etree.fromstring(content, parser)

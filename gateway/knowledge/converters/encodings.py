@@ -40,6 +40,7 @@ _GUESSED = (
 )
 # fmt: on
 """What is guessed: encodings that files of today and of the last decades are in, of the 80 that chardet knows."""
+_EBCDIC_LETTER = re.compile(rb"[\x81-\x89\x91-\x99\xa2-\xa9\xc1-\xc9\xd1-\xd9\xe2-\xe9\xf0-\xf9]")
 _ONE_BYTE = re.compile("cp(?:125|437|8)|iso8859|koi8|mac")
 _OF_OLD = re.compile("cp(?:437|8[56])|mac")
 """Encodings of DOS and of old Macs: their letters with accents lie where Windows has quotes and dashes."""
@@ -99,9 +100,18 @@ def decode(name: str, content: bytes, label: str | None = None) -> Decoded:
 
     label: what is said of the content elsewhere. Of one that has several bytes for a character it is believed first."""
     decoded = _as_said(content, label) or _decode(content)
+    if not decoded.encoding.startswith("utf") and _is_ebcdic(content):
+        raise CorruptDocument(f"{name} is in EBCDIC, as mainframes write; convert it first (iconv -f IBM037 -t UTF-8)")
     if not decoded.is_text:
         raise CorruptDocument(f"{name} is not text; save it as UTF-8")
     return decoded
+
+
+def _is_ebcdic(content: bytes) -> bool:
+    """Its blanks are `@` in ASCII, and its letters lie where ASCII has nothing."""
+    part = content[:65536]
+    blanks, letters = part.count(b"@"), len(_EBCDIC_LETTER.findall(part))
+    return letters + blanks > 0.7 * len(part) and blanks > 0.03 * len(part) and part.count(b" ") < 0.01 * len(part)
 
 
 def is_text(content: bytes) -> bool:

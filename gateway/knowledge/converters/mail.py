@@ -41,6 +41,11 @@ def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document
         raise fault(name, error) from error
 
 
+def of_message(name: str, message: EmailMessage, convert: Convert) -> Document:
+    """A message that was read from another format (outlook.py)."""
+    return _Reading(name, convert, 0).read(message)
+
+
 def mbox(name: str, content: bytes, convert: Convert) -> Document:
     """A folder of messages."""
     messages = [part for part in _FROM_LINE.split(content) if part.strip()]

@@ -11,6 +11,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -21,10 +22,13 @@ from gateway.knowledge.converters.completeness import left_out, unread_parts, wi
 from gateway.knowledge.converters.encodings import decode
 from gateway.knowledge.converters.markup import of_html, tidy
 from gateway.knowledge.converters.text import document_of, title_of
-from gateway.knowledge.documents import Document, DocumentError, Skipped
+from gateway.knowledge.documents import Document, DocumentError, EncryptedDocument, Skipped
 from gateway.knowledge.normalization import clean
 
 _SLIDE_PART = re.compile(r"ppt/slides/slide(\d{1,6})\.xml")
+_ENCRYPTION = "META-INF/encryption.xml"
+# Fonts are often made unreadable; chapters are where somebody wants to be paid.
+_LOCKED = re.compile(rb"URI=[\"'][^\"']+\.x?html?[\"']", re.IGNORECASE)
 _SLIDE = re.compile(r"^<!-- Slide number: \d+ -->\n?", re.MULTILINE)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -63,9 +67,10 @@ def epub(name: str, content: bytes) -> Document:
     skipped: list[Skipped] = []
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
-            container = xml(archive.read("META-INF/container.xml"))
-            package = next(container.iter("{*}rootfile")).get("full-path")
-            book = xml(archive.read(package))
+            if _LOCKED.search(archive.read(_ENCRYPTION) if _ENCRYPTION in archive.namelist() else b""):
+                raise EncryptedDocument(f"{name} is protected against copying; it can be read by its reader alone")
+            package = _package(archive)
+            book = xml(archive.read(package), recover=True)
             title = next((node.text or "" for node in book.iter("{*}title")), "")
             about = [node.text for kind in ("title", "creator", "description") for node in book.iter("{*}" + kind)]
             parts.append("\n\n".join(filter(None, about)))
@@ -87,7 +92,7 @@ def epub(name: str, content: bytes) -> Document:
                     )
                 except (KeyError, ValueError, zipfile.BadZipFile, DocumentError) as error:
                     skipped.append(Skipped(f"chapter {place}", f"it cannot be read: {error}"))
-    except MemoryError:
+    except (EncryptedDocument, MemoryError):
         raise
     except Exception as error:  # whatever the parsers raise on damaged files
         raise fault(name, error) from error
@@ -95,6 +100,15 @@ def epub(name: str, content: bytes) -> Document:
     return Document(
         text if text.strip() else "", clean(title) or title_of(text, name), "markdown", skipped=tuple(skipped)
     )
+
+
+def _package(archive: zipfile.ZipFile) -> str:
+    """The member that lists the book's chapters, also where nothing points to it."""
+    with suppress(KeyError, SyntaxError):
+        for file in xml(archive.read("META-INF/container.xml")).iter("{*}rootfile"):
+            if file.get("full-path") in archive.namelist():
+                return str(file.get("full-path"))
+    return next(part for part in archive.namelist() if part.lower().endswith(".opf"))
 
 
 def ipynb(name: str, content: bytes) -> Document:

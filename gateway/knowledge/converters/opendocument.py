@@ -1,12 +1,10 @@
 """Sheets of OpenDocument. calamine reads them, too, but neither what is merged nor percentages, and unfolds what is far apart."""
 
 import re
-import zipfile
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
-from gateway.knowledge.converters.archives import checked, xml
+from gateway.knowledge.converters.opendocument_text import root
 from gateway.knowledge.converters.spreadsheets import Sheet, document_of_sheets, shown
 from gateway.knowledge.documents import Document
 
@@ -24,12 +22,7 @@ def ods(name: str, content: bytes) -> Document:
 
 
 def _sheets(name: str, content: bytes) -> Iterator[Sheet]:
-    if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):  # flat: one XML file
-        root = xml(content)
-    else:
-        with zipfile.ZipFile(BytesIO(checked(name, content))) as archive:
-            root = xml(archive.read("content.xml"))
-    for table in root.iter(f"{_TABLE}table"):
+    for table in root(name, content).iter(f"{_TABLE}table"):
         sheet = Sheet(table.get(f"{_TABLE}name") or "Sheet")
         at = 0
         for row in table.iter(f"{_TABLE}table-row"):

@@ -18,6 +18,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _CODE_PAGE = re.compile(rb"\\ansicpg(\d{1,5})")
 _CHARACTER_SET = re.compile(rb"\s*\{\\rtf\d*[^{}]{0,40}?\\(mac|pca?)\b")
 _FONT = re.compile(r"\{\\f\d{1,5}(?![^{};]*\\fcharset)(?=[^{};]*;\})")
+_BINARY = re.compile(rb"\\bin(\d{1,9})[ ]?")
 _ROWS = re.compile(r"(?:^[^\n]*\|\n?)+", re.MULTILINE)
 
 
@@ -26,6 +27,7 @@ def rtf(name: str, content: bytes) -> Document:
     left out."""
     from striprtf.striprtf import rtf_to_text
 
+    content = _without_binary(content)
     code_page = _CODE_PAGE.search(content)
     encoding = _encoding(content, code_page[1].decode() if code_page else "")
     source = _DELETED.sub(r"{\\*\1", _characters(content, code_page[1].decode() if code_page else "1252"))
@@ -60,6 +62,16 @@ def _encoding(content: bytes, code_page: str) -> str:
 def _with_charset(font: re.Match[str]) -> str:
     """striprtf takes the next font's set of characters for one that says none."""
     return f"{font.group()}\\fcharset1 "
+
+
+def _without_binary(content: bytes) -> bytes:
+    """Without pictures in bytes as they are, braces and all: `\\bin` says how many there are."""
+    kept, at = [], 0
+    for match in _BINARY.finditer(content):
+        if match.start() >= at:
+            kept.append(content[at : match.start()])
+            at = match.end() + int(match[1])
+    return b"".join([*kept, content[at:]])
 
 
 def _characters(content: bytes, code_page: str) -> str:

@@ -182,3 +182,10 @@ def test_characters_as_java_writes_them() -> None:
     halves = b"".join(chr(int.from_bytes(emoji[at : at + 2])).encode("utf-8", "surrogatepass") for at in (0, 2))
     assert decode("a.txt", b"one " + halves + " Größe".encode()).text == "one 😀 Größe"
     assert decode("a.txt", "이 제품은 안전합니다".encode("iso2022_kr")).text == "이 제품은 안전합니다"
+
+
+@pytest.mark.parametrize("encoding", ["cp037", "cp500", "cp1140"])
+def test_what_mainframes_write_is_refused_by_name(encoding: str) -> None:
+    text = "THE WARRANTY OF THE PUMP IS 26 MONTHS. Keep the invoice, please.\n" * 20
+    with pytest.raises(CorruptDocument, match="EBCDIC"):
+        decode("a.txt", text.encode(encoding))

@@ -172,7 +172,7 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
         ("a.xlsx", zipped(a=b"x"), "invalid_file", "damaged"),
         ("a.xls", OLE + bytes(600), "invalid_file", "damaged"),
         ("a.ipynb", b"{not json", "invalid_file", "damaged"),
-        ("a.doc", OLE + bytes(600), "unsupported_file", "supported are"),
+        ("a.doc", OLE + bytes(600), "invalid_file", "damaged"),
         ("a.zip", zipped(a=b"text"), "unsupported_file", "supported are"),
         ("a.csv", bytes(range(256)), "invalid_file", "not text"),
     ],

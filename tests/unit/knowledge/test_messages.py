@@ -305,3 +305,9 @@ def test_values_of_properties_go_on_in_the_next_line() -> None:
 def test_entities_of_markdown_are_letters_but_not_in_code() -> None:
     text = convert_bytes("a.md", b"Gr&ouml;&szlig;e &lt;b&gt; `&ouml;`\n\n```\n&auml;\n```\n\n&#252;ber\n").text
     assert text == "Größe &lt;b&gt; `&ouml;`\n\n```\n&auml;\n```\n\nüber\n"
+
+
+@given(st.binary(max_size=200))
+def test_pictures_in_bytes_as_they_are_part_nothing_of_rich_text(picture: bytes) -> None:
+    rich = rb"{\rtf1\ansi Before {\pict\pngblip\bin%d %s}after.\par}" % (len(picture), picture)
+    assert convert_bytes("a.rtf", rich).text.split() == ["Before", "after."]

@@ -1,5 +1,6 @@
 """What is written in a document is found again, also where the libraries do not look."""
 
+import json
 import re
 import zipfile
 from io import BytesIO
@@ -14,6 +15,7 @@ from pptx import Presentation
 from pptx.util import Inches
 
 from gateway.knowledge.conversion import convert_bytes
+from gateway.knowledge.documents import EncryptedDocument
 from tests.unit.knowledge.docx_file import docx
 from tests.unit.knowledge.test_delimited import rows
 
@@ -344,3 +346,52 @@ def test_powers_are_no_digits_of_the_number_and_equations_that_cannot_be_convert
     assert "3 x 10^6 N on the 1st" in text
     assert "load" in text
     assert "onetwo" not in text
+
+
+def test_a_notebook_of_version_3() -> None:
+    cells = [
+        {"cell_type": "heading", "level": 2, "source": ["The head"]},
+        {"cell_type": "markdown", "source": ["Some words."]},
+        {
+            "cell_type": "code",
+            "input": ["print(42)\n", "x = 1"],
+            "outputs": [{"output_type": "stream", "text": ["42"]}],
+        },
+    ]
+    notebook = {"metadata": {"name": "n"}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"cells": cells}]}
+    made = convert_bytes("a.ipynb", json.dumps(notebook).encode())
+    for words in ("## The head", "Some words.", "print(42)\nx = 1"):
+        assert words in made.text
+    assert made.skipped
+
+
+def test_a_book_whose_container_is_missing_or_whose_list_is_not_well_formed() -> None:
+    package = (
+        "<package><metadata><title>Odd &nbsp; book</title></metadata><manifest><item id='a' href='a.xhtml'/></manifest>"
+    )
+    for container in ("", "<container><rootfile full-path='elsewhere.opf'/></container>"):
+        out = BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("mimetype", "application/epub+zip")
+            if container:
+                archive.writestr("META-INF/container.xml", container)
+            archive.writestr("OEBPS/book.opf", package + "<spine><itemref idref='a'/></spine></package>")
+            archive.writestr("OEBPS/a.xhtml", "<html><body><p>The words.</p></body></html>")
+        assert "The words." in convert_bytes("a.epub", out.getvalue()).text
+
+
+def test_a_book_that_is_protected_says_so_and_one_with_locked_fonts_is_read() -> None:
+    for locked, readable in (("OEBPS/a.xhtml", False), ("OEBPS/font.otf", True)):
+        out = BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("mimetype", "application/epub+zip")
+            archive.writestr("META-INF/encryption.xml", f'<encryption><CipherReference URI="{locked}"/></encryption>')
+            archive.writestr(
+                "book.opf", "<package><manifest><item id='a' href='a.xhtml' media-type='html'/></manifest></package>"
+            )
+            archive.writestr("a.xhtml", "<html><body><p>The words.</p></body></html>")
+        if readable:
+            assert "The words." in convert_bytes("a.epub", out.getvalue()).text
+        else:
+            with pytest.raises(EncryptedDocument):
+                convert_bytes("a.epub", out.getvalue())
