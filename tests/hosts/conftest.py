@@ -9,6 +9,7 @@ from benchmarks.report import print_table, write_json
 from ragfleet import consul_binary
 from ragfleet.paths import cache_folder, home_from_environment
 from tests.fleet.real_parts import eventually
+from tests.hosts.load import Ledger
 from tests.hosts.parts import Hosts, three_hosts
 from tests.support.far_host import unavailable
 
@@ -48,6 +49,12 @@ def times(request: pytest.FixtureRequest) -> Iterator[Times]:
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print()
         found.tell()
+
+
+@pytest.fixture(scope="session")
+def ledger() -> Ledger:
+    """Of all tests."""
+    return Ledger()
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,27 @@
 """Answers that run while something is done to a host, and what must be true of them."""
 
 import asyncio
+import json
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.hosts.parts import GATEWAY_PORT, KEY, Host, Hosts
 from tests.support.chat_client import Client, Seen
+from tests.support.resuming_client import ResumedChat, ask_resuming
 
 MODEL = "smollm2-135m-instruct"
 STREAMS, TOKENS = 8, 200
 """Of each gateway; an answer takes 5 s."""
 DEADLINE_S = 150.0
+SILENCE_S = 4.0
+"""Past which a client that can go on elsewhere takes its gateway for lost."""
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
 async def until(check: Callable[[], Any], what: str, *, seconds: float = DEADLINE_S) -> float:
@@ -27,12 +34,67 @@ async def until(check: Callable[[], Any], what: str, *, seconds: float = DEADLIN
     return round(time.monotonic() - began, 2)
 
 
+class Ledger:
+    """What clients have received, of all tests, beside what the gateways have written of it."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        """Tokens."""
+
+    def charged(self, by: Host) -> int:
+        """Tokens in the ledger, as this gateway says; -1 where it does not."""
+        request = urllib.request.Request(f"{by.url}/v1/usage?bucket_width=1h", headers=AUTHORIZED)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                page = json.load(response)
+        except (OSError, ValueError):
+            return -1
+        return sum(int(result["output_tokens"]) for bucket in page["data"] for result in bucket["results"])
+
+    def is_complete(self, by: Host) -> bool:
+        """Whether both are equal."""
+        return self.charged(by) == self.received
+
+
+class Resuming:
+    """Chats whose clients go on at the next gateway when they lose theirs."""
+
+    def __init__(self, http: aiohttp.ClientSession, gateways: Sequence[Host]) -> None:
+        self.chats = [ResumedChat() for _ in range(STREAMS)]
+        urls = [host.url for host in gateways]
+        self._tasks = [
+            asyncio.create_task(ask_resuming(http, urls, self._body(number), chat, deadline_s=DEADLINE_S))
+            for number, chat in enumerate(self.chats)
+        ]
+
+    def has_begun(self) -> bool:
+        """Each has a token, or has ended."""
+        return all(chat.seen.at or chat.seen.ended for chat in self.chats)
+
+    async def ended(self) -> None:
+        """Wait for the ends."""
+        await asyncio.gather(*self._tasks)
+
+    @staticmethod
+    def _body(number: int) -> dict[str, Any]:
+        messages = [{"role": "user", "content": question(number)}]
+        usage = {"stream_options": {"include_usage": True}}
+        return {"model": MODEL, "messages": messages, "max_tokens": TOKENS, "temperature": 0, **usage}
+
+
 class Answers:
     """The same questions at every gateway, and the answers to them that nothing disturbed."""
 
-    def __init__(self, clients: dict[str, Client]) -> None:
+    def __init__(self, clients: dict[str, Client], http: aiohttp.ClientSession) -> None:
         self._clients = clients
+        self._http = http
+        self._resuming: list[Resuming] = []
         self.alone: list[Seen] = []
+
+    @property
+    def resumed_tokens(self) -> int:
+        """Of the answers of `begin_resuming`."""
+        return sum(chat.seen.completion_tokens for each in self._resuming for chat in each.chats)
 
     async def undisturbed(self) -> None:
         """Ask each question once, of the first gateway."""
@@ -49,12 +111,21 @@ class Answers:
         await until(running.has_begun, "every answer has begun")
         return running
 
+    async def begin_resuming(self, gateways: Sequence[Host]) -> Resuming:
+        """The questions once, at the first of these gateways; returns when every answer has begun."""
+        chats = Resuming(self._http, gateways)
+        self._resuming.append(chats)
+        await until(chats.has_begun, "every answer has begun")
+        return chats
+
     def _ask(self, gateway: str, seen: Sequence[Seen]) -> list[Any]:
         client = self._clients[gateway]
-        return [
-            client.ask(MODEL, f"Tell the story of harbour number {number}.", max_tokens=TOKENS, seen=each)
-            for number, each in enumerate(seen)
-        ]
+        return [client.ask(MODEL, question(number), max_tokens=TOKENS, seen=each) for number, each in enumerate(seen)]
+
+
+def question(number: int) -> str:
+    """Another one for each stream of a gateway."""
+    return f"Tell the story of harbour number {number}."
 
 
 class Running:
@@ -91,15 +162,21 @@ def loses(host: Host, instance: str) -> Callable[[], bool]:
 
 
 @asynccontextmanager
-async def asked(hosts: Hosts) -> AsyncIterator[Answers]:
+async def asked(hosts: Hosts, ledger: Ledger) -> AsyncIterator[Answers]:
     """Clients of all gateways."""
+    # Of a host whose cable is pulled nothing is heard, not even that it is gone.
+    silence = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_S, sock_read=SILENCE_S)
     async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession(headers=AUTHORIZED, timeout=silence))
         clients = {
             host.name: await stack.enter_async_context(
                 Client(GATEWAY_PORT, KEY, host=host.address, deadline_s=DEADLINE_S)
             )
             for host in hosts.all
         }
-        answers = Answers(clients)
+        answers = Answers(clients, http)
         await answers.undisturbed()
-        yield answers
+        try:
+            yield answers
+        finally:
+            ledger.received += sum(client.received for client in clients.values()) + answers.resumed_tokens

@@ -15,6 +15,15 @@ import pytest
 from tests.support.ports import POSTGRES
 
 
+def postgres_programs() -> Path:
+    """The folder with initdb and its like; where there is none the test is skipped."""
+    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
+    initdb = next((each for each in found if each), None)
+    if initdb is None:
+        pytest.skip("there is no PostgreSQL on this machine (initdb)")
+    return Path(initdb).resolve().parent
+
+
 @contextmanager
 def postgres_server(
     tls: tuple[Path, Path] | None = None, *, host: tuple[str, str, Sequence[str]] | None = None
@@ -24,11 +33,7 @@ def postgres_server(
     tls: the files of a certificate and its key; the server listens on a port of 127.0.0.1 then, and the URL names that.
     host: another host's address, the subnet that is let in, and what goes before a command that is to run there.
     """
-    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
-    initdb = next((each for each in found if each), None)
-    if initdb is None:
-        pytest.skip("there is no PostgreSQL on this machine (initdb)")
-    programs = Path(initdb).resolve().parent
+    programs = postgres_programs()
     folder = Path(tempfile.mkdtemp(prefix="ragfleet-pg-", dir="/tmp"))  # a socket's path is short
     prefix: list[str] = []
     if os.geteuid() == 0:

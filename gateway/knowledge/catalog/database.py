@@ -26,6 +26,9 @@ log = logging.getLogger("ragfleet.catalog")
 _LOCK = 0x7261_6766
 """PostgreSQL's advisory lock for what must happen once: tables, and which collection is the active one."""
 
+KEEPALIVE_S, KEEPALIVES = 1, 3
+"""A connection over TCP that nothing came over for a second is asked each second whether it is still there, three times."""
+
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+psycopg",
@@ -51,13 +54,28 @@ class Database:
         options: dict[str, Any] = {"json_serializer": _json, "hide_parameters": True}
         if not self._lite:
             millis = round(timeout_s * 1000)
+            limits = {
+                "statement_timeout": millis,
+                "lock_timeout": millis,
+                # A gateway that is cut off in the middle of a transaction, or stopped, would keep its rows locked for hours: the
+                # first is noticed by the kernels, the second by the server.
+                "tcp_keepalives_idle": KEEPALIVE_S,
+                "tcp_keepalives_interval": KEEPALIVE_S,
+                "tcp_keepalives_count": KEEPALIVES,
+                "idle_in_transaction_session_timeout": 3 * millis,
+            }
             options |= {
                 "pool_size": 10,
                 "pool_timeout": timeout_s,
                 "pool_pre_ping": True,
                 "connect_args": {
                     "connect_timeout": max(2, round(timeout_s)),  # libpq's least
-                    "options": f"-c statement_timeout={millis} -c lock_timeout={millis}",
+                    "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+                    # The same from this side, where a server's host is cut off: no time of the server's counts then.
+                    "keepalives_idle": KEEPALIVE_S,
+                    "keepalives_interval": KEEPALIVE_S,
+                    "keepalives_count": KEEPALIVES,
+                    "tcp_user_timeout": 2 * millis,
                     "client_encoding": "utf8",  # else psycopg gives bytes where the database has no encoding
                     "prepare_threshold": None,  # PgBouncer hands each transaction another connection
                 },

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -21,6 +21,7 @@ from gateway.knowledge.catalog.types import Counts, Job, NewMember, PageQuery, S
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import PATIENCE_S, Clock
 from tests.contract.catalog.worker_process import CHUNKS
+from tests.support.postgres import emptied
 
 ROUNDS = 30
 WORKER = Path(__file__).with_name("worker_process.py")
@@ -298,3 +299,25 @@ async def test_only_what_is_unknown_is_left_to_be_removed(catalog: Catalog) -> N
         ("a", store.id, "file-00", 0),
         ("b", store.id, "file-00", 1),
     ]
+
+
+async def test_who_falls_silent_in_a_transaction_keeps_no_row_locked(postgres: str) -> None:
+    """As a gateway does that is stopped or cut off; only PostgreSQL has it, SQLite's locks end with their process."""
+    silent, other = Catalog(emptied(postgres), timeout_s=2.0), Catalog(postgres, timeout_s=PATIENCE_S)
+    try:
+        store = await other.of(Tenant("a")).stores.create(name="before")
+        locked = False
+        for _ in range(10):  # on a busy machine the silent one's patience can end before it has the row
+            with suppress(CatalogUnavailable):
+                async with silent.database.write() as connection:
+                    await connection.execute(text("UPDATE stores SET name = 'never'"))
+                    locked = True
+                    async with other.database.write() as another:  # waits for the row
+                        await another.execute(text("UPDATE stores SET name = 'after'"))
+                    await connection.execute(text("SELECT 1"))
+            if locked:
+                break
+        assert (await other.of(Tenant("a")).stores.get(store.id)).name == "after"
+    finally:
+        await silent.close()
+        await other.close()
