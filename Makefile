@@ -24,7 +24,7 @@ WORKERS ?= 2
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow test-ui test-hosts test-helm bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle attack chaos train-reranker gpu-check gpu-pack test-alerts test-clients conformance clean
+.PHONY: help setup demo up down status check lock format test test-slow test-ui test-hosts test-helm bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle bench-tracing attack chaos train-reranker gpu-check gpu-pack test-alerts test-dashboard test-clients conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -117,6 +117,9 @@ bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vecto
 	@$(BIN)/pip install -q $(PIP_FLAGS) --no-deps -c constraints.txt milvus || true
 	GRPC_VERBOSITY=NONE PYTHONPATH=model_repository/retrieval $(BIN)/python -m benchmarks.knowledge $(ARGS)
 
+bench-tracing: setup ## CPU of the gateway per request, traces off, sampled and of every request
+	$(BIN)/python -m benchmarks.tracing $(ARGS)
+
 # The simulated instances are the batcher's rules and the KV accounts of the simulated engine itself.
 bench-routing: setup ## Placement in a simulated fleet, beside the policies of other gateways and an oracle (ARGS=--quick: half a minute)
 	PYTHONPATH=model_repository/llm $(BIN)/python -m benchmarks.routing $(ARGS)
@@ -152,8 +155,11 @@ conformance: $(STAMP) ## Share of OpenAI's API that is there, by its own descrip
 chaos: setup ## Kill, stop and restart real parts under load; no accepted request may fail (about 25 minutes; ARGS=--quick: 4)
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-test-alerts: setup ## Five alerts fire and stop on a real fleet with a real Prometheus, windows 60 times shorter (about 2 minutes)
-	$(BIN)/python -m benchmarks.alerts
+test-alerts: setup ## Alerts fire and stop by faults of a real fleet, in a real Prometheus, windows 60 times shorter (about 15 minutes)
+	$(BIN)/python -m benchmarks.alerts $(ARGS)
+
+test-dashboard: setup ## Each query of the dashboard gives rows in a real Prometheus on a loaded fleet (about 5 minutes; ARGS="--picture FILE")
+	$(BIN)/python -m benchmarks.dashboard $(ARGS)
 
 clean: down ## Remove the environment, the state and all caches but the downloads
 	rm -rf .venv var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
-from gateway.api.middleware import RequestId
+from gateway.api.middleware import RequestId, keep_raw_send
 from gateway.api.rate_limits import HEADERS, RateLimitHeaders
 from gateway.api.streaming import send_error
 from gateway.api.traced_requests import TracedRequests
@@ -52,6 +52,7 @@ class DirectRoutes(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        keep_raw_send(scope, send)
         await self._outermost(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -41,8 +41,6 @@ class RequestId:
                 _headers(message).extend([(b"x-request-id", request_id), (b"openai-processing-ms", took)])
             await send(message)
 
-        # The token path sends thousands of body messages: they take the server's own `send` (see `raw_send`).
-        scope["ragfleet.send"] = send
         await self._app(scope, receive, with_id)
 
 
@@ -71,6 +69,12 @@ class RequestCounter:
             route, tenant = scope.get("route"), scope.get("state", {}).get("tenant")
             names = getattr(route, "name", ""), getattr(tenant, "name", "")
             self._metrics.requests.labels(names[0], "", names[1], str(status)).inc()
+
+
+def keep_raw_send(scope: Scope, send: Send) -> None:
+    """Keep the server's own `send`, before any middleware puts something around it. The token path sends thousands of body
+    messages: they take it (see `raw_send`)."""
+    scope["ragfleet.send"] = send
 
 
 def raw_send(scope: Scope, send: Send) -> Send:

@@ -1,0 +1,1 @@
+"""`make bench-tracing`: what traces cost a gateway."""
