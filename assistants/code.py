@@ -60,6 +60,16 @@ def asks_for_uses(question: str) -> bool:
     return _USES.search(question) is not None
 
 
+def asks_for_tests(question: str) -> bool:
+    """Whether it is about tests."""
+    return re.search(r"\btest(?:s|ed|ing)?\b", question, re.IGNORECASE) is not None
+
+
+def is_prose(path: str) -> bool:
+    """Whether a file is documentation, by its name."""
+    return path.lower().endswith((".md", ".mdx", ".markdown", ".rst", ".txt", ".adoc", ".org", ".html"))
+
+
 def places_in(text: str) -> Iterator[Place]:
     """What a text says to be lines of files: `gateway/app.py:12`, `app.py:12-20`."""
     for path, first, last in _PLACE.findall(text):

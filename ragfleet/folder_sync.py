@@ -17,7 +17,7 @@ Progress = Callable[[int, int, str], None]
 BATCH = 100
 """Files that are sent before they are attached together."""
 POLL_SECONDS = 0.25
-SILENCE_SECONDS = 180.0
+SILENCE_SECONDS = 600.0
 """How long no file of a batch may come in before the run gives up; the ingestion goes on without us."""
 
 

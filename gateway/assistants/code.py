@@ -5,7 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from assistants.code import Place, appendix, asks_for_uses, is_among, names_in, places_in
+from assistants.code import (
+    Place,
+    appendix,
+    asks_for_tests,
+    asks_for_uses,
+    is_among,
+    is_prose,
+    names_in,
+    places_in,
+)
 from gateway.assistants.answer import ExtendedAnswer
 from gateway.assistants.job import AssistantJob
 from gateway.errors import KnowledgeUnavailable
@@ -15,7 +24,7 @@ from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import KnownPassages, Passage
 from gateway.retrieval.search import SearchService
 from gateway.retrieval.store_resolver import StoreResolver
-from gateway.retrieval.symbols import SymbolLookup, passage_of, path_of
+from gateway.retrieval.symbols import SymbolLookup, is_test, passage_of, path_of
 from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.tenants.tenant import Tenant
@@ -31,6 +40,14 @@ FOLLOWED_FROM = 3
 """The best passages."""
 OF_ONE_FILE = 2
 """Passages that a search may bring of one file, so that others are seen, too."""
+OF_PROSE = 2
+"""Of documentation: its words are nearer to a question's than those of the code that it is about."""
+OF_TESTS = 1
+"""Of tests, unless the question is about tests."""
+FILES_FIRST = 5
+"""Files that are seen before any of them is seen twice."""
+SEARCHED = 40
+"""Passages that a search brings, of which these are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +91,10 @@ class CodeAssistant:
         stores = await self._stores.stores(tenant, job.profile.stores)
         exact = await self._named(tenant, stores, question)
         try:
-            options = RetrievalOptions(max_num_results=2 * most, score_threshold=job.profile.min_score)
+            options = RetrievalOptions(max_num_results=SEARCHED, score_threshold=job.profile.min_score)
             request_id = f"{job.request.id}/search"
             searching = self._search().search(tenant, stores, [question], options=options, request_id=request_id)
-            near = _spread_over_files((await searching).passages)
+            near = _mixed((await searching).passages, question)
         except KnowledgeUnavailable:
             if not exact:
                 raise
@@ -158,6 +175,21 @@ def _distinct(passages: Sequence[Passage]) -> list[Passage]:
     for each in passages:
         found.setdefault(each.id, each)
     return list(found.values())
+
+
+def _mixed(passages: Sequence[Passage], question: str) -> list[Passage]:
+    """Few of one file, of documentation, of tests; the best of each of the first files, then the others, in their order."""
+    left = {"prose": OF_PROSE, "tests": len(passages) if asks_for_tests(question) else OF_TESTS}
+    kept = []
+    for passage in _spread_over_files(passages):
+        path = path_of(passage)
+        kind = "prose" if is_prose(path) else "tests" if is_test(path) else "code"
+        if kind in left:
+            left[kind] -= 1
+        if left.get(kind, 0) >= 0:
+            kept.append(passage)
+    firsts = _spread_over_files(kept, 1)[:FILES_FIRST]
+    return _distinct([*firsts, *kept])
 
 
 def _spread_over_files(passages: Sequence[Passage], most: int = OF_ONE_FILE) -> list[Passage]:

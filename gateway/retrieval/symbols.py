@@ -5,6 +5,7 @@ A name may stand with what it belongs to: `Door.open`, `house.door.Door`, `Door:
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
@@ -15,6 +16,8 @@ from gateway.tenants.tenant import Tenant
 MAX_NAMES = 16
 """That are looked up for one question."""
 _ONE_NAME = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*(?:\(\))?")
+_FOLDERS_OWN = frozenset({"__init__", "index", "mod"})
+"""Files that are meant by the name of their folder."""
 _KINDS: Mapping[str, int] = {"class": 0, "function": 1, "constant": 2, "field": 3}
 
 
@@ -42,8 +45,9 @@ class SymbolLookup:
         found = await self._catalog(tenant).code_names.find([store.id for store in stores], last)
         ordered: dict[tuple[str, int, int], FoundName] = {}
         for parts in wanted.values():
-            fitting = [each for each in found if each.record.name == parts[-1] and _fits(each, parts[:-1])]
-            for each in sorted(fitting, key=_rank):
+            outer = parts[:-1]
+            fitting = [each for each in found if each.record.name == parts[-1] and _fit(each, outer)]
+            for each in sorted(fitting, key=partial(_rank, outer=outer)):
                 ordered.setdefault((each.file_id, each.chunk.index, each.record.line), each)
         return list(ordered.values())
 
@@ -53,7 +57,7 @@ class SymbolLookup:
         ids = [store.id for store in stores]
         found = await self._catalog(tenant).code_names.find(ids, last, [NameRole.CALL, NameRole.IMPORT])
         return sorted(
-            found, key=lambda each: (each.record.role is NameRole.IMPORT, _is_test(path_of(each)), path_of(each))
+            found, key=lambda each: (each.record.role is NameRole.IMPORT, is_test(path_of(each)), path_of(each))
         )
 
     async def called_in(
@@ -66,7 +70,7 @@ class SymbolLookup:
         clear = []
         for name in names:
             there = [each for each in found if each.record.name == name]
-            chosen = [each for each in there if not _is_test(path_of(each))] or there
+            chosen = [each for each in there if not is_test(path_of(each))] or there
             if len(chosen) == 1:
                 clear.append(chosen[0])
         return clear
@@ -94,21 +98,26 @@ def path_of(found: FoundName | Passage) -> str:
     return str(found.attributes.get("path") or found.filename)
 
 
-def _fits(found: FoundName, outer: Sequence[str]) -> bool:
-    """Whether scope and path end with what the name is qualified by: `serving.doors.Door` is in `house/serving/doors.py`."""
-    if not outer:
-        return True
+def _fit(found: FoundName, outer: Sequence[str]) -> int:
+    """How path and scope fit with what a name is qualified by: 2 where they are all of it, 1 where they end with it
+    (`serving.doors.Door` in `house/serving/doors.py`), 0 where they do not fit."""
     path = PurePosixPath(path_of(found))
-    around = [*path.parts[:-1], path.stem, *(found.record.scope.split(".") if found.record.scope else ())]
-    return around[-len(outer) :] == list(outer)
+    scope = found.record.scope.split(".") if found.record.scope else []
+    files = [[*path.parts[:-1], path.stem]] + ([list(path.parts[:-1])] if path.stem in _FOLDERS_OWN else [])
+    around = [[*file, *scope] for file in files]
+    if any(each == list(outer) for each in around):
+        return 2
+    return int(not outer or any(each[-len(outer) :] == list(outer) for each in around))
 
 
-def _rank(found: FoundName) -> tuple[bool, int, int, str]:
+def _rank(found: FoundName, outer: Sequence[str]) -> tuple[int, bool, int, int, str]:
     record, path = found.record, path_of(found)
-    return _is_test(path), _KINDS.get(record.kind, 9), record.scope.count(".") + bool(record.scope), path
+    depth = record.scope.count(".") + bool(record.scope)
+    return -_fit(found, outer), is_test(path), _KINDS.get(record.kind, 9), depth, path
 
 
-def _is_test(path: str) -> bool:
+def is_test(path: str) -> bool:
+    """Whether a file is one of tests, by the habits of many languages."""
     parts = PurePosixPath(path)
     return any(part in ("test", "tests", "testing", "__tests__") for part in parts.parts[:-1]) or bool(
         re.match(r"(?:test_|conftest\.)|.*(?:_test|\.test|\.spec)\.[^.]+$", parts.name)

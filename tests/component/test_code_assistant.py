@@ -123,3 +123,28 @@ async def test_several_answers_and_answers_with_functions_are_the_models_alone(f
     tool = {"type": "function", "function": {"name": "run", "parameters": {"type": "object", "properties": {}}}}
     reply = await fleet.post(asked("Where is `Door`?", tools=[tool]))
     assert reply.json["choices"][0]["message"]["content"] == "Yes."
+
+
+async def test_a_search_is_mixed_of_files_with_few_of_prose_and_of_tests(fleet: Fleet) -> None:
+    fleet.says("Yes.")
+    named = ["a.md", "b.md", "c.md", "tests/test_a.py", "x.py", "x.py", "x.py", "tests/test_b.py", "y.py", "z.py"]
+    fleet.answers.passages = [
+        {
+            "id": f"vs/{n}/{n}",
+            "store": "vs",
+            "file_id": f"file-{path}",
+            "filename": path.rpartition("/")[2],
+            "index": n,
+            "text": " ".join(f"word{n}of{i}" for i in range(6)),
+            "page": 0,
+            "start": 0,
+            "end": 41,
+            "score": 0.9 - n / 100,
+            "attributes": {"path": path},
+        }
+        for n, path in enumerate(named)
+    ]
+    reply = await fleet.post(asked("Where is water?"))
+    assert paths(reply) == ["a.md", "b.md", "tests/test_a.py", "x.py", "y.py", "x.py", "z.py"]
+    reply = await fleet.post(asked("Where is water tested?"))
+    assert paths(reply)[:5] == ["a.md", "b.md", "tests/test_a.py", "x.py", "tests/test_b.py"]

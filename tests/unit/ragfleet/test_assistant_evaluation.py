@@ -15,7 +15,7 @@ from assistants.sql.tables import Table, readable
 from assistants.sql.warehouse import SqliteWarehouse
 from assistants.writing import spans
 from ragfleet.evaluation.assistants.asking import AssistantReply, Measure, Messages
-from ragfleet.evaluation.assistants.code import Definition, code_questions, definitions, evaluate_code
+from ragfleet.evaluation.assistants.code import code_questions, definitions, evaluate_code
 from ragfleet.evaluation.assistants.content import evaluate_content, form_of, terms_of, texts
 from ragfleet.evaluation.assistants.data import does_harm, evaluate_data
 from ragfleet.evaluation.assistants.support import dialogues, evaluate_support, messages
@@ -171,28 +171,27 @@ def test_questions_about_code_name_files_that_are_there() -> None:
             assert (PROJECT / path).is_file(), path
 
 
-def test_the_code_assistant_is_measured_by_files_lines_and_names() -> None:
-    wanted = definitions(PROJECT)
-    assert Definition("gateway/app.py", "app.create_app") in wanted
-    line = (PROJECT / "gateway" / "app.py").read_text("utf-8").split("\n")[0]
-    questions = code_questions()
+def test_the_code_assistant_is_measured_by_files_lines_and_names(tmp_path: Path) -> None:
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "app.py").write_text("class App:\n    def run(self):\n        pass\n")
+    (tmp_path / "gateway" / "__init__.py").write_text("def here(): ...\n")
+    wanted = definitions(tmp_path)
+    assert {each.name for each in wanted} == {"gateway.app.App", "gateway.app.App.run", "gateway.here"}
+    asked = [str(each["ask"]) for each in code_questions()]
     right = {
-        str(each["ask"]): AssistantReply(
-            paths=[each["files"][0]], places=[("gateway/app.py", f"gateway/app.py:1\n{line}")]
+        ask: AssistantReply(
+            paths=["x", each["files"][0]], places=[("gateway/app.py", "gateway/app.py:2-3 › App\ndef run(self):")]
         )
-        for each in questions
+        for ask, each in zip(asked, code_questions(), strict=True)
     }
-    wrong = dict.fromkeys(right, AssistantReply(paths=["x"], places=[("gateway/app.py", f"gateway/app.py:2\n{line}")]))
-    for replies, lookup, share in (
-        (right, {each.name: [each.path] for each in wanted}, 1),
-        (wrong, {}, 0),
-    ):
-        result = evaluate_code(
-            Scripted(replies),
-            None,
-            lambda *_: None,
-            repository=PROJECT,
-            lookup=lambda name, found=lookup: found.get(name, []),
-        )
+    wrong = dict.fromkeys(
+        asked, AssistantReply(paths=["x"], places=[("gateway/app.py", "gateway/app.py:3 › App\ndef run(self):")])
+    )
+    for replies, lookup, share in ((right, {each.name: [each.path] for each in wanted}, 1), (wrong, {}, 0)):
+
+        def found(name: str, lookup: Mapping[str, Sequence[str]] = lookup) -> Sequence[str]:
+            return lookup.get(name, [])
+
+        result = evaluate_code(Scripted(replies), None, lambda *_: None, repository=tmp_path, lookup=found)
         assert all(each.of and each.good == each.of * share for each in result.measures), result.measures
         assert bool(result.misses) is not bool(share)
