@@ -17,6 +17,7 @@ from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import EventWriter, ResponseWriter, StreamingRequest
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ChatRecord
+from gateway.serving.answer_journal import AnswerJournal
 from gateway.serving.choices import Choices
 from gateway.serving.event_feed import AnswerEvents
 from gateway.serving.generated_answer import GeneratedAnswer
@@ -36,8 +37,6 @@ class ChatCall(StreamingRequest):
 
     ROUTE = "chat"
     """As metrics name it."""
-    TELLS_ATTEMPTS = True
-    """Whether it does on the way, where it is asked to; at the end it always does."""
 
     def __init__(
         self,
@@ -54,6 +53,7 @@ class ChatCall(StreamingRequest):
         self._service = service
         self._stored = stored
         self._tenant = tenant
+        self._tells_attempts = True
         raw = json_object(body)
         self._wire = parse_chat(raw)
         self._messages: Sequence[Json] = raw["messages"] if self._wire.store else ()
@@ -80,6 +80,13 @@ class ChatCall(StreamingRequest):
         async with self._service.open_choices(self._request, self._tenant) as choices:
             await (self._stream(out, choices) if self._wire.stream else self._whole(out, choices))
 
+    async def write_journaled(self, out: EventWriter, journal: AnswerJournal) -> None:
+        """Make the answer, behind what its journal has."""
+        # Whoever takes it over has other attempts, and tells the same events; at the end they are told all the same.
+        self._tells_attempts = False
+        async with self._service.open_choices(self._request, self._tenant, journal) as choices:
+            await self._stream(out, choices)
+
     async def _begin(self, journals: JournaledStreams) -> AnswerEvents | None:
         """Leave it to a task of the gateway; its events."""
         self._service.check(self._request, self._tenant)
@@ -92,6 +99,7 @@ class ChatCall(StreamingRequest):
             response={},
             created_at=float(self._base["created"]),
             unread_s=journals.unread_s(self._tenant),
+            call=self,
         )
         try:
             return await journals.begin(self._tenant, job, required=self._journal_required)
@@ -157,7 +165,7 @@ class ChatCall(StreamingRequest):
         grounding = answer.grounding
         reader = ToolCallReader(answer, self._choice_id(chunks.index))
         options = self._wire.stream_options
-        told = self.TELLS_ATTEMPTS and options is not None and options.include_attempts
+        told = self._tells_attempts and options is not None and options.include_attempts
         notes = AttemptNotes(answer, chunks.note) if told else None
         if answer.tool_parser is None:
             await out.pieces(answer, chunks.text, thought=chunks.thought, note=bytes if notes is None else notes.take)

@@ -26,29 +26,24 @@ class ChatMaker:
 
     async def make(self, job: BackgroundJob, journal: AnswerJournal) -> None:
         """See AnswerMaker."""
-        # In a thread: the request may be large.
-        call = await asyncio.to_thread(_JournaledChat, self._service, self._stored, job)
-        await call.write(JournalWriter(journal), journal)
+        if isinstance(job.call, ChatCall):
+            call = job.call
+        else:  # in a thread: the request may be large
+            call = await asyncio.to_thread(_TakenOverChat, self._service, self._stored, job)
+        await call.write_journaled(JournalWriter(journal), journal)
 
     async def fail(self, job: BackgroundJob, journal: AnswerJournal, error: errors.RagfleetError) -> None:
         """See AnswerMaker."""
         journal.end(error_event(error))
 
 
-class _JournaledChat(ChatCall):
-    """The request of a job."""
-
-    TELLS_ATTEMPTS = False  # whoever takes it over has others, and tells the same events
+class _TakenOverChat(ChatCall):
+    """The request of a job that another gateway has begun."""
 
     def __init__(self, service: GenerationService, stored: StoredAnswers, job: BackgroundJob) -> None:
         super().__init__(service, stored, orjson.dumps(job.request), load_caller(job.caller), job.request_id)
         self._id = job.answer_id
         self._base |= {"id": job.answer_id, "created": int(job.created_at)}
-
-    async def write(self, out: JournalWriter, journal: AnswerJournal) -> None:
-        """Make the answer, behind what its journal has."""
-        async with self._service.open_choices(self._request, self._tenant, journal) as choices:
-            await self._stream(out, choices)
 
 
 class ResumedChat(StreamingRequest):

@@ -49,11 +49,20 @@ class JournalPart:
 class AnswerJournal:
     """Of one answer, with all its choices. What is written waits here until it is taken to be committed."""
 
-    def __init__(self, job: BackgroundJob, changed: Callable[[], None], *, numbered: bool = False) -> None:
-        """changed: called when there is something to be committed. numbered: whether each event has its number (`id:`)."""
+    def __init__(
+        self,
+        job: BackgroundJob,
+        changed: Callable[[], None],
+        *,
+        hurry: Callable[[], None] = lambda: None,
+        numbered: bool = False,
+    ) -> None:
+        """changed: called when there is something to be committed; hurry: when it is the answer's first events.
+        numbered: whether each event has its number (`id:`)."""
         self.id = job.answer_id
         """The answer's."""
         self._changed = changed
+        self._hurry = hurry
         self._prompt = job.prompt
         self._position = job.position
         self._number = job.last_event + 1
@@ -109,6 +118,8 @@ class AnswerJournal:
                 return
         written.known += count
         self._events.append(self._with_ids(events, count) if self._head else events)
+        if not self._number:
+            self._hurry()
         self._number += count
         self._changed()
 
@@ -141,16 +152,14 @@ class AnswerJournal:
 
     def take(self) -> JournalEntry | None:
         """What is to be committed; None: nothing."""
-        parts = {
-            name: (part.tokens[part.taken_tokens :], part.known - part.taken_events, part.cached_tokens)
-            for name, part in self._parts.items()
-            if len(part.tokens) > part.taken_tokens or part.known > part.taken_events
-        }
+        parts = {}
+        for name, part in self._parts.items():
+            count = len(part.tokens)
+            if count > part.taken_tokens or part.known > part.taken_events:
+                parts[name] = part.tokens[part.taken_tokens :], part.known - part.taken_events, part.cached_tokens
+                part.taken_tokens, part.taken_events = count, part.known
         if not (parts or self._new_prompt or self._ended):
             return None
-        for name in parts:
-            part = self._parts[name]
-            part.taken_tokens, part.taken_events = len(part.tokens), part.known
         self._position += 1
         entry = JournalEntry(
             answer_id=self.id,

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -58,7 +59,12 @@ class BackgroundAnswers:
     LOOK_S = 0.2
     """Between two looks at whether the other gateways of this machine live."""
     COMMIT_S = 0.05
-    """Between two commits of all journals together. Raising it costs the database less; events come later by it."""
+    """Between two commits of all journals together, at the least. Raising it costs the database less; events come later by it."""
+    COMMIT_STREAMS = 16
+    """With more answers than that it is longer in proportion, but not before the first events of an answer, nor its end: what a
+    commit costs is a little for each answer, so that many of them would cost more than their tokens."""
+    COMMIT_MOST_S = 0.2
+    """The longest that it gets so."""
     POLL_S = 0.25
     """Between two looks of a reader whose answer another gateway makes."""
     RUNNING = 256
@@ -83,6 +89,7 @@ class BackgroundAnswers:
         self._lock = GatewayLock(settings.home / "run" / "gateways", self._owner)
         self._makers: Mapping[AnswerKind, AnswerMaker] = {}
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._flushed: list[asyncio.Future[None]] = []
         self._uncommitted: list[JournalEntry] = []
         self._readers: defaultdict[str, set[EventFeed]] = defaultdict(set)
@@ -253,7 +260,17 @@ class BackgroundAnswers:
                 for each in flushed:
                     if not each.done():
                         each.set_result(None)
-            await asyncio.sleep(self.COMMIT_S)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Between two commits."""
+        await asyncio.sleep(self.COMMIT_S)
+        longest = min(self.COMMIT_S * len(self._running) / self.COMMIT_STREAMS, self.COMMIT_MOST_S)
+        if longest > self.COMMIT_S:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(longest - self.COMMIT_S):
+                    await self._hurry.wait()
+        self._hurry.clear()
 
     async def close(self) -> None:
         """End the tasks; another gateway, or this one when it is started again, takes over at once."""
@@ -269,7 +286,8 @@ class BackgroundAnswers:
         self._lock.release()
 
     def _start(self, job: BackgroundJob) -> None:
-        journal = AnswerJournal(job, self._changed.set, numbered=job.kind is AnswerKind.CHAT)
+        numbered = job.kind is AnswerKind.CHAT
+        journal = AnswerJournal(job, self._changed.set, hurry=self._hurry.set, numbered=numbered)
         task = asyncio.create_task(self._answer(job, journal), name=f"background answer {job.answer_id}")
         self._running[job.answer_id] = _Running(task, journal)
 
@@ -324,6 +342,7 @@ class BackgroundAnswers:
         flushed = asyncio.get_running_loop().create_future()
         self._flushed.append(flushed)
         self._changed.set()
+        self._hurry.set()
         await flushed
 
     async def _append(self, entries: Sequence[JournalEntry]) -> None:

@@ -76,6 +76,8 @@ class BackgroundJob:
     """The number of the last event that clients may have seen."""
     position: int = -1
     """Of the last row of its journal."""
+    call: object = None
+    """What the gateway that begins it has made of the request; kept nowhere, and None for whoever takes it over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,10 +67,11 @@ class GuidePreparation:
             job.fail(str(EngineFailed("it is shutting down")))
 
     def _run(self, key: int, job: _Job) -> None:
-        job.due = self._clock() + DEADLINE_S
         call: Callable[[], None]
         try:
             assert job.request.guided is not None
+            self._guides.load()  # no fault of the guide that happens to be the first one of this instance
+            job.due = self._clock() + DEADLINE_S
             constraint = self._guides.compile(job.request.guided, job.request.input_ids)
             call = partial(job.ready, replace(job.request, constraint=constraint))
         except LlmError as error:

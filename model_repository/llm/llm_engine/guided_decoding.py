@@ -44,6 +44,11 @@ class GuideCompiler:
         self._kept: OrderedDict[tuple[str, str], LLMatcher | str] = OrderedDict()
         """By kind and text: a matcher at its start, or why there can be none."""
 
+    def load(self) -> None:
+        """Read the vocabulary, where that is not done yet: seconds of a busy machine. Raises BadRequest."""
+        if find_spec("llguidance") is not None:
+            self._tokens()
+
     def compile(self, guided: GuidedDecoding, input_ids: Sequence[int]) -> "Constraint":
         """The constraint behind the prefix. Takes milliseconds, seconds at the worst. Raises BadRequest."""
         if find_spec("llguidance") is None:

@@ -141,3 +141,21 @@ def test_the_end_leaves_nobody_waiting() -> None:
         assert slow.begun.wait(WAIT_S)
     slow.go_on.set()
     assert heard.failures == ["llm: engine failed: it is shutting down"]
+
+
+def test_reading_the_vocabulary_is_no_time_of_the_first_guide() -> None:
+    reading, go_on, clock = threading.Event(), threading.Event(), Clock()
+
+    def read() -> Sequence[bytes]:
+        reading.set()
+        assert go_on.wait(WAIT_S)
+        return VOCABULARY
+
+    with preparation(GuideCompiler(read, vocab_size=len(VOCABULARY)), clock) as made:
+        heard = ask(made, "regex", "[ab]c")
+        assert reading.wait(WAIT_S)
+        clock.now += DEADLINE_S + 1
+        made.expire()
+        go_on.set()
+        assert heard.told.wait(WAIT_S)
+    assert (len(heard.ready), heard.failures) == (1, [])
