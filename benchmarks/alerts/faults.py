@@ -172,7 +172,10 @@ FAULTS = (
     Fault("Milvus hangs", ("IngestionStands", "RemovalsStand", "IngestionFallsBehind"), Faults.milvus_hangs),
     Fault("contents of files are lost", ("FilesFail",), Faults.contents_are_lost),
 )
-UNPROVED = {"GpuMemoryFull": "it wants a GPU"}
+UNPROVED = {
+    "GpuMemoryFull": "it wants a GPU",
+    "RolloutRolledBack": "a roll-out in a fleet is tried in tests/fleet and by promtool",
+}
 
 
 @contextmanager

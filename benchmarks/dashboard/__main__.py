@@ -28,9 +28,15 @@ AFTER_S = 15.0
 
 async def use(fleet: EmbeddedFleet) -> None:
     """All that the panels tell of."""
+
+    def told(what: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
+
     load = Load(fleet)
+    told("files go in")
+    await load.ingest()
     async with load.steady():
-        await load.everything(lambda what: print(f"{time.strftime('%H:%M:%S')} {what}", flush=True))
+        await load.everything(told)
         await asyncio.sleep(AFTER_S)
 
 

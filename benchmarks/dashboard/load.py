@@ -59,7 +59,6 @@ class Load:
     async def everything(self, told: Callable[[str], None]) -> None:
         """One event after the other, each until the metrics have it; told of what did not come."""
         for what, act in (
-            ("files go in", self._ingest),
             ("a burst is refused", self._burst),
             ("an engine refuses its requests", self._refuse),
             ("a request in a Triton comes too late", self._late),
@@ -72,7 +71,8 @@ class Load:
             except TimeoutError as error:  # its panel will have no rows
                 told(f"{what}: {error}")
 
-    async def _ingest(self) -> None:
+    async def ingest(self) -> None:
+        """The example handbook; there is knowledge to ask after it."""
         await self._ragfleet("ingest", str(PROJECT / "examples" / "handbook" / "documents"))
         await self._until("ragfleet_ingestion_chunks_total")
 

@@ -57,7 +57,12 @@ class IngestionMetrics:
         )
         for step in ("prepare", "write"):
             self.steps.labels(step)
+        # A counter that begins with its first event hides that one from every rate.
         self.files.labels("completed", "")
+        for code in ("invalid_file", "unsupported_file", "server_error"):
+            self.files.labels("failed", code)
+        for cause in CAUSES:
+            self.pauses.labels("jobs", cause)
 
     def paused(self, loop: str, error: Unavailable) -> None:
         """A round of this loop ended with this error."""

@@ -151,7 +151,7 @@ async def test_a_real_process_reports_until_it_ends(tmp_path: Path, monkeypatch:
     task = asyncio.create_task(process.run())
     try:
         async with asyncio.timeout(60):
-            while "pauses_total embedding, jobs" not in (seen := samples(watch.exposition())):
+            while not (seen := samples(watch.exposition())).get("pauses_total embedding, jobs"):
                 await asyncio.sleep(0.1)
         assert (seen["working"], seen["lock_held"], seen["files_in_progress"]) == (1, 0, 0)
     finally:
