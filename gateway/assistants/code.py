@@ -46,6 +46,8 @@ OF_TESTS = 1
 """Of tests, unless the question is about tests."""
 FILES_FIRST = 5
 """Files that are seen before any of them is seen twice."""
+RANK_OFFSET = 5
+"""Of reciprocal ranks: the larger, the more counts how much of a file was found."""
 SEARCHED = 40
 """Passages that a search brings, of which these are kept."""
 
@@ -178,10 +180,15 @@ def _distinct(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def _mixed(passages: Sequence[Passage], question: str) -> list[Passage]:
-    """Few of one file, of documentation, of tests; the best of each of the first files, then the others, in their order."""
+    """Few of one file, of documentation, of tests. Files of which more was found come first (the sum of reciprocal ranks); the
+    best passage of each of the first files, then the others."""
+    worth: dict[str, float] = {}
+    for rank, passage in enumerate(passages):
+        worth[passage.file_id] = worth.get(passage.file_id, 0.0) + 1 / (RANK_OFFSET + rank)
+    by_file = sorted(passages, key=lambda passage: -worth[passage.file_id])
     left = {"prose": OF_PROSE, "tests": len(passages) if asks_for_tests(question) else OF_TESTS}
     kept = []
-    for passage in _spread_over_files(passages):
+    for passage in _spread_over_files(by_file):
         path = path_of(passage)
         kind = "prose" if is_prose(path) else "tests" if is_test(path) else "code"
         if kind in left:

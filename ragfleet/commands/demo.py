@@ -53,6 +53,7 @@ Try next
   ragfleet ask "How often should a Dewpoint Pro be calibrated?"   another question
   ragfleet ask --no-rag "What is a greenhouse?"                   the bare model
   ragfleet ingest --store mine PATH                               documents of your own
+  ragfleet ingest --code REPO                                     source code, for the assistant `code`
   ragfleet status                                                 then kill -9 a Triton, and look again
   ragfleet down                                                   stop everything{where}
 

@@ -145,6 +145,6 @@ async def test_a_search_is_mixed_of_files_with_few_of_prose_and_of_tests(fleet: 
         for n, path in enumerate(named)
     ]
     reply = await fleet.post(asked("Where is water?"))
-    assert paths(reply) == ["a.md", "b.md", "tests/test_a.py", "x.py", "y.py", "x.py", "z.py"]
+    assert paths(reply) == ["x.py", "a.md", "b.md", "tests/test_a.py", "y.py", "x.py", "z.py"]
     reply = await fleet.post(asked("Where is water tested?"))
-    assert paths(reply)[:5] == ["a.md", "b.md", "tests/test_a.py", "x.py", "tests/test_b.py"]
+    assert paths(reply)[:5] == ["x.py", "a.md", "b.md", "tests/test_a.py", "tests/test_b.py"]

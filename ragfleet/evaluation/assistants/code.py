@@ -45,7 +45,7 @@ class Definition:
 
 
 def code_questions() -> list[dict[str, Any]]:
-    """The set: `half`, `ask`, `files`."""
+    """The set: `part`, `ask`, `files`."""
     path = Path(assistants.eval.__file__).with_name("code.yaml")
     found: list[dict[str, Any]] = yaml.safe_load(path.read_text("utf-8"))
     return found
@@ -66,15 +66,15 @@ def evaluate_code(
         progress=lambda done, _: progress(done, total),
     )
     measures, misses = [], []
-    for half in sorted({each["half"] for each in chosen}):
+    for part in sorted({each["part"] for each in chosen}):
         good = []
         for question, reply in zip(chosen, replies, strict=True):
-            if question["half"] == half:
+            if question["part"] == part:
                 files = [path for path in dict.fromkeys(reply.paths) if path != SET][:AT]
                 good.append(bool(set(files) & set(question["files"])))
                 if not good[-1]:
                     misses.append(f"{question['ask']} → {question['files'][0]}, but {reply.error or ', '.join(files)}")
-        measures.append(Measure(f"half {half}: the right file is among the first {AT}", sum(good), len(good)))
+        measures.append(Measure(f"part {part}: the right file is among the first {AT}", sum(good), len(good)))
     told = [hold for reply in replies for hold in held_places(reply, repository)]
     measures.append(Measure("lines that are told are those of the passages", sum(told), len(told)))
     first = []

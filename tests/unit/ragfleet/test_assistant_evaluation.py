@@ -166,7 +166,7 @@ def test_questions_about_code_name_files_that_are_there() -> None:
     found = code_questions()
     assert len({each["ask"] for each in found}) == len(found)
     for question in found:
-        assert question["half"] in (1, 2)
+        assert question["part"] in (1, 2, 3)
         for path in question["files"]:
             assert (PROJECT / path).is_file(), path
 
