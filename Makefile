@@ -130,6 +130,9 @@ bench-oracle: setup ## What a tenant can tell by the time of an answer of what a
 bench-rollout: setup ## How soon a bad candidate is rolled back and how often a good one is, in a simulated fleet (ten seconds)
 	$(BIN)/python -m benchmarks.rollout $(ARGS)
 
+bench-autoscaling: setup ## Requests within the SLO for each instance-hour, beside HPA, KEDA and Dynamo's planner (two minutes)
+	PYTHONPATH=model_repository/llm $(BIN)/python -m benchmarks.autoscaling $(ARGS)
+
 attack: setup ## What a hostile client sends, while a second tenant is served (about 10 minutes)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from assistants.profile import Kind
 from gateway.admission import Admission
+from gateway.admission.demand import Demand
 from gateway.admission.tenant_admission import TenantAdmission
 from gateway.assistants.code import CodeAssistant
 from gateway.assistants.content import open_content
@@ -143,10 +144,8 @@ class Container:
             tracing=self.tracing,
             mirroring=Mirroring(self.dispatcher, self.streams, self.registry, self.metrics, rng),
         )
-        for follow in (self.detector.follow, self.placer.update, self._close_idle):
-            self.store.subscribe(follow)
-        for admission in self.admission, self.retrieval_admission:
-            self.store.subscribe(partial(_refresh, admission))
+        self.demand = Demand(self.admission, stay_s=lambda: self.placer.averages.stay)
+        self._follow_the_fleet()
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.tenants_sync = DirectorySync(self.tenants, self.catalog.tenants)
         self.tokens = _token_verifier(settings, self.tenants, tls)
@@ -255,6 +254,12 @@ class Container:
             idle_period_s=IDLE_SCRAPE_S,
         )
 
+    def _follow_the_fleet(self) -> None:
+        for follow in (self.detector.follow, self.placer.update, self._close_idle):
+            self.store.subscribe(follow)
+        for admission in self.admission, self.retrieval_admission:
+            self.store.subscribe(partial(_refresh, admission))
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start the background tasks; on leaving end them."""
@@ -279,6 +284,7 @@ class Container:
             "ledger": self.ledger.run,
             "batches": self.batches.run,
             "roll-out": self.rollouts_sync.run,
+            "demand": self.demand.run,
         }
         if self.tokens is not None:
             loops["identity provider's keys"] = self.tokens.jwks.run
@@ -371,6 +377,7 @@ class Container:
             "consul_age_s": self.store.source_age(),
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
+            "demand": {"requests": self.demand.requests, "instances": self.demand.instances(self._slots)},
             "retrieval_admission": asdict(self.retrieval_admission.stats()),
             "ingestion": self.ingestion_monitor.describe(),
             "rollout": None if (rollout := self.dispatcher.rollouts.rollout) is None else describe_rollout(rollout),
@@ -404,7 +411,13 @@ class Container:
         self.metrics.waiting.set(self.admission.waiting)
         self.metrics.retrieval_in_flight.set(self.retrieval_admission.held)
         self.metrics.retrieval_waiting.set(self.retrieval_admission.waiting)
+        self.metrics.demand_instances.set(self.demand.instances(self._slots))
         self._show_rollout()
+
+    @property
+    def _slots(self) -> float:
+        """Of an instance, on average of those that serve."""
+        return self.models.slots / max(1, len(self.store.view.serving))
 
     def _show_rollout(self) -> None:
         """Of a roll-out whose candidate is in the fleet."""

@@ -87,6 +87,11 @@ class Metrics:
         self.ejections = Counter(
             "ragfleet_ejections", "Instances ejected for their behaviour.", ["instance"], registry=r
         )
+        self.demand_instances = Gauge(
+            "ragfleet_demand_instances",
+            "Instances that this gateway's traffic will need when one started now would serve; add up the gateways'.",
+            registry=r,
+        )
         self.rollout = Gauge(
             "ragfleet_rollout",
             "1 for the newest roll-out and its state, while its candidate is in the fleet.",

@@ -10,6 +10,7 @@ import typer
 from ragfleet.commands import (
     assistant,
     audit,
+    autoscale,
     demo,
     evaluate,
     filters,
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "down": fleet.down,
     "status": fleet.show_status,
     "scale": fleet.scale,
+    "autoscale": autoscale.autoscale,
     "logs": fleet.logs,
     "ingest": knowledge.ingest,
     "ask": knowledge.ask,

@@ -75,6 +75,8 @@ class Admission:
         self._clock = clock
         self._recheck_s = recheck_s
         self._read_at = float("-inf")
+        self.asked = 0
+        """Requests that wanted a place, in all."""
         self._futures: dict[Entry, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._gate = Gate(limit=limit, clock=clock, on_grant=self._granted, on_refuse=self._refused, rng=rng)
@@ -88,6 +90,7 @@ class Admission:
         below while both wait. cost: what the request is charged for in its tenant's share, for example its tokens.
         Raises Overloaded with status 429 (too much is asked for) or 503 (nothing can serve, or the gateway shuts down).
         """
+        self.asked += 1
         asked = self._clock()
         if asked - self._read_at >= self._recheck_s:
             self.refresh()
