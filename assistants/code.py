@@ -8,6 +8,8 @@ from tokens.function_words import FUNCTION_WORDS
 
 MAX_NAMES = 8
 """Of one question."""
+MAX_PLACES = 5
+"""Of one name, that are told."""
 _TICKED = re.compile(r"`([^`\n]{1,200})`")
 _WORD = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*(?:\(\))?")
 _CAMEL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2,}[a-z]")
@@ -85,10 +87,22 @@ def is_among(place: Place, known: Sequence[Place]) -> bool:
     )
 
 
-def appendix(cited: Sequence[Place], seen: Sequence[Place], wrong: Sequence[Place], commits: Mapping[str, str]) -> str:
-    """What stands behind an answer: the places that it cites, or where it cites none those that were looked at; and those that
-    it names, and are in no passage. commits: by path."""
-    lines = ["Sources:" if cited else "Looked at:"] if cited or seen else []
+def fact(name: str, defined: Sequence[Place], used: Sequence[Place]) -> str:
+    """What the index knows of a name, in words; "" for nothing."""
+    said = [f"{what} at {_listed(places)}" for what, places in (("defined", defined), ("used", used)) if places]
+    return f"`{name}` is {'; '.join(said)}." if said else ""
+
+
+def appendix(
+    cited: Sequence[Place],
+    seen: Sequence[Place],
+    wrong: Sequence[Place],
+    commits: Mapping[str, str],
+    facts: Sequence[str] = (),
+) -> str:
+    """What stands behind an answer: what is known of names for certain; the places that it cites, or where it cites none those
+    that were looked at; and those that it names, and are in no passage. commits: by path."""
+    lines = [*facts, *(["Sources:" if cited else "Looked at:"] if cited or seen else [])]
     for place in dict.fromkeys(cited or seen):
         commit = commits.get(place.path, "")
         short = commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
@@ -97,6 +111,12 @@ def appendix(cited: Sequence[Place], seen: Sequence[Place], wrong: Sequence[Plac
         named = ", ".join(f"`{place}`" for place in dict.fromkeys(wrong))
         lines.append(f"Not in the passages, so do not rely on it: {named}")
     return "\n\n" + "\n".join(lines) if lines else ""
+
+
+def _listed(places: Sequence[Place]) -> str:
+    named = list(dict.fromkeys(f"`{place}`" for place in places))
+    more = f" and {len(named) - MAX_PLACES} more" if len(named) > MAX_PLACES else ""
+    return ", ".join(named[:MAX_PLACES]) + more
 
 
 def _is_spelled_as_name(word: str) -> bool:

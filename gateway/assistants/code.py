@@ -1,7 +1,7 @@
 """The code assistant: answers from source code, with the lines that it stands on. Beside what a search finds it sees the
 definitions of what a question names, who calls them where that is asked, and the definitions of what the best passages call."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -10,6 +10,7 @@ from assistants.code import (
     appendix,
     asks_for_tests,
     asks_for_uses,
+    fact,
     is_among,
     is_prose,
     names_in,
@@ -18,7 +19,7 @@ from assistants.code import (
 from gateway.assistants.answer import ExtendedAnswer
 from gateway.assistants.job import AssistantJob
 from gateway.errors import KnowledgeUnavailable
-from gateway.knowledge.catalog.types import Store
+from gateway.knowledge.catalog.types import FoundName, Store
 from gateway.retrieval.lines import LineIndex
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import KnownPassages, Passage
@@ -53,6 +54,34 @@ SEARCHED = 40
 
 
 @dataclass(frozen=True, slots=True)
+class _Named:
+    """What a question names, looked up."""
+
+    defined: Sequence[FoundName] = ()
+    used: Sequence[FoundName] = ()
+    """Where it was asked who uses them."""
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """The best first."""
+        defined = [passage_of(each) for each in self.defined]
+        if not self.used:
+            return defined[:DEFINITIONS]
+        return [*defined[:1], *_spread_over_files([passage_of(each) for each in self.used], 1)[:DEFINITIONS]]
+
+    def facts(self, file_ids: Set[str]) -> list[str]:
+        """Places of names in these files."""
+        told = []
+        for name in dict.fromkeys(each.record.name for each in self.defined):
+            defined, used = (
+                [_place_of(each) for each in found if each.record.name == name and each.file_id in file_ids]
+                for found in (self.defined, self.used)
+            )
+            told.append(fact(name, defined, used))
+        return [each for each in told if each]
+
+
+@dataclass(frozen=True, slots=True)
 class _Located:
     passage: Passage
     place: Place | None
@@ -78,52 +107,49 @@ class CodeAssistant:
                 yield choices
             return
         question = job.question[:READ_CHARS]
-        found = await self._located(await self._passages(job, question))
+        passages, named = await self._passages(job, question)
+        found = await self._located(passages)
         known = KnownPassages(
             store=", ".join(job.profile.stores), query=question, passages=[_with_lines(each) for each in found]
         )
         request = replace(request, model=job.model, file_search=None, known=known)
         async with job.generate(request, job.tenant) as choices:
-            extended = self._extended(choices, found)
+            extended = self._extended(choices, found, named)
             yield choices if extended is None else extended
 
-    async def _passages(self, job: AssistantJob, question: str) -> Sequence[Passage]:
-        """The best first."""
+    async def _passages(self, job: AssistantJob, question: str) -> tuple[Sequence[Passage], _Named]:
+        """The best first, and what is known of names."""
         tenant, most = job.tenant, job.profile.top_k or DEFAULT_PASSAGES
         stores = await self._stores.stores(tenant, job.profile.stores)
-        exact = await self._named(tenant, stores, question)
+        named = await self._named(tenant, stores, question)
         try:
             options = RetrievalOptions(max_num_results=SEARCHED, score_threshold=job.profile.min_score)
             request_id = f"{job.request.id}/search"
             searching = self._search().search(tenant, stores, [question], options=options, request_id=request_id)
             near = _mixed((await searching).passages, question)
         except KnowledgeUnavailable:
-            if not exact:
+            if not named.defined:
                 raise
             near = []
-        best = _distinct([*exact, *near])
+        best = _distinct([*named.passages, *near])
         called = await self._symbols.called_in(tenant, stores, best[:FOLLOWED_FROM])
         seen = {each.id for each in best[:most]}
         followed = [each for each in map(passage_of, called) if each.id not in seen][:FOLLOWED]
-        return _distinct([*best[: max(1, most - len(followed))], *followed])
+        return _distinct([*best[: max(1, most - len(followed))], *followed]), named
 
-    async def _named(self, tenant: Tenant, stores: Sequence[Store], question: str) -> Sequence[Passage]:
-        """What a question names: its definitions, and if it is asked who uses them, these."""
+    async def _named(self, tenant: Tenant, stores: Sequence[Store], question: str) -> _Named:
+        """The definitions of what a question names, and if it is asked who uses it, these."""
         names = names_in(question)
         if not names:
-            return []
+            return _Named()
         defined = await self._symbols.definitions(tenant, stores, names)
         if not asks_for_uses(question):
-            return [passage_of(each) for each in defined[:DEFINITIONS]]
+            return _Named(defined)
         known = {each.record.name for each in defined}
         used = await self._symbols.uses(
             tenant, stores, [name for name in names if name.split(".")[-1].strip("()") in known]
         )
-        elsewhere = [each for each in used if each.record.name in known]
-        return [
-            *(passage_of(each) for each in defined[:1]),
-            *_spread_over_files([passage_of(each) for each in elsewhere], 1)[:DEFINITIONS],
-        ]
+        return _Named(defined, [each for each in used if each.record.name in known])
 
     async def _located(self, passages: Sequence[Passage]) -> Sequence[_Located]:
         lines = await self._lines.of(passages)
@@ -132,7 +158,7 @@ class CodeAssistant:
             for passage, span in zip(passages, lines, strict=True)
         ]
 
-    def _extended(self, choices: Choices, found: Sequence[_Located]) -> Choices | None:
+    def _extended(self, choices: Choices, found: Sequence[_Located], named: _Named) -> Choices | None:
         """With the places behind the answer; None where that would be in the way: of calls, of several answers."""
         (answer, *others) = choices.answers
         if others or answer.tool_parser is not None or answer.log_probs is not None or answer.grounding is None:
@@ -145,21 +171,27 @@ class CodeAssistant:
         async def no_further() -> None:
             return None
 
-        return Choices([ExtendedAnswer(answer, _places_behind(answer, used))], no_further)
+        return Choices([ExtendedAnswer(answer, _places_behind(answer, used, named))], no_further)
 
 
-def _places_behind(answer: GeneratedAnswer, used: Sequence[_Located]) -> Callable[[], Awaitable[str]]:
+def _places_behind(answer: GeneratedAnswer, used: Sequence[_Located], named: _Named) -> Callable[[], Awaitable[str]]:
     async def places() -> str:
         by_id = {each.passage.id: each.place for each in used}
         cited = [by_id.get(each.passage.id) for each in (await answer.citations()).citations]
         seen = [each.place for each in used if each.place is not None]
-        wrong = [place for place in places_in(answer.text) if not is_among(place, seen)]
+        told = [_place_of(each) for each in (*named.defined, *named.used)]
+        wrong = [place for place in places_in(answer.text) if not is_among(place, [*seen, *told])]
         commits = {
             each.place.path: str(each.passage.attributes.get("commit") or "") for each in used if each.place is not None
         }
-        return appendix([place for place in cited if place is not None], seen, wrong, commits)
+        facts = named.facts({each.passage.file_id for each in used})
+        return appendix([place for place in cited if place is not None], seen, wrong, commits, facts)
 
     return places
+
+
+def _place_of(found: FoundName) -> Place:
+    return Place(path_of(found), found.record.line, found.record.last_line)
 
 
 def _with_lines(located: _Located) -> Passage:

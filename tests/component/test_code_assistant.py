@@ -38,6 +38,7 @@ async def test_it_cites_lines_at_a_commit_and_sees_what_is_called(fleet: Fleet) 
     text = reply.json["choices"][0]["message"]["content"]
     assert text == (
         "It turns a key [1], see house/door.py:9 and house/nowhere.py:7.\n\n"
+        "`open_slowly` is defined at `house/door.py:9-11`.\n"
         f"Sources:\n- `house/door.py:9-11` {AT_COMMIT}\n"
         "Not in the passages, so do not rely on it: `house/nowhere.py:7`"
     )
@@ -54,7 +55,8 @@ async def test_it_cites_lines_at_a_commit_and_sees_what_is_called(fleet: Fleet) 
 
 async def test_streams_and_responses_end_with_the_same_places(fleet: Fleet) -> None:
     fleet.says("It turns a key.")
-    wanted = f"It turns a key.\n\nSources:\n- `house/lock.py:1-3` {AT_COMMIT}"
+    known = "`turn_key` is defined at `house/lock.py:1-3`, `tests/test_door.py:1-2`."
+    wanted = f"It turns a key.\n\n{known}\nSources:\n- `house/lock.py:1-3` {AT_COMMIT}"
     events = await fleet.stream("What does turn_key() do?", model="assistant:code")
     assert (events.text, events.error, events.done) == (wanted, None, True)
     reply = await fleet.post({"model": "assistant:code", "input": "What does turn_key() do?"}, path="/v1/responses")
@@ -65,6 +67,8 @@ async def test_who_uses_a_name_is_found_and_a_search_beside_it(fleet: Fleet, sta
     fleet.says("Door does.")
     reply = await fleet.post(asked("What calls turn_key?"))
     assert paths(reply) == ["house/lock.py", "house/door.py"]
+    known = "`turn_key` is defined at `house/lock.py:1-3`; used at `house/door.py:11`, `house/door.py:3`."
+    assert known in reply.json["choices"][0]["message"]["content"]
     (store,) = {each["store"] for each in reply.json["rag"]["sources"]}
     found = [
         {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistants.code import Place, appendix, asks_for_uses, is_among, names_in, places_in
+from assistants.code import Place, appendix, asks_for_uses, fact, is_among, names_in, places_in
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,7 @@ def test_what_stands_behind_an_answer() -> None:
     assert appendix([], seen, [], {}) == "\n\nLooked at:\n- `a.py:1-2`\n- `b.py:3`"
     assert appendix([], [], [Place("c.py", 1, 1)], {}).endswith("do not rely on it: `c.py:1`")
     assert appendix([], [], [], {}) == ""
+    assert appendix([], [], [], {}, ["Known."]) == "\n\nKnown."
+    assert fact("f", seen, seen[:1] * 2) == "`f` is defined at `a.py:1-2`, `b.py:3`; used at `a.py:1-2`."
+    assert fact("f", [], [Place("a.py", n, n) for n in range(1, 9)]).endswith("`a.py:5` and 3 more.")
+    assert fact("f", [], []) == ""
