@@ -181,3 +181,9 @@ def test_what_fields_show() -> None:
 def test_what_is_raised_or_drawn_is_read_as_it_is_seen(html: str, words: str) -> None:
     assert words in " ".join(convert_bytes("a.html", f"<html><body><p>{html}</p></body></html>".encode()).text.split())
     assert convert_bytes("a.html", f"<html><body><p>x {html}</p></body></html>".encode()).title == "a"
+
+
+@pytest.mark.parametrize("tags", ["<b>", "<i><b><a href='#'>"])
+def test_emphasis_that_is_nested_without_end_is_read_in_a_line_of_time(tags: str) -> None:
+    """10,000 took minutes, where each tag was looked for in all that is within it; a test's own limit is two."""
+    assert convert_bytes("a.html", (tags * 10_000 + "word").encode()).text == "word\n"
