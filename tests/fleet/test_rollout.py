@@ -77,10 +77,10 @@ async def test_other_tokens_are_rolled_back_without_a_failed_request(fleet: Embe
         told = get(f"{url}/fleet") or {}
         return {each["name"] for each in told.get("instances", ()) if each["state"] == "ready"}
 
-    eventually(lambda: ready() == {"triton-0", CANDIDATE}, 90, "the candidate serves")
+    eventually(lambda: ready() == {"triton-0", CANDIDATE}, "the candidate serves")
     begun = rollout(fleet, "start", VERSION, "--share", "50%")
     assert (begun["state"], begun["share"]) == ("running", 0.5)
-    eventually(lambda: ((get(f"{url}/fleet") or {}).get("rollout") or {}).get("id") == begun["id"], 60, "it is known")
+    eventually(lambda: ((get(f"{url}/fleet") or {}).get("rollout") or {}).get("id") == begun["id"], "it is known")
 
     async with Client(fleet.port, fleet.key) as client:
         until, asked = time.monotonic() + WITHIN_S, 0
