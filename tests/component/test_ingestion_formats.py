@@ -17,6 +17,7 @@ from gateway.knowledge.documents import Document
 from gateway.knowledge.objects import FolderStore, content_key, document_key
 from gateway.tenants.tenant import Tenant
 from tests.component.test_ingestion_jobs import Setup
+from tests.support.compound_file import compound_file
 
 REAL = Path(os.environ.get("RAGFLEET_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "formats"
 
@@ -56,19 +57,47 @@ def bomb() -> bytes:
     return out.getvalue()
 
 
+def open_document() -> bytes:
+    out, kind = BytesIO(), "urn:oasis:names:tc:opendocument:xmlns"
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        archive.writestr(
+            "content.xml",
+            f'<o:document-content xmlns:o="{kind}:office:1.0" xmlns:t="{kind}:text:1.0"><o:body><o:text>'
+            "<t:p>Offene Wörter</t:p></o:text></o:body></o:document-content>",
+        )
+    return out.getvalue()
+
+
+def message() -> bytes:
+    texts = {"0037": "Pumpe 7", "1000": "Die Dichtung ist porös."}
+    streams = {f"__substg1.0_{number}001F": text.encode("utf-16-le") for number, text in texts.items()}
+    return compound_file({"__properties_version1.0": bytes(32), **streams})
+
+
 TABLE = "Straße,Größe\nÄpfel,Öl"
 MADE: dict[str, tuple[bytes, str]] = {
     **{f"{encoding}.csv": (TABLE.encode(encoding), "completed") for encoding in ("utf-8-sig", "utf-16", "latin-1")},
     "cp932.csv": ("名前,年齢\n佐藤太郎,30\n三木英子,25\n髙橋淳,35".encode("cp932"), "completed"),
     "cp1251.csv": ("Имя,Город\nИван,Москва\nПётр,Казань".encode("cp1251"), "completed"),
     "code.rs": (b"fn main() {}\n", "completed"),
+    "open.odt": (open_document(), "completed"),
+    "mail.msg": (message(), "completed"),
+    "cut.doc": (message()[:600], "invalid_file"),
     "encrypted.pdf": (encrypted(), "invalid_file"),
     "bomb.docx": (bomb(), "invalid_file"),
     "noise.pdf": (bytes(range(256)) * 8, "invalid_file"),
     "empty.txt": (b"", "invalid_file"),
     "archive.zip": (b"PK\x05\x06" + bytes(18), "unsupported_file"),
 }
-WORDS = {"latin-1.csv": "Größe", "utf-16.csv": "Äpfel", "cp932.csv": "髙橋淳", "cp1251.csv": "Москва"}
+WORDS = {
+    "latin-1.csv": "Größe",
+    "utf-16.csv": "Äpfel",
+    "cp932.csv": "髙橋淳",
+    "cp1251.csv": "Москва",
+    "open.odt": "Wörter",
+    "mail.msg": "porös",
+}
 
 
 @pytest.fixture
