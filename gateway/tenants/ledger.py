@@ -123,11 +123,15 @@ class Ledger:
 
     async def settle(self, entry: LedgerEntry) -> None:
         """It has ended, and its row is written when this returns; not where the database is slow or away, but soon then."""
-        if self._close(entry) and not self._away:
-            written = asyncio.get_running_loop().create_future()
-            self._put(entry, written)
-            self._wake.set()
-            await asyncio.wait((written,), timeout=COMMIT_S)
+        if not self._close(entry):
+            return
+        if self._away:
+            self._put(entry)  # its row may just be on its way as it was before, and arrive
+            return
+        written = asyncio.get_running_loop().create_future()
+        self._put(entry, written)
+        self._wake.set()
+        await asyncio.wait((written,), timeout=COMMIT_S)
 
     def settle_later(self, entry: LedgerEntry) -> None:
         """It has ended, and nobody waits for its row. Once is enough."""

@@ -18,18 +18,20 @@ from tests.support.resuming_client import ResumedChat, ask_resuming
 MODEL = "smollm2-135m-instruct"
 STREAMS, TOKENS = 8, 200
 """Of each gateway; an answer takes 5 s."""
-DEADLINE_S = 150.0
+DEADLINE_S = 120.0
 SILENCE_S = 4.0
 """Past which a client that can go on elsewhere takes its gateway for lost."""
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
-async def until(check: Callable[[], Any], what: str, *, seconds: float = DEADLINE_S) -> float:
-    """Ask ten times a second until it is so; the seconds it took. Fails after `seconds`."""
+async def until(
+    check: Callable[[], Any], what: str, *, seconds: float = DEADLINE_S, seen: Callable[[], object] = lambda: ""
+) -> float:
+    """Ask ten times a second until it is so; the seconds it took. Fails after `seconds`, and tells what is `seen` then."""
     began = time.monotonic()
     while not await asyncio.to_thread(check):
         if time.monotonic() - began > seconds:
-            pytest.fail(f"not within {seconds:.0f} s: {what}")
+            pytest.fail(f"not within {seconds:.0f} s: {what}; {seen()}")
         await asyncio.sleep(0.1)
     return round(time.monotonic() - began, 2)
 
@@ -54,6 +56,19 @@ class Ledger:
     def is_complete(self, by: Host) -> bool:
         """Whether both are equal."""
         return self.charged(by) == self.received
+
+    def beside(self, hosts: Sequence[Host]) -> str:
+        """Both, and the rows that each gateway has still to write."""
+        return f"{self.charged(hosts[0])} charged, {self.received} received; {[_waiting_rows(host) for host in hosts]} rows wait"
+
+
+def _waiting_rows(host: Host) -> str:
+    try:
+        with urllib.request.urlopen(f"{host.url}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
+    except OSError as error:
+        return str(error)
+    return next((line.rpartition(" ")[2] for line in lines if line.startswith("ragfleet_ledger_rows_waiting ")), "?")
 
 
 class Resuming:

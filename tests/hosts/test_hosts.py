@@ -145,7 +145,9 @@ async def test_the_host_of_the_data_is_cut_off(hosts: Hosts, times: Times, ledge
             meanwhile = await (await answers.begin(hosts.all)).identical()
         finally:
             hosts.network.plug(DATA)
-    written = await until(lambda: ledger.is_complete(hosts.all[0]), "the ledger has what was used")
+    written = await until(
+        lambda: ledger.is_complete(hosts.all[0]), "the ledger has what was used", seen=lambda: ledger.beside(hosts.all)
+    )
     await _whole_again(hosts)
     times.note(
         "PostgreSQL and Milvus cut off", answers=len(seen) + len(meanwhile), failed=0,
@@ -188,4 +190,8 @@ async def test_clients_of_a_gateway_that_is_cut_off_go_on_at_another(
 
 async def test_every_token_is_in_the_ledger_once(hosts: Hosts, ledger: Ledger) -> None:
     """Of all answers above."""
-    await until(lambda: ledger.is_complete(hosts.all[0]), "the ledger has what clients received")
+    await until(
+        lambda: ledger.is_complete(hosts.all[0]),
+        "the ledger has what clients received",
+        seen=lambda: ledger.beside(hosts.all),
+    )
