@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from gateway.api import routes
 from gateway.api.direct_routes import DirectRoutes
-from gateway.api.middleware import RequestCounter, RequestId
+from gateway.api.middleware import ListParameters, RequestCounter, RequestId
 from gateway.api.rate_limits import EMBEDDINGS, RateLimitHeaders
 from gateway.config import Settings
 from gateway.container import Container
@@ -32,6 +32,7 @@ def create_app(settings: Settings | Container) -> FastAPI:
         redirect_slashes=False,  # a redirect names the host that the client named
     )
     routes.install(app, gateway)
+    app.add_middleware(ListParameters)
     app.add_middleware(RequestCounter, metrics=gateway.metrics)
     app.add_middleware(RateLimitHeaders, quotas=gateway.quotas, paths=(EMBEDDINGS,))
     app.add_middleware(RequestId)

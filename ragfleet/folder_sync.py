@@ -5,6 +5,7 @@ it) and `sha256`; so unchanged files are never sent.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,16 @@ SILENCE_SECONDS = 600.0
 """How long no file of a batch may come in before the run gives up; the ingestion goes on without us."""
 
 
+UNREADABLE = "it cannot be read"
+"""How the reason begins that a folder within a folder was passed over; what the store has of it stays."""
+
+
 class SyncError(Exception):
     """The run cannot go on; the text says why, and what was done so far stays."""
+
+
+class FileRefused(Exception):
+    """One file is not taken, for what it is; others may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,8 @@ class VectorStore(Protocol):
 
     def held(self) -> Sequence[Held]: ...
     def upload(self, document: Document, allow: Sequence[str] | None) -> str:
-        """Send a file, for these groups, or as the gateway has it; its id."""
+        """Send a file, for these groups, or as the gateway has it; its id. Raises FileRefused, and OSError if it cannot be
+        read."""
         ...
 
     def allow(self, file_id: str, groups: Sequence[str]) -> None:
@@ -159,6 +169,8 @@ def sync(
     """
     report = SyncReport(name, store.id)
     documents = _documents(paths, report, find or find_files)
+    unread = [place for place, reason in report.skipped.items() if reason.startswith(UNREADABLE)]
+    report.failed += (Failure(place, "invalid_file", report.skipped.pop(place)) for place in unread)
     held: dict[tuple[str, str], list[Held]] = {}
     for member in store.held():
         held.setdefault(member.key, []).append(member)
@@ -186,7 +198,12 @@ def sync(
                 progress(start + count, len(wanted), what)
 
         _bring(store, wanted[start : start + BATCH], held, report, tell, allow=allow)
-    _remove(store, [folder_label(path) for path in paths if path.is_dir()], documents, held, report)
+    gone = {
+        key: members
+        for key, members in held.items()
+        if key not in documents and not any(key[1].startswith(f"{place}/") or place == "." for place in unread)
+    }
+    _remove(store, [folder_label(path) for path in paths if path.is_dir()], gone, report)
     return report
 
 
@@ -198,21 +215,57 @@ def folder_label(folder: Path) -> str:
 
 def find_files(paths: Iterable[Path], skipped: dict[str, str] | None = None) -> Iterator[Document]:
     """Every file, in order. Hidden files and folders (with a leading dot) within a folder are passed over, and so are links that
-    lead out of it, which are told in `skipped`: who may write into a folder does not choose what else of the machine is read."""
+    lead out of it, which are told in `skipped`: who may write into a folder does not choose what else of the machine is read.
+    Folders that cannot be listed are told there, too."""
+    passed = {} if skipped is None else skipped
     for path in paths:
         if not path.is_dir():
-            yield Document("", path.name, path)
+            yield Document("", _in_unicode(path.name), path)
             continue
         root = path.resolve()
-        for entry in sorted(path.rglob("*")):
-            relative = entry.relative_to(path)
-            if any(part.startswith(".") for part in relative.parts):
-                continue
+        for entry in _entries(path, passed):
+            name = _in_unicode(entry.relative_to(path).as_posix())
             if not entry.resolve().is_relative_to(root):
-                if skipped is not None and entry.is_symlink():
-                    skipped[relative.as_posix()] = "it is a link that leads out of the folder"
+                if entry.is_symlink():
+                    passed[name] = "it is a link that leads out of the folder"
             elif entry.is_file():
-                yield Document(folder_label(path), relative.as_posix(), entry)
+                yield Document(folder_label(path), name, entry)
+
+
+def _entries(root: Path, skipped: dict[str, str]) -> list[Path]:
+    """All that is in a folder and is not hidden, in order. `Path.rglob` says nothing of folders that it cannot list."""
+
+    def tell(error: OSError) -> None:
+        place = Path(error.filename).relative_to(root).as_posix()
+        skipped[_in_unicode(place)] = f"{UNREADABLE}: {error.strerror}"
+
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, onerror=tell):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inner = [Path(folder, name) for name in folders]
+        found += [
+            *(each for each in inner if each.is_symlink()),
+            *(Path(folder, name) for name in files if name[0] != "."),
+        ]
+    return sorted(found)
+
+
+def _in_unicode(path: str) -> str:
+    """A name on the disk is bytes, and those of old machines are no UTF-8; nobody else takes such a name."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        parts = (os.fsencode(part) for part in path.split("/"))
+        return "/".join(part.decode("utf-8" if _is_utf8(part) else "cp1252", "replace") for part in parts)
+    return path
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def look(paths: Iterable[Path], find: Find | None = None) -> Mapping[tuple[str, str], tuple[int, int]]:
@@ -238,11 +291,14 @@ def _documents(paths: Sequence[Path], report: SyncReport, find: Find) -> dict[tu
 
 
 def _digest(document: Document, report: SyncReport) -> str | None:
+    if document.file.exists() and not document.file.is_file():  # to open a pipe is to wait for who writes to it
+        report.failed.append(Failure(document.path, "invalid_file", f"{_in_unicode(str(document.file))} is no file"))
+        return None
     try:
         with document.file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        text = f"{document.file} cannot be read: {error.strerror}"
+        text = f"{_in_unicode(str(document.file))} cannot be read: {error.strerror}"
         report.failed.append(Failure(document.path, "invalid_file", text))
         return None
 
@@ -262,13 +318,21 @@ def _bring(
         tell(0, f"sending {document.path}")
         before = held.get(document.key, ())
         groups = before[-1].allow if allow is None and before else allow
-        sent[store.upload(document, groups)] = (document, digest)
+        try:
+            sent[store.upload(document, groups)] = (document, digest)
+        except FileRefused as error:
+            report.failed.append(Failure(document.path, "invalid_file", str(error)))
+        except OSError as error:  # it went away, or its disk did, since it was looked at
+            text = f"{_in_unicode(str(document.file))} cannot be read: {error.strerror or error}"
+            report.failed.append(Failure(document.path, "invalid_file", text))
+    if not sent:
+        return
     attributes = {
         file_id: {**document.attributes, "folder": document.folder, "path": document.path, "sha256": digest}
         for file_id, (document, digest) in sent.items()
     }
     batch_id = store.attach(attributes)
-    _wait(store, batch_id, len(batch), tell)
+    _wait(store, batch_id, len(sent), tell)
     failures, receipts = store.failures(batch_id), store.receipts(batch_id)
     for file_id, (document, _) in sent.items():
         old = held.get(document.key, ())
@@ -300,12 +364,11 @@ def _wait(store: VectorStore, batch_id: str, total: int, tell: Callable[[int, st
 def _remove(
     store: VectorStore,
     folders: Sequence[str],
-    documents: Mapping[tuple[str, str], Document],
-    held: Mapping[tuple[str, str], Sequence[Held]],
+    gone: Mapping[tuple[str, str], Sequence[Held]],
     report: SyncReport,
 ) -> None:
-    for key, members in held.items():
-        if key[0] in folders and key not in documents:
+    for key, members in gone.items():
+        if key[0] in folders:
             for member in members:
                 store.delete(member.file_id)
             report.removed.append(key[1])

@@ -1,11 +1,13 @@
 """A vector store of the gateway, found or made by its name, through OpenAI's own client."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import openai
+
 from ragfleet.client import PAGE, GatewayError, connect, forget, store_named, told
-from ragfleet.folder_sync import Document, Held, folder_label
+from ragfleet.folder_sync import Document, FileRefused, Held, folder_label
 
 
 class GatewayStore:
@@ -26,12 +28,14 @@ class GatewayStore:
     def upload(self, document: Document, allow: Sequence[str] | None) -> str:
         """Send a file, for these groups, or as the gateway has it; its id."""
         said = None if allow is None else {"allow": ",".join(allow)}
-        try:
-            with document.file.open("rb") as content:
-                file = (document.file.name, content)
+        with document.file.open("rb") as content:
+            file = (PurePosixPath(document.path).name, content)
+            try:
                 return told(self._client.files.create, file=file, purpose="assistants", extra_body=said).id
-        except OSError as error:
-            raise GatewayError(f"{document.file} cannot be read: {error.strerror}") from error
+            except GatewayError as error:
+                if isinstance(error.__cause__, openai.APIStatusError) and error.__cause__.status_code in (400, 413):
+                    raise FileRefused(str(error)) from error
+                raise
 
     def allow(self, file_id: str, groups: Sequence[str]) -> None:
         """Let these groups see a member, and no others."""

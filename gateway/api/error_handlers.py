@@ -60,5 +60,5 @@ def _refusal(error: RequestValidationError) -> errors.RagfleetError:
         if where == "path":
             noun = _NOUNS.get(name, name.removesuffix("_id"))
             return errors.NotFound(f"There is no {noun} '{str(each['input'])[:MAX_NAME]}'.", param=name)
-    loc = every[0]["loc"]
-    return complaint(every[0]["type"], str(loc[-1])[:MAX_NAME] if len(loc) > 1 else None, every[0]["msg"])
+    param = ".".join(str(part)[:MAX_NAME] for part in every[0]["loc"][1:])
+    return complaint(every[0]["type"], param or None, every[0]["msg"])

@@ -32,7 +32,8 @@ _ALLOW = ("allow", "allow[]")
 """Groups between commas, and one group each time, as OpenAI's clients write a list; nothing in them: an empty list."""
 _EXPIRY = {"expires_after[anchor]", "expires_after[seconds]"}
 _GROUP = GROUP_PATTERN.strip("^$")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+"""Also what turns the direction of writing: it makes `gpj.exe` look like another kind of file."""
 _FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,

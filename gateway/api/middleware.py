@@ -1,4 +1,4 @@
-"""Plain ASGI middleware: a request id on every answer, and a count of the answers.
+"""Plain ASGI middleware: a request id on every answer, a count of the answers, lists in queries.
 
 Not Starlette's BaseHTTPMiddleware: it copies every chunk of a stream through a queue.
 """
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.log_format import CURRENT_REQUEST
 from gateway.metrics import Metrics
 
+_LIST = re.compile(rb"((?:^|&)\w+)(?:\[\]|%5[Bb]%5[Dd])=")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}")
 
 
@@ -42,6 +43,19 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, with_id)
+
+
+class ListParameters:
+    """Takes `include[]=a`, as OpenAI's clients write lists in a query, for `include=a`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = scope.get("query_string", b"")
+        if b"[]=" in query or b"%5B%5D=" in query or b"%5b%5d=" in query:
+            scope["query_string"] = _LIST.sub(rb"\1=", query)
+        await self._app(scope, receive, send)
 
 
 class RequestCounter:

@@ -139,6 +139,10 @@ class Form:
             raise BadRequest("A part of the form has no name.", param="file", code="invalid_form")
         part = _Part(name, filename)
         if name == self._file_field:
+            encoding = self._head.get("content-transfer-encoding", b"").strip().lower()
+            if encoding in (b"base64", b"quoted-printable"):
+                how = f"The file is in {encoding.decode()}; send its bytes as they are."
+                raise BadRequest(how, param="file", code="invalid_form")
             if filename is None:
                 raise BadRequest("'file' must be a file with a name.", param="file", code="invalid_value")
             if self._file is not None:

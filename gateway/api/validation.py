@@ -30,6 +30,8 @@ MAX_NAME = 128
 """Characters of a client's own word that an error repeats."""
 
 # Pydantic's path names the arm of a union, too ("content.str"); clients know only fields and indices.
+_LENGTH = re.compile(r"^Value( should have at (?:least|most) \d+) items? after validation, not \w+$")
+"""Pydantic's word for the length of a string behind a validator of ours."""
 _ARM = re.compile(r"(str|int|float|bool|is-instance|[A-Z]\w*|.*[\[\]].*|[a-z]+(-[a-z]+)+)")
 
 
@@ -71,7 +73,7 @@ def complaint(kind: str, param: str | None, message: str) -> BadRequest:
         return BadRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
     if kind == "missing":
         return BadRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    message = message.removeprefix("Value error, ")
+    message = _LENGTH.sub(r"String\1 characters", message.removeprefix("Value error, "))
     if param is None and ": " in message:
         param, _, message = message.partition(": ")
     return BadRequest(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")

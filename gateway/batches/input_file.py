@@ -1,6 +1,7 @@
 """The input of a batch: a file of JSON lines, each a request. It is read as it lies in the object store, never as a whole."""
 
 import asyncio
+import codecs
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -69,8 +70,11 @@ async def read_requests(blocks: AsyncIterable[bytes], *, max_line_bytes: int) ->
 async def _lines(blocks: AsyncIterable[bytes], max_line_bytes: int) -> AsyncIterator[Mapping[int, bytes]]:
     """Lines that are not empty, by their numbers, some at a time. One that is too long is cut behind the limit."""
     number, size, rest, found = 0, 0, b"", dict[int, bytes]()
+    begun = False
     async for block in blocks:
-        *whole, tail = block.split(b"\n")
+        text = block if begun else block.removeprefix(codecs.BOM_UTF8)
+        begun = True
+        *whole, tail = text.split(b"\n")
         if whole:
             whole[0] = rest + whole[0]
             rest = tail

@@ -1,6 +1,7 @@
 """`ragfleet ingest` and `ask`: documents in, cited answers out."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,8 +34,17 @@ MAX_LACKS = 20
 """Parts that were not read of which the terminal is told."""
 
 
+def _existing(given: str) -> Path:
+    """An empty one is an empty variable of a shell's, and not the folder that it happens to be in."""
+    if not given:
+        raise typer.BadParameter("A path is empty.")
+    if not os.path.lexists(given):
+        raise typer.BadParameter(f"Path '{given}' does not exist.")
+    return Path(given)
+
+
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.", parser=_existing)],
     *,
     store: Store = DEFAULT_STORE,
     allow: Annotated[

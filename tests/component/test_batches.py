@@ -228,3 +228,11 @@ async def test_same_key_makes_one_batch(client: Client) -> None:
     assert await client.ask("POST", PATH, wanted, key="k") == made
     await _ended(client, made["id"])
     assert len((await client.ask("GET", PATH))["data"]) == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_a_file_as_windows_writes_it(client: Client, end: str) -> None:
+    lines = [json.dumps(_line(f"r{number}", _chat())) for number in range(2)]
+    batch = await _begin(client, ("\ufeff" + end.join(lines) + end * 2).encode())
+    ended = await _ended(client, batch["id"])
+    assert (ended["status"], ended["request_counts"]["completed"]) == ("completed", 2)

@@ -199,6 +199,11 @@ async def test_file_over_the_limit(fleet: Fleet, tmp_path: Path) -> None:
             b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nbroken off',
         ),
         ("multipart/form-data; boundary=b", b"--b\r\n\r\nno head\r\n--b--\r\n"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n'  # noqa: ISC004
+            b"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--b--\r\n",
+        ),
     ],
 )
 async def test_bodies_that_are_no_form(fleet: Fleet, kind: str, body: bytes) -> None:
@@ -283,3 +288,14 @@ async def test_a_disk_that_fills_during_an_upload_leaves_nothing_of_it(
     assert (refused.status, refused.error["code"]) == (507, "insufficient_storage")
     assert (await _get(fleet, PATH)).json["data"] == []
     assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+
+
+async def test_marks_that_turn_the_direction_of_writing_are_no_part_of_a_name(fleet: Fleet) -> None:
+    name = "\u202egpj.\u2066exe\ufeff"
+    form = (
+        '--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nassistants\r\n'
+        f'--b\r\ncontent-disposition: form-data; name="file"; filename="{name}"\r\n\r\nx\r\n--b--\r\n'
+    )
+    headers = {**_as("acme"), "content-type": "multipart/form-data; boundary=b"}
+    async with fleet.http.post(PATH, data=form.encode(), headers=headers) as response:
+        assert (await response.json())["filename"] == "gpj.exe"

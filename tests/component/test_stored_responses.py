@@ -165,3 +165,21 @@ async def test_without_a_database_an_answer_is_given_and_says_that_it_is_not_sto
     assert (made["status"], made["store"]) == ("completed", False)
     reply = await client.call("POST", PATH, {"model": MODEL, "input": "How long?", "store": True})
     assert (reply.status, reply.error["code"]) == (503, "catalog_unavailable")
+
+
+@pytest.mark.parametrize("name", ["include", "include[]", "include%5B%5D", "include%5b%5d"])
+async def test_lists_in_queries_are_written_as_clients_write_them(client: Client, name: str) -> None:
+    made = await _ask(client, "How long?")
+    conversation = await client.ask(
+        "POST", "/v1/conversations", {"items": [{"type": "message", "role": "user", "content": "x"}]}
+    )
+    query = f"{name}=file_search_call.results&{name}=message.output_text.logprobs"
+    assert (await client.ask("GET", f"{PATH}/{made['id']}?{query}"))["id"] == made["id"]
+    assert len((await client.ask("GET", f"{PATH}/{made['id']}/input_items?limit=1&{query}"))["data"]) == 1
+    items = await client.ask("GET", f"/v1/conversations/{conversation['id']}/items?{query}")
+    assert (
+        await client.ask("GET", f"/v1/conversations/{conversation['id']}/items/{items['first_id']}?{query}")
+        == items["data"][0]
+    )
+    wrong = await client.call("GET", f"{PATH}/{made['id']}?{name}=surprise")
+    assert (wrong.status, wrong.error["param"]) == (400, "include.0")

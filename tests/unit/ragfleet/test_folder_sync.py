@@ -1,5 +1,6 @@
 """A folder becomes a store: what is new, changed or gone is brought over, the rest is left alone."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from ragfleet import folder_sync
-from ragfleet.folder_sync import Document, Held, SyncError, folder_label, look, sync
+from ragfleet.folder_sync import Document, FileRefused, Held, SyncError, folder_label, look, sync
 
 
 class MemoryStore:
@@ -212,3 +213,57 @@ def test_who_may_see_the_files_is_said_or_stays(store: MemoryStore, folder: Path
     assert (sorted(again.changed), again.unchanged, store.uploads) == (["a.md", "deep/b.md"], [], 3)
     assert groups() == {"a.md": (), "deep/b.md": ()}
     assert sync(store, "s", [folder], allow=[]).changed == []
+
+
+def test_names_that_are_no_utf_8_are_read_as_windows_wrote_them(store: MemoryStore, folder: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(folder) + b"/Gr\xf6\xdfe.md"))).write_text("g")
+    (folder / "Größen.md").write_text("h")
+    report = sync(store, "docs", [folder])
+    assert {"Größe.md", "Größen.md"} <= set(report.added)
+    assert not report.failed
+    assert len(sync(store, "docs", [folder]).unchanged) == 4
+
+
+def test_what_is_no_file_is_told_and_not_waited_for(store: MemoryStore, folder: Path) -> None:
+    os.mkfifo(folder / "pipe.md")
+    assert len(sync(store, "docs", [folder]).added) == 2
+    report = sync(store, "docs", [folder / "pipe.md"])
+    assert "is no file" in report.failed[0].message
+
+
+def test_what_a_folder_held_that_cannot_be_listed_stays(
+    store: MemoryStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "deep" / "deeper").mkdir()
+    (folder / "deep" / "deeper" / "c.md").write_text("c")
+    sync(store, "docs", [folder])
+    scandir = os.scandir
+
+    def refused(path: Any) -> Any:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    (folder / "a.md").unlink()
+    report = sync(store, "docs", [folder])
+    assert (report.removed, [each.name for each in report.failed]) == (["a.md"], ["deep"])
+    assert store.texts == [b"b", b"c"]
+
+
+def test_a_file_that_is_refused_or_goes_away_while_it_is_sent_fails_alone(
+    store: MemoryStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = store.upload
+
+    def late(document: Document, allow: Sequence[str] | None) -> str:
+        if document.path == "a.md":
+            document.file.unlink()
+        if document.path == "large.md":
+            raise FileRefused("too large")
+        return upload(document, allow)
+
+    monkeypatch.setattr(store, "upload", late)
+    (folder / "large.md").write_text("l")
+    report = sync(store, "docs", [folder])
+    assert ([each.name for each in report.failed], report.added) == (["a.md", "large.md"], ["deep/b.md"])
