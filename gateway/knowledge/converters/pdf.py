@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import PurePath
 from typing import Any
 
+from gateway.knowledge.converters.page_columns import by_column
 from gateway.knowledge.converters.page_tables import with_tables
 from gateway.knowledge.converters.text_recognition import NotRecognized, PictureText, TextRecognition, check_pixels
 from gateway.knowledge.documents import (
@@ -94,7 +95,7 @@ def _page(page: Any, *, layout: bool) -> str:
             lines = clean(page.extract_text(extraction_mode="layout", layout_mode_strip_rotated=False))
         except Exception:  # noqa: BLE001  # the plain text is there, and what could go wrong is pypdf's
             lines = ""
-        found = with_tables(lines)
+        found = with_tables(lines) or by_column(lines, text)
         if found and _characters(text) <= _characters(found):
             text = found.strip()
     return "\n\n".join(filter(None, [text, *_annotations(page), *_addresses(page, text)]))

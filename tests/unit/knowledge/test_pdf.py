@@ -162,3 +162,32 @@ def test_no_character_is_lost_wherever_it_stands(pieces: list[tuple[int, int, st
     text = convert_bytes("a.pdf", drawn(b"".join(at(*piece) for piece in pieces))).text
     wanted = sorted("".join(text for _, _, text in pieces).replace(" ", ""))
     assert sorted(char for char in text if char.isalnum()) == wanted
+
+
+@given(
+    left=st.lists(st.integers(5, 7), min_size=6, max_size=14),
+    right=st.lists(st.integers(5, 7), min_size=6, max_size=14),
+    gap=st.integers(0, 14),
+)
+@settings(max_examples=15)
+def test_columns_that_were_written_line_by_line_are_read_one_after_the_other(
+    left: list[int], right: list[int], gap: int
+) -> None:
+    def column(name: str, sizes: list[int]) -> list[str]:
+        return [" ".join(f"{name}{line}w{word}" for word in range(size)) for line, size in enumerate(sizes)]
+
+    columns = column("l", left), column("r", right)
+    drawing = at(
+        72, 740, "A title that goes over both of the columns of this page from its left to its right side, as titles do"
+    )
+    for number in range(14):
+        for x, texts in zip((72, 330), columns, strict=True):
+            if number < len(texts):
+                drawing += at(x, 700 - 12 * number - 24 * (number >= gap), texts[number])
+    drawing += at(
+        72, 400, "A last line that goes over both of the columns of this page, for it is the foot of the whole page"
+    )
+    text = " ".join(convert_bytes("a.pdf", drawn(drawing)).text.split())
+    assert " ".join(columns[0]) in text
+    assert text.index("A title") < text.index("l0w0") < text.index("r0w0") < text.index("A last line")
+    assert " ".join(columns[1]) in text
