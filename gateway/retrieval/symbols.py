@@ -9,15 +9,13 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import FoundName, NameRole, Store
+from gateway.knowledge.catalog.types import NAMED_BY_FOLDER, FoundName, NameRole, Store
 from gateway.retrieval.passage import Passage
 from gateway.tenants.tenant import Tenant
 
 MAX_NAMES = 16
 """That are looked up for one question."""
 _ONE_NAME = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*(?:\(\))?")
-_FOLDERS_OWN = frozenset({"__init__", "index", "mod"})
-"""Files that are meant by the name of their folder."""
 _KINDS: Mapping[str, int] = {"class": 0, "function": 1, "constant": 2, "field": 3}
 
 
@@ -41,8 +39,8 @@ class SymbolLookup:
         """Of these names, in their order; of each name the likeliest first: what fits with all that it is qualified by, types
         before functions before constants, what is not a test before tests. Raises CatalogUnavailable."""
         wanted = {name: parts for name in names[:MAX_NAMES] if (parts := parts_of(name))}
-        last = [parts[-1] for parts in wanted.values()]
-        found = await self._catalog(tenant).code_names.find([store.id for store in stores], last)
+        pairs = [(parts[-1], parts[-2] if len(parts) > 1 else "") for parts in wanted.values()]
+        found = await self._catalog(tenant).code_names.find([store.id for store in stores], pairs)
         ordered: dict[tuple[str, int, int], FoundName] = {}
         for parts in wanted.values():
             outer = parts[:-1]
@@ -53,7 +51,7 @@ class SymbolLookup:
 
     async def uses(self, tenant: Tenant, stores: Sequence[Store], names: Sequence[str]) -> Sequence[FoundName]:
         """Calls and imports of these names, of whatever they are qualified by; what is not a test first."""
-        last = [parts[-1] for name in names[:MAX_NAMES] if (parts := parts_of(name))]
+        last = [(parts[-1], "") for name in names[:MAX_NAMES] if (parts := parts_of(name))]
         ids = [store.id for store in stores]
         found = await self._catalog(tenant).code_names.find(ids, last, [NameRole.CALL, NameRole.IMPORT])
         return sorted(
@@ -66,7 +64,9 @@ class SymbolLookup:
         """Definitions of what passages call, where it is clear which one is meant: one has the name, or one that is no test."""
         places = [(each.store_id, each.file_id, each.index) for each in passages]
         names = list(await self._catalog(tenant).code_names.called_in(places))[:MAX_NAMES]
-        found = await self._catalog(tenant).code_names.find([store.id for store in stores], names)
+        found = await self._catalog(tenant).code_names.find(
+            [store.id for store in stores], [(name, "") for name in names]
+        )
         clear = []
         for name in names:
             there = [each for each in found if each.record.name == name]
@@ -103,7 +103,7 @@ def _fit(found: FoundName, outer: Sequence[str]) -> int:
     (`serving.doors.Door` in `house/serving/doors.py`), 0 where they do not fit."""
     path = PurePosixPath(path_of(found))
     scope = found.record.scope.split(".") if found.record.scope else []
-    files = [[*path.parts[:-1], path.stem]] + ([list(path.parts[:-1])] if path.stem in _FOLDERS_OWN else [])
+    files = [[*path.parts[:-1], path.stem]] + ([list(path.parts[:-1])] if path.stem in NAMED_BY_FOLDER else [])
     around = [[*file, *scope] for file in files]
     if any(each == list(outer) for each in around):
         return 2

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
-from gateway.knowledge.catalog.types import ChunkRecord, FileState, FoundName, NameRecord, NameRole
+from gateway.knowledge.catalog.types import NAMED_BY_FOLDER, ChunkRecord, FileState, FoundName, NameRecord, NameRole
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 
 _names, _chunks, _members = schema.code_names, schema.chunks, schema.members
 MOST = 200
-"""Rows that one question is answered with."""
+"""Rows that are told of one name."""
 
 
 class TenantCodeNames:
@@ -25,18 +25,26 @@ class TenantCodeNames:
         self._visibility = Visibility(database, tenant)
 
     async def find(
-        self, store_ids: Sequence[str], names: Sequence[str], roles: Sequence[NameRole] = (NameRole.DEFINITION,)
+        self,
+        store_ids: Sequence[str],
+        names: Sequence[tuple[str, str]],
+        roles: Sequence[NameRole] = (NameRole.DEFINITION,),
     ) -> Sequence[FoundName]:
-        """Where these names stand in these roles, at most MOST, by the names of their files. Raises CatalogUnavailable."""
+        """Where these names stand in these roles, at most MOST of each, by the names of their files.
+
+        names: each with what it is in, a type or a file without its ending; "" for wherever it is. Raises CatalogUnavailable.
+        """
         if not store_ids or not names:
             return []
-        check_storable(*store_ids, *names)
-        query = self._seen(store_ids).where(
-            _names.c.name.in_(set(names)), _names.c.role.in_([role.value for role in roles])
-        )
+        check_storable(*store_ids, *(part for pair in names for part in pair))
+        query = self._seen(store_ids).where(_names.c.role.in_([role.value for role in roles]))
         query = query.order_by(_members.c.filename, _names.c.file_id, _names.c.position).limit(MOST)
+        found: list[FoundName] = []
         async with self._database.read() as connection:
-            return [_found(row._mapping) for row in await connection.execute(query)]
+            for name, outer in dict.fromkeys(names):
+                wanted = query.where(_names.c.name == name, *([_is_in(outer)] if outer else []))
+                found += [_found(row._mapping) for row in await connection.execute(wanted)]
+        return found
 
     async def called_in(self, chunks: Sequence[tuple[str, str, int]]) -> Sequence[str]:
         """The names that chunks (store, file, index) call, each once, in the order of chunks and text."""
@@ -76,6 +84,13 @@ class TenantCodeNames:
             _members.c.state == FileState.COMPLETED.value,
             *self._visibility.of_members(),
         )
+
+
+def _is_in(outer: str) -> ColumnElement[bool]:
+    """By scope; what has none is in its file, which may be known by its folder's name."""
+    scope, filename = _names.c.scope, _members.c.filename
+    files = [filename.startswith(f"{stem}.", autoescape=True) for stem in (outer, *NAMED_BY_FOLDER)]
+    return or_(scope == outer, scope.endswith(f".{outer}", autoescape=True), and_(scope == "", or_(*files)))
 
 
 def _found(row: Any) -> FoundName:

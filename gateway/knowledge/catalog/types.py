@@ -181,6 +181,10 @@ class ChunkRecord:
     end: int
 
 
+NAMED_BY_FOLDER = ("__init__", "index", "mod")
+"""Source files without their ending that are meant by the name of their folder."""
+
+
 class NameRole(StrEnum):
     """What source code does with a name."""
 
