@@ -117,7 +117,8 @@ class Load:
         await self._victim.ready(len(self._fleet.instances), seconds=DEADLINE_S)
 
     async def _hang(self) -> None:
-        """Files wait meanwhile, and go in after it."""
+        """Files wait meanwhile, and go in after it. There may have been pauses before: the fleet's start is one."""
+        before = await asyncio.to_thread(_value, self._fleet.port, "ragfleet_ingestion_pauses_total")
         parent = psutil.Process(self._victim.part_pid("milvus"))
         family = [parent, *parent.children(recursive=True)]
         for process in family:
@@ -127,7 +128,7 @@ class Load:
             files.mkdir(exist_ok=True)
             (files / "late.md").write_text("# Late\n\nThe late file says that parcels leave at noon.\n")
             sync = asyncio.create_task(self._ragfleet("ingest", str(files)))
-            await self._until("ragfleet_ingestion_pauses_total")
+            await self._until("ragfleet_ingestion_pauses_total", above=before)
         finally:
             for process in family:
                 with suppress(psutil.Error):
@@ -148,21 +149,24 @@ class Load:
             cwd=Path.cwd(),
         )
 
-    async def _until(self, metric: str, *, port: int = 0, again: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Until a counter is above zero. again: done after each look that finds it is not."""
+    async def _until(
+        self, metric: str, *, above: float = 0.0, port: int = 0, again: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Until a counter, all its labels together, is above that. again: done after each look that finds it is not."""
         begun = time.monotonic()
         while True:
-            if await asyncio.to_thread(_above_zero, port or self._fleet.port, metric):
+            if await asyncio.to_thread(_value, port or self._fleet.port, metric) > above:
                 return
             if time.monotonic() - begun > DEADLINE_S:
-                raise TimeoutError(f"{metric} stayed at zero for {DEADLINE_S:g} s")
+                raise TimeoutError(f"{metric} stayed where it was for {DEADLINE_S:g} s")
             if again is not None:
                 await again()
             await asyncio.sleep(0.5)
 
 
-def _above_zero(port: int, metric: str) -> bool:
+def _value(port: int, metric: str) -> float:
+    """Of a counter, all its labels together; 0 where nobody answers."""
     with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
         lines = reply.read().decode().splitlines()
-        return any(line.startswith(metric) and float(line.rsplit(" ", 1)[1]) > 0 for line in lines)
-    return False
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric))
+    return 0.0

@@ -81,7 +81,7 @@ def _panel(panel: Panel, answers: Sequence[Answer], begin: float, end: float) ->
 def _legend(lines: Sequence[tuple[str, Series]], top: float, width: float) -> Iterator[str]:
     x, row = 10.0, 0
     for index, (name, _) in enumerate(lines):
-        takes = 22 + 6.4 * len(name)
+        takes = 24 + 6.8 * len(name)
         if x > 10 and x + takes > width:
             x, row = 10.0, row + 1
         if row == LEGEND_ROWS - 1 and x + takes + 70 > width and index < len(lines) - 1:

@@ -28,6 +28,8 @@ class Stats:
     kv_tokens_per: int
     kv_reused: int
     """Blocks taken from the prefix cache instead of being computed, since the start."""
+    iterations: int = 0
+    """Steps that ended, since the start. An engine that has requests and makes none stands."""
 
     @property
     def kv_free(self) -> int:

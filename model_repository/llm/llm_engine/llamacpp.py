@@ -129,6 +129,7 @@ class LlamaEngine:
         self._active: dict[int, _Job] = {}
         self._kept = KeptPrompts(options.slots, least_share=LEAST_SHARE)
         self._reused = 0
+        self._iterations = 0
         self._threads = [
             threading.Thread(target=self._serve, name=f"llama-slot-{slot}", daemon=True)
             for slot in range(options.slots)
@@ -180,6 +181,7 @@ class LlamaEngine:
                 kv_used=sum(len(job.tokens) for job in active),
                 kv_tokens_per=1,
                 kv_reused=self._reused,
+                iterations=self._iterations,
             )
 
     def close(self) -> None:
@@ -280,6 +282,8 @@ class LlamaEngine:
         try:
             chunk = completions.parse(raw)
             job.begun = job.begun or not chunk.error
+            with self._wake:  # a batch of a prompt or a token: llama.cpp does not tell of its steps
+                self._iterations += 1
             if chunk.error:
                 job.error = chunk.error
             elif chunk.cached is not None:

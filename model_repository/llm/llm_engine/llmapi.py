@@ -161,6 +161,7 @@ class LlmApiEngine:
             kv_used=int(cache.get("usedNumBlocks", 0)) if flights else 0,
             kv_tokens_per=int(cache.get("tokensPerBlock", 0)),
             kv_reused=int(cache.get("reusedBlocks", 0)),
+            iterations=int(iteration.get("iter", 0)),
         )
 
     def close(self) -> None:

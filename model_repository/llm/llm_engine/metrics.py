@@ -6,7 +6,7 @@ from llm_engine.engine import Stats
 
 
 class Gauges:
-    """`nv_trt_llm_request_metrics` and `nv_trt_llm_kv_cache_block_metrics`; told to Triton only where they change."""
+    """`nv_trt_llm_request_metrics`, `…_kv_cache_block_metrics`, `…_general_metrics`; told to Triton only where they change."""
 
     def __init__(self, backend: Any, *, model: str, version: str) -> None:
         """`backend` is the module triton_python_backend_utils."""
@@ -16,6 +16,7 @@ class Gauges:
         wanted = {
             "nv_trt_llm_request_metrics": ("request_type", "LLM request metrics", _requests(EMPTY)),
             "nv_trt_llm_kv_cache_block_metrics": ("kv_cache_block_type", "LLM KV cache block metrics", _blocks(EMPTY)),
+            "nv_trt_llm_general_metrics": ("general_type", "General LLM metrics", _general(EMPTY)),
         }
         for name, (label, text, values) in wanted.items():
             family = backend.MetricFamily(name=name, description=text, kind=backend.MetricFamily.GAUGE)
@@ -28,6 +29,7 @@ class Gauges:
         """Make the metrics tell `stats`."""
         values = {("nv_trt_llm_request_metrics", kind): value for kind, value in _requests(stats).items()}
         values |= {("nv_trt_llm_kv_cache_block_metrics", kind): value for kind, value in _blocks(stats).items()}
+        values |= {("nv_trt_llm_general_metrics", kind): value for kind, value in _general(stats).items()}
         for name, value in values.items():
             if self._shown.get(name) != value:
                 self._gauges[name].set(value)
@@ -56,3 +58,7 @@ def _blocks(stats: Stats) -> dict[str, float]:
         "reused": stats.kv_reused,
         "fraction": round(stats.kv_used / stats.kv_max, 6) if stats.kv_max else 0.0,
     }
+
+
+def _general(stats: Stats) -> dict[str, float]:
+    return {"iteration_counter": stats.iterations}

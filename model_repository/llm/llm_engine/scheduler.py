@@ -128,6 +128,7 @@ class BatchScheduler:
         self._reading: set[Hashable] = set()
         """Those whose prompt is computed in the current iteration."""
         self._step: list[_Sequence] = []
+        self._iterations = 0
 
     def submit(self, key: Hashable, work: Work) -> None:
         """Put a request at the end of the queue. Raises QueueFull, or BadRequest where it could never be admitted."""
@@ -171,6 +172,7 @@ class BatchScheduler:
     def complete(self) -> list[Emission]:
         """End the iteration: what it gave, in the order of admission."""
         step, self._step = self._step, []
+        self._iterations += 1
         emissions = [self._advance(sequence) for sequence in step if sequence.key in self._running]
         self._reading.clear()
         return emissions
@@ -191,6 +193,7 @@ class BatchScheduler:
             kv_used=self.pool.used,
             kv_tokens_per=self.spec.tokens_per_block,
             kv_reused=self.pool.reused,
+            iterations=self._iterations,
         )
 
     def _blocks(self, work: Work) -> int:

@@ -124,6 +124,7 @@ class TorchEngine:
         """By slot."""
         self._kept = KeptPrompts(options.slots)
         self._reused = 0
+        self._iterations = 0
         self._begun: tuple[Pass, dict[int, _Job]] | None = None
         """The step that the GPU is at work on, and whom it is for, by slot."""
         self._senders = Senders(options.senders, log)
@@ -173,6 +174,7 @@ class TorchEngine:
                 kv_used=sum(len(job.tokens) for job in active),
                 kv_tokens_per=1,
                 kv_reused=self._reused,
+                iterations=self._iterations,
             )
 
     def close(self) -> None:
@@ -255,6 +257,7 @@ class TorchEngine:
             if more:
                 self._begun = self._begin(more, jobs.values()), more
         best = done.best()
+        self._iterations += 1
         for slot, job in jobs.items():
             if self._active.get(slot) is job:  # it has not ended or left meanwhile
                 job.computed += 1

@@ -219,6 +219,10 @@ class Llm:
         """One of the request metrics."""
         return self.triton.gauge("nv_trt_llm_request_metrics", model="llm", request_type=kind)
 
+    def steps(self) -> float:
+        """Since its start."""
+        return self.triton.gauge("nv_trt_llm_general_metrics", model="llm", general_type="iteration_counter")
+
     def blocks(self, kind: str) -> float:
         """One of the KV cache metrics."""
         return self.triton.gauge("nv_trt_llm_kv_cache_block_metrics", model="llm", kv_cache_block_type=kind)

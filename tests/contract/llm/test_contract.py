@@ -165,6 +165,12 @@ def test_metrics_tell_the_truth_while_it_runs_and_after(llm: Llm) -> None:
     assert llm.blocks("free") == llm.blocks("max")
 
 
+def test_steps_are_counted(llm: Llm) -> None:
+    before = llm.steps()
+    assert len(llm.tokens()) == 16
+    assert soon(lambda: llm.steps() > before)
+
+
 def test_a_client_that_hangs_up_frees_its_slot(llm: Llm) -> None:
     assert soon(lambda: at_rest(llm))
     call = llm.open(length=450)

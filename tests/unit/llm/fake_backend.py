@@ -84,5 +84,5 @@ class MetricFamily:
 
     def Metric(self, labels: dict[str, str]) -> Metric:
         return self.metrics.setdefault(
-            (labels.get("request_type") or labels["kv_cache_block_type"], self.name), Metric()
+            (next(value for label, value in labels.items() if label.endswith("_type")), self.name), Metric()
         )

@@ -178,13 +178,13 @@ def test_metrics_change_only_when_the_load_does() -> None:
     stats = replace(EMPTY, max=8, active=2, kv_max=100, kv_used=25, kv_tokens_per=32)
     for look in (stats, stats, replace(stats, active=3)):
         gauges.show(look)
-    requests, blocks = gauges._families
-    shown = {name: metric.values for family in (requests, blocks) for (name, _), metric in family.metrics.items()}
+    shown = {name: metric.values for family in gauges._families for (name, _), metric in family.metrics.items()}
     assert shown["active"] == [2, 3]
     assert (shown["free"], shown["used"], shown["fraction"]) == ([75], [25], [0.25])
     assert set(shown) == {
         *("waiting", "active", "scheduled", "context"),
         *("max", "free", "used", "tokens_per", "reused", "fraction"),
+        "iteration_counter",
     }
 
 
