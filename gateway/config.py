@@ -12,6 +12,9 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
+MAX_NUMBER = 10**12
+"""Of any setting: seconds, bytes, places. Timers and databases do not count much further."""
+
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message says which and why."""
@@ -429,6 +432,19 @@ def _convert(name: str, raw: str, hint: typing.Any) -> typing.Any:
             raise ConfigError(f"{name}={raw!r} is neither true nor false")
         return _BOOLEANS[raw.lower()]
     try:
-        return hint(raw)
+        value = hint(raw)
     except ValueError as error:
-        raise ConfigError(f"{name}={raw!r} is not a valid {hint.__name__}") from error
+        raise ConfigError(f"{name}={raw[:80]!r} is not a valid {hint.__name__}") from error
+    if hint in (int, float):
+        _check_number(name, raw, value)
+    return value
+
+
+def _check_number(name: str, raw: str, value: float) -> None:
+    """A number that no setting can be: of other digits than a reader takes for such, below 0, or beyond anything."""
+    least = -1 if name == "RAGFLEET_RAG_MIN_SCORE" else 0  # a cosine
+    most = 65535 if name.endswith("_PORT") else MAX_NUMBER
+    if not raw.isascii() or "_" in raw:
+        raise ConfigError(f"{name}={raw[:80]!r} is not a plain number")
+    if not least <= value <= most:  # nan is neither
+        raise ConfigError(f"{name}={raw[:80]!r} is not between {least} and {most}")

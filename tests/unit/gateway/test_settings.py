@@ -133,3 +133,28 @@ def test_an_empty_key_file_is_no_key(tmp_path: Path) -> None:
     assert ended.stderr.startswith(
         "gateway: No API key is configured, so everybody would be let in. Set RAGFLEET_API_KEY"
     )
+
+
+NUMBERS = [field.name for field in fields(Settings) if field.type in (int, float)]
+
+
+@pytest.mark.parametrize(
+    "value", ["-2", "-inf", "nan", "inf", "1e400", "99999999999999999999", "1_000", "\u0665", "5s", "1,5", "0x10", " "]
+)
+def test_no_setting_takes_a_number_that_cannot_be(value: str) -> None:
+    assert len(NUMBERS) > 60
+    for name in NUMBERS:
+        variable = f"RAGFLEET_{name.upper()}"
+        with pytest.raises(ConfigError, match=variable):
+            Settings.from_env({variable: value})
+
+
+def test_the_defaults_are_numbers_that_can_be() -> None:
+    given = {f"RAGFLEET_{name.upper()}": str(getattr(Settings(), name)) for name in NUMBERS}
+    assert Settings.from_env(given) == Settings()
+
+
+@pytest.mark.parametrize("value", ["65536", "70000"])
+def test_a_port_is_one(value: str) -> None:
+    with pytest.raises(ConfigError, match="65535"):
+        Settings.from_env({"RAGFLEET_GATEWAY_PORT": value})
