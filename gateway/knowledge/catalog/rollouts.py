@@ -134,7 +134,7 @@ class Rollouts:
             actor=actor,
             act=act,
             subject=f"rollout:{rollout.candidate}",
-            before=None if before is None else {"state": before.state.value},
+            before=None if before is None else describe(before),
             after=describe(rollout),
         )
 

@@ -85,6 +85,9 @@ async def test_a_verdict_ends_it_once_with_its_evidence(
     assert (last.act, first.act) == (act, "rollout.start")
     assert last.actor.startswith("gateway:gateway-")
     assert last.after is not None
+    assert last.before is not None
+    changed = {name for name in last.after if last.after[name] != last.before[name]}
+    assert changed - {"reason"} == {"state", "ended_at"}  # what was seen stands beside it and is the same
     assert last.after["measures"][0]["name"] == "errors"
     assert last.after["evidence"]["candidate_requests"] == evidence.candidate_requests
     written = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
