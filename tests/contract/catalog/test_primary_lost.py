@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import psycopg
 import pytest
 
@@ -80,6 +81,8 @@ def _until(check: Callable[[], object], what: str) -> None:
 @pytest.fixture
 def pair() -> Iterator[tuple[str, Standby]]:
     """The primary's URL, and its standby."""
+    if not (postgres_programs() / "pg_basebackup").exists():
+        pytest.skip("this PostgreSQL has no pg_basebackup")
     with postgres_server() as primary:
         standby = Standby(primary)
         try:
@@ -110,5 +113,9 @@ async def test_nothing_that_was_committed_is_lost_and_the_catalog_goes_on(pair: 
 
 def _kill(folder: Path) -> None:
     """SIGKILL to the server and all of its processes."""
-    pid = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-    subprocess.run(["kill", "-9", str(pid)], check=True, timeout=10)
+    server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().splitlines()[0]))
+    family = [server, *server.children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=DEADLINE_S)
