@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from tokens.dates import dates
 from tokens.function_words import FUNCTION_WORDS
 
-_JOINED = re.compile(r"[^\W_]+(?:[-./_,:'\u2019\u00b7\u2212\u2013][^\W_]+)+")
+# Each begins where a word does and gives back nothing that it took: a text may be one word of 48,000 digits.
+_JOINED = re.compile(r"(?<![^\W_])[^\W_]++(?:[-./_,:'\u2019\u00b7\u2212\u2013][^\W_]++)++")
 _THOUSANDS = re.compile(r"(?<![^\W_])(?<!\d[.,])\d{1,3}(?: \d{3})+(?![^\W_])")
-_GROUPS = re.compile(r"(?<![^\W_])[^\W_]*\d[^\W_]*(?:[ -][^\W_]*\d[^\W_]*)+(?![^\W_])")
-_CAPITALS = re.compile(r"(?<![^\W_])([A-Z]{1,6} \d[\dA-Z]*)((?: \d[\dA-Z]*)*(?: [A-Z])?)(?![^\W_])")
+_GROUPS = re.compile(r"(?<![^\W_])(?=[^\W\d_]*+\d)[^\W_]++(?:[ -](?=[^\W\d_]*+\d)[^\W_]++)++")
+_CAPITALS = re.compile(r"(?<![^\W_])([A-Z]{1,6} \d[\dA-Z]*+)((?: \d[\dA-Z]*+)*+(?: [A-Z])?)(?![^\W_])")
 """A norm, a type and its number: `DIN 912`, `VK 4417 B`."""
-_HEXADECIMAL = re.compile(r"(?<![^\W_])0x0*([\da-f]+)(?![^\W_])")
+_HEXADECIMAL = re.compile(r"(?<![^\W_])0x0*+([\da-f]++)(?![^\W_])")
 _WITH_DECIMALS = re.compile(r"\d{1,3}(?:[,.'\u2019 ]\d{3})+([.,]\d{1,2})|\d{4,}[.,]\d{1,2}")
 _SEPARATOR = re.compile(r"[\W_]+")
 _PART = re.compile(r"[^\W\d_]+|\d+")
 _WHOLE = re.compile(r"\d+(?:st|nd|rd|th|s)|u[\da-f]{4,5}")
 """Has digits and letters, and no parts: 5th, 1990s, an emoji (tokens/words.py)."""
-_RUN = re.compile(r"[^\W_]+(?:[-./_,:' \u2019][^\W_]+)+")
+_RUN = re.compile(r"(?<![^\W_])[^\W_]++(?:[-./_,:' \u2019][^\W_]++)++")
 _LONGEST = 64
 """Characters of a code."""
 _NEIGHBOURS = 4

@@ -84,3 +84,22 @@ def test_an_english_text_has_no_german_compounds() -> None:
 def test_a_question_that_is_one_emoji_wants_it() -> None:
     assert ExactMatch("🚀")("Launch 🚀 on Monday")
     assert not ExactMatch("🚀")("Launch 🔥 on Monday")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 48_000,
+        "a1" * 24_000,
+        "0x" + "0" * 48_000 + "g",
+        "水1" * 16_000,
+        "A 1 " * 12_000,
+        "1-" * 24_000,
+        "x" * 48_000 + "1",
+    ],
+    ids=["digits", "mixed", "zeros", "characters", "capitals", "hyphens", "letters"],
+)
+def test_long_words_are_read_in_a_line_of_time(text: str) -> None:
+    """Each took minutes where a pattern could give back what it took; a test's own limit is two."""
+    assert keyword_text(text)
+    assert len(guesses(text)) <= 64
