@@ -54,6 +54,18 @@ def test_dependencies_keep_their_votes_and_are_named_as_the_values_are() -> None
     assert yaml.safe_load(server["extraConfig"])["autopilot"]["min_quorum"] == server["replicas"]
 
 
+def test_every_value_that_a_template_names_is_there() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    named = {path for text in TEMPLATES.values() for path in re.findall(r"\.Values\.([\w.]+)", text)}
+    assert len(named) > 40
+    for path in named:
+        found = values
+        for key in path.split("."):
+            assert isinstance(found, dict), f"values.yaml has no {path}"
+            assert key in found, f"values.yaml has no {path}"
+            found = found[key]
+
+
 def test_the_query_of_the_autoscaler_names_metrics_that_there_are() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
     page = (PROJECT / "docs" / "metrics.md").read_text("utf-8")

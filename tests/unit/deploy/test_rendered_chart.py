@@ -126,6 +126,14 @@ def test_an_instance_has_time_to_drain(chart: Path) -> None:
     assert spec["terminationGracePeriodSeconds"] > 120 + 10  # and Triton's own end
 
 
+def test_the_autoscaler_has_all_that_it_needs(chart: Path) -> None:
+    objects = rendered(chart, {"worker": {"autoscaling": {"enabled": True}}})
+    scaled = named(objects, "ScaledObject", "rf-worker")["spec"]
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 60
+    assert all(each is not None for each in scaled.values())
+
+
 def test_without_a_place_for_objects_or_a_milvus_it_is_not_installed(chart: Path) -> None:
     for values, said in (
         ({"objects": {"url": ""}}, "objects.url"),
