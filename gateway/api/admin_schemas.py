@@ -20,7 +20,7 @@ from gateway.tenants.limits import Limits
 
 _LIMIT = {"type": ["integer", "null"], "minimum": 0, "maximum": MOST}
 LimitValues = Annotated[
-    dict[str, Annotated[int, WHOLE] | None],
+    dict[str, Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None],
     WithJsonSchema(
         {
             "type": "object",

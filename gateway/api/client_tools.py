@@ -14,7 +14,7 @@ from gateway.api.tool_schemas import (
     ResponseFunction,
     kind_of,
 )
-from gateway.api.validation import items
+from gateway.api.validation import WHOLE, items
 from gateway.serving.tools import ToolCall
 
 Json = dict[str, Any]
@@ -194,7 +194,7 @@ class ShellAction(ShellArguments):
 
     type: Literal["exec"]
     env: Annotated[dict[str, str], Field(max_length=1000)]
-    timeout_ms: int | None = None
+    timeout_ms: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     working_directory: str | None = None
     user: str | None = None
 

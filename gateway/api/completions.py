@@ -64,7 +64,7 @@ class CompletionRequest(NamedUser, Sampling):
     ]
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**63), WHOLE] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] = 1
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] | None = None
     """Answers that are made; the `n` that the model thinks most of are given."""

@@ -123,7 +123,7 @@ class Sampling(GuidedDecoding):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = None
     """Extension: sample from the k likeliest tokens; 0 for all, and vLLM's -1, too."""
-    min_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
+    min_tokens: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = None
     """Extension: no end before this many tokens."""
     ignore_eos: bool = False
     """Extension: no end before `max_tokens`, which must be given; vLLM's."""

@@ -240,7 +240,7 @@ class ResponsesRequest(ConversationRequest):
     ) = None
     """It may be left out where what is stored is enough of a question."""
     instructions: str | None = None
-    max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, lt=2**63), WHOLE] | None = None
     tools: Annotated[list[ResponseTool], items(0, MAX_TOOLS + 1)] | None = None
     tool_choice: ResponseToolChoice = "auto"
     text: TextOptions | None = None

@@ -262,8 +262,8 @@ class ChatRequest(ConversationRequest):
 
     messages: Annotated[list[AnyMessage], items(1, 1000)]
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**63), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**63), WHOLE] | None = None
     tools: Annotated[list[ChatTool], items(0, MAX_TOOLS + 1)] | None = None
     tool_choice: ChatToolChoice = "auto"
     functions: Annotated[list[FunctionDefinition], items(0, MAX_TOOLS)] | None = None

@@ -41,7 +41,7 @@ class StaticChunking(_Wire):
     """Limits in tokens of the embedding model."""
 
     max_chunk_size_tokens: Annotated[int, Field(ge=100, le=4096), WHOLE]
-    chunk_overlap_tokens: Annotated[int, Field(ge=0), WHOLE]
+    chunk_overlap_tokens: Annotated[int, Field(ge=0, lt=2**63), WHOLE]
 
     @model_validator(mode="after")
     def _half(self) -> "StaticChunking":

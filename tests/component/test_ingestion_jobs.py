@@ -557,7 +557,7 @@ async def test_source_code_is_known_by_its_path_and_its_names(setup: Setup) -> N
     (row,) = setup.rows()
     assert row.text == f"house/door.py\n{text.strip()}"
     names = setup.catalog.of(Tenant("acme")).code_names
-    (found,) = await names.find([setup.store], ["open"])
+    (found,) = await names.find([setup.store], [("open", "")])
     assert (found.record.scope, found.record.kind, found.record.line, found.record.last_line) == (
         "Door", "function", 5, 6,
     )  # fmt: skip
@@ -566,4 +566,4 @@ async def test_source_code_is_known_by_its_path_and_its_names(setup: Setup) -> N
     await setup.attach("door", attributes={"path": "shed/door.py"})
     assert await setup.jobs.round() == 1
     assert {row.text for row in setup.rows()} == {f"shed/door.py\n{text.strip()}"}
-    assert len(await names.find([setup.store], ["open"])) == 1
+    assert len(await names.find([setup.store], [("open", "")])) == 1

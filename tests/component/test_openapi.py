@@ -117,3 +117,33 @@ async def test_pages_of_named_origins_may_call(start: Any, origins: str, allowed
     if origins != "*":
         reply = await fleet.get("/v1/models", headers={"origin": "https://c.example"})
         assert "access-control-allow-origin" not in reply.headers
+
+
+async def test_whole_numbers_of_requests_say_their_bounds(fleet: Fleet) -> None:
+    """What a fuzzer takes from the description is then taken: beyond 64 bits nothing is."""
+    document = (await fleet.get("/openapi.json")).json
+    seen: set[str] = set()
+    boundless: list[str] = []
+
+    def walk(schema: Any, place: str) -> None:
+        if isinstance(schema, list):
+            for each in schema:
+                walk(each, place)
+        if not isinstance(schema, dict):
+            return
+        if schema.get("type") == "integer" and not (
+            schema.keys() & {"minimum", "exclusiveMinimum", "enum", "const"}
+            and schema.keys() & {"maximum", "exclusiveMaximum", "enum", "const"}
+        ):
+            boundless.append(place)
+        if (name := schema.get("$ref", "")) and name not in seen:
+            seen.add(name)
+            walk(document["components"]["schemas"][name.rpartition("/")[2]], name.rpartition("/")[2])
+        for key, value in schema.items():
+            walk(value, f"{place}.{key}" if key not in {"anyOf", "oneOf", "allOf", "properties"} else place)
+
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            walk(operation.get("requestBody", {}), f"{method} {path}")
+    assert len(seen) > 20
+    assert not boundless
