@@ -58,16 +58,23 @@ async def test_a_chat_with_retrieval_is_one_trace(traced: Fleet, receiver: OtlpR
     assert "How long" not in repr(receiver.spans), "no prompt is told"
 
 
-@pytest.mark.parametrize(("flag", "sampled"), [("01", True), ("00", False)])
 async def test_a_trace_goes_on_that_a_client_has_begun(
-    start: Start, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch, flag: str, sampled: bool
+    start: Start, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telemetry, "EXPORT_S", 0.5)
-    fleet = await start(trace_endpoint=receiver.url, trace_sample=0.0 if sampled else 1.0)
-    await fleet.chat("Hello", max_tokens=2, headers={"traceparent": f"{PARENT}-{flag}"})
-    await fleet.gateway.tracing.close()
-    assert {span.trace for span in receiver.spans} == ({THEIRS} if sampled else set())
-    assert all(bool(call.traceparent) is sampled for call in fleet.calls())
+    fleet = await start(trace_endpoint=receiver.url, trace_sample=0.0)
+    await fleet.chat("Hello", max_tokens=2, headers={"traceparent": f"{PARENT}-01"})
+    (request,) = await receiver.until("POST /v1/chat/completions")
+    assert (request.trace, request.parent) == (THEIRS, PARENT.split("-")[2])
+    assert all(call.traceparent for call in fleet.calls())
+
+
+async def test_what_a_client_does_not_trace_is_not_traced(traced: Fleet, receiver: OtlpReceiver) -> None:
+    await traced.chat("Hello", max_tokens=2, headers={"traceparent": f"{PARENT}-00"})
+    assert not any(call.traceparent for call in traced.calls())
+    await traced.chat("Hello", max_tokens=2)
+    await receiver.until("POST /v1/chat/completions")  # the second one's: spans come in the order in which they end
+    assert THEIRS not in {span.trace for span in receiver.spans}
 
 
 @pytest.mark.parametrize(
