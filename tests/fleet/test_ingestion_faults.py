@@ -109,7 +109,7 @@ def rows(fleet: Fleet, store: str) -> set[str]:
 
 def all_arrive(client: OpenAI, store: str, batch: str, within: float) -> None:
     """Every file is completed, none failed, and each one's own word is found."""
-    eventually(lambda: not counts(client, store, batch).in_progress, within, "everything is done")
+    eventually(lambda: not counts(client, store, batch).in_progress, "everything is done", patience=within)
     seen = counts(client, store, batch)
     assert (seen.failed, seen.cancelled, seen.completed) == (0, 0, seen.total)
     for number in (0, seen.total - 1):
