@@ -17,7 +17,7 @@ from typing import Any
 from assistants.profile import Kind
 from gateway.admission import Admission
 from gateway.admission.demand import Demand
-from gateway.admission.tenant_admission import TenantAdmission
+from gateway.admission.tenant_permits import TenantPermits
 from gateway.assistants.code import CodeAssistant
 from gateway.assistants.content import open_content
 from gateway.assistants.data import DataAssistant
@@ -192,7 +192,7 @@ class Container:
             settings=settings,
             quotas=self.quotas,
             ledger=self.ledger,
-            admission=TenantAdmission(self.admission, settings.admission_deadline_s, self.metrics),
+            admission=TenantPermits(self.admission, settings.admission_deadline_s, self.metrics),
             models=self.models,
             context=ContextBuilder(
                 self.dispatcher, self.pool, settings, self.metrics, access=access, tracing=self.tracing
@@ -212,7 +212,7 @@ class Container:
         self.batches = BatchWorker(
             self.catalog.batches, self.catalog.of, self.objects, settings, keep_s=self.stored.keep_s
         )
-        self.retrieval_places = TenantAdmission(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
+        self.retrieval_places = TenantPermits(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
         self.embeddings = EmbeddingService(
             settings=settings,
             models=self.models,

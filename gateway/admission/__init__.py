@@ -1,6 +1,6 @@
 """Admission: who may use the fleet now, and who has to wait or come back later."""
 
-from gateway.admission.admission import Admission, Permit
-from gateway.admission.gate import AdmissionStats
+from gateway.admission.admission_state import AdmissionStats
+from gateway.admission.permits import Admission, Permit
 
 __all__ = ["Admission", "AdmissionStats", "Permit"]

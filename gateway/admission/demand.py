@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from gateway.admission.admission import Admission
+from gateway.admission.permits import Admission
 from gateway.fleet.autoscaling import AutoscalingOptions, DemandForecast
 
 PERIOD_S = 5.0

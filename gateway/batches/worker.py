@@ -27,7 +27,7 @@ Answer = Callable[[str, bytes, Tenant, str], Awaitable[Json]]
 """Endpoint, body, tenant, request id → the body of the answer. Raises RagfleetError."""
 
 PRIORITY = -20
-"""Of all requests of batches: whatever a client waits for goes before (gateway/admission/queue.py)."""
+"""Of all requests of batches: whatever a client waits for goes before (gateway/admission/fair_queue.py)."""
 
 
 @dataclass(slots=True)

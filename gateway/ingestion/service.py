@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from gateway.admission.queue import class_weight
+from gateway.admission.fair_queue import class_weight
 from gateway.config import Settings
 from gateway.errors import CatalogUnavailable, Unavailable
 from gateway.fleet.discovery import ConsulDiscovery

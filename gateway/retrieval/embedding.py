@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.admission.tenant_admission import TenantAdmission
+from gateway.admission.tenant_permits import TenantPermits
 from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
@@ -67,7 +67,7 @@ class EmbeddingService:
         pool: Pool,
         quotas: Quotas,
         ledger: Ledger,
-        places: TenantAdmission,
+        places: TenantPermits,
         text: EmbeddingTokenizer | None,
         threads: Executor,
         metrics: Metrics,

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from gateway.admission.tenant_admission import TenantAdmission
+from gateway.admission.tenant_permits import TenantPermits
 from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
@@ -54,7 +54,7 @@ class SearchService:
         symbols: SymbolLookup,
         dispatcher: Dispatcher,
         pool: Pool,
-        places: TenantAdmission,
+        places: TenantPermits,
         metrics: Metrics,
         tracing: Tracing = OFF,
     ) -> None:

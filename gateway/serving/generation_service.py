@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gateway import errors
 from gateway.admission import Permit
-from gateway.admission.tenant_admission import TenantAdmission
+from gateway.admission.tenant_permits import TenantPermits
 from gateway.config import Settings
 from gateway.dispatch.generation import Generator
 from gateway.fleet.models import ServedModels
@@ -49,7 +49,7 @@ class GenerationService:
         settings: Settings,
         quotas: Quotas,
         ledger: Ledger,
-        admission: TenantAdmission,
+        admission: TenantPermits,
         models: ServedModels,
         context: ContextBuilder,
         generator: Generator,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission.queue import RATIO, Entry, FairQueue, QueueFull
+from gateway.admission.fair_queue import RATIO, Entry, FairQueue, QueueFull
 
 
 def filled(*tenants: tuple[str, float, int, int], limit: int = 10_000, cost: float = 1.0) -> FairQueue:

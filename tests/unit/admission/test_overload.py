@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from gateway.admission.gate import Gate
-from gateway.admission.queue import Entry
+from gateway.admission.admission_state import AdmissionState
+from gateway.admission.fair_queue import Entry
 from gateway.errors import Overloaded
 
 CAPACITY, SERVICE_S, DEADLINE_S, LIMIT = 20, 1.0, 5.0, 512
@@ -31,7 +31,7 @@ class Day:
         self.early = 0
         self.most_waiting = 0
         self.came: dict[Entry, float] = {}
-        self.gate = Gate(
+        self.gate = AdmissionState(
             limit=LIMIT,
             clock=lambda: self.now,
             on_grant=self.granted,

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.admission.queue import Entry, FairQueue, QueueFull
-from gateway.admission.rate import DrainRate
+from gateway.admission.drain_rate import DrainRate
+from gateway.admission.fair_queue import Entry, FairQueue, QueueFull
 from gateway.errors import Overloaded
 
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
@@ -32,7 +32,7 @@ class AdmissionStats:
     """Since the start."""
 
 
-class Gate:
+class AdmissionState:
     """Places, the queue before them, and refusals.
 
     limit: requests that may wait. Raising it turns refusals into waiting, and costs memory for each.

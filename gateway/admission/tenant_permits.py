@@ -1,12 +1,12 @@
 """Places of one gate for tenants: at each one's weight and priority, within a deadline; refusals are counted."""
 
-from gateway.admission.admission import Admission, Permit
+from gateway.admission.permits import Admission, Permit
 from gateway.errors import Overloaded
 from gateway.metrics import Metrics
 from gateway.tenants.tenant import Tenant
 
 
-class TenantAdmission:
+class TenantPermits:
     """Answers have a gate, and what clients search and embed has another: neither waits for the other's.
 
     deadline_s: how long a place is waited for.

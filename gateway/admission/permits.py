@@ -1,6 +1,6 @@
 """Admission: a bounded, fair wait for one of the fleet's places, which yields a `Permit`.
 
-A permit is an argument of whatever uses an engine, so that nothing runs unadmitted. `Gate` decides; this is its asyncio side.
+A permit is an argument of whatever uses an engine, so that nothing runs unadmitted. `AdmissionState` decides; this is its asyncio side.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from gateway.admission.gate import AdmissionStats, Gate
-from gateway.admission.queue import Entry
+from gateway.admission.admission_state import AdmissionState, AdmissionStats
+from gateway.admission.fair_queue import Entry
 from gateway.errors import Overloaded
 
 
@@ -21,7 +21,7 @@ class Permit:
 
     __slots__ = ("_entry", "_gate", "waited_s")
 
-    def __init__(self, gate: Gate, entry: Entry, waited_s: float) -> None:
+    def __init__(self, gate: AdmissionState, entry: Entry, waited_s: float) -> None:
         self._gate = gate
         self._entry = entry
         self.waited_s = waited_s
@@ -56,7 +56,7 @@ class Admission:
     capacity: how many requests may be in the engines at once. It is read again at each `refresh`, when it was read more
         than `recheck_s` ago, and every `recheck_s` while somebody waits (an ejection that runs out tells nobody).
     tenant_limit: how many of them one tenant may hold, read with it; None: all.
-    limit: requests that may wait; see `Gate`.
+    limit: requests that may wait; see `AdmissionState`.
     recheck_s: seconds. Lower: places that appear silently are used sooner; higher: `capacity` is called less.
     """
 
@@ -79,7 +79,7 @@ class Admission:
         """Requests that wanted a place, in all."""
         self._futures: dict[Entry, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._gate = Gate(limit=limit, clock=clock, on_grant=self._granted, on_refuse=self._refused, rng=rng)
+        self._gate = AdmissionState(limit=limit, clock=clock, on_grant=self._granted, on_refuse=self._refused, rng=rng)
 
     async def acquire(
         self, tenant_name: str, *, weight: float = 1.0, priority: int = 0, deadline_s: float, cost: float = 1.0

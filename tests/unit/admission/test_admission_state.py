@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.admission.gate import Gate
-from gateway.admission.queue import Entry
+from gateway.admission.admission_state import AdmissionState
+from gateway.admission.fair_queue import Entry
 from gateway.errors import Overloaded
 
 
@@ -20,7 +20,7 @@ class Case:
         self.now = 100.0
         self.granted: list[Entry] = []
         self.refused: list[tuple[Entry, Overloaded]] = []
-        self.gate = Gate(
+        self.gate = AdmissionState(
             limit=limit,
             clock=lambda: self.now,
             on_grant=self.granted.append,
