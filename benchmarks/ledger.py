@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.ledger import SqlLedger
-from gateway.knowledge.catalog.quotas import SqlQuotaStore
+from gateway.knowledge.catalog.sql_ledger import SqlLedger
+from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.supervision import supervised
 from gateway.tenants.budgets import Budget, Needs, Resource
 from gateway.tenants.leases import Held, Taken

@@ -44,9 +44,9 @@ from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.administration import Administration, audit_file
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.ledger import SqlLedger
-from gateway.knowledge.catalog.quotas import SqlQuotaStore
 from gateway.knowledge.catalog.rollouts import Rollouts
+from gateway.knowledge.catalog.sql_ledger import SqlLedger
+from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.objects import object_store
 from gateway.knowledge.storage_reserve import StorageReserve

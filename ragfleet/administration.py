@@ -33,7 +33,7 @@ def inspect_trail(work: "Callable[[Administration], Awaitable[T]]") -> T:
 def inspect_usage(tenant: str | None, work: "Callable[[UsageReport], Awaitable[T]]") -> T:
     """What `work` gives of the usage of a tenant, or of all."""
     from gateway.config import Settings
-    from gateway.knowledge.catalog.ledger import SqlLedger
+    from gateway.knowledge.catalog.sql_ledger import SqlLedger
     from gateway.tenants.usage import PriceList, UsageReport
 
     def report(administration: "Administration") -> Awaitable[T]:

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.errors import CatalogUnavailable, InsufficientQuota, RateLimited
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.ledger import SqlLedger
-from gateway.knowledge.catalog.quotas import SqlQuotaStore
+from gateway.knowledge.catalog.sql_ledger import SqlLedger
+from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.tenants.budgets import Resource
 from gateway.tenants.ledger import LedgerEntry
 from gateway.tenants.limits import Limits

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.ledger import SqlLedger
+from gateway.knowledge.catalog.sql_ledger import SqlLedger
 from gateway.tenants.ledger import LedgerEntry
 from gateway.tenants.usage import UsageQuery
 

@@ -11,7 +11,7 @@ from sqlalchemy import event
 from gateway.errors import InsufficientQuota, RateLimited
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.quotas import SqlQuotaStore
+from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.knowledge.catalog.types import NewMember, PageQuery
 from gateway.tenants.budgets import Resource
 from gateway.tenants.key import Key
