@@ -11,7 +11,7 @@ _PARTS = {  # a word of the command line → what the table calls it; the first 
     "triton_python_backend_stub": "the other models",
     "tritonserver": "Triton",
     "ragfleet.milvus_lite": "Milvus Lite",
-    "gateway.ingestion.converter": "converters",
+    "gateway.ingestion.converter_process": "converters",
     "gateway.ingestion": "ingestion",
 }
 

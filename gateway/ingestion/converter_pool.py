@@ -182,7 +182,7 @@ class Converters:
         }
         environment |= {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway.ingestion.converter"),
+            *(sys.executable, "-P", "-m", "gateway.ingestion.converter_process"),
             *(str(self._embedding_folder), scratch, str(self._memory_bytes), self._ocr_languages),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
 """A file becomes a document: which converter is right for it, and what no converter gets to see.
 
-To be called in a process of its own where the file comes from outside (gateway/ingestion/converter.py): parsers take what
+To be called in a process of its own where the file comes from outside (gateway/ingestion/converter_process.py): parsers take what
 memory and time they like.
 """
 

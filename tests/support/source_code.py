@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.ingestion.converter import names_of
+from gateway.ingestion.converter_process import names_of
 from gateway.knowledge.catalog.types import ChunkRecord, NameRecord, NameRole, NewMember
 from gateway.knowledge.chunking import Chunker
 from gateway.knowledge.code.outline import outline

@@ -1,4 +1,4 @@
-"""`python -m gateway.ingestion.converter`: converts and cuts one file after the other, confined (confinement.py).
+"""`python -m gateway.ingestion.converter_process`: converts and cuts one file after the other, confined (confinement.py).
 
 One JSON object a line comes in, one goes out: `{"chunks": […], "names": […], "receipt": {…}}` or
 `{"error": {"code", "message"}}`. The converted document is written to the path that the task names. The end of the input ends the
