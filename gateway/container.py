@@ -27,7 +27,7 @@ from gateway.assistants.support import open_support
 from gateway.batches.worker import BatchWorker
 from gateway.config import Settings, WithoutQuotas
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.generation import Generator
+from gateway.dispatch.migrating_generation import Generator
 from gateway.dispatch.mirroring import Mirroring
 from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import CatalogUnavailable

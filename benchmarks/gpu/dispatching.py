@@ -19,7 +19,7 @@ from gateway.admission import Admission
 from gateway.config import Settings
 from gateway.dispatch.attempts import Attempt
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.generation import Generator
+from gateway.dispatch.migrating_generation import Generator
 from gateway.dispatch.streams import StreamRegistry
 from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings
 from gateway.fleet.scraper import MetricsScraper

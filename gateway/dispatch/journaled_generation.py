@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from gateway.dispatch.generation import Generation, Generator
+from gateway.dispatch.migrating_generation import Generation, Generator
 from gateway.routing.types import PlacementRequest
 from gateway.triton.log_probs import TokenLogProb
 

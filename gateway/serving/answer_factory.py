@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gateway.config import Settings
-from gateway.dispatch.generation import Generator
 from gateway.dispatch.journaled_generation import JournaledGeneration, TokenJournal
+from gateway.dispatch.migrating_generation import Generator
 from gateway.retrieval.context import Context
 from gateway.routing.types import PlacementRequest
 from gateway.serving.answer_journal import AnswerJournal

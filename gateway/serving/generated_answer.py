@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.dispatch.attempts import Attempt
-from gateway.dispatch.generation import Generation
+from gateway.dispatch.migrating_generation import Generation
 from gateway.retrieval.context import Grounding
 from gateway.serving.citation_finder import CitationFinder
 from gateway.serving.citations import AnswerCitations

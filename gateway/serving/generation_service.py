@@ -10,7 +10,7 @@ from gateway import errors
 from gateway.admission import Permit
 from gateway.admission.tenant_permits import TenantPermits
 from gateway.config import Settings
-from gateway.dispatch.generation import Generator
+from gateway.dispatch.migrating_generation import Generator
 from gateway.fleet.models import ServedModels
 from gateway.metrics import Metrics
 from gateway.retrieval.context import ContextBuilder

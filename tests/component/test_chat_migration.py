@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dispatch.generation import Generation
+from gateway.dispatch.migrating_generation import Generation
 from gateway.fleet.view import LoadSample
 from gateway.triton.fake_answers import Script
 from tests.support.replies import Events
