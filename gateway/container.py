@@ -33,10 +33,10 @@ from gateway.dispatch.streams import StreamRegistry
 from gateway.errors import CatalogUnavailable
 from gateway.fleet.describe import describe_members, states
 from gateway.fleet.discovery import ConsulDiscovery
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.models import ServedModels
 from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings, OutlierState, Transition
 from gateway.fleet.scraper import MetricsScraper
-from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetView
 from gateway.ingestion.monitor import IngestionMonitor
 from gateway.ingestion.process import IngestionProcess
@@ -107,7 +107,7 @@ class Container:
         self.table = TokenTable.load(settings.tokenizer_dir)
         tls = client_context(settings)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s, tls=tls if settings.triton_tls else None)
-        self.store = FleetStore(time.monotonic)
+        self.store = FleetState(time.monotonic)
         self.models = ServedModels(self.store)
         self.detector = OutlierDetector(OutlierSettings(), time.monotonic, on_transition=self._outlier_changed)
         rng = random.Random()  # noqa: S311 - breaks ties, guards nothing

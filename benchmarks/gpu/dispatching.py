@@ -21,9 +21,9 @@ from gateway.dispatch.attempts import Attempt
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.migrating_generation import Generator
 from gateway.dispatch.streams import StreamRegistry
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings
 from gateway.fleet.scraper import MetricsScraper
-from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance
 from gateway.metrics import Metrics
 from gateway.routing import PlacementRequest, Placer, policies
@@ -51,7 +51,7 @@ class Answer:
 class DispatchingFleet:
     """What benchmarks ask of it. Made by `dispatching`."""
 
-    def __init__(self, store: FleetStore, pool: Pool, generator: Generator) -> None:
+    def __init__(self, store: FleetState, pool: Pool, generator: Generator) -> None:
         self.store = store
         self.pool = pool
         self.generator = generator
@@ -85,7 +85,7 @@ class DispatchingFleet:
 async def dispatching(instances: Sequence[Instance]) -> AsyncIterator[DispatchingFleet]:
     """Every instance has been scraped once when the block begins."""
     settings, rng = Settings(), random.Random()
-    pool, store = Pool(connect_deadline_s=settings.connect_deadline_s), FleetStore(time.monotonic)
+    pool, store = Pool(connect_deadline_s=settings.connect_deadline_s), FleetState(time.monotonic)
     detector = OutlierDetector(OutlierSettings(), time.monotonic)
     placer = Placer(policies.build(settings.policy, rng), time.monotonic, rng)
     streams = TokenStreams(

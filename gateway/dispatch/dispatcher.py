@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.errors import BadRequest, ContextLengthExceeded, NotFound, RagfleetError, Unavailable
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.outlier_detection import DispatchOutcome, DispatchPass, OutlierDetector
-from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetView, Instance
 from gateway.rollouts.control import RolloutControl, Side
 from gateway.routing import ContextTicket, NoInstance, PlacementRequest, Placer, Ticket, TicketOutcome, Why
@@ -113,7 +113,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: FleetStore,
+        store: FleetState,
         placer: Placer,
         detector: OutlierDetector,
         rollouts: RolloutControl | None = None,

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.outlier_detection import OutlierDetector
-from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetView
 from gateway.triton.errors import Cause, InstanceError
 from gateway.triton.llm import TokenStream
@@ -25,7 +25,7 @@ class StreamRegistry:
 
     def __init__(
         self,
-        store: FleetStore,
+        store: FleetState,
         detector: OutlierDetector,
         *,
         drain_patience_s: float = 20.0,

@@ -18,8 +18,8 @@ import time
 import aiohttp
 import orjson
 
+from gateway.fleet.fleet_state import Clock, FleetState
 from gateway.fleet.health_checks import OutageGrace, ReportedMember, read_entries
-from gateway.fleet.store import Clock, FleetStore
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class ConsulDiscovery:
         url: str,
         service: str = "ragfleet-triton",
         *,
-        store: FleetStore,
+        store: FleetState,
         token: str = "",
         tls: ssl.SSLContext | None = None,
         wait_s: float = 10.0,

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Set
 
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetView
 
 
 class ServedModels:
     """The models of the fleet, as they are now. One for the life of the application."""
 
-    def __init__(self, store: FleetStore) -> None:
+    def __init__(self, store: FleetState) -> None:
         self.generating: Mapping[str, int] = {}
         """Model id → the longest context of any instance that serves it, in tokens; in the order of the ids."""
         self.loras: Mapping[str, Set[str]] = {}

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from gateway.fleet.fleet_state import Clock
 from gateway.fleet.outlier_states import DispatchOutcome, OutlierSettings, OutlierState, Standing, Transition
-from gateway.fleet.store import Clock
 from gateway.fleet.view import FleetView
 
 __all__ = [

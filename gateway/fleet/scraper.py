@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from gateway.fleet.exposition import Exposition
-from gateway.fleet.store import Clock, FleetStore
+from gateway.fleet.fleet_state import Clock, FleetState
 from gateway.fleet.view import FleetView, Instance
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class MetricsScraper:
 
     def __init__(
         self,
-        store: FleetStore,
+        store: FleetState,
         fetch: Fetch,
         *,
         period_s: float = 0.25,

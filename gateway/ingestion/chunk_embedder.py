@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetMember
 from gateway.ingestion.fair_turns import TenantTurns
 from gateway.knowledge.embedder import FakeEmbedder, Vectors, parse_answer
@@ -66,7 +66,7 @@ class FleetEmbedder:
 
     def __init__(
         self,
-        store: FleetStore,
+        store: FleetState,
         http: aiohttp.ClientSession,
         *,
         tls: bool = False,

@@ -17,8 +17,8 @@ from gateway.admission.fair_queue import class_weight
 from gateway.config import Settings
 from gateway.errors import CatalogUnavailable, Unavailable
 from gateway.fleet.discovery import ConsulDiscovery
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.scraper import MetricsScraper
-from gateway.fleet.store import FleetStore
 from gateway.ingestion import confinement
 from gateway.ingestion.backfill import Backfill
 from gateway.ingestion.chunk_embedder import FleetEmbedder
@@ -99,7 +99,7 @@ async def serve(
         stack.push_async_callback(converters.close)
         tls = client_context(settings)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)))
-        store = FleetStore(time.monotonic)
+        store = FleetState(time.monotonic)
         instances = FleetEmbedder(store, http, tls=settings.triton_tls, weights=shares)
         embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder), tracing=tracing)

@@ -161,7 +161,7 @@ async def _dimension(settings: "Settings", model: str) -> int:
     import aiohttp
 
     from gateway.fleet.discovery import ConsulDiscovery
-    from gateway.fleet.store import FleetStore
+    from gateway.fleet.fleet_state import FleetState
     from gateway.ingestion.chunk_embedder import FleetEmbedder
     from gateway.tls import client_context
 
@@ -174,7 +174,7 @@ async def _dimension(settings: "Settings", model: str) -> int:
             f"No instance serves the embedding model '{model}' (they serve: {there}). Start workers with RAGFLEET_EMBEDDING_DIR, "
             f"a folder of that name; or give --dimension, and start them later."
         )
-    store = FleetStore(time.monotonic)
+    store = FleetState(time.monotonic)
     tls = client_context(settings)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
         following = asyncio.create_task(

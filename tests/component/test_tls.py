@@ -16,7 +16,7 @@ from yarl import URL
 from gateway.api import http_protocol
 from gateway.config import ConfigError
 from gateway.fleet.discovery import ConsulDiscovery
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from gateway.tls import client_context, server_context
 from tests.support.running import MODEL, Fleet, settings_for
 from tests.support.tls import Authority, terminated
@@ -201,7 +201,7 @@ async def test_consul_is_known_by_the_authority_and_sees_our_certificate(
     certificate, key = authority.issue("client")
     shown = {"client_cert_file": certificate, "client_key_file": key} if known else {}
     settings = settings_for(tmp_path, tokenizer_dir, ca_file=authority.ca_file, **shown)
-    store = FleetStore(lambda: 0.0)
+    store = FleetState(lambda: 0.0)
     alive = asyncio.Event()
     store.subscribe(lambda view: alive.set() if view.source_alive else None)
     async with consul(authority.server(asks=True), []) as url:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.fleet.discovery import ConsulDiscovery
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetView
 from tests.contract.fleet.consul_agent import ConsulAgent
 from tests.contract.fleet.door import Door
@@ -17,8 +17,8 @@ SOON = 5.0
 
 
 @asynccontextmanager
-async def following(consul: ConsulAgent, **overrides: float) -> AsyncIterator[FleetStore]:
-    store = FleetStore()
+async def following(consul: ConsulAgent, **overrides: float) -> AsyncIterator[FleetState]:
+    store = FleetState()
     discovery = ConsulDiscovery(consul.url, store=store, **{"wait_s": 2.0, "margin_s": 1.0, **overrides})  # type: ignore[arg-type]
     task = asyncio.create_task(discovery.run())
     try:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from gateway.fleet.discovery import ConsulDiscovery
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from tests.support.fleet_views import view_where
 
 
@@ -55,9 +55,9 @@ class Script:
 
 
 @asynccontextmanager
-async def playing(*answers: bytes, **overrides: float) -> AsyncIterator[tuple[Script, FleetStore]]:
+async def playing(*answers: bytes, **overrides: float) -> AsyncIterator[tuple[Script, FleetState]]:
     """A discovery that has read the whole script."""
-    script, store = Script(list(answers)), FleetStore()
+    script, store = Script(list(answers)), FleetState()
     server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     tuned = {"wait_s": 60.0, "backoff_s": (0.001, 0.002), "quiet_s": 0.001, **overrides}

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.outlier_detection import OutlierDetector, OutlierState
 from gateway.fleet.scraper import MetricsScraper
-from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance
 from gateway.triton.connection import Pool, get
 from gateway.triton.errors import InstanceError
@@ -39,7 +39,7 @@ async def test_another_status_is_an_error(doors: list[Door], pool: Pool) -> None
 
 async def test_a_hung_instance_loses_trust_within_its_time_and_comes_back(doors: list[Door], pool: Pool) -> None:
     """Three unanswered scrapes of 0.2 s: out in less than a second, without one request lost on it."""
-    store, trust = FleetStore(), OutlierDetector()
+    store, trust = FleetState(), OutlierDetector()
     store.set_members(
         [FleetMember(Instance(f"t-{n}", "127.0.0.1", 1, 2, door.port, "m")) for n, door in enumerate(doors)]
     )

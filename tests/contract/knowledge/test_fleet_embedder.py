@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import KnowledgeUnavailable
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetMember, Instance, LoadSample
 from gateway.ingestion.chunk_embedder import FleetEmbedder, TextsRefused
 from gateway.knowledge.embedder import FakeEmbedder, Vectors
@@ -32,18 +32,18 @@ def members(tritons: list[TritonSocket], *, model: str = "mini") -> list[FleetMe
 
 
 @pytest.fixture
-def store() -> FleetStore:
-    return FleetStore(time.monotonic)
+def store() -> FleetState:
+    return FleetState(time.monotonic)
 
 
 @pytest.fixture
-async def embedder(store: FleetStore) -> AsyncIterator[FleetEmbedder]:
+async def embedder(store: FleetState) -> AsyncIterator[FleetEmbedder]:
     async with aiohttp.ClientSession() as http:
         yield FleetEmbedder(store, http, deadline_s=5)
 
 
 async def test_every_instance_takes_its_part_and_the_order_is_kept(
-    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+    tritons: list[TritonSocket], store: FleetState, embedder: FleetEmbedder
 ) -> None:
     store.set_members(members(tritons))
     assert embedder.models() == ["mini"]
@@ -54,7 +54,7 @@ async def test_every_instance_takes_its_part_and_the_order_is_kept(
 
 
 async def test_an_instance_that_refuses_leaves_its_work_to_the_other(
-    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+    tritons: list[TritonSocket], store: FleetState, embedder: FleetEmbedder
 ) -> None:
     tritons[0].fail = 503
     store.set_members(members(tritons))
@@ -64,7 +64,7 @@ async def test_an_instance_that_refuses_leaves_its_work_to_the_other(
 
 
 async def test_only_instances_with_the_model_are_asked(
-    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+    tritons: list[TritonSocket], store: FleetState, embedder: FleetEmbedder
 ) -> None:
     one, other = members(tritons)
     store.set_members([one, replace(other, instance=replace(other.instance, embedding_model="other"))])
@@ -74,7 +74,7 @@ async def test_only_instances_with_the_model_are_asked(
 
 
 async def test_a_host_that_answers_somebody_gets_small_batches(
-    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+    tritons: list[TritonSocket], store: FleetState, embedder: FleetEmbedder
 ) -> None:
     busy, calm = members(tritons)
     store.set_members([replace(busy, load=LoadSample(at=time.monotonic(), active=1, waiting=0)), calm])
@@ -85,7 +85,7 @@ async def test_a_host_that_answers_somebody_gets_small_batches(
     assert sum(sizes) == 40
 
 
-async def test_without_an_instance_it_is_unavailable_in_time(store: FleetStore) -> None:
+async def test_without_an_instance_it_is_unavailable_in_time(store: FleetState) -> None:
     async with aiohttp.ClientSession() as http, asyncio.timeout(60):
         with pytest.raises(KnowledgeUnavailable, match="no instance"):
             await FleetEmbedder(store, http, deadline_s=0.1).embed("mini", ["text"])
@@ -98,7 +98,7 @@ async def test_nothing_needs_nobody(embedder: FleetEmbedder) -> None:
 class Recording(FleetEmbedder):
     """Notes what it sends, in order."""
 
-    def __init__(self, store: FleetStore, http: aiohttp.ClientSession) -> None:
+    def __init__(self, store: FleetState, http: aiohttp.ClientSession) -> None:
         super().__init__(store, http, deadline_s=5)
         self.sent: list[str] = []
 
@@ -108,7 +108,7 @@ class Recording(FleetEmbedder):
 
 
 async def test_of_two_callers_the_second_begins_when_the_last_of_the_first_is_sent(
-    tritons: list[TritonSocket], store: FleetStore
+    tritons: list[TritonSocket], store: FleetState
 ) -> None:
     store.set_members(members(tritons))
     first, second = [f"first {number}" for number in range(150)], [f"second {number}" for number in range(150)]
@@ -119,7 +119,7 @@ async def test_of_two_callers_the_second_begins_when_the_last_of_the_first_is_se
 
 
 async def test_a_failure_of_all_leaves_every_place_free(
-    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+    tritons: list[TritonSocket], store: FleetState, embedder: FleetEmbedder
 ) -> None:
     store.set_members(members(tritons))
     for triton in tritons:
@@ -135,7 +135,7 @@ async def test_a_failure_of_all_leaves_every_place_free(
 
 
 async def test_a_text_that_the_model_refuses_is_not_tried_elsewhere(
-    tritons: list[TritonSocket], store: FleetStore, embedder: FleetEmbedder
+    tritons: list[TritonSocket], store: FleetState, embedder: FleetEmbedder
 ) -> None:
     store.set_members(members(tritons))
     for triton in tritons:

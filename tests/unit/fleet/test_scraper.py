@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.scraper import MetricsScraper
-from gateway.fleet.store import FleetStore
 from gateway.fleet.view import FleetMember, Instance
 from tests.support.fleet_views import view_where
 
@@ -43,8 +43,8 @@ class Hosts:
 
 
 @asynccontextmanager
-async def scraping(hosts: Hosts, *members: FleetMember, **overrides: object) -> AsyncIterator[FleetStore]:
-    store = FleetStore()
+async def scraping(hosts: Hosts, *members: FleetMember, **overrides: object) -> AsyncIterator[FleetState]:
+    store = FleetState()
     store.set_members(members)
     tuned = {"period_s": 0.002, "deadline_s": 0.05, "slowest_s": 0.004, "rng": random.Random(1), **overrides}
     task = asyncio.create_task(MetricsScraper(store, hosts.fetch, **tuned).run())  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ async def test_one_that_moved_is_read_at_its_new_port() -> None:
         ports.append(port)
         return b""
 
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a", 3)])
     task = asyncio.create_task(MetricsScraper(store, fetch, period_s=0.002).run())
     await view_where(store, lambda v: v.members["a"].load is not None, 5)
@@ -150,7 +150,7 @@ async def test_an_error_of_ours_ends_the_run() -> None:
     def heard(name: str, answered: bool) -> None:
         raise LookupError(name)
 
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a")])
     with pytest.raises(LookupError):
         async with asyncio.timeout(60):

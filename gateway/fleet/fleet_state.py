@@ -17,7 +17,7 @@ Clock = Callable[[], float]
 Subscriber = Callable[[FleetView], None]
 
 
-class FleetStore:
+class FleetState:
     """Holds the members and publishes views of them. `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:

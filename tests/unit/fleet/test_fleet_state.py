@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.fleet.store import FleetStore
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetMember, FleetView, Instance, LoadSample
 
 
@@ -20,12 +20,12 @@ def member(name: str, **changes: object) -> FleetMember:
 
 
 def test_it_begins_empty_and_without_a_source() -> None:
-    view = FleetStore().view
+    view = FleetState().view
     assert (view.version, dict(view.members), view.source_alive) == (0, {}, False)
 
 
 def test_views_are_replaced_and_never_change() -> None:
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a")])
     before = store.view
     assert store.view is before
@@ -38,7 +38,7 @@ def test_views_are_replaced_and_never_change() -> None:
 
 
 def test_the_version_counts_changes_of_membership_and_health_only() -> None:
-    store = FleetStore()
+    store = FleetState()
     seen = []
     for step in (
         lambda: store.set_members([member("a"), member("b")]),
@@ -56,14 +56,14 @@ def test_the_version_counts_changes_of_membership_and_health_only() -> None:
 
 
 def test_new_words_are_visible_without_a_new_version() -> None:
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a", healthy=False, reason="x")])
     store.set_members([member("a", healthy=False, reason="y")])
     assert store.view.members["a"].reason == "y"
 
 
 def test_an_unchanged_answer_leaves_the_very_same_view() -> None:
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a")])
     view = store.view
     store.set_members([member("a")])
@@ -71,7 +71,7 @@ def test_an_unchanged_answer_leaves_the_very_same_view() -> None:
 
 
 def test_a_known_instance_keeps_its_load_unless_it_moved() -> None:
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a"), member("b")])
     store.set_load("a", LoadSample(1.0, waiting=3))
     store.set_load("b", LoadSample(1.0, waiting=4))
@@ -82,7 +82,7 @@ def test_a_known_instance_keeps_its_load_unless_it_moved() -> None:
 
 
 def test_the_load_of_who_left_is_ignored() -> None:
-    store = FleetStore()
+    store = FleetState()
     view = store.view
     store.set_load("ghost", LoadSample(1.0))
     assert store.view is view
@@ -90,7 +90,7 @@ def test_the_load_of_who_left_is_ignored() -> None:
 
 def test_ages() -> None:
     clock = Clock()
-    store = FleetStore(clock)
+    store = FleetState(clock)
     assert store.source_age() is None
     store.set_members([member("a")])
     assert store.load_age("a") is None
@@ -106,7 +106,7 @@ def test_ages() -> None:
 
 
 def test_subscribers_hear_of_the_fleet_but_not_of_loads() -> None:
-    store = FleetStore()
+    store = FleetState()
     heard: list[FleetView] = []
     unsubscribe = store.subscribe(heard.append)
     store.set_members([member("a")])
@@ -122,7 +122,7 @@ def test_subscribers_hear_of_the_fleet_but_not_of_loads() -> None:
 
 
 def test_losing_the_source_keeps_the_members() -> None:
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a")])
     store.set_source_alive(False)
     assert list(store.view.members) == ["a"]
@@ -130,7 +130,7 @@ def test_losing_the_source_keeps_the_members() -> None:
 
 
 def test_serving_leaves_out_the_unhealthy_and_the_draining() -> None:
-    store = FleetStore()
+    store = FleetState()
     store.set_members([member("a"), member("b", healthy=False), member("c", draining=True)])
     assert [m.instance.name for m in store.view.serving] == ["a"]
     assert store.view.serving is store.view.serving
