@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from gateway.api.json_body import MAX_KEYS
 from gateway.api.tool_schemas import kind_of
 from gateway.api.validation import items
-from gateway.serving.guide import Guide
+from gateway.serving.decoding_guide import Guide
 
 MAX_GUIDE_BYTES = 64 * 1024
 """Of a schema (as JSON), an expression or a grammar."""

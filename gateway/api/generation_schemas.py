@@ -24,8 +24,8 @@ from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
+from gateway.serving.decoding_guide import Guide
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
-from gateway.serving.guide import Guide
 from gateway.serving.tools import ToolUse
 
 

@@ -10,7 +10,7 @@ from assistants.writing import Order, Span, Task, as_words, order, pieces, spans
 from gateway.assistants.job import AssistantJob
 from gateway.errors import BadRequest
 from gateway.serving.choices import Choices
-from gateway.serving.guide import Guide
+from gateway.serving.decoding_guide import Guide
 
 T = TypeVar("T")
 FAN_IN = 6

@@ -20,7 +20,7 @@ from assistants.sql.warehouse import QueryFailed, Result, SqliteWarehouse
 from gateway.assistants.job import AssistantJob
 from gateway.errors import Unavailable
 from gateway.serving.choices import Choices
-from gateway.serving.guide import Guide, GuideKind
+from gateway.serving.decoding_guide import Guide, GuideKind
 
 T = TypeVar("T")
 

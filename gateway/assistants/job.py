@@ -12,8 +12,8 @@ from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import RAG
 from gateway.serving.choices import Choices
+from gateway.serving.decoding_guide import Guide
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
-from gateway.serving.guide import Guide
 from gateway.serving.tools import ToolUse
 from gateway.tenants.tenant import Tenant
 from tokens.table import TokenTable

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.retrieval.passage import KnownPassages
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import is_rag
-from gateway.serving.guide import Guide
+from gateway.serving.decoding_guide import Guide
 from gateway.serving.tools import ToolUse
 
 

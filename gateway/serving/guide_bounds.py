@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gateway.serving.guide import Guide, GuideKind
+from gateway.serving.decoding_guide import Guide, GuideKind
 
 MAX_ITEMS = 16
 """Of a list without a bound."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Settings, ToolDecision, ToolFormat
+from gateway.serving.decoding_guide import LENIENT, Guide, GuideKind
 from gateway.serving.generation_request import GenerationRequest
-from gateway.serving.guide import LENIENT, Guide, GuideKind
 from gateway.serving.tool_decision import decided
 from gateway.serving.tool_parsers import PARSERS, BareJsonParser, ToolCallParser, guess
 from gateway.serving.tools import ToolUse

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gateway.errors import BadRequest
-from gateway.serving.guide import Guide, GuideKind
+from gateway.serving.decoding_guide import Guide, GuideKind
 from gateway.serving.json_schema import InvalidSchema, checked
 from tests.support.json_schemas import schema as generated
 

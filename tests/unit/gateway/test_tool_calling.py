@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gateway.config import ToolDecision, ToolFormat
+from gateway.serving.decoding_guide import Guide, GuideKind
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
-from gateway.serving.guide import Guide, GuideKind
 from gateway.serving.guide_bounds import MAX_ITEMS, bounded
 from gateway.serving.tool_calling import ToolCalling, calls_schema
 from gateway.serving.tool_decision import decided

@@ -1,6 +1,6 @@
 """What an answer must be, on its way to an engine."""
 
-from gateway.serving.guide import Guide, GuideKind
+from gateway.serving.decoding_guide import Guide, GuideKind
 
 
 def test_a_guide_goes_to_the_engine_under_tensorrt_llms_names() -> None:
