@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from assistants.profile import SupportRules
-from tokens.words import words
+from tokens.keywords import words
 
 MAX_SUMMARY = 1500
 """Characters."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from tokens.words import indexed
+from tokens.keywords import indexed
 
 _FOLDER = Path(__file__).parents[1] / "tokens"
 _LEAST = 3

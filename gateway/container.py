@@ -79,7 +79,7 @@ from gateway.tenants.usage import PriceList, UsageReport
 from gateway.tls import client_context
 from gateway.triton.connection import Pool, get
 from gateway.triton.llm import TokenStreams
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 log = logging.getLogger("ragfleet.gateway")
 

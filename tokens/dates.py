@@ -42,7 +42,7 @@ _EAST_ASIAN = re.compile(rf"{_YEAR} ?[年년] ?(?P<month>[01]?\d) ?[月월] ?{_D
 
 
 def dates(text: str) -> Iterator[str]:
-    """Eight digits for each date. The text is in lower case and without accents (tokens/words.py)."""
+    """Eight digits for each date. The text is in lower case and without accents (tokens/keywords.py)."""
     for form in (*_FORMS, _EAST_ASIAN):
         for match in form.finditer(text):
             yield from _days(match.groupdict(), day_first=match.start("year") > match.start("month"))

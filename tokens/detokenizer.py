@@ -5,7 +5,7 @@ from __future__ import annotations
 from codecs import utf_8_decode
 from collections.abc import Iterable
 
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 class IncrementalDetokenizer:

@@ -21,7 +21,7 @@ _WITH_DECIMALS = re.compile(r"\d{1,3}(?:[,.'\u2019 ]\d{3})+([.,]\d{1,2})|\d{4,}[
 _SEPARATOR = re.compile(r"[\W_]+")
 _PART = re.compile(r"[^\W\d_]+|\d+")
 _WHOLE = re.compile(r"\d+(?:st|nd|rd|th|s)|u[\da-f]{4,5}")
-"""Has digits and letters, and no parts: 5th, 1990s, an emoji (tokens/words.py)."""
+"""Has digits and letters, and no parts: 5th, 1990s, an emoji (tokens/keywords.py)."""
 _RUN = re.compile(r"(?<![^\W_])[^\W_]++(?:[-./_,:' \u2019][^\W_]++)++")
 _LONGEST = 64
 """Characters of a code."""

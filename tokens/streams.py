@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tokens.detokenizer import IncrementalDetokenizer
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 @dataclass(slots=True)

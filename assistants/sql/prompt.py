@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from assistants.sql.grammar import sql_string
 from assistants.sql.tables import ColumnType, Table, told
-from tokens.words import words
+from tokens.keywords import words
 
 _CHANGES = frozenset(
     {

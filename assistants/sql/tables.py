@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tokens.words import content_words
+from tokens.keywords import content_words
 
 
 class ColumnType(StrEnum):

@@ -8,7 +8,7 @@ from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.output_processor import FinishReason, OutputProcessor
 from gateway.serving.tool_parsers import BareJsonParser
 from gateway.serving.tools import ToolUse
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 class StepAccount:

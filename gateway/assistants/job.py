@@ -16,7 +16,7 @@ from gateway.serving.decoding_guide import Guide
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.tools import ToolUse
 from gateway.tenants.tenant import Tenant
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 MAX_STEPS = 4096
 """Of one answer."""

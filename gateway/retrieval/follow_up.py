@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from tokens.words import content_words, is_acronym
+from tokens.keywords import content_words, is_acronym
 
 # Words that stand for something said before ("Ihre" is the polite "your"). "there" and "that" are also said without it: they
 # count at the beginning alone.

@@ -23,7 +23,7 @@ from gateway.serving.tool_calling import ToolCalling
 from gateway.serving.tool_parsers import ToolCallParser
 from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.tenant import Tenant
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 def answer_limit(plan: RequestPlan, context: Context) -> int:

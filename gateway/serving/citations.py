@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.retrieval.passage import Passage
-from tokens.words import content_words
+from tokens.keywords import content_words
 
 _MARK = re.compile(r"\[(\d{1,3}(?:\s?[,;]\s?\d{1,3})*)\]")
 _END = re.compile(r"[.!?\u3002\uff01\uff1f]+[\"'\u201d\u2019)]*|\n")

@@ -34,7 +34,7 @@ from gateway.tenants.budgets import Resource
 from gateway.tenants.ledger import Ledger, LedgerEntry
 from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status of a request whose client left; only for metrics."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gateway.serving.reasoning import Thinking
 from gateway.triton.log_probs import TokenLogProb
 from tokens.detokenizer import IncrementalDetokenizer
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 class SpelledToken(NamedTuple):

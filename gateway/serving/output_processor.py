@@ -6,7 +6,7 @@ from typing import Literal
 from gateway.serving.reasoning import Reasoning
 from gateway.serving.stop_strings import StopMatcher
 from tokens.detokenizer import IncrementalDetokenizer
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 FinishReason = Literal["stop", "length"]
 

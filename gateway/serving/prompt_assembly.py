@@ -19,7 +19,7 @@ from gateway.serving.generation_request import GenerationRequest, SamplingParame
 from gateway.serving.request_plan import RequestPlan, RequestPlanner
 from gateway.serving.truncation import truncations
 from gateway.tenants.tenant import Tenant
-from tokens.table import TokenTable, TooManyTokens
+from tokens.vocabulary import TokenTable, TooManyTokens
 
 
 class PromptAssembler:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from tokens.detokenizer import IncrementalDetokenizer
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 LOOKED_AT = 16
 """Tokens at the end of a prompt: many templates begin the thinking themselves, others say there that there is to be none."""

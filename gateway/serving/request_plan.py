@@ -12,7 +12,7 @@ from gateway.retrieval.store_resolver import RAG, is_rag
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.triton.logit_bias import embedding_bias
 from gateway.triton.lora import task_id
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 COMPLETION_TOKENS = 16
 """Of an answer to a prompt as it stands, where the client gives no limit; OpenAI's default."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.tools import FunctionTool
-from tokens.words import content_words
+from tokens.keywords import content_words
 
 _COMMON = frozenset(
     {

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tokens.words import keyword_query, keyword_text
+from tokens.keywords import keyword_query, keyword_text
 
 if TYPE_CHECKING:
     import numpy as np

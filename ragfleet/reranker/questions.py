@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ragfleet.reranker.passages import Passage
 from tokens.function_words import FUNCTION_WORDS
-from tokens.words import content_words
+from tokens.keywords import content_words
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD = re.compile(r"[^\W_]+(?:['’.,:/-][^\W_]+)*")

@@ -14,7 +14,7 @@ from typing import Any
 from ragfleet.reranker.negatives import candidates
 from ragfleet.reranker.passages import Passage
 from ragfleet.reranker.questions import Related, TrainingQuestion, make_questions
-from tokens.words import words
+from tokens.keywords import words
 
 Say = Callable[[str], None]
 

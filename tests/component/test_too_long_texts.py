@@ -9,7 +9,7 @@ import pytest
 
 from gateway.triton.fake_answers import Script
 from tests.support.running import EMBEDDING, MODEL, Fleet
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 Start = Callable[..., Any]
 KNOWN = "Input tokens exceed the configured limit of"

@@ -34,7 +34,7 @@ from gateway.tls import server_context
 from gateway.triton.fake import FakeTriton
 from gateway.triton.fake_answers import Answers, NextId, hashed, saying
 from tests.support.replies import Events, Reply, Stream
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 MODEL = "tiny"
 EMBEDDING = "tiny-embedding"

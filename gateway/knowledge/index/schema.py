@@ -1,6 +1,6 @@
 """The schema of a collection of chunks in Milvus (docs/contracts.md), and its name.
 
-BM25 reads `keywords`, which is `text` as tokens/words.py makes it searchable in any script, and not `text` itself. Milvus has
+BM25 reads `keywords`, which is `text` as tokens/keywords.py makes it searchable in any script, and not `text` itself. Milvus has
 analyzers for many languages; Milvus Lite 3.2.2 knows two tokenizers, `standard` (runs of letters and digits: a Chinese sentence
 is one) and `jieba` (Chinese alone), and of a custom analyzer's filters takes `stop` with a list of words and passes over all
 others without a word. So what makes words comparable is done before, alike for both, and the analyzer is the least.
@@ -12,7 +12,7 @@ from typing import Any
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from gateway.knowledge.index.chunks import FILENAME_BYTES, TEXT_BYTES
-from tokens.words import keyword_text
+from tokens.keywords import keyword_text
 
 ALIAS = "ragfleet_chunks"
 """What stands for the active collection, for clients of Triton that know nothing of the catalog."""

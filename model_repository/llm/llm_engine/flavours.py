@@ -14,7 +14,7 @@ from llm_engine.scheduler import Spec
 from llm_engine.service import Periods
 from llm_engine.simulated import SimulatedEngine
 from llm_engine.torch_engine import TorchEngine, TorchOptions
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from llm_engine.parameters import BadParameter
 from llm_engine.request import Request
 from llm_engine.senders import Senders
 from llm_engine.stop_words import StopWatch
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 if TYPE_CHECKING:
     from llm_engine.torch_model import Pass, SlotModel

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from tokens.keywords import content_words, spaced, symbols, unaccented
 from tokens.spellings import joined, spellings
-from tokens.words import content_words, spaced, symbols, unaccented
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-./_,:][^\W_]+)*")
 _WORD = re.compile(r"[^\W_]+")

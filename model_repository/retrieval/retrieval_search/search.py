@@ -29,7 +29,7 @@ from retrieval_search.settings import Query, Settings, check_ranking
 from retrieval_search.tracing import MakeSpan, no_span
 from retrieval_search.windows import windows
 from tokens.function_words import language_signs
-from tokens.words import keyword_query
+from tokens.keywords import keyword_query
 
 log = logging.getLogger("retrieval")
 

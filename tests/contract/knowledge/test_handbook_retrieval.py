@@ -21,7 +21,7 @@ from gateway.knowledge.documents import Document
 from gateway.knowledge.embedder import Vectors
 from gateway.knowledge.index import MilvusIndex, Owner
 from gateway.retrieval.follow_up import with_history
-from tokens.words import keyword_query
+from tokens.keywords import keyword_query
 
 pytestmark = pytest.mark.fleet
 

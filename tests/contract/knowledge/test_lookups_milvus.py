@@ -10,7 +10,7 @@ from pymilvus import MilvusClient
 
 from gateway.knowledge.index import MilvusIndex, Row
 from tests.support.lookups import KINDS
-from tokens.words import keyword_query
+from tokens.keywords import keyword_query
 
 pytestmark = pytest.mark.fleet
 EACH = 8

@@ -14,7 +14,7 @@ from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.embedder import FakeEmbedder
 from gateway.knowledge.index import ChunkIndex, MemoryIndex, MilvusIndex, Owner, Row, RowsRefused, collection_name
 from gateway.knowledge.index.schema import ANALYZER, collection_schema
-from tokens.words import keyword_query
+from tokens.keywords import keyword_query
 
 pytestmark = pytest.mark.fleet
 

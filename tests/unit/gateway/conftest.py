@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.running import make_tokenizer
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 
 @pytest.fixture(scope="session")

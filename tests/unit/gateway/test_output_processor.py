@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from gateway.serving.output_processor import OutputProcessor
 from tests.support.running import END
-from tokens.table import TokenTable
+from tokens.vocabulary import TokenTable
 
 quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -19,7 +19,7 @@ from gateway.knowledge.chunking import Chunker, embedding_folder, token_counter
 from gateway.knowledge.conversion import convert
 from gateway.knowledge.index.schema import ANALYZER, keywords
 from ragfleet.milvus_lite.bm25 import BM25, Postings
-from tokens.words import keyword_query
+from tokens.keywords import keyword_query
 
 HEADER = ["Order", "Customer", "City", "Quarter", "Amount"]
 NAMES = "Aldous Brimfield Corven Dantley Esker Fallow Garrick Hollis Imber Jessup".split()  # noqa: SIM905 - shorter so

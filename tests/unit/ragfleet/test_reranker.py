@@ -13,7 +13,7 @@ from ragfleet.reranker.questions import make_questions
 from ragfleet.reranker.sources import countries, handbook, make_passages
 from ragfleet.reranker.training import Plan, train
 from rerank_scorer import Scorer, Settings
-from tokens.words import content_words
+from tokens.keywords import content_words
 
 PASSAGES = [
     Passage(

@@ -22,7 +22,7 @@ from retrieval_search import (
     Settings,
     Unavailable,
 )
-from tokens.words import keyword_query
+from tokens.keywords import keyword_query
 
 SETTINGS = Settings("http://127.0.0.1:1", deadline_s=60)
 

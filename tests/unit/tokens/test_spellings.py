@@ -14,8 +14,8 @@ from retrieval_search.exact import ExactMatch
 from tests.support.lookups import KINDS, chinese, emoji, name, norm
 from tokens.compounds import parts
 from tokens.dates import dates
+from tokens.keywords import keyword_query, keyword_text
 from tokens.spellings import guesses, spellings
-from tokens.words import keyword_query, keyword_text
 
 
 def analyzed(text: str) -> set[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tokens import IncrementalDetokenizer, TokenTable, TooManyTokens
-from tokens.table import BadTokenizer
+from tokens.vocabulary import BadTokenizer
 
 SAMPLES = (
     "Hello, world! 12345",
@@ -188,7 +188,7 @@ def test_a_text_that_is_read_in_pieces_has_the_tokens_of_the_whole(name: str, te
     table = TABLES[name]
     whole = table.encode(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tokens.table._PIECE", piece)
+        patch.setattr("tokens.vocabulary._PIECE", piece)
         assert table.encode(text) == whole
     assert table.least_tokens(text) <= len(whole)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokens.words import content_words, keyword_query, keyword_text
+from tokens.keywords import content_words, keyword_query, keyword_text
 
 FOUND = [
     ("保修期多久", "水泵的保修期为二十六个月，请保留发票。"),
