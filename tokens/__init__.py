@@ -1,4 +1,4 @@
-"""Token ids ↔ text, exactly; and the words of texts (`tokens.keywords`, `tokens.repeats`): what the gateway and the models share."""
+"""Token ids ↔ text, exactly; and the words of texts (`keywords`, `repeats`): what the gateway and the models share."""
 
 from tokens.detokenizer import IncrementalDetokenizer
 from tokens.streams import StreamDetokenizers

@@ -1,6 +1,7 @@
 """Admission: a bounded, fair wait for one of the fleet's places, which yields a `Permit`.
 
-A permit is an argument of whatever uses an engine, so that nothing runs unadmitted. `AdmissionState` decides; this is its asyncio side.
+A permit is an argument of whatever uses an engine, so that nothing runs unadmitted. `AdmissionState` decides; this is its asyncio
+side.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from gateway.triton.llm import TokenStream
 
 
 class StreamRegistry:
-    """Knows which stream runs where; ends those that would not get on, so that they go on elsewhere (generation.py).
+    """Knows which stream runs where; ends those that would not get on, so that they go on elsewhere (migrating_generation.py).
 
     drain_patience_s: how long a stream may run on on an instance that drains. Raising it moves fewer streams and delays drains.
     clock: monotonic seconds.
