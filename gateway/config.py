@@ -304,8 +304,9 @@ class Settings:
     admission_headroom: float = 2.0
     """Requests admitted per engine slot. 1 keeps engine queues empty; more hides the gap between two answers."""
     admission_reserve: float = 0.25
-    """Share of the engine slots that no tenant alone may fill, where there are several tenants: a newcomer is served at once
-    beside any number of another's long answers. 0: none; higher: more of the fleet is idle while only one tenant asks."""
+    """Share of the engine slots that no tenant alone may fill, and several together only up to a part of it, where there are
+    several tenants: a newcomer is served at once beside any number of the others' long answers. 0: none; higher: more of the
+    fleet is idle while only one tenant asks."""
     admission_prefill: float = 0.125
     """Share of the engine slots in which prompts of one tenant may be read at the same time, one of each instance at least, where
     there are several tenants: a newcomer's prompt waits for few others. 0: no bound."""

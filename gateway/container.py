@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
+from math import ceil
 from typing import Any
 
 from assistants.profile import Kind
@@ -117,6 +118,7 @@ class Container:
             lambda: round(self.models.slots * settings.admission_headroom),
             time.monotonic,
             tenant_limit=self._tenant_limit,
+            reserve=self._reserve_share,
             limit=settings.admission_queue,
         )
         # A place for each call of a model, not for each request: one with a thousand texts takes turns with the others', and what
@@ -132,13 +134,17 @@ class Container:
             token_deadline_s=settings.token_deadline_s,
             gather_s=settings.gather_s,
         )
-        self.registry = StreamRegistry(self.store, self.detector, drain_patience_s=settings.drain_patience_s)
+        self.registry = StreamRegistry(
+            self.store, self.detector, self.dispatcher, drain_patience_s=settings.drain_patience_s
+        )
         self.generator = Generator(
             dispatcher=self.dispatcher,
             streams=self.streams,
             registry=self.registry,
             # Whoever waits for it has a place already, so their number is bounded.
             prefills=Admission(lambda: sys.maxsize, tenant_limit=self._prefill_limit, limit=sys.maxsize),
+            slots=Admission(self._free_slots, reserve=self._reserve_share, limit=sys.maxsize),
+            shared=lambda: self.tenants.several,
             settings=settings,
             metrics=self.metrics,
             tracing=self.tracing,
@@ -334,6 +340,20 @@ class Container:
         if not self.tenants.several:
             return None
         return int(self.models.slots * (1 - self.settings.admission_reserve))
+
+    def _reserve_share(self) -> float:
+        """Of any places, what is left free for a tenant that has none yet."""
+        return self.settings.admission_reserve if self.tenants.several else 0.0
+
+    def _free_slots(self) -> int:
+        """Engine slots for this gateway's answers; no limit where there is nobody to wait behind."""
+        slots, averages = self.models.slots, self.placer.averages
+        if not slots or not self.tenants.several:
+            return sys.maxsize
+        # What the samples show beyond ours is other gateways', or was ours and is being cancelled. Where that leaves nothing, we
+        # take turns with the other gateways in the engines' queues.
+        others = max(0, averages.sampled_total - averages.sampled_ours)
+        return max(slots - others, ceil(slots * self.settings.admission_reserve), 1)
 
     def _prefill_limit(self) -> int | None:
         """Prompts of one tenant that are read at a time: a newcomer's would wait for all of them."""

@@ -92,10 +92,11 @@ async def dispatching(instances: Sequence[Instance]) -> AsyncIterator[Dispatchin
         pool, first_token_deadline_s=settings.first_token_deadline_s, token_deadline_s=settings.token_deadline_s,
         gather_s=settings.gather_s,
     )  # fmt: skip
-    registry = StreamRegistry(store, detector)
+    dispatcher = Dispatcher(store, placer, detector)
+    registry = StreamRegistry(store, detector, dispatcher)
     generator = Generator(
-        dispatcher=Dispatcher(store, placer, detector), streams=streams, registry=registry, settings=settings,
-        prefills=Admission(lambda: sys.maxsize), metrics=Metrics(),
+        dispatcher=dispatcher, streams=streams, registry=registry, settings=settings,
+        prefills=Admission(lambda: sys.maxsize), slots=Admission(lambda: sys.maxsize), metrics=Metrics(),
     )  # fmt: skip
 
     scraped: set[str] = set()

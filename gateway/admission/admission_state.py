@@ -55,6 +55,7 @@ class AdmissionState:
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._rate = DrainRate()
         self._capacity = self._tenant_limit = 0
+        self._reserve = 0.0
         self._held: Counter[str] = Counter()
         self._in_use = 0
         self._admitted = self._refused = 0
@@ -121,13 +122,15 @@ class AdmissionState:
         self._rate.update(self._in_use, self._clock(), released=1)
         self._dispatch()
 
-    def resize(self, capacity: int, tenant_limit: int | None = None) -> None:
+    def resize(self, capacity: int, tenant_limit: int | None = None, reserve: float = 0.0) -> None:
         """The fleet has this many places now. Fewer than held: nobody is thrown out, nobody new comes in.
 
         tenant_limit: places that one tenant may hold, at least 1; None: all. What is above it is kept for whoever comes.
+        reserve: share (0 to 1) of the places that one tenant leaves free, n tenants together about 1/n of it; 0: none.
         """
         self._capacity = max(0, capacity)
         self._tenant_limit = self._capacity if tenant_limit is None else max(1, tenant_limit)
+        self._reserve = reserve
         self._dispatch()
 
     def close(self, reason: str) -> None:
@@ -152,7 +155,13 @@ class AdmissionState:
             self._on_grant(entry)
 
     def _may_hold_more(self, tenant: str) -> bool:
-        return self._held[tenant] < self._tenant_limit
+        """Dynamic thresholds (Choudhury and Hahne, 1998): a tenant holds at the most so many times what is free that alone it
+        leaves the reserve. Each further one has its part of what is left, so that there is something for the next."""
+        held = self._held[tenant]
+        if held >= self._tenant_limit:
+            return False
+        left = self._capacity - self._in_use - 1
+        return not held or (held + 1) * self._reserve <= (1 - self._reserve) * left or not self._reserve
 
     def _grant(self, entry: Entry) -> None:
         entry.granted = True

@@ -57,6 +57,7 @@ class Admission:
     capacity: how many requests may be in the engines at once. It is read again at each `refresh`, when it was read more
         than `recheck_s` ago, and every `recheck_s` while somebody waits (an ejection that runs out tells nobody).
     tenant_limit: how many of them one tenant may hold, read with it; None: all.
+    reserve: share of them (0 to 1) that one tenant leaves free for others, and several together some of; read with it.
     limit: requests that may wait; see `AdmissionState`.
     recheck_s: seconds. Lower: places that appear silently are used sooner; higher: `capacity` is called less.
     """
@@ -67,12 +68,14 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
         *,
         tenant_limit: Callable[[], int | None] = lambda: None,
+        reserve: Callable[[], float] = lambda: 0.0,
         limit: int = 512,
         recheck_s: float = 0.1,
         rng: random.Random | None = None,
     ) -> None:
         self._capacity = capacity
         self._tenant_limit = tenant_limit
+        self._reserve = reserve
         self._clock = clock
         self._recheck_s = recheck_s
         self._read_at = float("-inf")
@@ -104,7 +107,7 @@ class Admission:
     def refresh(self) -> None:
         """Read the capacity now; whoever fits in is let in. To be called when the fleet changes."""
         self._read_at = self._clock()
-        self._gate.resize(self._capacity(), self._tenant_limit())
+        self._gate.resize(self._capacity(), self._tenant_limit(), self._reserve())
 
     def drain(self, reason: str = "The gateway is shutting down; send the request again.") -> None:
         """Refuse what is new and what waits, from now on, with a 503 that says `reason`; permits given stay good."""

@@ -58,8 +58,13 @@ class Attempts:
 
     @property
     def failures(self) -> int:
-        """Failed attempts; an instance that drains has not failed us."""
-        return sum(1 for attempt in self.trail if attempt.cause not in ("end", Cause.DRAIN))
+        """Failed attempts; an instance that drains or has no free slot has not failed us."""
+        return sum(1 for attempt in self.trail if attempt.cause not in ("end", Cause.DRAIN, Cause.QUEUED))
+
+    @property
+    def waits(self) -> int:
+        """Attempts that were ended because they waited for a slot."""
+        return sum(1 for attempt in self.trail if attempt.cause == Cause.QUEUED)
 
     @property
     def exhausted(self) -> bool:

@@ -166,6 +166,14 @@ class Dispatcher:
         except RagfleetError:
             return None
 
+    def waiting(self, name: str) -> int:
+        """Requests that wait for a slot of an instance, as far as is known."""
+        return self._placer.waiting(name)
+
+    def free_slots(self, job: PlacementRequest, but: str) -> int:
+        """Slots of other instances that a job could have at once."""
+        return self._placer.free_slots(job, {but, *self._detector.ejected()})
+
     def place_call(self, exclude: frozenset[str] = frozenset(), *, embedding_model: str = "") -> Dispatch:
         """An instance for a short idempotent call, of those with that embedding model. Where all were tried, any will do.
 

@@ -52,16 +52,25 @@ class Generator:
         streams: TokenStreams,
         registry: StreamRegistry,
         prefills: Admission,
+        slots: Admission,
+        shared: Callable[[], bool] = lambda: False,
         settings: Settings,
         metrics: Metrics,
         tracing: Tracing = OFF,
         mirroring: Mirroring | None = None,
     ) -> None:
-        """prefills: of one tenant it lets so many prompts be read at a time. mirroring: sees what is placed."""
+        """prefills: of one tenant it lets so many prompts be read at a time.
+
+        slots: where several tenants share the engines it has a place for each slot, so that what waits for one waits there, in
+        turns, and not in an engine's queue, which is first in, first out. shared: whether they do.
+        mirroring: sees what is placed.
+        """
         self.dispatcher = dispatcher
         self.streams = streams
         self.registry = registry
         self.prefills = prefills
+        self.slots = slots
+        self.shared = shared
         self.settings = settings
         self.metrics = metrics
         self.tracing = tracing
@@ -87,15 +96,18 @@ class Generation:
 
     RESCUE_S = 15.0
     """How long a begun answer waits for some instance to be there again before it fails."""
+    MOST_WAITS = 2
+    """Times that an answer is moved because it waits for a slot and another instance has a free one."""
 
     def __init__(self, generator: Generator, job: PlacementRequest, sampling: Mapping[str, Any]) -> None:
-        self._job = job
+        self._job = replace(job, may_queue=False) if generator.shared() else job
         self._sampling = sampling
         self._max_tokens = job.max_tokens
         self._dispatcher = generator.dispatcher
         self._streams = generator.streams
         self._registry = generator.registry
         self._prefills = generator.prefills
+        self._slots = generator.slots
         self._deadline_s = generator.settings.request_deadline_s
         self._metrics = generator.metrics
         self._tracing = generator.tracing
@@ -108,6 +120,8 @@ class Generation:
         self._poison_limit = generator.settings.poison_limit
         self._attempts = Attempts(generator.settings.attempts)
         self._dispatch: Dispatch | None = None
+        self._slot: Permit | None = None
+        """Until the end, whichever instances it is on."""
         self._prefill: Permit | None = None
         """While the prompt is read, for the first time."""
         self._stream: TokenStream | None = None
@@ -188,6 +202,9 @@ class Generation:
     def close(self) -> None:
         """Cancel the running step, give back the place. Idempotent."""
         self._end_prefill()
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
         whole = self.ended or len(self.journal) >= self._max_tokens
         self._close_stream(whole=whole)
         if self._dispatch is not None:
@@ -225,6 +242,8 @@ class Generation:
 
     async def _begin(self) -> None:
         """Send the rest of the answer to an instance."""
+        if self._slot is None:
+            self._slot = await self._slots.acquire(self._job.tenant, deadline_s=self._deadline_s)
         if self._prefill is None and not self.journal and not self._attempts.trail:
             self._prefill = await self._prefills.acquire(self._job.tenant, deadline_s=self._deadline_s)
         new, self._placed = not self._placed, True
@@ -266,7 +285,8 @@ class Generation:
         self._stream = await self._streams.open(
             instance.address, instance.http_port, self._request, fresh=fresh, decode=decode
         )
-        self._registry.add(instance.name, self._stream)
+        movable = self._attempts.waits < self.MOST_WAITS
+        self._registry.add(instance.name, self._stream, self._rest() if movable else None)
 
     async def _resend(self) -> InstanceError | None:
         """The kept connection broke before a word came back: ask the same instance again, on a new one.
@@ -310,6 +330,8 @@ class Generation:
         self._dispatch = None
         self._end_span(error)
         self._attempts.fail(dispatch, error, tokens=progress)
+        if error.cause is Cause.QUEUED:
+            self._job = replace(self._job, may_queue=False)
         if self.journal:
             self._metrics.migrations.labels(error.cause).inc()
             self._lost_at = self._lost_at or time.monotonic()

@@ -3,17 +3,28 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from gateway.dispatch.dispatcher import Dispatcher
 from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.outlier_detection import OutlierDetector
 from gateway.fleet.view import FleetView
+from gateway.routing.types import PlacementRequest
 from gateway.triton.errors import Cause, InstanceError
 from gateway.triton.llm import TokenStream
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    at: float
+    """Seconds of the registry's clock."""
+    job: PlacementRequest | None
 
 
 class StreamRegistry:
     """Knows which stream runs where; ends those that would not get on, so that they go on elsewhere (migrating_generation.py).
 
+    dispatcher: knows where slots are free; None: what waits for a slot stays where it waits.
     drain_patience_s: how long a stream may run on on an instance that drains. Raising it moves fewer streams and delays drains.
     clock: monotonic seconds.
     """
@@ -22,30 +33,36 @@ class StreamRegistry:
     QUIET_S = 1.0
     """Seconds without a token, or before the first one without metrics, after which a stream counts as lost on an instance that
     is ejected or not healthy."""
+    QUEUE_S = 2.0
+    """Seconds without a first token after which a request that waits for a slot goes where one is free. Lower: more prompts are
+    read in vain where a slot would have come free at once."""
 
     def __init__(
         self,
         store: FleetState,
         detector: OutlierDetector,
+        dispatcher: Dispatcher | None = None,
         *,
         drain_patience_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._detector = detector
+        self._dispatcher = dispatcher
         self._drain_patience_s = drain_patience_s
         self._clock = clock
-        self._streams: dict[str, set[TokenStream]] = {}
+        self._streams: dict[str, dict[TokenStream, _Begun]] = {}
+        """By instance, in the order in which they were sent there."""
         self._draining_since: dict[str, float] = {}
         store.subscribe(self._follow)
 
-    def add(self, name: str, stream: TokenStream) -> None:
-        """A stream begins on an instance."""
-        self._streams.setdefault(name, set()).add(stream)
+    def add(self, name: str, stream: TokenStream, job: PlacementRequest | None = None) -> None:
+        """A stream begins on an instance. job: what it serves, where that may be moved for want of a slot."""
+        self._streams.setdefault(name, {})[stream] = _Begun(self._clock(), job)
 
     def remove(self, name: str, stream: TokenStream) -> None:
         """It has ended."""
-        self._streams.get(name, set()).discard(stream)
+        self._streams.get(name, {}).pop(stream, None)
 
     def counts(self) -> Mapping[str, int]:
         """Streams of this gateway by instance."""
@@ -81,6 +98,27 @@ class StreamRegistry:
                 dark = self._without_metrics(name)
                 for stream in [s for s in streams if s.quiet_s(now) > self.QUIET_S or (dark and not s.spoken)]:
                     stream.fail(InstanceError(Cause.STALL, f"{name} is silent: {ejected.get(name, 'not healthy')}"))
+            else:
+                self._move_waiting(name, streams, now)
+
+    def _move_waiting(self, name: str, streams: Mapping[TokenStream, "_Begun"], now: float) -> None:
+        """Move what waits for a slot of a healthy instance to where one is free, those that came last first; none too many.
+
+        An engine serves in order, so of those without a token the last ones wait, and the others' prompts are being read.
+        """
+        if self._dispatcher is None:
+            return
+        silent = [(stream, begun) for stream, begun in streams.items() if not stream.spoken]
+        if not silent or now - silent[0][1].at < self.QUEUE_S or not (waiting := self._dispatcher.waiting(name)):
+            return
+        moved = 0
+        for stream, begun in silent[-waiting:]:
+            if begun.job is None or now - begun.at < self.QUEUE_S:
+                continue
+            if self._dispatcher.free_slots(begun.job, name) <= moved:
+                continue
+            moved += 1
+            stream.fail(InstanceError(Cause.QUEUED, f"{name} has no free slot, and others have"))
 
     def _without_metrics(self, name: str) -> bool:
         """Whether the instance's load has not been read for a while: then its queue does not move either."""

@@ -1,6 +1,6 @@
 """What a policy chooses from: the pool of one model, seen for one job at one moment."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from random import Random
 
 from gateway.routing.bucket_queue import BucketQueue
@@ -51,7 +51,19 @@ class InstancePool:
 class Candidates:
     """The eligible accounts for one job. Cheap to make; a policy calls only what it needs."""
 
-    __slots__ = ("_exclude", "_expected", "_home", "_index", "_pool", "answer_tokens", "averages", "job", "keys", "now")
+    __slots__ = (
+        "_exclude",
+        "_expected",
+        "_free_only",
+        "_home",
+        "_index",
+        "_pool",
+        "answer_tokens",
+        "averages",
+        "job",
+        "keys",
+        "now",
+    )
 
     def __init__(
         self,
@@ -63,9 +75,12 @@ class Candidates:
         averages: FleetAverages,
         index: PrefixIndex,
         keys: Sequence[int],
+        free_only: bool = False,
     ) -> None:
+        """free_only: instances whose slots are all taken are not eligible."""
         self._pool = pool
         self._exclude = exclude
+        self._free_only = free_only
         self._index = index
         self.job = job
         self.now = now
@@ -79,14 +94,14 @@ class Candidates:
 
     def everyone(self) -> list[InstanceLoad]:
         """Every eligible account: linear in the pool."""
-        return eligible_among(self._pool.accounts, self.job, self._exclude)
+        return self._among(self._pool.accounts)
 
     def at(self, position: int) -> InstanceLoad | None:
         """The eligible account at a position of the pool (modulo its size), or the next one after it."""
         accounts = self._pool.accounts
         for step in range(len(accounts)):
             account = accounts[(position + step) % len(accounts)]
-            if eligible(account, self.job, self._exclude):
+            if self._is_eligible(account):
                 return account
         return None
 
@@ -97,7 +112,7 @@ class Candidates:
             return None
         for _ in range(4):
             account = accounts[int(rng.random() * len(accounts))]
-            if account is not but and eligible(account, self.job, self._exclude):
+            if account is not but and self._is_eligible(account):
                 return account
         rest = [a for a in self.everyone() if a is not but]
         return rest[int(rng.random() * len(rest))] if rest else None
@@ -120,7 +135,14 @@ class Candidates:
         size = len(accounts)
         for _ in range(SAMPLED):
             found[accounts[int(rng.random() * size)]] = None
-        return eligible_among(found, self.job, self._exclude) or self.everyone()
+        return self._among(found) or self.everyone()
+
+    def _is_eligible(self, account: InstanceLoad) -> bool:
+        return eligible(account, self.job, self._exclude) and not (self._free_only and account.is_full(self.now))
+
+    def _among(self, accounts: Iterable[InstanceLoad]) -> list[InstanceLoad]:
+        found = eligible_among(accounts, self.job, self._exclude)
+        return [account for account in found if not account.is_full(self.now)] if self._free_only else found
 
     def cached_tokens(self, accounts: Sequence[InstanceLoad]) -> list[int]:
         """Prompt tokens that each instance will probably find in its cache; the last one is always computed."""

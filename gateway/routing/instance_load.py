@@ -6,7 +6,7 @@ So what we dispatched since the sample is in, and what finished since is out, wh
 """
 
 from collections import deque
-from math import exp
+from math import ceil, exp
 
 from gateway.fleet.view import Instance, LoadSample
 from gateway.routing.fleet_averages import FleetAverages
@@ -129,6 +129,15 @@ class InstanceLoad:
     def requests(self, now: float) -> float:
         """Requests in the instance, waiting or running, whoever sent them."""
         return self.ours + self.others(now)
+
+    def is_full(self, now: float) -> bool:
+        """Whether a request more would wait for a slot, as far as is known."""
+        return self.requests(now) >= self.slots
+
+    def waiting(self, now: float) -> int:
+        """Requests that wait for a slot, as far as is known."""
+        told = 0 if self.load is None else min(self.load.waiting or 0, self.queued)
+        return max(told, ceil(self.requests(now) - self.slots))
 
     def kv_fraction(self, now: float) -> float:
         """Share of the KV cache in use, 0–1: ours live, and the rest of the sample fading as its requests end."""

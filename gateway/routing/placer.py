@@ -8,7 +8,7 @@ from random import Random
 
 from gateway.fleet.view import FleetMember, FleetView
 from gateway.routing.candidates import Candidates, InstancePool
-from gateway.routing.filters import explain
+from gateway.routing.filters import eligible_among, explain
 from gateway.routing.fleet_averages import FleetAverages
 from gateway.routing.instance_load import InstanceLoad
 from gateway.routing.policies.policy import Policy
@@ -110,8 +110,13 @@ class Placer:
             known = ", ".join(sorted(self._pools)) or "none yet"
             raise NoInstance(Why.UNKNOWN_MODEL, f"no instance has ever served the model {job.model!r}; known: {known}")
         keys = self.index.keys(job.prompt_ids, salt=job.prefix_salt)
-        candidates = self._candidates(pool, job, exclude, keys)
-        choice = self.policy.choose(candidates, job)
+        choice = None
+        if not job.may_queue:
+            candidates = self._candidates(pool, job, exclude, keys, free_only=True)
+            choice = self.policy.choose(candidates, job)
+        if choice is None:
+            candidates = self._candidates(pool, job, exclude, keys)
+            choice = self.policy.choose(candidates, job)
         if choice is None:
             raise explain(pool.accounts, job, exclude)
         account = self._accounts[choice.instance.name]
@@ -146,10 +151,23 @@ class Placer:
         return ContextTicket(job, Choice(account.instance, reason), account)
 
     def _candidates(
-        self, pool: InstancePool, job: PlacementRequest, exclude: Collection[str], keys: Sequence[int]
+        self,
+        pool: InstancePool,
+        job: PlacementRequest,
+        exclude: Collection[str],
+        keys: Sequence[int],
+        *,
+        free_only: bool = False,
     ) -> Candidates:
         return Candidates(
-            pool, job, exclude=exclude, now=self._clock(), averages=self.averages, index=self.index, keys=keys
+            pool,
+            job,
+            exclude=exclude,
+            now=self._clock(),
+            averages=self.averages,
+            index=self.index,
+            keys=keys,
+            free_only=free_only,
         )
 
     def account(self, name: str) -> InstanceLoad | None:
@@ -160,6 +178,17 @@ class Placer:
         """Requests that an instance could still take without any of them waiting."""
         account = self._accounts.get(name)
         return 0 if account is None else int(account.slots - account.requests(self._clock()))
+
+    def waiting(self, name: str) -> int:
+        """Requests that wait for a slot of an instance, whoever sent them."""
+        account = self._accounts.get(name)
+        return 0 if account is None else account.waiting(self._clock())
+
+    def free_slots(self, job: PlacementRequest, exclude: Collection[str]) -> int:
+        """Slots that a job could have at once, of all instances but those excluded. Linear in their number."""
+        pool, now = self._pools.get(job.model), self._clock()
+        accounts = () if pool is None else eligible_among(pool.accounts, job, exclude)
+        return sum(int(a.slots - a.requests(now)) for a in accounts if not a.is_full(now))
 
     def _settle(self, ticket: Ticket, account: InstanceLoad, outcome: TicketOutcome, produced: Sequence[int]) -> None:
         """A ticket ended."""

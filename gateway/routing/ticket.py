@@ -47,7 +47,7 @@ class Ticket:
         self.answered_at: float | None = None
         self.produced = 0
         self.over = False
-        self.starved = account.requests(now) >= account.slots
+        self.starved = account.is_full(now)
         """All slots seemed taken: its wait says nothing about the speed of prefill."""
         self._account = account
         self._on_change = on_change

@@ -31,6 +31,9 @@ class PlacementRequest:
     """A hash of 64 bits, the same for each turn of a conversation: during a roll-out all go to the same side."""
     begins: bool = True
     """Whether it is the first turn."""
+    may_queue: bool = True
+    """Whether it may go where all slots are taken though another instance has a free one: a cached prefix can be worth the wait,
+    if the answers before it are as short as usual. Another tenant's may be as long as that one likes."""
 
     @property
     def prefix_salt(self) -> str:

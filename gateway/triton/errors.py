@@ -12,6 +12,7 @@ class Cause(StrEnum):
     ENGINE = "engine"  # the engine reported an error
     BUSY = "busy"  # its queue is full: healthy, but not now
     DRAIN = "drain"  # it is leaving the fleet and its patience is over
+    QUEUED = "queued"  # it waits for a slot there, and another instance has a free one
     STALE = "stale"  # a kept connection had been closed meanwhile; says nothing about the instance
 
 
@@ -25,7 +26,7 @@ class InstanceError(Exception):
     @property
     def blames_instance(self) -> bool:
         """Whether the instance's health is in doubt (a full queue or a drain is not a fault)."""
-        return self.cause not in (Cause.BUSY, Cause.DRAIN, Cause.STALE)
+        return self.cause not in (Cause.BUSY, Cause.DRAIN, Cause.QUEUED, Cause.STALE)
 
 
 class Refusal(StrEnum):

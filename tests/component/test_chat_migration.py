@@ -219,6 +219,33 @@ async def test_request_that_waits_on_an_unhealthy_instance_is_rescued_if_the_ins
     assert [a["cause"] for a in attempts] == (["stall", "end"] if dark else ["end"])
 
 
+@pytest.mark.parametrize("free", [True, False])
+async def test_what_waits_for_a_slot_goes_where_one_is_free(start: Start, free: bool) -> None:
+    fleet = await start(instances=2, slots=2)
+    registry = fleet.gateway.registry
+    registry.CHECK_EVERY_S = 3600.0  # the test says when
+    full, other = fleet.tritons
+    fleet.change(other, healthy=False)
+    fleet.answers.script("llm", *[Script(stall_after=3)] * 2, Script(stall_after=0))
+    long = [asyncio.ensure_future(fleet.chat("Go on.", max_tokens=LENGTH)) for _ in range(2)]
+    await fleet.until(lambda: sum(call.sent == 3 for call in fleet.calls()) == 2)
+    short = asyncio.ensure_future(fleet.chat(max_tokens=2))
+    await fleet.until(lambda: len(fleet.calls()) == 3)
+    fleet.change(other, healthy=free)
+    registry.rescue(time.monotonic())
+    await asyncio.sleep(0)
+    assert not any(call.end for call in fleet.calls()), "a slot may come free at once"
+    registry.rescue(time.monotonic() + registry.QUEUE_S + 1)
+    if not free:
+        full.resume()
+    reply = await short
+    assert [a["cause"] for a in reply.json["ragfleet"]["attempts"]] == (["queued", "end"] if free else ["end"])
+    full.resume()
+    for each in await asyncio.gather(*long):
+        assert [a["cause"] for a in each.json["ragfleet"]["attempts"]] == ["end"]
+    assert not fleet.gateway.detector.ejected()
+
+
 @pytest.mark.parametrize("after", [0, 1, 20])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_poison_request_is_stopped_after_two_deaths_and_named(

@@ -99,3 +99,30 @@ async def test_a_lonely_tenants_prompts_are_read_together(start: Start) -> None:
     await fleet.until(lambda: len(fleet.calls()) == 6)
     fleet.tritons[0].resume()
     assert [reply.status for reply in await asyncio.gather(*flood)] == [200] * 6
+
+
+async def test_a_third_tenants_question_waits_behind_no_engines_queue_that_two_others_would_fill(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(TENANTS)
+    fleet: Fleet = await start(instances=2, slots=4, api_key="own", tenants_file=file)
+    fleet.answers.script("llm", *[Script(stall_after=3)] * 7)
+    flood = []
+    for key in ("own", "heavy"):
+        flood += [asyncio.ensure_future(fleet.chat(headers={"Authorization": f"Bearer {key}"})) for _ in range(20)]
+        await fleet.until(lambda: fleet.gateway.admission.waiting > 0)
+    slots = fleet.gateway.generator.slots
+    try:
+        await fleet.until(lambda: sum(call.sent == 3 for call in fleet.calls()) == slots.held)
+        assert slots.held < 8, "both together leave a slot"
+        assert slots.waiting, "what waits for one waits in the gateway"
+        streams = fleet.gateway.registry.counts()
+        assert max(streams.values()) <= 4, streams
+        reply = await fleet.chat(max_tokens=1, headers={"Authorization": "Bearer light"})
+        assert reply.status == 200
+    finally:
+        for each in flood:
+            each.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+    await fleet.until(lambda: not slots.held and not slots.waiting)

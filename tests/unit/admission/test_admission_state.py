@@ -67,6 +67,38 @@ def test_the_reserve_is_for_others_than_who_fills_the_rest() -> None:
     assert case.gate.waiting == 0, "without a limit all may be one tenant's"
 
 
+@pytest.mark.parametrize("tenants", range(1, 6))
+def test_however_many_tenants_flood_there_is_a_place_for_the_next(tenants: int) -> None:
+    case = Case(capacity=0, limit=10_000)
+    case.gate.resize(16, reserve=0.25)
+    for _ in range(40):
+        for name in range(tenants):
+            case.enter(f"flood-{name}")
+    if tenants == 1:
+        assert case.gate.held == 12
+    for number in range(60):  # those that came first give back what they took alone
+        first = next(entry for entry in case.granted if not entry.over) if number % 2 else None
+        if first is not None:
+            case.gate.leave(first)
+    held = case.gate.stats().held_by_tenant
+    assert case.gate.held < 16, held
+    assert case.enter("newcomer").granted
+    assert case.gate.held >= 12, "and few are idle"
+
+
+def test_a_tenant_without_a_place_gets_the_last_one_and_another_one_waits() -> None:
+    case = Case(capacity=0, limit=100)
+    case.gate.resize(4, reserve=0.25)
+    first = [case.enter("a") for _ in range(4)]
+    assert [entry.granted for entry in first] == [True, True, True, False]
+    newcomer, waiting = case.enter("b"), case.enter("b")
+    assert newcomer.granted
+    assert not waiting.granted
+    case.gate.leave(newcomer)
+    assert waiting.granted
+    assert not first[3].granted
+
+
 def test_a_free_place_goes_to_the_next_in_turn() -> None:
     case = Case(capacity=1)
     first, second, third, fourth = case.enter(), case.enter(), case.enter(), case.enter("b")

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from gateway.routing import TicketOutcome
 from tests.unit.routing.small_fleet import Fleet, instance, load, predicted_s
 
 PROMPT = list(range(1024))
@@ -82,6 +83,27 @@ def test_a_short_question_does_not_wait_for_a_slot_that_long_answers_hold() -> N
         ticket.first_token(fleet.now)
         ticket.tokens(400)
     assert fleet.place(short, max_tokens=8).instance.name == "triton-1"
+
+
+@pytest.mark.parametrize("given", [0, 1, 8, 20])
+def test_a_tenants_question_does_not_wait_behind_anothers_answers_that_have_just_begun(given: int) -> None:
+    """They have shown nothing of their length yet, and all answers before them were short."""
+    fleet = taught(2)
+    short = [*PROMPT[:40], 7]
+    for _ in range(30):
+        fleet.serve(fleet.placer.place(fleet.job(short, max_tokens=8), {"triton-1"}), 0.1, tokens=8)
+    for number in range(2):
+        fleet.change(number, load=load(fleet.now))
+    long = [fleet.placer.place(fleet.job(40, max_tokens=3900), {"triton-1"}) for _ in range(8)]
+    long += [fleet.placer.place(fleet.job(40, max_tokens=3900), {"triton-0"}) for _ in range(4)]
+    for ticket in long:
+        fleet.now += 0.05
+        ticket.first_token(fleet.now)
+        ticket.tokens(given)
+    ticket = fleet.place(short, max_tokens=8)
+    assert ticket.instance.name == "triton-0", "one that may wait goes where its prefix is"
+    ticket.release(TicketOutcome.CANCELLED)
+    assert fleet.place(short, max_tokens=8, may_queue=False).instance.name == "triton-1"
 
 
 def test_one_hot_prefix_spreads_over_the_fleet_instead_of_drowning_one_instance() -> None:
