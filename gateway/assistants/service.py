@@ -29,15 +29,16 @@ class AssistantService(GenerationService):
         self.directory = directory
         self._kinds = {Kind.CHAT: _chat, **kinds}
 
-    @asynccontextmanager
-    async def open_choices(
+    def open_choices(
         self, request: GenerationRequest, tenant: Tenant, journal: AnswerJournal | None = None
-    ) -> AsyncIterator[Choices]:
+    ) -> AbstractAsyncContextManager[Choices]:
         """See GenerationService."""
-        if not request.model.startswith(PREFIX):
-            async with super().open_choices(request, tenant, journal) as choices:
-                yield choices
-            return
+        if request.model.startswith(PREFIX):
+            return self._open_assistant(request, tenant)
+        return super().open_choices(request, tenant, journal)
+
+    @asynccontextmanager
+    async def _open_assistant(self, request: GenerationRequest, tenant: Tenant) -> AsyncIterator[Choices]:
         try:
             profile = self._profile(request, tenant)
             model = profile.model or next(iter(self._models.generating), "")

@@ -152,7 +152,7 @@ class HedgedCalls:
                 request_id=request_id,
                 deadline_s=deadline_s,
                 patient=large,
-                traceparent=traceparent(),
+                traceparent=traceparent() if self._tracing.is_on else "",
             )
         except InstanceError as error:
             if large and error.cause is Cause.STALL:

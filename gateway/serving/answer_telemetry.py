@@ -3,7 +3,7 @@ beside our own names, and whether it kept what was promised (service level objec
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -13,7 +13,7 @@ from gateway.metrics import DEFAULT_CLASS, Metrics
 from gateway.serving.choices import Choices
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.recent_answers import RecentAnswers
-from gateway.telemetry import Attributes, Tracing, parent_of, span_context, trace_id, traceparent
+from gateway.telemetry import OFF, Attributes, Tracing, parent_of, span_context, trace_id, traceparent
 from gateway.tenants.tenant import Tenant
 
 PROVIDER = "ragfleet"
@@ -33,12 +33,14 @@ class AnswerTelemetry:
         settings: Settings,
         metrics: Metrics,
         recent: RecentAnswers,
+        tracing: Tracing = OFF,
     ) -> None:
         """model: a word that may be a label. recent: where the request is seen while it runs, and for a while thereafter."""
         self._request = request
         self._tenant = tenant
         self._settings = settings
         self._recent = recent
+        self._tracing = tracing
         self.record = recent.begin(request, tenant)
         self._metrics = metrics
         self._operation = OPERATIONS.get(request.route, "chat")
@@ -50,14 +52,14 @@ class AnswerTelemetry:
         self.traceparent = ""
         """Of the request's span, for whoever goes on with it."""
 
-    @contextmanager
-    def span(self, tracing: Tracing, before: str = "") -> Iterator[None]:
+    def span(self, before: str = "") -> AbstractContextManager[None]:
         """The request's span around the block. before: `traceparent` of the one that another gateway has begun for it."""
-        if not tracing.is_on:
-            yield
-            return
+        return self._span(before) if self._tracing.is_on else nullcontext()
+
+    @contextmanager
+    def _span(self, before: str) -> Iterator[None]:
         parent: Context | None = parent_of(before) if before else None
-        with tracing.span(
+        with self._tracing.span(
             f"{self._operation} {self._model}",
             kind=SpanKind.CLIENT,
             attributes=self._attributes(),
@@ -89,15 +91,16 @@ class AnswerTelemetry:
             return
         self._first = self.record.first_token = now
         took = now - self._started
-        self._metrics.ttft.labels("1" if self._request.grounded else "0").observe(took, exemplar())
-        self._metrics.genai_ttft.labels(*self._labels).observe(took, exemplar())
+        mark = self._exemplar()
+        self._metrics.ttft.labels("1" if self._request.grounded else "0").observe(took, mark)
+        self._metrics.genai_ttft.labels(*self._labels).observe(took, mark)
         self._keep("ttft", took <= self._settings.slo_ttft_s)
 
     def end(self, status: int) -> None:
         """It has ended, whichever way; `status` as HTTP has it."""
         took = time.monotonic() - self._started
         self._recent.end(self.record, status)
-        metrics, mark = self._metrics, exemplar()
+        metrics, mark = self._metrics, self._exemplar()
         metrics.requests.labels(self._request.route, self._model, self._tenant.name, str(status)).inc()
         metrics.duration.labels("1" if self._request.grounded else "0").observe(took, mark)
         metrics.genai_duration.labels(*self._labels, "" if status < 400 else str(status)).observe(took, mark)
@@ -135,8 +138,7 @@ class AnswerTelemetry:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-
-def exemplar() -> dict[str, str] | None:
-    """The trace that an observation belongs to; None without one."""
-    found = trace_id()
-    return {"trace_id": found} if found else None
+    def _exemplar(self) -> dict[str, str] | None:
+        """The trace that an observation belongs to; None without one."""
+        found = trace_id() if self._tracing.is_on else ""
+        return {"trace_id": found} if found else None

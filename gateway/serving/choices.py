@@ -59,6 +59,8 @@ class Choices:
     @property
     def usage(self) -> TokenUsage:
         """The prompt once, as the first answer's instance read it, and the tokens of all answers so far."""
+        if len(self.answers) == 1:
+            return self.answers[0].usage
         each = [answer.usage for answer in self.answers]
         completion, reasoning = sum(used.completion for used in each), sum(used.reasoning for used in each)
         return TokenUsage(each[0].prompt, completion, reasoning, each[0].cached)
@@ -66,6 +68,8 @@ class Choices:
     @property
     def attempts(self) -> Sequence[Attempt]:
         """Of all answers, in their order."""
+        if len(self.answers) == 1:
+            return self.answers[0].attempts
         return [attempt for answer in self.answers for attempt in answer.attempts]
 
     @property

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Self
 
@@ -31,14 +31,17 @@ class CitationFinder:
         self._least_support = least_support
 
     @classmethod
+    def start(
+        cls, passages: Sequence[Passage], check: CitationCheck, least_support: float
+    ) -> AbstractAsyncContextManager[Self]:
+        """The comparison begins, and ends with the answer at the latest."""
+        return cls._checked(passages, check, least_support) if passages else nullcontext(cls((), None, least_support))
+
+    @classmethod
     @asynccontextmanager
-    async def start(
+    async def _checked(
         cls, passages: Sequence[Passage], check: CitationCheck, least_support: float
     ) -> AsyncIterator[Self]:
-        """The comparison begins, and ends with the answer at the latest."""
-        if not passages:
-            yield cls((), None, least_support)
-            return
         checking = asyncio.create_task(check.check(passages), name="citation check")
         try:
             yield cls(passages, checking, least_support)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
 from gateway import errors
@@ -100,10 +100,9 @@ class GenerationService:
             (answer,) = choices.answers
             yield answer
 
-    @asynccontextmanager
-    async def open_choices(
+    def open_choices(
         self, request: GenerationRequest, tenant: Tenant, journal: AnswerJournal | None = None
-    ) -> AsyncIterator[Choices]:
+    ) -> AbstractAsyncContextManager[Choices]:
         """Answers that are ready to give their first piece. Raises RagfleetError; frees everything when left.
 
         journal: of an answer that is to outlive this gateway, or has outlived another one, and goes on as it has it.
@@ -111,9 +110,15 @@ class GenerationService:
         From its admission to its end it may take `request_deadline_s`, whatever it waits for: an engine, or a client that does
         not read.
         """
+        return self._open_choices(request, tenant, journal)
+
+    @asynccontextmanager
+    async def _open_choices(
+        self, request: GenerationRequest, tenant: Tenant, journal: AnswerJournal | None
+    ) -> AsyncIterator[Choices]:
         status, deadline_s = 200, self._settings.request_deadline_s
         telemetry = self._telemetry(request, tenant)
-        with telemetry.span(self._tracing, "" if journal is None else journal.traceparent):
+        with telemetry.span("" if journal is None else journal.traceparent):
             try:
                 request = self._tool_calling.decided(request)
                 self._check(request)  # a bad request need not wait to hear so
@@ -241,7 +246,13 @@ class GenerationService:
     def _telemetry(self, request: GenerationRequest, tenant: Tenant) -> AnswerTelemetry:
         model = self._known_model(request)
         return AnswerTelemetry(
-            request, tenant, model, settings=self._settings, metrics=self._metrics, recent=self.recent
+            request,
+            tenant,
+            model,
+            settings=self._settings,
+            metrics=self._metrics,
+            recent=self.recent,
+            tracing=self._tracing,
         )
 
     def _known_model(self, request: GenerationRequest) -> str:

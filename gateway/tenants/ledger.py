@@ -128,10 +128,15 @@ class Ledger:
         if self._away:
             self._put(entry)  # its row may just be on its way as it was before, and arrive
             return
-        written = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
         self._put(entry, written)
         self._wake.set()
-        await asyncio.wait((written,), timeout=COMMIT_S)
+        patience = loop.call_later(COMMIT_S, _let_go, written)
+        try:
+            await written
+        finally:
+            patience.cancel()
 
     def settle_later(self, entry: LedgerEntry) -> None:
         """It has ended, and nobody waits for its row. Once is enough."""
@@ -202,14 +207,12 @@ class Ledger:
             raise
         self._beaten_at = alive or self._beaten_at
         for written in batch.values():
-            if written is not None and not written.done():
-                written.set_result(None)
+            _let_go(written)
 
     def _let_go(self) -> None:
         """Hold up no answer any longer; the rows stay."""
         for written in self._waiting.values():
-            if written is not None and not written.done():
-                written.set_result(None)
+            _let_go(written)
 
     async def _tend(self, now: float) -> None:
         if self._open and now - self._beaten_at > BEAT_S:
@@ -220,6 +223,12 @@ class Ledger:
             if left := await self._store.reap(self._gateway, dead_before=now - DEAD_S):
                 log.warning("%d requests of gateways that are gone were settled as they stood", left)
             await self._store.forget(now - self._keep_s)
+
+
+def _let_go(written: asyncio.Future[None] | None) -> None:
+    """Whoever waits for this row waits no longer."""
+    if written is not None and not written.done():
+        written.set_result(None)
 
 
 class _Progress:

@@ -3,7 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, literal_column, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, storable
@@ -13,6 +26,15 @@ from gateway.tenants.usage import EMBEDDINGS, UsageQuery, UsageRow
 
 _ledger, _gateways = schema.ledger, schema.gateways
 _CHANGING = ("state", "outcome", "reserved", "prompt", "cached", "completion", "stores", "instances", "ms")
+_ALIVE = select(_gateways.c.id).where(_gateways.c.seen_at > cast(bindparam("dead_before"), Float))
+_LEFT = and_(
+    _ledger.c.state == text("'reserved'"),
+    _ledger.c.gateway != bindparam("asking"),
+    _ledger.c.gateway.not_in(_ALIVE),
+    _ledger.c.created_at < cast(bindparam("dead_before"), Float),
+)
+"""What gateways left that are gone."""
+_OLD = _ledger.c.created_at < cast(bindparam("before"), Float)
 
 
 class SqlLedger:
@@ -32,6 +54,8 @@ class SqlLedger:
         self._beat = database.prepared(
             beat.on_conflict_do_update(index_elements=[_gateways.c.id], set_={"seen_at": beat.excluded.seen_at})
         )
+        self._any_left = database.prepared(select(func.min(_ledger.c.id)).where(_LEFT))
+        self._any_old = database.prepared(select(func.min(_ledger.c.created_at)).where(_OLD))
 
     async def write(self, gateway: str, entries: Sequence[LedgerEntry], *, alive_at: float | None) -> None:
         """See LedgerStore."""
@@ -44,19 +68,12 @@ class SqlLedger:
 
     async def reap(self, gateway: str, *, dead_before: float) -> int:
         """See LedgerStore."""
-        alive = select(_gateways.c.id).where(_gateways.c.seen_at > dead_before)
-        left = and_(
-            _ledger.c.state == "reserved",
-            _ledger.c.gateway != gateway,
-            _ledger.c.gateway.not_in(alive),
-            _ledger.c.created_at < dead_before,
-        )
-        async with self._database.read() as connection:
-            if await connection.scalar(select(func.count()).select_from(_ledger).where(left)) == 0:
-                return 0
+        values = {"asking": gateway, "dead_before": dead_before}
+        if await self._database.scalar_prepared(self._any_left, **values) is None:
+            return 0
         async with self._database.write() as connection:
-            settle = update(_ledger).where(left).values(state="settled", outcome="lost")
-            return (await connection.execute(settle)).rowcount
+            settle = update(_ledger).where(_LEFT).values(state="settled", outcome="lost")
+            return (await connection.execute(settle, values)).rowcount
 
     async def gateways(self, since: float) -> Mapping[str, float]:
         """Gateways that gave a sign of life after `since`, and when last (Unix seconds). Raises CatalogUnavailable."""
@@ -66,12 +83,10 @@ class SqlLedger:
 
     async def forget(self, before: float) -> None:
         """See LedgerStore."""
-        old = _ledger.c.created_at < before
-        async with self._database.read() as connection:
-            if (await connection.execute(select(_ledger.c.id).where(old).limit(1))).first() is None:
-                return
+        if await self._database.scalar_prepared(self._any_old, before=before) is None:
+            return
         async with self._database.write() as connection:
-            await connection.execute(delete(_ledger).where(old))
+            await connection.execute(delete(_ledger).where(_OLD), {"before": before})
 
     async def usage(self, query: UsageQuery) -> Sequence[UsageRow]:
         """See UsageSource."""

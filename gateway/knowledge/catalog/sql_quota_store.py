@@ -3,7 +3,21 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, true, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.knowledge.catalog import schema
@@ -23,6 +37,11 @@ _quotas, _seats, _gateways, _leases, _ledger = (
 LONGEST_S = 86_400
 """A request that draws on a period began at most so long before it."""
 
+_LEFT = _leases.c.gateway.not_in(
+    select(_gateways.c.id).where(_gateways.c.seen_at > cast(bindparam("dead_before"), Float))
+)
+"""Leases of gateways that are gone."""
+
 _Name = tuple[str, str]
 """Subject and resource of a counter, as its row has them."""
 
@@ -32,6 +51,7 @@ class SqlQuotaStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._any_left = database.prepared(select(func.min(_leases.c.gateway)).where(_LEFT))
 
     async def take(
         self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, Held], now: float
@@ -97,12 +117,11 @@ class SqlQuotaStore:
 
     async def reap(self, dead_before: float) -> int:
         """See QuotaStore."""
-        alive = select(_gateways.c.id).where(_gateways.c.seen_at > dead_before)
-        left = select(_leases).where(_leases.c.gateway.not_in(alive))
+        if await self._database.scalar_prepared(self._any_left, dead_before=dead_before) is None:
+            return 0
+        left = select(_leases).where(_LEFT).params(dead_before=dead_before)
         async with self._database.read() as connection:
             found = (await connection.execute(left)).all()
-        if not found:
-            return 0
         async with self._database.write() as connection:
             rows = dict(await self._locked(connection, {(row.subject, row.resource) for row in found}))
             # Whoever lives writes so while he holds these rows: who is dead now stays so.
