@@ -314,6 +314,16 @@ class Settings:
     """Requests that may wait for a place. Raising it turns refusals into waiting."""
     admission_deadline_s: float = 30.0
     """For a request's wait for a place; past it 503. Raising it turns refusals into waiting."""
+    start_wait_s: float = 0.0
+    """How long requests wait where no instance serves, because whoever scales the fleet starts one for them (`ragfleet autoscale
+    --min 0`). Longer than an instance takes to start. 0: nobody does; they wait as for a place, and the gateway is not ready."""
+    start_wait_requests: int = 128
+    """Requests that may wait so; searches and embeddings have as many beside them. Past it 503."""
+    start_wait_bytes: int = 64 * 2**20
+    """Memory that the texts of those may hold. Past it 503."""
+    idle_s: float = 600.0
+    """After so long without a request this gateway needs no instance (`ragfleet_demand_instances` is 0). Lower: a fleet that may
+    rest costs less; higher: fewer requests wait for a start."""
     retrieval_places: int = 4
     """Searches and embeddings of clients, in calls of a model, at a time and instance. Raising it gives them more of the
     instances; the questions of chats then wait longer to be embedded."""

@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any
 
 from assistants.profile import Kind
-from gateway.admission import Admission
+from gateway.admission import Admission, Room, StartWait
 from gateway.admission.demand import Demand
 from gateway.admission.tenant_permits import TenantPermits
 from gateway.assistants.code import CodeAssistant
@@ -35,6 +35,7 @@ from gateway.errors import CatalogUnavailable
 from gateway.fleet.describe import describe_members, states
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.fleet_state import FleetState
+from gateway.fleet.model_memory import ModelMemory
 from gateway.fleet.models import ServedModels
 from gateway.fleet.outlier_detection import OutlierDetector, OutlierSettings, OutlierState, Transition
 from gateway.fleet.scraper import MetricsScraper
@@ -45,6 +46,7 @@ from gateway.knowledge.active_collection import ActiveCollection
 from gateway.knowledge.catalog.administration import Administration, audit_file
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.known_models import CatalogModels
 from gateway.knowledge.catalog.rollouts import Rollouts
 from gateway.knowledge.catalog.sql_ledger import SqlLedger
 from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
@@ -109,7 +111,7 @@ class Container:
         tls = client_context(settings)
         self.pool = Pool(connect_deadline_s=settings.connect_deadline_s, tls=tls if settings.triton_tls else None)
         self.store = FleetState(time.monotonic)
-        self.models = ServedModels(self.store)
+        self.models = ServedModels(self.store, remembers=settings.start_wait_s > 0)
         self.detector = OutlierDetector(OutlierSettings(), time.monotonic, on_transition=self._outlier_changed)
         rng = random.Random()  # noqa: S311 - breaks ties, guards nothing
         self.placer = Placer(policies.build(settings.policy, rng), time.monotonic, rng)
@@ -120,6 +122,7 @@ class Container:
             tenant_limit=self._tenant_limit,
             reserve=self._reserve_share,
             limit=settings.admission_queue,
+            start=_start_wait(settings),
         )
         # A place for each call of a model, not for each request: one with a thousand texts takes turns with the others', and what
         # waits at the instances is bounded, where the questions of chats want to be embedded, too.
@@ -127,6 +130,7 @@ class Container:
             lambda: settings.retrieval_places * len(self.store.view.serving),
             time.monotonic,
             limit=settings.retrieval_queue,
+            start=_start_wait(settings),
         )
         self.streams = TokenStreams(
             self.pool,
@@ -150,7 +154,14 @@ class Container:
             tracing=self.tracing,
             mirroring=Mirroring(self.dispatcher, self.streams, self.registry, self.metrics, rng),
         )
-        self.demand = Demand(self.admission, stay_s=lambda: self.placer.averages.stay)
+        self.demand = Demand(
+            self.admission,
+            stay_s=lambda: self.placer.averages.stay,
+            others=[self.retrieval_admission],
+            serves=lambda: bool(self.store.view.serving),
+            works=lambda: self.ingestion_monitor.waits,
+            idle_s=settings.idle_s,
+        )
         self._follow_the_fleet()
         self.catalog = Catalog(catalog_url(settings.catalog_url, settings.home))
         self.tenants_sync = DirectorySync(self.tenants, self.catalog.tenants)
@@ -292,6 +303,8 @@ class Container:
             "roll-out": self.rollouts_sync.run,
             "demand": self.demand.run,
         }
+        if self.settings.start_wait_s:
+            loops["known models"] = ModelMemory(self.models, CatalogModels(self.catalog.database)).run
         if self.tokens is not None:
             loops["identity provider's keys"] = self.tokens.jwks.run
         if self.ingestion is not None:
@@ -372,18 +385,27 @@ class Container:
         """What a tenant has used, or all of them."""
         return UsageReport(self.rows, None if tenant is None else tenant.name, self.prices)
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing serves, and nothing need to: an instance is started when somebody asks."""
+        return bool(self.settings.start_wait_s) and not self.store.view.serving and self.store.source_age() is not None
+
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests can be served, and the words for it."""
         view = self.store.view
         serving = [m.instance.name for m in view.serving]
         state: dict[str, Any] = {
-            "ready": bool(serving) and not self.draining,
+            "ready": (bool(serving) or self.resting) and not self.draining,
             "serving": serving,
             "out": {m.instance.name: m.reason for m in view.members.values() if m.instance.name not in serving},
             "consul": "answers" if view.source_alive else "does not answer; the last view is served",
         }
         if self.draining:
             state["reason"] = "shutting down"
+        elif not serving and self.resting:
+            state["reason"] = (
+                f"no instance runs; requests wait up to {self.settings.start_wait_s:g} s until one has started"
+            )
         elif not serving:
             state["reason"] = "no instance is healthy" if view.members else "no instance is registered"
         return state["ready"], state
@@ -397,7 +419,12 @@ class Container:
             "consul_age_s": self.store.source_age(),
             "policy": self.settings.policy,
             "admission": asdict(self.admission.stats()),
-            "demand": {"requests": self.demand.requests, "instances": self.demand.instances(self._slots)},
+            "demand": {
+                "requests": self.demand.requests,
+                "instances": self.demand.instances(self.models.slots_each),
+                "slots": self.models.slots_each,
+                "start_wait_s": self.settings.start_wait_s,
+            },
             "retrieval_admission": asdict(self.retrieval_admission.stats()),
             "ingestion": self.ingestion_monitor.describe(),
             "rollout": None if (rollout := self.dispatcher.rollouts.rollout) is None else describe_rollout(rollout),
@@ -431,13 +458,9 @@ class Container:
         self.metrics.waiting.set(self.admission.waiting)
         self.metrics.retrieval_in_flight.set(self.retrieval_admission.held)
         self.metrics.retrieval_waiting.set(self.retrieval_admission.waiting)
-        self.metrics.demand_instances.set(self.demand.instances(self._slots))
+        self.metrics.demand_instances.set(self.demand.instances(self.models.slots_each))
+        self.metrics.resting.set(self.resting and self.demand.lacking_s <= self.settings.start_wait_s)
         self._show_rollout()
-
-    @property
-    def _slots(self) -> float:
-        """Of an instance, on average of those that serve."""
-        return self.models.slots / max(1, len(self.store.view.serving))
 
     def _show_rollout(self) -> None:
         """Of a roll-out whose candidate is in the fleet."""
@@ -463,6 +486,12 @@ class Container:
             "tokens": 0 if load is None else load.produced,
             "last_placement": "" if load is None else load.last_placement,
         }
+
+
+def _start_wait(settings: Settings) -> StartWait | None:
+    if not settings.start_wait_s:
+        return None
+    return StartWait(settings.start_wait_s, Room(settings.start_wait_requests, settings.start_wait_bytes))
 
 
 def _refresh(admission: Admission, _: FleetView) -> None:

@@ -92,6 +92,11 @@ class Metrics:
             "Instances that this gateway's traffic will need when one started now would serve; add up the gateways'.",
             registry=r,
         )
+        self.resting = Gauge(
+            "ragfleet_resting",
+            "1 while no instance serves and none need to: one is started for requests that wait, none longer than it may take.",
+            registry=r,
+        )
         self.rollout = Gauge(
             "ragfleet_rollout",
             "1 for the newest roll-out and its state, while its candidate is in the fleet.",

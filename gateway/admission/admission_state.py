@@ -9,11 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.admission.drain_rate import DrainRate
-from gateway.admission.fair_queue import Entry, FairQueue, QueueFull
+from gateway.admission.fair_queue import Entry, FairQueue, QueueFull, Room
 from gateway.errors import Overloaded
 
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
 _UNKNOWN_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartWait:
+    """What may wait for a first instance, where whoever scales the fleet starts one for it."""
+
+    wait_s: float
+    room: Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class AdmissionState:
     """Places, the queue before them, and refusals.
 
     limit: requests that may wait. Raising it turns refusals into waiting, and costs memory for each.
+    start: what may wait while there is no place at all, and how long; None: as otherwise.
     on_grant, on_refuse: called for entries that waited.
     """
 
@@ -46,9 +55,11 @@ class AdmissionState:
         clock: Callable[[], float],
         on_grant: Callable[[Entry], None],
         on_refuse: Callable[[Entry, Overloaded], None],
+        start: StartWait | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._queue = FairQueue(limit)
+        self._usual_room, self._start = self._queue.room, start
         self._clock = clock
         self._on_grant = on_grant
         self._on_refuse = on_refuse
@@ -99,13 +110,18 @@ class AdmissionState:
             # Not what is missing to the deadline: who comes back that soon finds the queue as long as it was. By then all who
             # wait now will have had their turn.
             raise self._refusal(words, status=429, retry_after_s=expected_s)
+        self._queue.room = self._usual_room if self._start is None or self._capacity else self._start.room
         try:
             evicted = self._queue.push(entry)
         except QueueFull:
             raise self._crowded() from None
-        if evicted is not None:
-            evicted.over = True
-            self._on_refuse(evicted, self._crowded())
+        for each in evicted:
+            each.over = True
+            self._on_refuse(each, self._crowded())
+
+    def patience(self, deadline_s: float) -> float:
+        """Seconds that a request which comes now may wait, where `deadline_s` is usual."""
+        return deadline_s if self._start is None or self._capacity else max(deadline_s, self._start.wait_s)
 
     def leave(self, entry: Entry) -> None:
         """End an entry in whatever state it is: gives its place back, or takes it out of the queue. Idempotent."""

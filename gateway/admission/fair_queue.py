@@ -11,12 +11,16 @@ places for each one of the class below, and none starves.
 When the queue is full, the newest request of whoever holds more of it than its share makes room (longest-queue drop, Suter
 et al., 1998), so that one tenant's flood is refused and not the others' requests.
 
-Cost of a step: O(tenants that wait), which the queue's limit bounds.
+What waits may be bounded in bytes as well; a tenant's share is then the larger of its two (dominant resource fairness, Ghodsi et
+al., 2011).
+
+Cost of a step: O(tenants that wait), which the queue's limit bounds; where bytes are bounded and the queue is full, O(entries).
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 RATIO = 8.0
@@ -33,6 +37,15 @@ class QueueFull(Exception):
     """No room, and the asking tenant holds its share of the queue already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may wait."""
+
+    requests: int
+    size: float = inf
+    """Bytes of all of them."""
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One request on its way through admission."""
@@ -41,6 +54,8 @@ class Entry:
     weight: float = 1.0
     priority: int = 0
     cost: float = 1.0
+    size: int = 0
+    """Bytes that it holds while it waits."""
     granted: bool = False
     """Whether it holds a place now."""
     over: bool = False
@@ -87,21 +102,40 @@ class FairQueue:
     """Holds at most `limit` waiting entries and says whose turn it is."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.room = Room(limit)
+        """May be changed at any time; what waits already stays."""
         self._size = 0
+        self._bytes = 0
         self._classes: dict[int, _Class] = {}
         self._turns: _Stride[int] = _Stride()
 
     def __len__(self) -> int:
         return self._size
 
-    def push(self, entry: Entry) -> Entry | None:
-        """Let an entry wait; gives back the one that had to make room for it, if any. Raises QueueFull."""
-        evicted = self._make_room(entry) if self._size >= self._limit else None
+    def push(self, entry: Entry) -> list[Entry]:
+        """Let an entry wait; gives back those that had to make room for it. Raises QueueFull, and then all stays as it was.
+
+        Where the room has become smaller than what waits, no more goes than comes.
+        """
+        evicted: list[Entry] = []
+        held = self._bytes
+        try:
+            while (not evicted and self._size >= self.room.requests) or (
+                self._bytes + entry.size > max(self.room.size, held)
+            ):
+                evicted.append(self._make_room(entry))
+        except QueueFull:
+            for each in reversed(evicted):  # each was the newest of its tenant
+                self._add(each)
+            raise
+        self._add(entry)
+        return evicted
+
+    def _add(self, entry: Entry) -> None:
         group = self._classes.setdefault(entry.priority, _Class(entry.priority))
         group.lines.setdefault(entry.tenant, deque()).append(entry)
         self._size += 1
-        return evicted
+        self._bytes += entry.size
 
     def pop(self, eligible: Callable[[str], bool] = lambda _: True) -> Entry | None:
         """The entry whose turn it is among those of eligible tenants, charged; None where none of them waits."""
@@ -124,6 +158,7 @@ class FairQueue:
         """Take out an entry that waits."""
         self._classes[entry.priority].drop(entry)
         self._size -= 1
+        self._bytes -= entry.size
         if not self._size:
             self._classes.clear()
             self._turns = _Stride()
@@ -161,18 +196,27 @@ class FairQueue:
         """Evict the newest entry of the tenant furthest over its share, the asking one counted with what it asks for."""
         if not self._size:
             raise QueueFull
-        sizes = {priority: group.size for priority, group in self._classes.items()}
-        sizes[entry.priority] = sizes.get(entry.priority, 0) + 1
+        sizes = {priority: self._filled(*group.lines.values()) for priority, group in self._classes.items()}
+        own = self._classes.get(entry.priority)
+        sizes[entry.priority] = self._filled(*(own.lines.values() if own else ()), [entry])
         fullest = max(sizes, key=lambda priority: sizes[priority] / class_weight(priority))
         if fullest not in self._classes:
             raise QueueFull
         lines = self._classes[fullest].lines
-        loads = {tenant: len(line) / line[-1].weight for tenant, line in lines.items()}
+        loads = {tenant: self._filled(line) / line[-1].weight for tenant, line in lines.items()}
         if fullest == entry.priority:
-            loads[entry.tenant] = (len(lines.get(entry.tenant, ())) + 1) / entry.weight
+            loads[entry.tenant] = self._filled(lines.get(entry.tenant, ()), [entry]) / entry.weight
         tenant = max(loads, key=lambda name: (loads[name], name == entry.tenant))
         if fullest == entry.priority and tenant == entry.tenant:
             raise QueueFull
         victim = lines[tenant][-1]
         self.remove(victim)
         return victim
+
+    def _filled(self, *lines: Collection[Entry]) -> float:
+        """How much of the room these fill, by number or by size, whichever is more; in requests."""
+        count = sum(map(len, lines))
+        if self.room.size == inf:
+            return count
+        size = sum(each.size for line in lines for each in line)
+        return max(count, size / self.room.size * self.room.requests)

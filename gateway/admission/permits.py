@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from gateway.admission.admission_state import AdmissionState, AdmissionStats
+from gateway.admission.admission_state import AdmissionState, AdmissionStats, StartWait
 from gateway.admission.fair_queue import Entry
 from gateway.errors import Overloaded
 
@@ -58,7 +58,7 @@ class Admission:
         than `recheck_s` ago, and every `recheck_s` while somebody waits (an ejection that runs out tells nobody).
     tenant_limit: how many of them one tenant may hold, read with it; None: all.
     reserve: share of them (0 to 1) that one tenant leaves free for others, and several together some of; read with it.
-    limit: requests that may wait; see `AdmissionState`.
+    limit, start: what may wait; see `AdmissionState`.
     recheck_s: seconds. Lower: places that appear silently are used sooner; higher: `capacity` is called less.
     """
 
@@ -70,6 +70,7 @@ class Admission:
         tenant_limit: Callable[[], int | None] = lambda: None,
         reserve: Callable[[], float] = lambda: 0.0,
         limit: int = 512,
+        start: StartWait | None = None,
         recheck_s: float = 0.1,
         rng: random.Random | None = None,
     ) -> None:
@@ -83,22 +84,33 @@ class Admission:
         """Requests that wanted a place, in all."""
         self._futures: dict[Entry, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._gate = AdmissionState(limit=limit, clock=clock, on_grant=self._granted, on_refuse=self._refused, rng=rng)
+        self._gate = AdmissionState(
+            limit=limit, clock=clock, on_grant=self._granted, on_refuse=self._refused, start=start, rng=rng
+        )
 
     async def acquire(
-        self, tenant_name: str, *, weight: float = 1.0, priority: int = 0, deadline_s: float, cost: float = 1.0
+        self,
+        tenant_name: str,
+        *,
+        weight: float = 1.0,
+        priority: int = 0,
+        deadline_s: float,
+        cost: float = 1.0,
+        size: int = 0,
     ) -> Permit:
-        """A place, waited for up to `deadline_s` seconds.
+        """A place, waited for up to `deadline_s` seconds, or as long as a first instance may take to start where there is none.
 
         weight: the tenant's share under contention, above 0. priority: a class gets 8 places for each one of the class
         below while both wait. cost: what the request is charged for in its tenant's share, for example its tokens.
+        size: bytes that it holds while it waits.
         Raises Overloaded with status 429 (too much is asked for) or 503 (nothing can serve, or the gateway shuts down).
         """
         self.asked += 1
         asked = self._clock()
         if asked - self._read_at >= self._recheck_s:
             self.refresh()
-        entry = Entry(tenant_name, weight, priority, cost)
+        entry = Entry(tenant_name, weight, priority, cost, size)
+        deadline_s = self._gate.patience(deadline_s)
         self._gate.enter(entry, deadline_s)
         if not entry.granted:
             await self._wait(entry, deadline_s)

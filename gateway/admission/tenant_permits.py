@@ -17,11 +17,11 @@ class TenantPermits:
         self._deadline_s = deadline_s
         self._metrics = metrics
 
-    async def admit(self, tenant: Tenant, *, cost: float = 1.0) -> Permit:
+    async def admit(self, tenant: Tenant, *, cost: float = 1.0, size: int = 0) -> Permit:
         """A place, after a fair wait. cost: what the tenant's share is charged with, in the same unit for all that use this gate.
-        Raises Overloaded; the permit is to be released on every path."""
+        size: bytes that the request holds meanwhile. Raises Overloaded; the permit is to be released on every path."""
         try:
-            return await self._acquire(tenant, cost)
+            return await self._acquire(tenant, cost, size)
         except Overloaded:
             self._metrics.refused.labels(tenant.name).inc()
             raise
@@ -33,7 +33,12 @@ class TenantPermits:
         except Overloaded:
             return None
 
-    async def _acquire(self, tenant: Tenant, cost: float) -> Permit:
+    async def _acquire(self, tenant: Tenant, cost: float, size: int = 0) -> Permit:
         return await self._admission.acquire(
-            tenant.name, weight=tenant.weight, priority=tenant.priority, deadline_s=self._deadline_s, cost=cost
+            tenant.name,
+            weight=tenant.weight,
+            priority=tenant.priority,
+            deadline_s=self._deadline_s,
+            cost=cost,
+            size=size,
         )

@@ -75,14 +75,19 @@ class Autoscaler:
     """From demand to a number of instances, with a memory: down only when less was needed for `hold_s`."""
 
     def __init__(self, options: AutoscalingOptions, *, least: int, most: int) -> None:
+        """least: 0 lets the fleet rest where there is no demand at all."""
         self._options = options
         self._least, self._most = least, most
         self._wanted: deque[tuple[float, int]] = deque()
 
+    def begin(self, now: float, present: int) -> None:
+        """So many are there: they stay for `hold_s` at the least."""
+        self._wanted.append((now, min(self._most, present)))
+
     def instances(self, now: float, demand: float, slots: float) -> int:
-        """How many there should be. slots: of one instance."""
-        wanted = ceil(demand / max(1.0, slots * self._options.fill) - 1e-9)
-        wanted = min(self._most, max(self._least, wanted))
+        """How many there should be. slots: of one instance; 0: not known, and one will tell."""
+        wanted = ceil(demand / max(1.0, slots * self._options.fill) - 1e-9) if slots else 0
+        wanted = min(self._most, max(self._least, wanted, int(demand > 0)))
         self._wanted.append((now, wanted))
         while self._wanted[0][0] < now - self._options.hold_s:
             self._wanted.popleft()

@@ -77,6 +77,11 @@ class IngestionMonitor:
         oldest = min(backlog.oldest.values(), default=self._clock())
         self._metrics.slo_event("freshness", DEFAULT_CLASS, self._clock() - oldest <= self._fresh_s)
 
+    @property
+    def waits(self) -> bool:
+        """Whether files wait, by the last look."""
+        return self._backlog is not None and bool(self._backlog.waiting)
+
     def describe(self) -> dict[str, Any]:
         """The ingestion for people and for `ragfleet status`: files that wait, and what for."""
         return {

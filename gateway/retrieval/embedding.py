@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class EmbeddingService:
         charge = {Resource.REQUESTS: 1, Resource.EMBEDDING_TOKENS: least}
         entry = LedgerEntry.of(tenant, request_id=request_id, route=EMBEDDINGS, model=model, reserved=least)
         with await self._quotas.reserve(tenant, charge) as reserved:
-            place = await self._places.admit(tenant)
+            place = await self._places.admit(tenant, size=sum(map(getsizeof, inputs)))
             with place, EmbeddingAccount(self._ledger, entry, reserved) as account:
                 windows, tokens = await self._prepared(self._text, inputs)
                 await account.begin(tokens, windows.counts)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any
 from uuid import uuid4
 
@@ -98,7 +99,7 @@ class SearchService:
 
         async def one(number: int, query: str) -> Sequence[Passage]:
             async with slots:
-                with await self._places.admit(tenant):
+                with await self._places.admit(tenant, size=getsizeof(query)):
                     return await self._one(
                         request.inputs(query, self._signer, limit=limit, salt=self._salts.of(tenant)),
                         f"{request_id}/{number}",

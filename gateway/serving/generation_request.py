@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any
 
 from gateway.retrieval.passage import KnownPassages
@@ -80,6 +81,12 @@ class GenerationRequest:
     def grounded(self) -> bool:
         """Whether it is to be answered from knowledge."""
         return self.file_search is not None or self.known is not None or is_rag(self.model)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of its texts and token ids, about."""
+        prompt = 0 if self.prompt is None else getsizeof(self.prompt)
+        return prompt + sum(getsizeof(value) for message in self.messages for value in message.values())
 
     @property
     def question(self) -> str:

@@ -125,7 +125,7 @@ class GenerationService:
                 tokens = self._planner.estimate(request)
                 with (
                     await self._reserve(tenant, tokens) as reserved,
-                    await self._admit(tenant, tokens / request.choices),
+                    await self._admit(request, tenant, tokens / request.choices),
                     self._account(request, tenant, tokens, reserved, journal) as accounting,
                 ):
                     telemetry.record.admit()
@@ -189,8 +189,8 @@ class GenerationService:
             entry.id = journal.id  # whichever gateways make it, it is one answer
         return Accounting(self._ledger, entry, reserved, self._metrics)
 
-    async def _admit(self, tenant: Tenant, tokens: float) -> Permit:
-        permit = await self._admission.admit(tenant, cost=tokens)
+    async def _admit(self, request: GenerationRequest, tenant: Tenant, tokens: float) -> Permit:
+        permit = await self._admission.admit(tenant, cost=tokens, size=request.held_bytes)
         self._metrics.admission_wait.observe(permit.waited_s)
         return permit
 
@@ -235,7 +235,7 @@ class GenerationService:
     async def count_tokens(self, request: GenerationRequest, tenant: Tenant) -> int:
         """Tokens of the prompt that a request would be. Raises RagfleetError as `open` does."""
         self._check(request)
-        with await self._admit(tenant, self._planner.estimate(request)):
+        with await self._admit(request, tenant, self._planner.estimate(request)):
             _, context = await self._prompts.build(request, tenant)
         return len(context.input_ids)
 

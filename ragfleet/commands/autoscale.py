@@ -20,7 +20,9 @@ PERIOD_S = 5.0
 
 def autoscale(
     *,
-    least: Annotated[int, typer.Option("--min", min=1, help="Instances that are always there.")] = 1,
+    least: Annotated[
+        int, typer.Option("--min", min=0, help="Instances that are always there; 0: none where nobody asks.")
+    ] = 1,
     most: Annotated[int, typer.Option("--max", min=1, help="Instances at the most.")] = 4,
     once: Annotated[bool, typer.Option("--once", help="Say how many there should be now, and change nothing.")] = False,
     as_json: Json = False,
@@ -32,8 +34,16 @@ def autoscale(
         raise fail("--min must not be above --max.", Exit.USAGE)
     home = home_from_environment()
     scaler = Autoscaler(AutoscalingOptions(), least=least, most=most)
+    present, seen = _look(home)
+    if not once:
+        scaler.begin(time.monotonic(), present)
     while True:
-        present, seen = _look(home)
+        if not least and not all(each["demand"]["start_wait_s"] for each in seen):
+            raise fail(
+                "With --min 0 requests must wait until an instance has started: "
+                "start the fleet with RAGFLEET_START_WAIT_S=120 or so, or scale from 1.",
+                Exit.USAGE,
+            )
         if seen:  # else the gateways do not answer: everything stays as it is
             demand = sum(each["demand"]["requests"] for each in seen)
             wanted = scaler.instances(time.monotonic(), demand, _slots(seen))
@@ -46,6 +56,7 @@ def autoscale(
         elif once:
             raise fail("No gateway answers. See: ragfleet status")
         time.sleep(PERIOD_S)
+        present, seen = _look(home)
 
 
 def _look(home: Home) -> tuple[int, list[Mapping[str, Any]]]:
@@ -59,7 +70,7 @@ def _look(home: Home) -> tuple[int, list[Mapping[str, Any]]]:
 
 def _slots(seen: list[Mapping[str, Any]]) -> float:
     slots = [each["slots"] for each in seen[0]["instances"] if each["state"] == "ready"]
-    return sum(slots) / len(slots) if slots else 1.0
+    return float(sum(slots) / len(slots) if slots else seen[0]["demand"]["slots"])
 
 
 def _scale(home: Home, wanted: int) -> None:

@@ -126,6 +126,7 @@ async def ingest(setup: Setup, files: dict[str, bytes]) -> dict[str, str]:
     return {name: member.error.code if member.error else member.state.value for name, member in members.items()}
 
 
+@pytest.mark.timeout(600)  # each file has converters of its own: two minutes on a busy machine
 async def test_every_file_of_a_batch_comes_to_its_own_end(setup: Setup) -> None:
     found = {name: REAL / name for name in REAL_FILES if (REAL / name).is_file()}
     contents = {name: content for name, (content, _) in MADE.items()} | {n: p.read_bytes() for n, p in found.items()}

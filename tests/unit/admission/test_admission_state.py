@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.admission.admission_state import AdmissionState
-from gateway.admission.fair_queue import Entry
+from gateway.admission.admission_state import AdmissionState, StartWait
+from gateway.admission.fair_queue import Entry, Room
 from gateway.errors import Overloaded
 
 
@@ -377,3 +377,29 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+
+
+def test_while_there_is_no_place_at_all_less_may_wait_and_longer() -> None:
+    refused: list[Entry] = []
+    gate = AdmissionState(
+        limit=100,
+        clock=lambda: 0.0,
+        on_grant=lambda entry: None,
+        on_refuse=lambda entry, error: refused.append(entry),
+        start=StartWait(120.0, Room(2, 1000)),
+    )
+    assert gate.patience(30.0) == 120.0
+    waiting = [Entry("a"), Entry("a")]
+    for entry in waiting:
+        gate.enter(entry, 120.0)
+    with pytest.raises(Overloaded) as error:
+        gate.enter(Entry("a"), 120.0)
+    assert (error.value.status, error.value.retry_after_s is not None) == (503, True)
+    gate.enter(Entry("b"), 120.0)
+    assert refused == [waiting[1]]
+    assert gate.expired(waiting[0], 120.0).status == 503
+    gate.resize(1)
+    assert gate.patience(30.0) == 30.0
+    for _ in range(50):
+        gate.enter(Entry("a"), 30.0)
+    assert gate.waiting == 50

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission.fair_queue import RATIO, Entry, FairQueue, QueueFull
+from gateway.admission.fair_queue import RATIO, Entry, FairQueue, QueueFull, Room
 
 
 def filled(*tenants: tuple[str, float, int, int], limit: int = 10_000, cost: float = 1.0) -> FairQueue:
@@ -130,8 +130,8 @@ def test_a_flood_makes_room_for_others_newest_first() -> None:
     flood = [Entry("a") for _ in range(4)]
     for entry in flood:
         queue.push(entry)
-    assert queue.push(Entry("b")) is flood[3]
-    assert queue.push(Entry("c")) is flood[2]
+    assert queue.push(Entry("b")) == [flood[3]]
+    assert queue.push(Entry("c")) == [flood[2]]
     with pytest.raises(QueueFull):
         queue.push(Entry("b"))
     assert queue.waiting() == {"a": 2, "b": 1, "c": 1}
@@ -191,3 +191,48 @@ def test_nobodys_share_is_off_by_more_than_a_turn(weights: dict[str, float], ser
     for tenant, weight in weights.items():
         fair = served * weight / sum(weights.values())
         assert abs(shares[tenant] - fair) <= len(weights)
+
+
+def test_a_flood_of_large_ones_makes_room_by_its_bytes() -> None:
+    queue = FairQueue(100)
+    queue.room = Room(100, 1000)
+    large = [Entry("a", size=300) for _ in range(3)]
+    for entry in large:
+        queue.push(entry)
+    assert queue.push(Entry("b", size=200)) == [large[2]]
+    with pytest.raises(QueueFull):
+        queue.push(Entry("a", size=300))
+    assert queue.waiting() == {"a": 2, "b": 1}
+
+
+def test_where_the_room_shrinks_no_more_goes_than_comes() -> None:
+    queue = FairQueue(100)
+    for _ in range(50):
+        queue.push(Entry("a", size=10))
+    queue.room = Room(5, 40)
+    assert len(queue.push(Entry("b", size=10))) == 1
+    assert queue.waiting() == {"a": 49, "b": 1}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 60)), max_size=60),
+    st.integers(1, 8),
+    st.integers(1, 100),
+)
+def test_neither_bound_is_passed_and_a_refusal_changes_nothing(
+    asked: list[tuple[str, int, int]], requests: int, size: int
+) -> None:
+    queue = FairQueue(requests)
+    queue.room = Room(requests, size)
+    held: list[Entry] = []
+    for tenant, priority, each in asked:
+        entry = Entry(tenant, priority=priority, size=each)
+        try:
+            evicted = queue.push(entry)
+        except QueueFull:
+            continue
+        held = [*(one for one in held if one not in evicted), entry]
+        assert len(held) <= requests
+        assert sum(one.size for one in held) <= size
+    assert queue.waiting() == Counter(one.tenant for one in held)
+    assert sorted(map(id, queue.drain())) == sorted(map(id, held))

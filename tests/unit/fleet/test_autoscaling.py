@@ -66,3 +66,12 @@ def test_in_a_simulated_fleet_most_requests_are_within_the_slo() -> None:
     end = Simulation(made(5, seconds=300, rate=4.0), Ours(OPTIONS, most=12)).run()
     assert end.good > 0.5 * end.requests
     assert end.instance_hours < 12 * 300 / 3600
+
+
+def test_any_demand_at_all_keeps_one_and_none_lets_it_rest() -> None:
+    scaler = Autoscaler(OPTIONS, least=0, most=3)
+    scaler.begin(0, 2)
+    assert scaler.instances(5, 0, 16) == 2
+    assert scaler.instances(6 + OPTIONS.hold_s, 1e-300, 16) == 1
+    assert scaler.instances(7 + OPTIONS.hold_s, 50, 0) == 1
+    assert scaler.instances(8 + 2 * OPTIONS.hold_s, 0, 0) == 0

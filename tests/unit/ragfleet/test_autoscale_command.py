@@ -14,7 +14,10 @@ from ragfleet.commands import autoscale
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Two gateways, each of which expects 20 requests at a time; one instance of 16 slots."""
-    answer = {"demand": {"requests": 20.0}, "instances": [{"slots": 16, "state": "ready"}]}
+    answer = {
+        "demand": {"requests": 20.0, "slots": 16, "start_wait_s": 0},
+        "instances": [{"slots": 16, "state": "ready"}],
+    }
     found = SimpleNamespace(
         answers={"http://a/fleet": (200, answer), "http://b/fleet": (200, answer)}, scaled=[], looks=0
     )

@@ -15,6 +15,8 @@ from ragfleet.reranker.training import Plan, train
 from rerank_scorer import Scorer, Settings
 from tokens.keywords import content_words
 
+pytestmark = pytest.mark.timeout(600)  # PyTorch's import alone takes a minute on a busy machine
+
 PASSAGES = [
     Passage(
         f"Well {number}",

@@ -40,7 +40,7 @@ from gateway.knowledge.catalog.schema.knowledge import (
     tombstones,
 )
 from gateway.knowledge.catalog.schema.migrations import MIGRATIONS, VERSION, prepare
-from gateway.knowledge.catalog.schema.rollouts import rollouts
+from gateway.knowledge.catalog.schema.rollouts import known_models, rollouts
 
 __all__ = [
     "MIGRATIONS",
@@ -63,6 +63,7 @@ __all__ = [
     "idempotency",
     "journal_entries",
     "journaled_answers",
+    "known_models",
     "leases",
     "ledger",
     "members",

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 17
+VERSION = 18
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -142,6 +142,7 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             started_at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION, evidence JSONB NOT NULL)""",
             "CREATE INDEX ix_rollouts_started_at ON rollouts (started_at)",
         ),
+        18: ("CREATE TABLE known_models (name TEXT NOT NULL PRIMARY KEY, models JSONB NOT NULL)",),
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes here, and into its module."""

@@ -1,4 +1,4 @@
-"""Tables of roll-outs."""
+"""Tables of the fleet: roll-outs, and the models that it served last."""
 
 from sqlalchemy import Column, Float, Table, Text
 
@@ -19,3 +19,8 @@ rollouts = Table(
     Column("evidence", json, nullable=False),
 )
 """Each candidate that was tried. `evidence`: by gateway, what it has seen in all, so that telling it twice counts once."""
+
+known_models = Table(
+    "known_models", metadata, Column("name", Text, primary_key=True), Column("models", json, nullable=False)
+)
+"""One row. `models`: as `gateway/fleet/models.py` writes them."""
