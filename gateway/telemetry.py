@@ -1,13 +1,17 @@
 """Traces by OpenTelemetry: spans of this process, W3C trace context in and out, and their export over OTLP/HTTP.
 
-Without an endpoint there is no tracer: nothing is made, and a span costs an attribute's look-up. The exporter is the extra
-`telemetry`. What waits for a receiver is bounded, and dropped where none answers; requests never wait for it.
+Without an endpoint there is no tracer: nothing is made, and a span costs an attribute's look-up. Whether a request is traced is
+decided where it begins, by the share or by the client's own word; where it is not, no span of it is made either, and all that is
+kept is a mark in its context. The exporter is the extra `telemetry`. What waits for a receiver is bounded, and dropped where none answers; requests never wait for it.
 """
 
 import asyncio
+import random
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -39,13 +43,35 @@ EXPORT_S = 5.0
 """Between two exports, and for one of them; a receiver that is away delays the end of the program by no more."""
 
 _W3C = TraceContextTextMapPropagator()
+_NO_PARENT = Context()
+
+_untraced: ContextVar[bool] = ContextVar("ragfleet_untraced", default=False)
+"""Whether what runs belongs to a request that is not traced."""
+
+
+class _Untraced:
+    """Around a block that belongs to no trace: no span is made within."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> Span:
+        self._before: Token[bool] = _untraced.set(True)
+        return INVALID_SPAN
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(ValueError):  # in another task than it began in there is nothing to reset
+            _untraced.reset(self._before)
 
 
 class Tracing:
     """Makes spans. One for each process; without a provider it makes none."""
 
-    def __init__(self, provider: "TracerProvider | None" = None) -> None:
+    def __init__(self, provider: "TracerProvider | None" = None, sample: float = 1.0) -> None:
+        """sample: share of what no client has begun that is traced."""
         self._provider = provider
+        self._sample = sample
         self._tracer: Tracer | None = None if provider is None else provider.get_tracer("ragfleet")
 
     @classmethod
@@ -55,12 +81,17 @@ class Tracing:
             return cls()
         if not 0 <= settings.trace_sample <= 1:
             raise ConfigError(f"RAGFLEET_TRACE_SAMPLE={settings.trace_sample:g} is not between 0 and 1.")
-        return cls(_provider(settings.trace_endpoint, settings.trace_sample, service))
+        return cls(_provider(settings.trace_endpoint, service), settings.trace_sample)
 
     @property
     def is_on(self) -> bool:
         """Whether there is anything to make spans for."""
         return self._tracer is not None
+
+    @property
+    def records(self) -> bool:
+        """Whether a span would be recorded that is made here, under the current one."""
+        return self._tracer is not None and not _untraced.get() and trace.get_current_span().is_recording()
 
     def span(
         self,
@@ -74,7 +105,9 @@ class Tracing:
         """A span that is the current one in the block; an error that leaves the block is noted in it."""
         if self._tracer is None:
             return nullcontext(INVALID_SPAN)
-        return self._current(self.start(name, kind=kind, attributes=attributes, parent=parent, links=links))
+        if not self._is_traced(parent):
+            return _Untraced()
+        return self._current(self._start(name, kind, attributes, parent, links))
 
     def start(
         self,
@@ -86,8 +119,28 @@ class Tracing:
         links: Sequence[SpanContext] = (),
     ) -> Span:
         """A span under the current one, or under `parent`, which its caller ends."""
-        if self._tracer is None:
+        if not self._is_traced(parent):
             return INVALID_SPAN
+        return self._start(name, kind, attributes, parent, links)
+
+    def _is_traced(self, parent: Context | None) -> bool:
+        """Decides it where nothing else has."""
+        if self._tracer is None or (parent is None and _untraced.get()):
+            return False
+        above = trace.get_current_span(parent).get_span_context()
+        if above.is_valid:
+            return above.trace_flags.sampled
+        return random.random() < self._sample  # noqa: S311 - guards nothing
+
+    def _start(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes | None,
+        parent: Context | None,
+        links: Sequence[SpanContext],
+    ) -> Span:
+        assert self._tracer is not None
         linked = [Link(each) for each in links if each.is_valid]
         return self._tracer.start_span(name, parent, kind, attributes, linked)
 
@@ -135,6 +188,8 @@ def trace_id() -> str:
 
 def parent_of(header: str, state: str = "") -> Context:
     """What a client's `traceparent` and `tracestate` say; an empty context where they are none."""
+    if not header:
+        return _NO_PARENT
     return _W3C.extract({"traceparent": header, "tracestate": state}, Context())
 
 
@@ -157,17 +212,17 @@ def under(parents: Sequence[SpanContext]) -> tuple[Context, list[SpanContext]]:
     return trace.set_span_in_context(NonRecordingSpan(recorded[0]), Context()), recorded[1:]
 
 
-def _provider(endpoint: str, sample: float, service: str) -> "TracerProvider":
+def _provider(endpoint: str, service: str) -> "TracerProvider":
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import SpanLimits, TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
     except ImportError as error:
         raise ConfigError("Traces need the extra `telemetry`: pip install 'ragfleet[telemetry]'.") from error
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(sample)),
+        sampler=ALWAYS_ON,  # what is not traced does not come so far
         resource=Resource.create({"service.name": service, "service.instance.id": socket.gethostname()}),
         shutdown_on_exit=False,  # `close` does it
         span_limits=SpanLimits(max_span_attribute_length=1024, max_events=32, max_links=32),

@@ -19,14 +19,19 @@ class TracedRequests:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self._app(scope, receive, send)
             return
-        headers = {name: value for name, value in scope["headers"] if name in (b"traceparent", b"tracestate")}
-        parent = parent_of(
-            headers.get(b"traceparent", b"").decode("latin-1"), headers.get(b"tracestate", b"").decode("latin-1")
-        )
+        theirs = state = b""
+        for name, value in scope["headers"]:
+            if name == b"traceparent":
+                theirs = value
+            elif name == b"tracestate":
+                state = value
+        parent = parent_of(theirs.decode("latin-1"), state.decode("latin-1"))
         method = scope["method"]
-        with self._tracing.span(
-            method, kind=SpanKind.SERVER, attributes={"http.request.method": method}, parent=parent
-        ) as span:
+        with self._tracing.span(method, kind=SpanKind.SERVER, parent=parent) as span:
+            if not span.is_recording():
+                await self._app(scope, receive, send)
+                return
+            span.set_attribute("http.request.method", method)
 
             async def watched(message: Message) -> None:
                 if message["type"] == "http.response.start":
@@ -39,12 +44,12 @@ class TracedRequests:
             try:
                 await self._app(scope, receive, watched)
             finally:
-                state, route = scope.get("state", {}), scope.get("route")
+                known, route = scope.get("state", {}), scope.get("route")
                 # The template, never the path: ids in it would be as many names.
                 path = getattr(route, "path", "") or (scope["path"] if scope["path"] in self._paths else "")
                 if path:
                     span.update_name(f"{method} {path}")
                     span.set_attribute("http.route", path)
-                span.set_attribute("ragfleet.request_id", state.get("request_id", ""))
-                if (tenant := state.get("tenant")) is not None:
+                span.set_attribute("ragfleet.request_id", known.get("request_id", ""))
+                if (tenant := known.get("tenant")) is not None:
                     span.set_attribute("ragfleet.tenant", tenant.name)

@@ -131,7 +131,7 @@ class HedgedCalls:
         raise unavailable or attempts.error()
 
     def _span(self, name: str, dispatch: Dispatch) -> AbstractContextManager[Span]:
-        attributes = dispatch.attributes if self._tracing.is_on else None
+        attributes = dispatch.attributes if self._tracing.records else None
         return self._tracing.span(f"dispatch {name}", kind=SpanKind.CLIENT, attributes=attributes)
 
     async def _infer(

@@ -354,7 +354,7 @@ class Generation:
 
     def _begin_span(self, dispatch: Dispatch) -> str:
         """A span for this attempt, linked with that of the one before; the header that tells the instance of it."""
-        if not self._tracing.is_on:
+        if not self._tracing.records:
             return ""
         self._span = self._tracing.start(
             "dispatch llm",
@@ -365,7 +365,7 @@ class Generation:
         return traceparent(self._span)
 
     def _end_span(self, error: InstanceError | None = None) -> None:
-        if not self._tracing.is_on:
+        if not self._span.is_recording():
             return
         self._span.set_attribute("gen_ai.usage.output_tokens", self._progress)
         if error is not None:

@@ -62,10 +62,13 @@ class AnswerTelemetry:
         with self._tracing.span(
             f"{self._operation} {self._model}",
             kind=SpanKind.CLIENT,
-            attributes=self._attributes(),
             parent=parent,
             links=() if parent is None else [span_context(parent)],
         ) as span:
+            if not span.is_recording():
+                yield
+                return
+            span.set_attributes(self._attributes())
             self.traceparent = traceparent(span)
             self.record.trace_id = trace_id()
             try:
