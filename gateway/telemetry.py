@@ -2,7 +2,8 @@
 
 Without an endpoint there is no tracer: nothing is made, and a span costs an attribute's look-up. Whether a request is traced is
 decided where it begins, by the share or by the client's own word; where it is not, no span of it is made either, and all that is
-kept is a mark in its context. The exporter is the extra `telemetry`. What waits for a receiver is bounded, and dropped where none answers; requests never wait for it.
+kept is a mark in its context. The exporter is the extra `telemetry`. What waits for a receiver is bounded, and dropped where none
+answers; requests never wait for it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Calls of functions for each request, which no other load on the machine changes: a gateway in this process over fake Tritons."""
+"""Calls of functions for a request, which no load on the machine changes: a gateway in this process over fake Tritons."""
 
 import asyncio
 import sys

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.errors import CatalogUnavailable
+from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.model_memory import ModelMemory
 from gateway.fleet.models import ServedModels
-from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetMember, Instance
 
 INSTANCE = Instance(
