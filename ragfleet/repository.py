@@ -3,6 +3,7 @@
 Without git, or outside a repository, it is what the folder holds, hidden files and folders aside.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,13 @@ MAX_BYTES = 1 << 20
 _LOOKED_AT = 8192
 """Bytes in which a binary file has a zero."""
 _GIT_SECONDS = 120
+_ELSEWHERE = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_CONFIG_PARAMETERS"),
+    }
+)
+"""By these a caller that git has started, a hook perhaps, would have us look into its own repository."""
 _VENDORED = frozenset(
     {
         "node_modules",
@@ -112,23 +120,47 @@ def _listed(root: Path) -> Sequence[str] | None:
 
 
 def _commit(root: Path) -> _Commit | None:
-    """None before the first commit."""
+    """None before the first commit, and where git cannot compare files with it."""
     head = _git(root, "rev-parse", "--verify", "HEAD")
     if head is None:
         return None
-    changed = _git(root, "diff-index", "--name-only", "--relative", "-z", "HEAD") or ""
+    # Not into submodules: git would look at them by their own settings.
+    compare = "diff-index", "--name-only", "--relative", "--ignore-submodules=all", "-z", "HEAD"
+    changed = _git(root, *compare, overridden=_filters(root))
+    if changed is None:
+        return None
     added = _git(root, "ls-files", "-z", "--others", "--exclude-standard") or ""
     return _Commit(head.strip(), frozenset(f"{changed}\0{added}".split("\0")))
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git says; None where it fails or is not there. A repository's own settings start no program."""
+def _filters(root: Path) -> Mapping[str, str]:
+    """Settings by which no filter of the repository is run: each is a program that git puts files through to compare them."""
+    listed = _git(root, "config", "--name-only", "-z", "--get-regexp", r"^filter\.") or ""
+    return {name: "false" if name.endswith(".required") else "" for name in listed.split("\0") if name}
+
+
+def _git(root: Path, *arguments: str, overridden: Mapping[str, str] | None = None) -> str | None:
+    """What git says; None where it fails or is not there. A repository may come from anywhere: its own settings start no program.
+
+    overridden: settings that count instead of the repository's.
+    """
     git = shutil.which("git")
     if git is None:
         return None
-    asked = [git, "-C", str(root), "-c", "core.fsmonitor=false", "--no-optional-locks", *arguments]
+    settings = {"core.fsmonitor": "false", **({} if overridden is None else overridden)}
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in _ELSEWHERE},
+        # What a repository lacks git would have fetched, by a program that the repository names.
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
+    for number, (name, value) in enumerate(settings.items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    asked = [git, "-C", str(root), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(asked, capture_output=True, timeout=_GIT_SECONDS, check=False)
+        done = subprocess.run(asked, capture_output=True, timeout=_GIT_SECONDS, check=False, env=environment)
     except subprocess.TimeoutExpired as error:
         raise RepositoryError(f"git did not answer within {_GIT_SECONDS} s in {root}") from error
     return done.stdout.decode(errors="surrogateescape") if done.returncode == 0 else None

@@ -123,11 +123,13 @@ async def run(target: Target, other: Target, pid: int, *, only: str) -> list[Row
             ]
             wanted = [each for each in scenarios if only in each[0]]
             for number, (name, scenario) in enumerate(wanted, 1):
-                print(f"{number} of {len(wanted)}: {name}", file=sys.stderr, flush=True)
+                print(f"{number} of {len(wanted)}: {name}", end="", file=sys.stderr, flush=True)
+                begun = time.monotonic()
                 try:
                     rows.append(await scenario())
                 except Exception as error:  # noqa: BLE001 - a scenario that broke must not take what the others have shown with it
                     rows.append(row(name, Noticed(), repr(error)))
+                print(f", {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     rows.append(row("all of it", Noticed(live_s=watch.live_s, rss_mb=max(each["rss_mb"] for each in rows))))
     return rows
 

@@ -13,6 +13,8 @@ from tests.support.attacks import Target
 REFUSED_S = 1.0
 """Until what was refused is sent again."""
 RESULTS = 50
+AT_ONCE = 16
+"""Deletions: of a flood of uploads there are thousands."""
 READY_S = 120.0
 """For a file to be searchable."""
 
@@ -23,6 +25,7 @@ class Tenant:
     def __init__(self, target: Target, http: aiohttp.ClientSession) -> None:
         self.target = target
         self._http = http
+        self._files: list[str] = []
 
     async def call(self, method: str, path: str, **request: Any) -> dict[str, Any] | None:
         """The answer's JSON, {} of a stream that has ended; None where it was refused, a while after that."""
@@ -50,7 +53,8 @@ class Tenant:
         found = await self.call("POST", "/v1/files", data=form)
         if found is None:
             raise RuntimeError(f"the upload of {file.name} was refused")
-        return str(found["id"])
+        self._files.append(str(found["id"]))
+        return self._files[-1]
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[str]:
@@ -62,10 +66,12 @@ class Tenant:
         try:
             yield path
         finally:
-            while (found := await self.call("GET", f"{path}/files?limit=100")) and found["data"]:
-                for file in found["data"]:
-                    await self.call("DELETE", f"/v1/files/{file['id']}")
-            await self.call("DELETE", path)
+            await self.call("DELETE", path)  # first of all, or the files would go on being read meanwhile
+            await asyncio.gather(*(self._delete_files() for _ in range(AT_ONCE)))
+
+    async def _delete_files(self) -> None:
+        while self._files:
+            await self.call("DELETE", f"/v1/files/{self._files.pop()}")
 
     async def add(self, store: str, file: Path) -> None:
         """Upload a file into a store."""

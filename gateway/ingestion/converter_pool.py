@@ -20,6 +20,8 @@ from gateway.knowledge.documents import DocumentError
 SLICES_S = (5.0, 30.0)
 """How long a file is read while others wait: the first time, and the second. Raising it makes others wait longer for a file that
 takes long; lowering it begins long files anew more often."""
+SPARE_AFTER_S = 1.0
+"""At a file, with all converters at work, until a spare one is begun."""
 _ANSWER_LIMIT = 256 * 1024 * 1024
 """Bytes of one answer: the chunks of the longest text that is taken, with room for overlaps."""
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -76,6 +78,10 @@ class Converters:
         self._slices = len(slices_s)
         self._slots = ConverterSlots(count, slices_s, budgets)
         self._idle: list[asyncio.subprocess.Process] = []
+        self._count, self._at_work = count, 0
+        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
+        """Of one that makes room for another tenant's file the process ends, and the file would wait for the next one to begin, a
+        second and more on a busy machine. One at the most, beside the `count`."""
         self._place = scratch
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
@@ -130,6 +136,13 @@ class Converters:
     async def close(self) -> None:
         """End the processes."""
         idle, self._idle = self._idle, []
+        if (spare := self._spare) is not None:
+            self._spare = None
+            idle += [
+                each
+                for each in await asyncio.gather(spare, return_exceptions=True)
+                if not isinstance(each, BaseException)
+            ]
         await asyncio.gather(*map(_end, idle))
         if self._scratch is not None:
             self._scratch.cleanup()
@@ -148,9 +161,11 @@ class Converters:
         return DocumentError(f"{name} could not be read within {self._deadline_s:g} s; split it")
 
     async def _ask(self, name: str, task: bytes) -> bytes:
-        process = self._idle.pop() if self._idle else await self._start()
+        process = await self._take()
         assert process.stdin is not None
         assert process.stdout is not None
+        self._at_work += 1
+        alarm = asyncio.get_running_loop().call_later(SPARE_AFTER_S, self._begin_spare)
         try:
             process.stdin.write(task)
             await process.stdin.drain()
@@ -161,6 +176,9 @@ class Converters:
         except BaseException:  # it must make room, took too long, or the ingestion ends: the process is at work still
             await _end(process)
             raise
+        finally:
+            alarm.cancel()
+            self._at_work -= 1
         if not line.endswith(b"\n"):
             await _end(process)
             if process.returncode == -signal.SIGXCPU:
@@ -168,6 +186,23 @@ class Converters:
             raise ConverterFailed(f"{name} could not be read: the converter crashed (status {process.returncode})")
         self._idle.append(process)
         return line
+
+    def _begin_spare(self) -> None:
+        if self._at_work >= self._count and not self._idle and self._spare is None:
+            self._spare = asyncio.create_task(self._start(), name="spare converter")
+
+    async def _take(self) -> asyncio.subprocess.Process:
+        """One that nobody uses, ready or just begun."""
+        if self._idle:
+            return self._idle.pop()
+        if self._spare is None:
+            return await self._start()
+        spare, self._spare = self._spare, None
+        try:
+            return await asyncio.shield(spare)
+        except asyncio.CancelledError:
+            self._spare = self._spare or spare
+            raise
 
     async def _start(self) -> asyncio.subprocess.Process:
         scratch = self._folder()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from gateway.ingestion import confinement
+from gateway.ingestion import confinement, converter_pool
 from gateway.ingestion.converter_pool import Converters
 from gateway.knowledge.catalog.types import Chunking
 from gateway.knowledge.chunking import embedding_folder
@@ -135,6 +135,25 @@ async def test_a_conversion_that_is_cancelled_leaves_no_process_and_no_file(
     await asyncio.gather(task, return_exceptions=True)
     assert process.returncode == -9
     assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
+
+
+async def test_a_spare_converter_is_ready_for_whoever_a_long_file_makes_room_for(
+    converters: Converters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converter_pool, "SPARE_AFTER_S", 3600.0)
+    await converters.convert("acme", "a.txt", _content, Chunking())
+    monkeypatch.setattr(converter_pool, "SPARE_AFTER_S", 0.0)
+    (process,) = converters._idle
+    os.kill(process.pid, 19)  # SIGSTOP: it never answers
+    task = asyncio.create_task(converters.convert("acme", "a.txt", _content, Chunking()))
+    async with asyncio.timeout(60):
+        while converters._spare is None:
+            await asyncio.sleep(0.01)
+    spare = await converters._spare
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await converters.convert("other", "a.txt", _content, Chunking())
+    assert converters._idle == [spare]
 
 
 async def test_what_a_killed_process_left_is_deleted(converters: Converters, tmp_path: Path) -> None:

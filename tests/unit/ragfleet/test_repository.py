@@ -1,5 +1,6 @@
 """Which files of a repository `ragfleet ingest --code` takes, and with which commit."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -54,6 +55,84 @@ def test_what_git_ignores_and_what_nobody_wrote_stays_out(tmp_path: Path) -> Non
     assert "KiB" in skipped["long.txt"]
     assert {"empty.py", "yarn.lock", "lib.min.js", "nowhere.py"} <= skipped.keys()
     assert all(not each.attributes for each in files.values()), "there is no commit yet"
+
+
+HOOKS = ("post-index-change", "post-checkout", "pre-commit", "fsmonitor-watchman")
+
+
+def hostile(folder: Path, mark: Path) -> None:
+    """A repository whose settings, attributes and hooks name programs for all that git may do with it."""
+    evil = f"touch '{mark}'; cat"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    write(folder, a_dot_py="a = 1", _dot_gitattributes="*.py filter=x diff=x\n*.md filter=p\n*.c filter=a=b\n")
+    write(folder, b_dot_md="b", c_dot_c="c;", sub__s_dot_py="s = 1", sub___dot_gitattributes="* filter=x\n")
+    git(folder / "sub", "init", "-q")
+    for each in (folder / "sub", folder):
+        git(each, "add", ".")
+        git(each, "commit", "-q", "-m", "first")
+    for each in (folder / "sub", folder):
+        for hook in HOOKS:
+            (each / ".git" / "hooks").mkdir(exist_ok=True)
+            (each / ".git" / "hooks" / hook).write_text(f"#!/bin/sh\n{evil}\n")
+            (each / ".git" / "hooks" / hook).chmod(0o755)
+        for name in (
+            *("filter.x.clean", "filter.x.smudge", "filter.p.process", "filter.a=b.clean", "core.fsmonitor"),
+            *("diff.external", "diff.x.textconv", "diff.x.command", "core.pager", "core.editor", "core.sshCommand"),
+            *("core.askPass", "credential.helper", "gpg.program", "uploadpack.packObjectsHook", "alias.ls-files"),
+            *("core.alternateRefsCommand", "core.gitProxy", "interactive.diffFilter", "merge.x.driver"),
+        ):
+            git(each, "config", name, f"!{evil}" if name.startswith(("alias", "credential")) else evil)
+        git(each, "config", "filter.x.required", "true")
+    write(folder, a_dot_py="a = 2", b_dot_md="b2", c_dot_c="d;", sub__s_dot_py="s = 2")
+
+
+@needs_git
+def test_a_repository_starts_no_program_of_its_own(tmp_path: Path) -> None:
+    mark, folder = tmp_path / "mark", tmp_path / "repository"
+    hostile(folder, mark)
+    files, _ = found(folder)
+    assert {"a.py", "b.md", "c.c"} <= files.keys()
+    assert files["a.py"].attributes["commit"].endswith("-dirty")
+    assert not mark.exists()
+
+
+@needs_git
+@pytest.mark.parametrize("url", ["{folder}", "ext::sh -c touch% {mark}", "ssh://host/x", "file://{folder}"])
+def test_what_a_repository_lacks_is_fetched_from_nowhere(tmp_path: Path, url: str) -> None:
+    mark, folder = tmp_path / "mark", tmp_path / "repository"
+    hostile(folder, mark)
+    tree = git(folder, "rev-parse", "HEAD^{tree}")
+    for name, value in {
+        "core.repositoryformatversion": "1",
+        "extensions.partialClone": "evil",
+        "remote.evil.promisor": "true",
+        "remote.evil.url": url.format(folder=folder, mark=mark),
+        "remote.evil.uploadpack": f"touch '{mark}'; git-upload-pack",
+        "protocol.allow": "always",
+        "protocol.ext.allow": "always",
+    }.items():
+        git(folder, "config", name, value)
+    (folder / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    files, _ = found(folder)
+    assert "a.py" in files
+    assert not any(each.attributes for each in files.values()), "nobody knows what its commit has"
+    assert not mark.exists()
+
+
+@needs_git
+def test_an_index_that_leads_out_of_its_repository_gives_nothing_from_there(tmp_path: Path) -> None:
+    folder = tmp_path / "repository"
+    (tmp_path / "secret.py").write_text("password = 1")
+    git(tmp_path, "init", "-q", "repository")
+    write(folder, a_dot_py="a = 1", AAAAAAAAAAAA_dot_py="b = 1")
+    git(folder, "add", ".")
+    index = folder / ".git" / "index"
+    raw = index.read_bytes().replace(b"AAAAAAAAAAAA.py", b"../secret.py\0\0\0")[:-20]
+    index.write_bytes(raw + hashlib.sha1(raw, usedforsecurity=False).digest())
+    git(folder, "config", "core.worktree", "/")
+    files, _ = found(folder)
+    assert not any("secret" in each for each in files)
 
 
 @needs_git
