@@ -81,7 +81,7 @@ USER 10001:10001
 VOLUME /var/lib/ragfleet
 EXPOSE 8000 8101 8102 8103
 # `fleet` is asked for its gateway, `worker` for its Triton: the entrypoint writes down which.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=600s --retries=3 \
     CMD ["python", "-I", "/opt/ragfleet/healthcheck.py"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/ragfleet/entrypoint.sh"]

@@ -70,7 +70,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 # It lives. Whether it can serve (/health/ready) is for the load balancer: a restart brings no Triton back.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=120s --retries=3 \
     CMD ["python", "-I", "/opt/ragfleet/healthcheck.py", "8000", "/health/live"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "gateway"]

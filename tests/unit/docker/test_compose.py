@@ -24,9 +24,9 @@ def services(name: str) -> dict[str, dict[str, Any]]:
 
 
 def ours(name: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(service, image, definition) of each service that runs an image of this project."""
+    """(service, image, definition) of each service that runs an image of this project; not of commands."""
     for service, told in services(name).items():
-        if found := OURS.search(told.get("image", "")):
+        if (found := OURS.search(told.get("image", ""))) and told.get("profiles") != ["tools"]:
             yield service, found[1], told
 
 
@@ -125,7 +125,9 @@ def test_every_service_is_watched_bounded_and_started_again() -> None:
     for name, told in services("compose.yaml").items():
         image = OURS.search(told["image"])
         own = image and [one for one in last_stage(image[1]) if one.name == "HEALTHCHECK"]
-        if name != "consul-acl":
+        if told.get("profiles") == ["tools"]:
+            assert told["restart"] == "no", name
+        elif name != "consul-acl":
             assert told["restart"] == "unless-stopped", name
             assert own or told["healthcheck"]["test"], name
         limits = told["deploy"]["resources"]["limits"]

@@ -26,7 +26,7 @@ def test_hadolint_has_nothing_to_say(image: str) -> None:
 
 def test_shellcheck_has_nothing_to_say() -> None:
     scripts = sorted(DOCKER.rglob("*.sh"))
-    assert len(scripts) == 3
+    assert len(scripts) == 6
     said = subprocess.run([BIN / "shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout
 
