@@ -38,7 +38,7 @@ from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
-VERSION = 5
+VERSION = 6
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -68,7 +68,9 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((*_CODE, *GRAMMARS), text.code),
         **dict.fromkeys((".json", ".geojson", ".webmanifest"), escapes.json),
         **dict.fromkeys((".jsonl", ".ndjson"), escapes.json_lines),
-        **dict.fromkeys((".xml", ".xsd", ".xsl"), escapes.xml),
+        **dict.fromkeys(
+            (".xml", ".xsd", ".xsl", ".opml", ".gpx", ".kml", ".resx", ".xlf", ".tmx", ".plist", ".wsdl"), escapes.xml
+        ),
         **dict.fromkeys((".htm", ".html", ".xhtml"), markup.html),
         **dict.fromkeys((".rss", ".atom", ".rdf"), feeds.feed),
         **dict.fromkeys((".ics", ".vcs", ".vcf"), cards.card),
@@ -217,7 +219,11 @@ def _by_start(known: Converter | None, content: bytes) -> Converter | None:
     start = _BEFORE_MARKS.sub(b"", content[:2048]).lower()
     for mark, converter in _MARKS.items():
         if start.startswith(mark) and known is not text.code:
+            if converter is pdf.pdf and known is text.plain and b" obj" not in content:  # a text about such files
+                continue
             return converter
+    if known is None and (start.startswith(b"<?xml") or (b"<?xml" in content[:100] and start.startswith(b"<"))):
+        return escapes.xml
     of_office = known is None or known in _OF_TEXT
     if (
         (of_office or known is escapes.xml)

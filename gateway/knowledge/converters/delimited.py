@@ -19,6 +19,11 @@ _SAMPLE_CHARS = 256 * 1024
 _MAX_UNCLOSED = 100
 """Quotes without an end that are looked for, each to the end of the file; after so many, quotes mean nothing any more."""
 _ANY_END = re.compile(r"\r\n|\r|\n")
+_ALONE = "\x1f"
+"""Parts the fields of a file in which nothing parts them: each line is a cell."""
+_MIN_ROWS, _MIN_ALIKE = 2, 0.6
+"""Where the first line has one cell: how many records, and which share of those with several cells, have the usual number. Else
+the commas are those of a text."""
 _SEPARATORS = "\x1f\x01\t;|,"
 """Where two part all rows equally well, the first is meant: commas are in numbers and names, too."""
 
@@ -63,17 +68,23 @@ def _dialect(sample: Sequence[str], separators: str) -> tuple[_Dialect, float]:
     escapes = [None, "\\"] if any('\\"' in line for line in sample) else [None]
     dialects = [_Dialect(separator, escape) for escape in escapes for separator in separators]
     fits = [_fit(sample, dialect) for dialect in dialects]
-    return (dialects[fits.index(max(fits))] if max(fits) > 0 else _Dialect(separators[-1])), max(fits)
+    return (dialects[fits.index(max(fits))] if max(fits) > 0 else _Dialect(_ALONE)), max(fits)
 
 
 def _fit(sample: Sequence[str], dialect: _Dialect) -> float:
     """The share of records with the usual number of cells, if that is more than one; a record with broken quotes is none."""
     widths = Counter[int]()
-    broken = 0
+    broken = first = 0
     for record, whole in _parsed(sample, dialect):
+        first = first or len(record)
         widths[len(record)] += bool(record)
         broken += not whole
     (width, count), *_ = widths.most_common(1) or [(0, 0)]
+    if first == 1:  # a title, or comments, or a text with commas in it
+        wide = Counter({each: times for each, times in widths.items() if each > 1})
+        (width, count), *_ = wide.most_common(1) or [(0, 0)]
+        if count < _MIN_ROWS or count < _MIN_ALIKE * wide.total():
+            return 0.0
     return (count - broken) / widths.total() if width > 1 else 0.0
 
 

@@ -99,6 +99,8 @@ def decode(name: str, content: bytes, label: str | None = None) -> Decoded:
     its bytes look like. Raises CorruptDocument for what is no text.
 
     label: what is said of the content elsewhere. Of one that has several bytes for a character it is believed first."""
+    if content[-1:] == b"\x1a":  # where DOS ends a text
+        content = content.rstrip(b"\x1a")
     decoded = _as_said(content, label) or _decode(content)
     if not decoded.encoding.startswith("utf") and _is_ebcdic(content):
         raise CorruptDocument(f"{name} is in EBCDIC, as mainframes write; convert it first (iconv -f IBM037 -t UTF-8)")

@@ -21,6 +21,10 @@ _UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _OF_STRINGS = re.compile(r"\\x([0-9a-fA-F]{2})|\\U([0-9a-fA-F]{8})")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _SIMPLE = {r"\n": "\n", r"\r": "\n", r"\t": "\t", r"\b": "", r"\f": "\n"}
+_ENTITY = re.compile(r"<!ENTITY\s+([\w.-]{1,80})\s+[\"']([^\"'&%<>]{1,1000})[\"']\s*>")
+_REFERENCE = re.compile(r"&([\w.-]{1,80});")
+_MAX_ENTITY_CHARS = 1_000_000
+"""Characters that texts with names may take in a document."""
 _LONG_LINE = 400
 """Characters of a line, on average, above which a file was not laid out to be read."""
 _WRAP = 200
@@ -48,7 +52,24 @@ def json_lines(name: str, content: bytes) -> Document:
 def xml(name: str, content: bytes) -> Document:
     """XML with its tags."""
     decoded = decode(name, content)
-    return document_of(decoded, clean(html.unescape(decoded.text)), PurePath(name).name, "code")
+    text = html.unescape(_with_entities(decoded.text))
+    return document_of(decoded, clean(text), PurePath(name).name, "code")
+
+
+def _with_entities(text: str) -> str:
+    """With the texts that a document has given names of its own, in their places. They are not looked into, nor are files."""
+    begin = text.find("<!DOCTYPE")
+    end = text.find("]", begin)
+    known = dict(_ENTITY.findall(text, begin, end)) if 0 <= begin < end else {}
+    left = _MAX_ENTITY_CHARS
+
+    def words(match: re.Match[str]) -> str:
+        nonlocal left
+        found = known.get(match[1], match.group())
+        left -= len(found)
+        return found if left >= 0 else match.group()
+
+    return _REFERENCE.sub(words, text) if known else text
 
 
 def unicode_escapes(name: str, content: bytes) -> Document:
@@ -86,7 +107,7 @@ def _laid_out(text: str) -> Iterator[str]:
 
 def _unescaped(text: str) -> str:
     return _TOKEN.sub(
-        lambda token: _ESCAPE.sub(_characters, token.group()) if token.group()[0] == '"' else token.group(), text
+        lambda token: (_ESCAPE if token.group()[0] == '"' else _UNICODE).sub(_characters, token.group()), text
     )
 
 

@@ -83,8 +83,7 @@ class _Reading:
         if part.is_multipart():
             texts = [self._body(each) for each in part.iter_parts()]
             if kind == "multipart/alternative":  # the last one is the richest, unless it is a stub
-                longest = max((len(text.split()) for text in texts), default=0)
-                return next((text for text in reversed(texts) if len(text.split()) >= longest * 0.8), "")
+                return _richest(texts)
             return "\n\n".join(filter(str.strip, texts))
         payload = part.get_payload(decode=True)
         content = payload if isinstance(payload, bytes) else b""
@@ -126,8 +125,21 @@ class _Reading:
         self._skipped += [Skipped(f"{where}: {each.part}", each.reason) for each in made.skipped]
 
 
+def _richest(texts: list[str]) -> str:
+    """The last of several forms of a text is the richest, unless it is a stub; with what another one alone says, if that is most
+    of it: programs write what they like into the form that nobody looks at, and some tell two stories."""
+    longest = max((len(text.split()) for text in texts), default=0)
+    found = next((text for text in reversed(texts) if len(text.split()) >= longest * 0.8), "")
+    for text in texts:
+        words = set(re.findall(r"\w+", text))
+        if len(words - set(re.findall(r"\w+", found))) > 0.3 * len(words):
+            found = f"{found}\n\n{text}"
+    return found
+
+
 def _readable_head(name: str, content: bytes) -> bytes:
     """Headers ought to be ASCII, may be UTF-8, and were written in whatever the sender's machine had."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
     end = _END_OF_HEAD.search(content)
     head = content[: end.start()] if end else content
     try:
@@ -147,7 +159,7 @@ def _with_head(content: bytes) -> bytes:
 
 def _header(message: EmailMessage, key: str) -> str:
     try:
-        return " ".join(clean(str(message.get(key, ""))).split())
+        return " ".join(clean(", ".join(map(str, message.get_all(key, ())))).split())
     except (ValueError, IndexError, AttributeError):  # of what is no header at all
         return ""
 

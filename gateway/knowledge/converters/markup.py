@@ -6,74 +6,70 @@ beside its reviews; a line too much costs little. So the whole page is read, but
 
 import re
 import sys
-import warnings
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import Any
 
 from gateway.knowledge.converters.encodings import decode
-from gateway.knowledge.converters.tables import Region, sparse_table
+from gateway.knowledge.converters.html_markdown import MarkdownRenderer
 from gateway.knowledge.converters.text import document_of, title_of
-from gateway.knowledge.documents import CorruptDocument, Document, Skipped
+from gateway.knowledge.documents import Document, Skipped
 from gateway.knowledge.normalization import clean
 
-if TYPE_CHECKING:
-    from bs4 import BeautifulSoup, Tag
-
-_NO_TEXT = ["script", "style", "template", "iframe", "title", "meta", "link", "base"]
-# fmt: off
-_BLOCKS = [
-    "address", "aside", "center", "details", "dialog", "fieldset", "figure", "footer", "form", "header", "hgroup", "legend",
-    "main", "nav", "search", "summary",
-]
-# fmt: on
-_APART = ["audio", "button", "canvas", "label", "object", "optgroup", "option", "select", "textarea", "video"]
-_EMPHASIS = ["b", "em", "i", "mark", "s", "small", "strong", "u"]  # its marks would part words: **w**arranty
-_BLANK = " " * 100
-_BLANKS = re.compile(r"[ \t]{101,}")  # markdownify takes time in the square of how many there are
-_MAX_OWN_WORDS = {"header": 3, "footer": 3}
-"""Words beside its links that a menu may have (8 in a <nav>); a footer has the telephone number, too."""
-_ENDS_IN_DIGIT, _RAISED = re.compile(r"[\d)\]]\Z"), re.compile(r"\s*[+\u2212\u2013-]?\d")
+_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*>")
+_END_OF_PAGE = re.compile(r"</(?:body|html)\s*>", re.IGNORECASE)
+"""Whatever follows is a part of the page for a browser, and for libxml2 of none."""
+_BRACKETED = re.compile(r"<([\w.+-]{1,64}@[\w.-]{1,255}|https?://[^\s<>\"']{1,2000})>")
+"""Addresses as mails and plain texts write them: a parser takes them for elements."""
+_ELEMENT_TEXTS = ("title", "textarea", "style", "script")
+"""Elements whose text goes on to their end, whatever stands in it: without an end, to that of the page."""
+_EMPHASIS = re.compile(
+    r"</?(?:a|b|big|em|font|i|ins|mark|s|small|span|strong|tt|u)(?:\s[^<>]{0,2000})?>", re.IGNORECASE
+)
+"""What old editors nest without end. A page that libxml2 finds too deep (2,048 elements) is read without these."""
 _MAX_DEPTH = 3000
-"""Python's frames for nested elements, three each; what is deeper is read without its structure."""
+"""Python's frames for nested elements, two each; what is deeper is read without its structure."""
+
+
+class _NestedTooDeepError(Exception):
+    """libxml2 gives up on what is within some 2,000 elements."""
 
 
 def html(name: str, content: bytes) -> Document:
     """HTML and XHTML in the encoding that they say, or that they seem to have."""
-    from bs4.exceptions import ParserRejectedMarkup
-
     decoded = decode(name, content)
-    try:
-        made = of_html(decoded.text, name)
-    except (ParserRejectedMarkup, ValueError) as error:
-        raise CorruptDocument(f"{name} is not readable HTML: {error}") from error
+    made = of_html(decoded.text, name)
     return replace(document_of(decoded, made.text, made.title, "markdown"), rows=made.rows, skipped=made.skipped)
 
 
-def of_html(source: str, name: str) -> Document:
-    """The same of characters. `name` is the title of a page that has none."""
-    from bs4 import BeautifulSoup
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # XHTML read as HTML, names that look like files: both are fine here
-        # Its parser ends <p>, <li> and <td> where nobody wrote so; Python's own nests them, hundreds deep.
-        soup = BeautifulSoup(_BLANKS.sub(_BLANK, re.sub(r"^\s*<\?xml[^>]*>", "", source)), "lxml")
-    titles = (each for each in soup("title") if each.find_parent("svg") is None)
-    title = clean(next((each.get_text(" ", strip=True) for each in titles), ""))
-    tags = _Tags(soup)
-    menus = _drop_menus(tags)
-    _strip(tags)
-    converter = _converter()
+def of_html(source: str, name: str, *, keep_menus: bool = True) -> Document:
+    """The same of characters. `name` is the title of a page that has none. keep_menus: where there is nothing else."""
+    source = _closed(source)
     try:
-        with _deep_recursion():
-            text: str = converter.convert_soup(soup)
-    except RecursionError:
-        text = soup.get_text("\n")
-    text = tidy(text)
-    skipped = (Skipped("menus", f"{menus} of them: links to other pages are no content"),) if menus else ()
-    return Document(text, title or title_of(text, name), "markdown", rows=converter.rows or None, skipped=skipped)
+        try:
+            page = _parsed(source)
+        except _NestedTooDeepError:
+            page = _parsed(_EMPHASIS.sub("", source))
+    except _NestedTooDeepError:
+        text = tidy(_words(source))
+        return Document(text, title_of(text, name), "markdown")
+    if page is None:
+        return Document("", title_of("", name), "markdown")
+    titles = (each for each in page.iter("title") if next(each.iterancestors("svg"), None) is None)
+    title = clean(" ".join(next(("".join(each.itertext()) for each in titles), "").split()))
+    renderer = MarkdownRenderer(_parsed_frame)
+    text = _rendered(renderer, page)
+    if keep_menus and not text.strip() and renderer.menus:  # a page of nothing but links says something, too
+        renderer = MarkdownRenderer(_parsed_frame, keep_menus=True)
+        text = _rendered(renderer, page)
+    skipped = []
+    if renderer.menus:
+        skipped.append(Skipped("menus", f"{renderer.menus} of them: links to other pages are no content"))
+    if renderer.frames:
+        skipped.append(Skipped("frames", f"{renderer.frames} of them show other pages, which are not in the file"))
+    return Document(text, title or title_of(text, name), "markdown", rows=renderer.rows or None, skipped=tuple(skipped))
 
 
 def tidy(text: str) -> str:
@@ -82,169 +78,91 @@ def tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-class _Tags:
-    """A page's tags by name: each search of the page itself goes through all of it."""
-
-    def __init__(self, soup: "BeautifulSoup") -> None:
-        self._by_name: dict[str, list[Tag]] = defaultdict(list)
-        for tag in soup(True):
-            self._by_name["nav" if tag.get("role") == "navigation" else tag.name].append(tag)
-
-    def __call__(self, *names: str) -> Iterator["Tag"]:
-        """Those that are still there. `tag.decomposed` would look for a tag of that name in all that is within."""
-        return (tag for name in names for tag in self._by_name[name] if not tag.__dict__.get("_decomposed"))
+def _rendered(renderer: MarkdownRenderer, page: Any) -> str:
+    try:
+        with _deep_recursion():
+            return tidy(renderer.render(page))
+    except RecursionError:
+        return tidy("\n".join(text for text in renderer.texts(page) if text.strip()))
 
 
-def _drop_menus(named: _Tags) -> int:
-    menus = 0
-    for tag in named("nav", "header", "footer"):
-        if _is_menu(tag):
-            menus += bool(tag.get_text(strip=True))
-            tag.decompose()
-    return menus
+def _parsed(source: str) -> Any:
+    """The root of a page, or None where there is none. libxml2 ends <p>, <li> and <td> where nobody wrote so. Raises
+    _NestedTooDeepError."""
+    from lxml import etree
+
+    raw = source.replace("\0", "").encode("utf-8", "replace")
+    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+    try:
+        page = etree.fromstring(raw, parser) if raw.strip() else None
+    except (etree.ParserError, etree.XMLSyntaxError):
+        return None
+    if any(error.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for error in parser.error_log):
+        raise _NestedTooDeepError
+    return page
 
 
-def _strip(named: _Tags) -> None:
-    """Take out what is no text, and give what stands apart on the screen a place of its own."""
-    _fill_in(named)
-    for tag in named(*_NO_TEXT):
-        if tag.name in _NO_TEXT and not (tag.name == "title" and tag.find_parent("svg")):
-            tag.decompose()
-    _say_what_is_drawn(named)
-    for tag in named(*_EMPHASIS):
-        tag.name = "span"  # unwrap() goes down through all that is within, for each
-    for tag in named("a"):
-        if str(tag.get("href", "#")).startswith(("#", "javascript:", "data:")):
-            tag.name = "span"
-    for tag in named(*_APART):
-        tag.append(" ")
-    for tag in named(*_BLOCKS):
-        tag.name = "div"
-    for tag in named("table"):
-        if tag.find(["table", "h1", "h2", "h3"]) is not None or tag.get("role") == "presentation":
-            _unwrap_layout(tag)
+def _parsed_frame(source: str) -> Any:
+    """The same of a page within one; None also of one that is nested too deep."""
+    try:
+        return _parsed(_closed(source))
+    except _NestedTooDeepError:
+        return None
 
 
-def _say_what_is_drawn(named: _Tags) -> None:
-    for tag in named("svg"):
-        tag.replace_with(f" {tag.get_text(' ', strip=True)} ")  # of diagrams (Mermaid) the words are HTML within
-    for tag in named("sup"):
-        if _is_power(tag):
-            tag.insert_before("^")
-    for tag in named("img", "area"):
-        tag.replace_with(f" {tag.get('alt') or ''} ")
+def _words(source: str) -> str:
+    """The words alone, however deep they are."""
+    from lxml import etree
 
+    found: list[str] = []
+    unseen: list[str] = []
 
-def _is_power(raised: "Tag") -> bool:
-    """Whether digits stand high behind a digit: 10<sup>6</sup> is not 106, nor is the note 1 at 42 the number 421."""
-    before = raised.previous_sibling
-    return bool(_ENDS_IN_DIGIT.search(before.get_text() if before else "") and _RAISED.match(raised.get_text()))
+    class Words:
+        def start(self, tag: str, attributes: Any) -> None:
+            found.append("\n")
+            if tag in _ELEMENT_TEXTS and tag != "textarea":
+                unseen.append(tag)
 
+        def end(self, tag: str) -> None:
+            if unseen and unseen[-1] == tag:
+                unseen.pop()
 
-def _fill_in(named: _Tags) -> None:
-    """What a page shows that is no text between its tags: fields of forms, and what elements of its own making are made of."""
-    for tag in named("template"):
-        if tag.has_attr("shadowrootmode"):
-            tag.name = "div"
-    for tag in named("input"):
-        tag.replace_with(f" {_entered(tag)} ")
+        def data(self, data: str) -> None:
+            if not unseen:
+                found.append(data)
 
+        def close(self) -> str:
+            return "".join(found)
 
-def _entered(field: "Tag") -> str:
-    """What a field of a form shows."""
-    kind = str(field.get("type") or "text").lower()
-    if kind in ("checkbox", "radio"):
-        return "☒" if field.has_attr("checked") else "☐"
-    return "" if kind in ("hidden", "password", "image", "file") else str(field.get("value") or "")
-
-
-def _unwrap_layout(table: "Tag") -> None:
-    """A table that parts the page, and holds no data."""
-    for part in [table, *_rows(table), *(cell for row in _rows(table) for cell in _cells(row))]:
-        part.name = "div"
-
-
-def _is_menu(tag: "Tag") -> bool:
-    """Whether it is links and little else. A page's header or footer has to have several, or it is content."""
-    links = [*tag("a", href=True), *tag(["button", "select"])]
-    if tag.find(["h1", "table", "article"]) is not None or (len(links) < 2 and tag.name in ("header", "footer")):
-        return False
-    linked = sum(len(link.get_text(" ").split()) for link in links)
-    return len(tag.get_text(" ").split()) - linked <= _MAX_OWN_WORDS.get(tag.name, 8)
-
-
-def _rows(table: "Tag") -> list["Tag"]:
-    parts = _children(table, ("tr", "thead", "tbody", "tfoot"))
-    return [row for part in parts for row in ([part] if part.name == "tr" else _children(part, ("tr",)))]
-
-
-def _cells(row: "Tag") -> list["Tag"]:
-    return _children(row, ("td", "th"))
-
-
-def _children(tag: "Tag", names: tuple[str, ...]) -> list["Tag"]:
-    """What `tag(names, recursive=False)` finds, in a tenth of the time. Texts have no name."""
-    return [child for child in tag.contents if child.name in names]  # type: ignore[misc, attr-defined]
-
-
-def _converter() -> Any:
-    from markdownify import MarkdownConverter
-
-    class Converter(MarkdownConverter):
-        """A table is made as a whole, when all its cells are known."""
-
-        rows = 0
-
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            self._texts: dict[int, str] = {}
-
-        def convert_td(self, el: "Tag", text: str, parent_tags: Any) -> str:
-            if el.find_parent("table") is None:
-                return f"\n{text}\n"
-            self._texts[id(el)] = text
-            return ""
-
-        convert_th = convert_td
-
-        def convert_tr(self, el: "Tag", text: str, parent_tags: Any) -> str:
-            return f"{text}\n"
-
-        def convert_table(self, el: "Tag", text: str, parent_tags: Any) -> str:
-            made, rows = sparse_table(*_grid([[(c, self._texts.pop(id(c), "")) for c in _cells(r)] for r in _rows(el)]))
-            self.rows += rows
-            return f"\n\n{text.strip()}\n\n{made}\n"  # the text: its caption, and what stands beside its cells
-
-    return Converter(
-        heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False, wrap=False, strip=["img"]
+    return str(
+        etree.fromstring(
+            source.encode("utf-8", "replace"), etree.HTMLParser(encoding="utf-8", huge_tree=True, target=Words())
+        )
     )
 
 
-def _grid(rows: list[list[tuple["Tag", str]]]) -> tuple[dict[tuple[int, int], str], list[Region]]:
-    """Where each cell stands, and which places the larger ones take, as a browser lays them out."""
-    cells: dict[tuple[int, int], str] = {}
-    regions: list[Region] = []
-    taken: dict[int, int] = {}  # column → the last row that a cell from above takes there
-    for number, row in enumerate(rows):
-        column = 0
-        for tag, text in row:
-            while taken.get(column, -1) >= number:
-                column += 1
-            high, wide = _span(tag, "rowspan", len(rows)), _span(tag, "colspan", 100)
-            bottom = min(number + (high or len(rows)), len(rows)) - 1
-            cells[number, column] = text
-            if bottom > number or wide > 1:
-                regions.append((number, column, bottom, column + max(wide, 1) - 1))
-            for place in range(column, column + max(wide, 1)):
-                taken[place] = bottom
-            column += max(wide, 1)
-    return cells, regions
+def _closed(source: str) -> str:
+    """The page as its author meant it: what begins without an end would swallow all that follows."""
+    source = _END_OF_PAGE.sub("", _DECLARATION.sub("", source))
+    if "<![CDATA[" in source:
+        first, *rest = source.split("<![CDATA[")
+        parts = (each.partition("]]>") for each in rest)
+        source = first + "".join(escape(inner) + behind for inner, _, behind in parts)
+    begin = source.rfind("<!--")
+    if begin > source.rfind("-->"):
+        source = source[:begin] + source[begin + 4 :]
+    lower = source.lower()
+    for tag in _ELEMENT_TEXTS if len(lower) == len(source) else ():
+        begin = lower.rfind(f"<{tag}")
+        if begin >= 0 and lower.find(f"</{tag}", begin) < 0 and not _ends_at_once(lower, begin):
+            source, lower = (each[:begin] + each[begin + 1 + len(tag) :].partition(">")[2] for each in (source, lower))
+    return _BRACKETED.sub(r"&lt;\1&gt;", source)
 
 
-def _span(tag: "Tag", name: str, limit: int) -> int:
-    """As it is written, where it is a number; 0 is "to the end" for rows."""
-    value = str(tag.get(name, "1")).strip()
-    return min(int(value), limit) if value.isascii() and value.isdigit() else 1
+def _ends_at_once(lower: str, begin: int) -> bool:
+    """Whether the element is written as XHTML writes an empty one, or is one of another name."""
+    end = lower.find(">", begin)
+    return end < 0 or lower[end - 1] == "/" or not re.match(r"<[a-z]+[\s>/]", lower[begin : begin + 20])
 
 
 @contextmanager

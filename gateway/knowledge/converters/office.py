@@ -87,9 +87,8 @@ def epub(name: str, content: bytes) -> Document:
                     posixpath.join(posixpath.dirname(package), unquote(places.get(chapter) or ""))
                 )
                 try:
-                    parts.append(
-                        of_html(decode(place, archive.read(written.get(place.lower(), place))).text, place).text
-                    )
+                    page = decode(place, archive.read(written.get(place.lower(), place))).text
+                    parts.append(of_html(page, place, keep_menus=False).text)
                 except (KeyError, ValueError, zipfile.BadZipFile, DocumentError) as error:
                     skipped.append(Skipped(f"chapter {place}", f"it cannot be read: {error}"))
     except (EncryptedDocument, MemoryError):
@@ -112,10 +111,10 @@ def _package(archive: zipfile.ZipFile) -> str:
 
 
 def ipynb(name: str, content: bytes) -> Document:
-    """Notebooks of any version: text and code, not what came out."""
+    """Notebooks of any version: text and code, and what came out as text."""
     decoded = decode(name, content)
     parts: list[str] = []
-    outputs = 0
+    pictures = 0
     try:
         book = json.loads(decoded.text)
         language = book.get("metadata", {}).get("kernelspec", {}).get("language") or "python"
@@ -125,16 +124,31 @@ def ipynb(name: str, content: bytes) -> Document:
         ]:
             written = cell.get("source", cell.get("input", ""))
             text = written if isinstance(written, str) else "".join(written)
-            outputs += len(cell.get("outputs") or ())
             if cell["cell_type"] == "heading":
                 text = f"{'#' * int(cell.get('level') or 1)} {text}"
             parts.append(f"```{language}\n{text}\n```" if cell["cell_type"] == "code" and text.strip() else text)
+            for output in cell.get("outputs") or ():
+                came_out = _came_out(output).strip("\n")
+                pictures += not came_out
+                parts.append(f"```\n{came_out}\n```" if came_out else "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise fault(name, error) from error
-    skipped = (Skipped(f"{outputs} outputs of cells", "of notebooks text and code are read"),) if outputs else ()
+    skipped = (Skipped(f"{pictures} outputs of cells", "they have no text"),) if pictures else ()
     text = tidy("\n\n".join(parts))
     made = document_of(decoded, text if text.strip() else "", title_of(text, name), "markdown")
     return replace(made, skipped=skipped)
+
+
+def _came_out(output: dict[str, Any]) -> str:
+    """The text of what a cell put out, or nothing: tables of pandas are there as text, too."""
+    data = output.get("data") or output  # of version 3 without a name for it
+    for key in ("text/markdown", "text/latex", "text/plain", "text", "text/html", "application/json"):
+        if found := data.get(key):
+            written = found if isinstance(found, str) else "".join(map(str, found))
+            return of_html(written, "").text if key == "text/html" else written
+    if output.get("output_type") in ("error", "pyerr"):
+        return f"{output.get('ename')}: {output.get('evalue')}"
+    return ""
 
 
 def _words_of_slides(content: bytes, cause: DocumentError) -> tuple[list[str], list[Skipped]]:

@@ -14,6 +14,8 @@ _APART = re.compile(r"\{\\(?:\*\\)?(?:(?:header|footer)[lrf]?|shptxt|annotation)
 _FONTS = re.compile(r"\{\\fonttbl\b")
 _FOOTNOTE = re.compile(r"\{\\footnote\b")
 _DELETED = re.compile(r"\{((?:\\[a-z]+-?\d* ?){0,20})\\deleted\b")
+_SHOWN = re.compile(r"\{\\(?:\*\\ud(?![a-z])|result\b|object\b(?=[^{}]*\{)|mmath\b|upr\b|\*\\moMath(?:Para)?\b)")
+"""What is shown by programs that know newer words (`\\ud`), in place of an object, in a formula: striprtf passes over it."""
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _CODE_PAGE = re.compile(rb"\\ansicpg(\d{1,5})")
 _CHARACTER_SET = re.compile(rb"\s*\{\\rtf\d*[^{}]{0,40}?\\(mac|pca?)\b")
@@ -31,6 +33,7 @@ def rtf(name: str, content: bytes) -> Document:
     code_page = _CODE_PAGE.search(content)
     encoding = _encoding(content, code_page[1].decode() if code_page else "")
     source = _DELETED.sub(r"{\\*\1", _characters(content, code_page[1].decode() if code_page else "1252"))
+    source = _SHOWN.sub("{ ", source)
     source = _FONT.sub(_with_charset, source)
     begin = (code_page[0].decode() if code_page else "") + "".join(_groups(source, _FONTS))
     try:

@@ -130,16 +130,22 @@ def test_a_workbook_becomes_a_table_a_sheet() -> None:
     )
 
 
-def test_a_notebook_gives_its_text_and_code() -> None:
+def test_a_notebook_gives_its_text_and_code_and_what_came_out() -> None:
     cells = [
         {"cell_type": "markdown", "source": ["# Head\n", "words"]},
-        {"cell_type": "code", "source": ["x = 1\n"], "outputs": [{"text": "noise"}]},
+        {
+            "cell_type": "code",
+            "source": ["x = 1\n"],
+            "outputs": [{"text": "came out"}, {"data": {"image/png": "iVBO"}}],
+        },
     ]
     raw = json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
-    text = convert_bytes("a.ipynb", raw).text
-    assert "# Head" in text
-    assert "```python\nx = 1" in text
-    assert "noise" not in text
+    made = convert_bytes("a.ipynb", raw)
+    assert "# Head" in made.text
+    assert "```python\nx = 1" in made.text
+    assert "```\ncame out\n```" in made.text
+    assert "iVBO" not in made.text
+    assert [each.part for each in made.skipped] == ["1 outputs of cells"]
 
 
 def test_a_feed() -> None:

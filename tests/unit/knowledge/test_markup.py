@@ -39,6 +39,26 @@ def read(body: str, head: str = "<meta charset=utf-8>") -> str:
         "<nav><a href=/a>A</a></nav><p>first thing</p><nav>The way to us: <p>second thing, then left, then on for a mile</nav>",
         "<form><label>first thing</label><textarea>second thing</textarea><input value=x></form>",
         "<frameset><noframes>first thing, second thing</noframes></frameset>",
+        "<p>first thing</p><iframe srcdoc='<p>second thing</p>'></iframe>",
+        "<p>first thing</p><iframe src=x>second thing</iframe>",
+        "<p>first thing</p><p><![CDATA[second thing]]></p>",
+        "<p>first thing</p><!-- forgotten <p>second thing</p>",
+        "<p>first thing</p><script>forgotten <p>second thing</p>",
+        "<textarea>first thing<p>second thing</p>",
+        "<p>first thing</p><img title='second thing' src=x>",
+        "<p>first thing</p><a href=x aria-label='second thing'><svg></svg></a>",
+        "<p><abbr title='second thing'>first thing</abbr></p>",
+        "<table><td>first thing</td><td>second thing</td></table>",
+        "<table><form><tr><td>first thing</td><td>second thing</td></tr></form></table>",
+        "<table><tr><form><td>first thing</td></form><td>second thing</td></tr></table>",
+        "<p>first thing</p><footer><a href=/a>A</a> <a href=/b>B</a> second thing 0431 55 66 77</footer>",
+        "<article>first thing<footer><a href=/a>second thing</a> <a href=/b>B</a></footer></article>",
+        "<nav><a href=/a>first thing</a> <a href=/b>second thing</a></nav>",
+        "<p>first thing: <second.thing@example.com></p><p>second thing</p>",
+        "<select><optgroup label='first thing'><option>1</optgroup></select><datalist><option value='second thing'></datalist>",
+        "<input placeholder='first thing'><textarea placeholder='second thing'></textarea>",
+        "<picture><source srcset=a><img alt='first thing'></picture><video><track src=x><p>second thing</p></video>",
+        "<my-card>first thing</my-card><my-card>second thing</my-card>",
     ],
 )
 def test_nothing_is_lost(body: str) -> None:
@@ -78,6 +98,9 @@ def test_menus_are_left_out_and_told(menu: str) -> None:
         ("<tr><td>a | b<td><ul><li>x<li>y</ul>", [["a | b", "- x - y"]]),
         ("<tr><td rowspan=99999>a<td colspan=99999>b<tr><td>c", [["a", "b"], ["a", "c"]]),
         ("<tr><td rowspan=x colspan=-1>a<td>b", [["a", "b"]]),
+        ("<tfoot><tr><td>sum<td>9</tfoot><thead><tr><th>k<th>v</thead><tr><td>a<td>9", [["k", "v"], ["a", "9"], ["sum", "9"]]),
+        ("<tr><th><h3>k</h3><th><h3>v</h3><tr><td>a<td>1", [["k", "v"], ["a", "1"]]),
+        ("<tr><th>k<th>v<tr><td>a<td><table><tr><td>x<td>y<tr><td>z</table>", [["k", "v"], ["a", "x, y; z"]]),
     ],
 )  # fmt: skip
 def test_columns_do_not_shift(table: str, expected: list[list[str]]) -> None:
@@ -187,3 +210,28 @@ def test_what_is_raised_or_drawn_is_read_as_it_is_seen(html: str, words: str) ->
 def test_emphasis_that_is_nested_without_end_is_read_in_a_line_of_time(tags: str) -> None:
     """10,000 took minutes, where each tag was looked for in all that is within it; a test's own limit is two."""
     assert convert_bytes("a.html", (tags * 10_000 + "word").encode()).text == "word\n"
+
+
+def test_addresses_in_angle_brackets_and_frames_of_other_pages() -> None:
+    document = convert_bytes(
+        "a.html", b"<p>Ask <ann@example.com> or <https://example.com/a?b=c>.</p><iframe src=//x></iframe>"
+    )
+    assert document.text == "Ask <ann@example.com> or <https://example.com/a?b=c>.\n"
+    assert [each.part for each in document.skipped] == ["frames"]
+
+
+@pytest.mark.parametrize("tag", ["font color=red", "div", "blockquote"])
+@pytest.mark.parametrize("depth", [500, 1500, 5000])
+def test_words_within_thousands_of_elements(tag: str, depth: int) -> None:
+    text = read(f"<p>first thing</p>{f'<{tag}>' * depth}second thing<p>third thing")
+    assert [line.strip("> ") for line in text.splitlines() if line.strip("> ")] == [
+        "first thing",
+        "second thing",
+        "third thing",
+    ]
+
+
+@given(st.text(st.sampled_from("<>/!-?[]=\"' abp\n"), max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_no_page_is_so_broken_that_what_stands_before_it_is_lost(broken: str) -> None:
+    assert "first thing" in read(f"<p>first thing</p>{broken}")
