@@ -51,7 +51,9 @@ class Warehouse(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     database: str = ""
-    """A SQLite file. "": the example's, made in the state folder."""
+    """A SQLite file, `duckdb:///PATH`, or the URL of a PostgreSQL. "": the example's, made in the state folder."""
+    db_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "public"
+    """Of PostgreSQL: the one whose tables are asked."""
     tables: list[str] = Field(default_factory=list, max_length=200)
     """That may be read; none: all but those that are restricted."""
     restricted: dict[str, list[str]] = Field(default_factory=dict, max_length=200)

@@ -1,7 +1,7 @@
 """Long texts in pieces: what is to be done with a text, what of it is words and what is form, and where it can be cut. No I/O."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,14 +72,18 @@ def order(message: str) -> Order:
     said = begin[1] or begin[2]
     text = message[begin.end() :].strip("\n")
     text = text.lstrip() if begin[2] else text
-    task = next((task for task, pattern in _TASKS.items() if pattern.search(said)), Task.WRITE)
+    task = task_of(said)
     return Order(task, said.strip(), text) if text.strip() else Order(Task.WRITE, message)
+
+
+def task_of(words: str) -> Task:
+    """What these words ask for."""
+    return next((task for task, pattern in _TASKS.items() if pattern.search(words)), Task.WRITE)
 
 
 def spans(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
     """Words and form, in their order. A term of the glossary is form: it becomes what the glossary has for it."""
-    terms = sorted((term for term in glossary if term.strip()), key=len, reverse=True)
-    pattern = re.compile("|".join(rf"(?<!\w){re.escape(term)}(?!\w)" for term in terms)) if terms else None
+    pattern = _terms(glossary)
     at = 0
     for match in _VERBATIM.finditer(text):
         if match.lastgroup == "plain":
@@ -89,6 +93,30 @@ def spans(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
             yield Span(match[0], words=False)
         at = match.end()
     yield from _worded(text[at:], pattern, glossary)
+
+
+def worded(parts: Sequence[str], glossary: Mapping[str, str]) -> Iterator[list[Span]]:
+    """Of each part of a line without markup its words and form. A term that reaches over several parts stands in its first."""
+    terms, start = _terms(glossary), 0
+    found = [] if terms is None else list(terms.finditer("".join(parts)))
+    for part in parts:
+        at, end = start, start + len(part)
+        made: list[Span] = []
+        for match in found:
+            if match.end() <= start or match.start() >= end:
+                continue
+            made += _trimmed(part[at - start : max(at, match.start()) - start])
+            if match.start() >= start:
+                made.append(Span(glossary[match[0]], words=False))
+            at = min(match.end(), end)
+        yield [*made, *_trimmed(part[at - start :])]
+        start = end
+
+
+def _terms(glossary: Mapping[str, str]) -> re.Pattern[str] | None:
+    """The longest first."""
+    terms = sorted((term for term in glossary if term.strip()), key=len, reverse=True)
+    return re.compile("|".join(rf"(?<!\w){re.escape(term)}(?!\w)" for term in terms)) if terms else None
 
 
 def _worded(text: str, terms: re.Pattern[str] | None, glossary: Mapping[str, str]) -> Iterator[Span]:

@@ -20,9 +20,10 @@ from gateway.admission import Admission, Room, StartWait
 from gateway.admission.demand import Demand
 from gateway.admission.tenant_permits import TenantPermits
 from gateway.assistants.code import CodeAssistant
-from gateway.assistants.content import open_content
+from gateway.assistants.content import ContentAssistant
 from gateway.assistants.data import DataAssistant
 from gateway.assistants.directory import AssistantDirectory
+from gateway.assistants.files import AssistantFiles
 from gateway.assistants.service import AssistantService
 from gateway.assistants.support import open_support
 from gateway.batches.worker import BatchWorker
@@ -198,7 +199,7 @@ class Container:
             kinds={
                 Kind.DATA: DataAssistant(settings.home).open,
                 Kind.SUPPORT: open_support,
-                Kind.CONTENT: open_content,
+                Kind.CONTENT: ContentAssistant(AssistantFiles(self.catalog.of, self.objects, self.reserve)).open,
                 Kind.CODE: CodeAssistant(
                     stores=self.knowledge,
                     search=lambda: self.search,

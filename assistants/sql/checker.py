@@ -6,6 +6,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from assistants.sql.dialect import SQLITE, Dialect
 from assistants.sql.tables import Table
 
 MAX_CHARS = 4000
@@ -53,7 +54,7 @@ class QueryRefused(ValueError):
     """The query may not be asked; the message says why."""
 
 
-def check(query: str, tables: Sequence[Table]) -> str:
+def check(query: str, tables: Sequence[Table], dialect: Dialect = SQLITE) -> str:
     """The query as it is to be asked: written anew from what was read, so that nothing else is asked than was checked.
 
     tables: that the caller may read. Raises QueryRefused.
@@ -63,7 +64,7 @@ def check(query: str, tables: Sequence[Table]) -> str:
     if query.lstrip()[:6].casefold() != "select" or "\x00" in query:  # sqlglot would warn of what it does not know
         raise QueryRefused("it must be one SELECT")
     try:
-        statements = sqlglot.parse(query, read="sqlite")
+        statements = sqlglot.parse(query, read=dialect.name)
     except (SqlglotError, RecursionError) as error:
         raise QueryRefused("it cannot be read as SQL: " + str(error).splitlines()[0][:200]) from None
     if len(statements) != 1 or type(statements[0]) is not exp.Select:
@@ -75,7 +76,13 @@ def check(query: str, tables: Sequence[Table]) -> str:
         if isinstance(node, exp.Select) and node is not select:
             raise QueryRefused("a query within a query is not allowed")
     _check_columns(select, _sources(select, tables))
-    return select.sql(dialect="sqlite", comments=False)
+    return select.sql(dialect=dialect.name, comments=False)
+
+
+def labels(query: str, dialect: Dialect) -> list[str]:
+    """Of the columns of a checked query, each as SQLite would name it."""
+    select = sqlglot.parse_one(query, read=dialect.name)
+    return [each.alias or each.sql(dialect=SQLITE.name) for each in select.expressions]
 
 
 def _sources(select: exp.Select, tables: Sequence[Table]) -> Mapping[str, Table]:

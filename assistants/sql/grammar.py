@@ -6,6 +6,7 @@ has rules of its own, in which a column is written behind its table's name.
 
 from collections.abc import Iterable, Sequence
 
+from assistants.sql.dialect import SQLITE, Dialect
 from assistants.sql.tables import Column, ColumnType, Join, Table, joins
 
 MAX_SELECTED = 4
@@ -16,7 +17,11 @@ MAX_JOINS = 24
 _TERMINALS = r"""
 number ::= "-"? [0-9] [0-9]? [0-9]? [0-9]? [0-9]? [0-9]? ("." [0-9] [0-9]?)?
 words ::= "'" [^'\\%_;\x00-\x1f] [^'\\;\x00-\x1f]{0,39} "'"
-date ::= "'" ("19" | "20") [0-9] [0-9] "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01]) "'"
+date ::= "'" ("19" | "20") [0-9] [0-9] "-" (february | short | long) "'"
+february ::= "02-" day
+short ::= ("04" | "06" | "09" | "11") "-" (day | "29" | "30")
+long ::= ("01" | "03" | "05" | "07" | "08" | "10" | "12") "-" (day | "29" | "3" [01])
+day ::= "0" [1-9] | "1" [0-9] | "2" [0-8]
 year ::= "'" ("19" | "20") [0-9] [0-9] "'"
 month ::= "'" ("19" | "20") [0-9] [0-9] "-" ("0" [1-9] | "1" [0-2]) "'"
 comparison ::= " = " | " > " | " < " | " >= " | " <= " | " <> "
@@ -25,12 +30,12 @@ limit ::= " LIMIT " [1-9] [0-9]?
 """
 
 
-def sql_grammar(tables: Sequence[Table]) -> str:
-    """Of queries to these tables. Raises ValueError where there is no table."""
+def sql_grammar(tables: Sequence[Table], dialect: Dialect = SQLITE) -> str:
+    """Of queries to these tables, as their database writes them. Raises ValueError where there is no table."""
     if not tables:
         raise ValueError("there is no table to be asked")
     found = joins(tables)[:MAX_JOINS]
-    parts = [_table_rules(table) for table in tables]
+    parts = [_table_rules(table, dialect) for table in tables]
     parts += [_join_rules(index, join) for index, join in enumerate(found)]
     root = "root ::= " + " | ".join(f"q{index}" for index in range(len(found)))
     text = "\n".join([root, *parts, _TERMINALS.strip()]) + "\n"
@@ -52,7 +57,7 @@ def _rule_name(table: Table) -> str:
     return table.name.lower().replace("_", "-")
 
 
-def _table_rules(table: Table) -> str:
+def _table_rules(table: Table, dialect: Dialect) -> str:
     """Its columns, numbers, times and conditions."""
     name = _rule_name(table)
     numbers = [each for each in table.columns if each.type is ColumnType.NUMBER and not each.key]
@@ -62,14 +67,14 @@ def _table_rules(table: Table) -> str:
         rules.append(f"n-{name} ::= {_either(_literal(f'{table.name}.{each.name}') for each in numbers)}")
     if dates:
         spans = [
-            _literal(f"strftime('{form}', {table.name}.{each.name})") for each in dates for form in ("%Y-%m", "%Y")
+            _literal(dialect.span(form, f"{table.name}.{each.name}")) for each in dates for form in ("%Y-%m", "%Y")
         ]
         rules.append(f"t-{name} ::= {_either(spans)}")
-    rules.append(f"w-{name} ::= {_either(_condition(table, each) for each in table.columns)}")
+    rules.append(f"w-{name} ::= {_either(_condition(table, each, dialect) for each in table.columns)}")
     return "\n".join(rules)
 
 
-def _condition(table: Table, column: Column) -> str:
+def _condition(table: Table, column: Column, dialect: Dialect) -> str:
     """All conditions on one column."""
     named = f"{table.name}.{column.name}"
     if column.type is ColumnType.NUMBER:
@@ -77,15 +82,15 @@ def _condition(table: Table, column: Column) -> str:
     if column.type is ColumnType.DATE:
         return (
             f'{_literal(named)} (" >= " | " < " | " > " | " <= ") date'
-            f" | {_span(named, '%Y')} year | {_span(named, '%Y-%m')} month"
+            f" | {_span(named, '%Y', dialect)} year | {_span(named, '%Y-%m', dialect)} month"
         )
     if column.values:
         return f'{_literal(named)} (" = " | " <> ") ({_either(_literal(sql_string(each)) for each in column.values)})'
     return f'{_literal(named)} (" = " | " LIKE ") words'
 
 
-def _span(column: str, form: str) -> str:
-    return _literal(f"strftime('{form}', {column}) = ")
+def _span(column: str, form: str, dialect: Dialect) -> str:
+    return _literal(f"{dialect.span(form, column)} = ")
 
 
 def _join_rules(index: int, join: Join) -> str:
@@ -107,7 +112,8 @@ def _join_rules(index: int, join: Join) -> str:
     behind = f'{_literal(" FROM " + join.text)} (" WHERE " w{index} (" AND " w{index})? (" AND " w{index})?)?'
     query = (
         f'q{index} ::= "SELECT " (a{index} (", " a{index})? f{index}'
-        f' | "DISTINCT "? c{index}{further} f{index} {_ordered(f"c{index}")}'
+        f" | c{index}{further} f{index} {_ordered(f'c{index}')}"
+        f' | "DISTINCT " c{index}{further} f{index} {_ordered(_BY_ONE)}'
         f' | g{index} ", " a{index} f{index} " GROUP BY 1" {_ordered(_BY_TWO)}'
         f' | g{index} ", " g{index} ", " a{index} f{index} " GROUP BY 1, 2" {_ordered(_BY_THREE)})'
     )
@@ -122,6 +128,7 @@ def _join_rules(index: int, join: Join) -> str:
     return "\n".join(rules)
 
 
+_BY_ONE = '"1"'  # what is ordered by must be in the list, where rows are made distinct
 _BY_TWO, _BY_THREE = '("1" | "2")', '("1" | "3")'
 
 

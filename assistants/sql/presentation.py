@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from assistants.sql.warehouse import Cell, Result
+from assistants.sql.results import Cell, Result
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 MAX_BARS = 40

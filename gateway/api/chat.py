@@ -12,7 +12,7 @@ from gateway.api.generation_serializers import AttemptNotes, chunk_usage, ragfle
 from gateway.api.journaled_streams import JournaledStreams, send_chat
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import chat_log_probs
-from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation
+from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation, url_of_file
 from gateway.api.schemas import parse_chat
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import EventWriter, ResponseWriter, StreamingRequest
@@ -175,7 +175,7 @@ class ChatCall(StreamingRequest):
             await self._stream_calls(out, reader, chunks, notes)
             text = reader.text
             found = await answer.citations(text)
-        annotations = [url_citation(each) for each in found.citations]
+        annotations = [*map(url_citation, found.citations), *map(url_of_file, found.made)]
         rag = {} if grounding is None else {"rag": rag_citations(found)}
         reason = self._finish_reason(answer, reader.calls)
         last = chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
@@ -261,7 +261,8 @@ class ChatCall(StreamingRequest):
         reader = ToolCallReader(answer, self._choice_id(index))
         text = await reader.whole()
         found = await answer.citations(text)
-        message = self._message(answer, reader, text, [url_citation(each) for each in found.citations])
+        annotations = [*map(url_citation, found.citations), *map(url_of_file, found.made)]
+        message = self._message(answer, reader, text, annotations)
         reason = self._finish_reason(answer, reader.calls)
         return _shape(index, message, _log_probs(answer.log_probs), reason), rag_citations(found)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from gateway.api.bookkeeping import Bookkeeping
 from gateway.api.client_tools import OfferedTool
 from gateway.api.format_schemas import AnyFormat, GuidedDecoding
+from gateway.api.message_schemas import BaseMessage
 from gateway.api.ranking_schema import RankingOptions
 from gateway.api.tool_schemas import (
     FunctionDefinition,
@@ -20,6 +21,7 @@ from gateway.api.tool_schemas import (
     wants_search,
 )
 from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Harmless, items
+from gateway.assistants.directory import PREFIX
 from gateway.errors import BadRequest
 from gateway.knowledge.filters import compile_filter
 from gateway.retrieval.options import RetrievalOptions
@@ -234,6 +236,17 @@ class ConversationRequest(Bookkeeping, Sampling):
             raise ValueError("ignore_eos: cannot be combined with functions")
         return self
 
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if not self.model.startswith(PREFIX) and any(each.files for each in self.said):
+            raise ValueError(f"{self.text_param}: the models here read text alone, no file; assistants for texts do")
+        return self
+
+    @property
+    @abstractmethod
+    def said(self) -> Sequence[BaseMessage]:
+        """The messages as they came."""
+
     @property
     @abstractmethod
     def conversation(self) -> Sequence[dict[str, Any]]:
@@ -326,6 +339,7 @@ class ConversationRequest(Bookkeeping, Sampling):
             own_names=self.own_names,
             choices=self.choices,
             reasoning_effort=self.effort or "",
+            files=next((each.files for each in reversed(self.said) if each.role == "user"), ()),
             file_search=file_search.parameters if file_search and wants_search(self.tool_choice) else None,
             tools=tools,
             guide_param=self.functions_param if tools is not None else self.guided[1],

@@ -1,8 +1,11 @@
 """The messages of a conversation, as chats and responses have them in common."""
 
-from typing import Annotated, Any, Literal
+from abc import abstractmethod
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.api.dependencies import ID_PATTERN
 
 MAX_PARTS = 256
 """Of the content of one message."""
@@ -43,10 +46,45 @@ class RefusalPart(BaseModel):
         return self.refusal
 
 
+_ARMS = {"refusal": "RefusalPart", "file": "FilePart", "input_file": "FilePart"}
+
+
 def part_kind(part: Any) -> str:
-    """The arm of a part that may be a refusal, for discriminators."""
+    """The arm of a part that may be a refusal or a file, for discriminators."""
     kind = part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
-    return "RefusalPart" if kind == "refusal" else "TextPart"
+    return _ARMS.get(kind, "TextPart") if isinstance(kind, str) else "TextPart"
+
+
+def _by_id(given: Any) -> Any:
+    if isinstance(given, dict) and "file_id" not in given and given.keys() & {"file_data", "file_url"}:
+        raise ValueError("a file is given by its 'file_id'; upload it first (POST /v1/files)")
+    return given
+
+
+class FileReference(BaseModel):
+    """An uploaded file."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    file_id: Annotated[str, Field(pattern=ID_PATTERN)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_uploaded(cls, given: Any) -> Any:
+        return _by_id(given)
+
+
+class AttachedFile(BaseModel):
+    """A file beside a message's words. Models are told nothing of it; an assistant may read it."""
+
+    @property
+    def text(self) -> str:
+        """See ContentPart."""
+        return ""
+
+    @property
+    @abstractmethod
+    def id_of_file(self) -> str:
+        """Its id."""
 
 
 class BaseMessage(BaseModel):
@@ -60,6 +98,12 @@ class BaseMessage(BaseModel):
     def text(self) -> str:
         """The content as one string."""
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Ids of the files beside its words."""
+        parts = () if isinstance(self.content, str) else self.content or ()
+        return tuple(part.id_of_file for part in parts if isinstance(part, AttachedFile))
 
     def wire(self) -> dict[str, Any]:
         """As the model `prompt` reads it."""
@@ -77,3 +121,13 @@ class CalledFunction(BaseModel):
 def call_wire(call_id: str, name: str, arguments: str) -> dict[str, Any]:
     """A call of an earlier turn, as the model `prompt` reads it."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+M = TypeVar("M", bound=BaseMessage)
+
+
+def check_files(message: M) -> M:
+    """The message. Raises ValueError for a file that is not the user's."""
+    if message.role != "user" and message.files:
+        raise ValueError("content: only a message of the user has files")
+    return message

@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from gateway.retrieval.context import Grounding
 from gateway.retrieval.passage import Passage
-from gateway.serving.citations import AnswerCitations, Citation, CitedBy
+from gateway.serving.citations import AnswerCitations, Citation, CitedBy, MadeFile
 
 Json = dict[str, Any]
 
@@ -114,6 +114,24 @@ def url_citation(citation: Citation) -> Json:
             "url": f"ragfleet:{passage.file_id}/{passage.filename}{page}",
         },
     }
+
+
+def url_of_file(made: MadeFile) -> Json:
+    """Of a chat completion: where a file is named that was made with it."""
+    return {
+        "type": "url_citation",
+        "url_citation": {
+            "start_index": made.start,
+            "end_index": made.end,
+            "title": made.filename,
+            "url": f"/v1/files/{made.file_id}/content",
+        },
+    }
+
+
+def file_path(made: MadeFile) -> Json:
+    """The same of a response."""
+    return {"type": "file_path", "file_id": made.file_id, "index": made.start}
 
 
 def file_citation(citation: Citation) -> Json:

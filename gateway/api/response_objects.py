@@ -23,12 +23,20 @@ class FileCitation(TypedDict):
     index: int
 
 
+class FilePath(TypedDict):
+    """Where a file is named that was made with the answer."""
+
+    type: Literal["file_path"]
+    file_id: str
+    index: int
+
+
 class OutputText(TypedDict):
     """The text of a message."""
 
     type: Literal["output_text"]
     text: str
-    annotations: list[FileCitation]
+    annotations: list[FileCitation | FilePath]
     logprobs: list[ChatToken]
 
 
@@ -38,6 +46,13 @@ class InputText(TypedDict):
     type: Literal["input_text"]
     text: str
     prompt_cache_breakpoint: NotRequired[CacheBreakpoint | None]
+
+
+class InputFile(TypedDict):
+    """A file beside it."""
+
+    type: Literal["input_file"]
+    file_id: str
 
 
 class MessageBase(TypedDict):
@@ -67,7 +82,7 @@ class InputMessage(MessageBase):
     """A message of an input, or of a conversation."""
 
     role: Literal["user", "system", "developer"]
-    content: list[InputText]
+    content: list[InputText | InputFile]
 
 
 class Caller(TypedDict):

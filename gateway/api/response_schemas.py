@@ -33,8 +33,11 @@ from gateway.api.generation_schemas import (
 )
 from gateway.api.message_schemas import (
     MAX_PARTS,
+    AttachedFile,
     BaseMessage,
+    FileReference,
     RefusalPart,
+    check_files,
     part_kind,
 )
 from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction, ResponseToolChoice
@@ -69,8 +72,23 @@ class ReturnedMessage(ReturnedItem):
     phase: Literal["commentary", "final_answer"] | None = None
 
 
+class InputFilePart(AttachedFile, FileReference):
+    """A file of the user."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["input_file"]
+
+    @property
+    def id_of_file(self) -> str:
+        """See AttachedFile."""
+        return self.file_id
+
+
 MessagePart = Annotated[
-    Annotated[InputTextPart, Tag("TextPart")] | Annotated[RefusalPart, Tag("RefusalPart")], Discriminator(part_kind)
+    Annotated[InputTextPart, Tag("TextPart")]
+    | Annotated[RefusalPart, Tag("RefusalPart")]
+    | Annotated[InputFilePart, Tag("FilePart")],
+    Discriminator(part_kind),
 ]
 MessageContent = Annotated[
     Annotated[str, ONE] | Annotated[list[MessagePart], items(0, MAX_PARTS), MANY], ONE_OR_MANY, WHOLE
@@ -84,6 +102,10 @@ class InputMessage(ReturnedMessage, BaseMessage):
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: MessageContent
+
+    @model_validator(mode="after")
+    def _users_file(self) -> "InputMessage":
+        return check_files(self)
 
 
 class SearchCall(ReturnedItem):
@@ -319,6 +341,12 @@ class ResponsesRequest(ConversationRequest):
     def answer_limit(self) -> tuple[int | None, str]:
         """See ConversationRequest."""
         return self.max_output_tokens, "max_output_tokens"
+
+    @property
+    def said(self) -> Sequence[BaseMessage]:
+        """See ConversationRequest."""
+        given = () if self.input is None or isinstance(self.input, str) else self.input
+        return [each for each in given if isinstance(each, InputMessage)]
 
     @property
     def conversation(self) -> Sequence[dict[str, Any]]:

@@ -13,7 +13,7 @@ from gateway.api.generation_serializers import ragfleet_field
 from gateway.api.journaled_streams import JournaledStreams, send_events
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import content_log_probs
-from gateway.api.rag_serializers import file_citation, file_search_result, rag_citations, rag_head
+from gateway.api.rag_serializers import file_citation, file_path, file_search_result, rag_citations, rag_head
 from gateway.api.response_items import as_items
 from gateway.api.response_output import (
     OutputItems,
@@ -370,7 +370,7 @@ def _format(request: ResponsesRequest) -> Json:
 
 
 def _annotations(found: AnswerCitations) -> list[Json]:
-    return [file_citation(each) for each in found.citations]
+    return [*map(file_citation, found.citations), *map(file_path, found.made)]
 
 
 def _ended(answer: GeneratedAnswer) -> str:

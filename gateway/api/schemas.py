@@ -28,12 +28,14 @@ from gateway.api.message_schemas import (
     MAX_CALLS,
     MAX_PARTS,
     READ_HERE,
+    AttachedFile,
     BaseMessage,
     CalledFunction,
     ContentPart,
+    FileReference,
     RefusalPart,
     call_wire,
-    part_kind,
+    check_files,
 )
 from gateway.api.tool_schemas import (
     MAX_TOOLS,
@@ -77,15 +79,34 @@ class TextPart(Cacheable, ContentPart):
     """Where Anthropic's clients want a prompt cached; here prompts are cached wherever they begin alike."""
 
 
+class FilePart(AttachedFile):
+    """A file of the user."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["file"]
+    file: FileReference
+
+    @property
+    def id_of_file(self) -> str:
+        """See AttachedFile."""
+        return self.file.file_id
+
+
 Content = Annotated[
     Annotated[str, ONE] | Annotated[list[TextPart], items(0, MAX_PARTS), MANY],
     ONE_OR_MANY,
     WHOLE,
 ]
+UserPart = Annotated[
+    Annotated[TextPart, Tag("TextPart")] | Annotated[FilePart, Tag("FilePart")],
+    Discriminator(lambda part: "FilePart" if kind_of(part) == "file" else "TextPart"),
+]
+UserContent = Annotated[Annotated[str, ONE] | Annotated[list[UserPart], items(0, MAX_PARTS), MANY], ONE_OR_MANY, WHOLE]
 
 
 AnswerPart = Annotated[
-    Annotated[TextPart, Tag("TextPart")] | Annotated[RefusalPart, Tag("RefusalPart")], Discriminator(part_kind)
+    Annotated[TextPart, Tag("TextPart")] | Annotated[RefusalPart, Tag("RefusalPart")],
+    Discriminator(lambda part: "RefusalPart" if kind_of(part) == "refusal" else "TextPart"),
 ]
 AnswerContent = Annotated[
     Annotated[str, ONE] | Annotated[list[AnswerPart], items(0, MAX_PARTS), MANY], ONE_OR_MANY, WHOLE
@@ -98,8 +119,12 @@ class Message(BaseMessage):
     """A message of the system or the user."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    content: Content
+    content: UserContent
     name: ParticipantName | None = None
+
+    @model_validator(mode="after")
+    def _users_file(self) -> "Message":
+        return check_files(self)
 
 
 class CallOfMessage(BaseModel):
@@ -341,6 +366,11 @@ class ChatRequest(ConversationRequest):
     def conversation(self) -> Sequence[dict[str, Any]]:
         """See ConversationRequest."""
         return [each.wire() for each in self.messages]
+
+    @property
+    def said(self) -> Sequence[BaseMessage]:
+        """See ConversationRequest."""
+        return self.messages
 
     @property
     def offered(self) -> Sequence[ChatTool]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from gateway.dispatch.attempts import Attempt
-from gateway.serving.citations import AnswerCitations
+from gateway.serving.citations import AnswerCitations, MadeFile
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage
 from gateway.serving.output_processor import FinishReason, OutputProcessor
 from gateway.serving.tool_parsers import BareJsonParser
@@ -36,12 +36,23 @@ class ScriptedAnswer(GeneratedAnswer):
     """Its pieces are an assistant's; a call of a function is JSON, as models write it under a grammar."""
 
     def __init__(
-        self, pieces: AsyncGenerator[str, None], account: StepAccount, table: TokenTable, tools: ToolUse | None = None
+        self,
+        pieces: AsyncGenerator[str, None],
+        account: StepAccount,
+        table: TokenTable,
+        tools: ToolUse | None = None,
+        made: Sequence[MadeFile] = (),
     ) -> None:
+        """made: filled in while the pieces are made."""
         parser = None if tools is None else BareJsonParser(tools)
         super().__init__(None, OutputProcessor(table, stops=(), max_tokens=0), prompt_tokens=0, tool_parser=parser)
         self._script = pieces
         self._account = account
+        self._made = made
+
+    async def citations(self, text: str | None = None) -> AnswerCitations:
+        """See GeneratedAnswer: the files that were made."""
+        return AnswerCitations(made=tuple(self._made))
 
     async def next(self) -> str | None:
         """See GeneratedAnswer. Raises what a step raises."""

@@ -1,120 +1,130 @@
-"""Texts: short ones as the model writes them; long ones in pieces, side by side, behind everybody else's requests."""
+"""Texts: short ones as the model writes them; long ones, and files, in pieces."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from pathlib import PurePath
 
-from assistants.writing import Order, Span, Task, as_words, order, pieces, spans
+from assistants.word import WordError, WordFile
+from assistants.writing import MAX_TASK, Order, Task, order, task_of
+from gateway.assistants.files import AssistantFiles, GivenFile
 from gateway.assistants.job import AssistantJob
+from gateway.assistants.long_texts import summarised, translated, word_replaced
 from gateway.errors import BadRequest
+from gateway.knowledge.converters.archives import checked
+from gateway.knowledge.documents import DocumentError
 from gateway.serving.choices import Choices
-from gateway.serving.decoding_guide import Guide
+from gateway.serving.citations import MadeFile
+from gateway.tenants.key import Scope
 
-T = TypeVar("T")
-FAN_IN = 6
-"""Summaries that become one."""
-TOKENS_PER_CHARACTER = 1.0
-"""Of a translation, at the most, behind `TOKENS_LEAST`."""
-TOKENS_LEAST = 24
+WORD = ".docx"
+TEXT_FILES = (".md", ".markdown", ".html", ".htm", ".txt")
+_ENDINGS = {Task.TRANSLATE: "translated", Task.SUMMARISE: "summary", Task.WRITE: "rewritten"}
+_UNLINKED = re.compile(r"[\[\]()<>\\`*_!|\s]+")
 
 
-@asynccontextmanager
-async def open_content(job: AssistantJob) -> AsyncIterator[Choices]:
-    """See service.Open."""
-    asked = order(job.question)
-    if asked.task is Task.WRITE:
-        async with job.generate(job.profiled(), job.tenant) as choices:
+@dataclass(frozen=True, slots=True)
+class _FileWork:
+    """What is to be done with a file."""
+
+    asked: Order
+    """With the file's text."""
+    given: GivenFile
+    word: WordFile | None
+    """Where it is one of Word."""
+
+    @property
+    def filename(self) -> str:
+        """Of what comes of it."""
+        return f"{PurePath(self.given.file.filename).stem[:200]}.{_ENDINGS[self.asked.task]}{self.given.suffix}"
+
+
+class ContentAssistant:
+    """One for the life of the application."""
+
+    def __init__(self, files: AssistantFiles) -> None:
+        self._files = files
+
+    @asynccontextmanager
+    async def open(self, job: AssistantJob) -> AsyncIterator[Choices]:
+        """See service.Open."""
+        if job.request.files:
+            job.refuse_options()
+            written = self._with_file(job, await self._read(job))
+        else:
+            asked = order(job.question)
+            if asked.task is Task.WRITE:
+                async with job.generate(job.profiled(), job.tenant) as choices:
+                    yield choices
+                return
+            job.refuse_options()
+            written = _done(job, asked)
+        async with job.say(written) as choices:
             yield choices
-        return
-    job.refuse_options()
-    written = _translated(job, asked) if asked.task is Task.TRANSLATE else _summarised(job, asked)
-    async with job.say(written) as choices:
-        yield choices
+
+    async def _read(self, job: AssistantJob) -> _FileWork:
+        """Raises RagfleetError, before anything is written."""
+        param = job.request.text_param
+        if len(job.request.files) > 1:
+            raise BadRequest("One file is worked on in one request.", param=param)
+        words = job.question.strip().rstrip(":")
+        if not words or len(words) > MAX_TASK:
+            message = f"Say in at most {MAX_TASK} characters what is to be done with the file, and nothing else."
+            raise BadRequest(message, param=param)
+        job.tenant.key.require([Scope.KNOWLEDGE_WRITE])
+        given = await self._files.read(job.tenant, job.request.files[0], param)
+        if given.suffix not in (WORD, *TEXT_FILES):
+            known = ", ".join((WORD, *TEXT_FILES))
+            raise BadRequest(f"'{given.file.filename}' is not read; what is: {known}.", param=param)
+        word = await asyncio.to_thread(_read_word, given, param) if given.suffix == WORD else None
+        text = _decoded(given, param) if word is None else word.text
+        job.check_size(len(text))
+        if not text.strip():
+            raise BadRequest("There is no text in the file.", param=param)
+        return _FileWork(Order(task_of(words), words, text), given, word)
+
+    async def _with_file(self, job: AssistantJob, work: _FileWork) -> AsyncGenerator[str, None]:
+        """A summary's words, or a text's; then the file, by its name."""
+        parts: list[str] = []
+        if work.word is None or work.asked.task is Task.SUMMARISE:
+            async with aclosing(_done(job, work.asked)) as written:
+                async for piece in written:
+                    parts.append(piece)
+                    yield piece
+        said = "".join(parts)
+        if work.word is None:
+            content = said.encode()
+        elif work.asked.task is Task.SUMMARISE:
+            content = await asyncio.to_thread(work.word.with_body, [line for line in said.splitlines() if line.strip()])
+        else:
+            content = await word_replaced(job, work.asked.words, work.word)
+        made = await self._files.add(job.tenant, work.filename, content, work.given.file)
+        gap = "\n" if said.endswith("\n") else "\n\n" if said else ""
+        link = f"[{_UNLINKED.sub('_', made.filename)}](/v1/files/{made.id}/content)"
+        start = len(said) + len(gap)
+        job.made.append(MadeFile(file_id=made.id, filename=made.filename, start=start, end=start + len(link)))
+        yield f"{gap}{link}\n"
 
 
-async def _translated(job: AssistantJob, asked: Order) -> AsyncGenerator[str, None]:
-    """Form and glossary to the letter; the words of each stretch by a step of its own."""
-    parts = await asyncio.to_thread(lambda: list(spans(asked.text, job.profile.writing.glossary)))
-    _check_count(job, sum(part.words for part in parts))
-
-    async def one(part: Span) -> str:
-        if not part.words:
-            return part.text
-        messages = [
-            {"role": "system", "content": f"{asked.words}. Give the translation alone."},
-            {"role": "user", "content": part.text},
-        ]
-        most = 3 * len(part.text) + 40
-        guide = Guide.regex(rf"[^\n\r`<>|*_~\\\[\]]{{1,{most}}}")  # nothing of it can become form
-        limit = TOKENS_LEAST + int(TOKENS_PER_CHARACTER * len(part.text))
-        text = await job.write(messages, guide=guide, max_tokens=limit, behind_others=True)
-        return as_words(text) or part.text
-
-    async with aclosing(_side_by_side(parts, one, job.profile.writing.concurrency)) as written:
-        async for text in written:
-            yield text
+def _done(job: AssistantJob, asked: Order) -> AsyncGenerator[str, None]:
+    """The text that comes of a text."""
+    return summarised(job, asked) if asked.task is Task.SUMMARISE else translated(job, asked)
 
 
-async def _summarised(job: AssistantJob, asked: Order) -> AsyncGenerator[str, None]:
-    """The summary, and below it the parts that it stands on: each with its place in the text."""
-    rules = job.profile.writing
-    places = await asyncio.to_thread(pieces, asked.text, rules.piece_chars)
-    _check_count(job, len(places))
-
-    async def part(place: tuple[int, int]) -> str:
-        return await _summary(job, asked.words, [asked.text[place[0] : place[1]]])
-
-    leaves = [text async for text in _side_by_side(places, part, rules.concurrency)]
-    level = leaves
-    while len(level) > 1:
-        groups = [level[at : at + FAN_IN] for at in range(0, len(level), FAN_IN)]
-
-        async def group(texts: Sequence[str]) -> str:
-            return await _summary(job, asked.words, texts)
-
-        level = [text async for text in _side_by_side(groups, group, rules.concurrency)]
-    yield level[0] + "\n"
-    if len(leaves) > 1:
-        yield "\n"
-        for n, ((start, end), text) in enumerate(zip(places, leaves, strict=True), 1):
-            yield f"[{n}] characters {start}–{end}: {' '.join(text.split())}\n"
-
-
-async def _summary(job: AssistantJob, words: str, texts: Sequence[str]) -> str:
-    joined = "\n\n".join(texts)
-    messages = [
-        {"role": "system", "content": job.profile.system},
-        {"role": "user", "content": f"{words}:\n\n{joined}"},
-    ]
-    return (await job.write(messages, behind_others=True)).strip()
-
-
-def _check_count(job: AssistantJob, count: int) -> None:
+def _read_word(given: GivenFile, param: str) -> WordFile:
     """Raises BadRequest."""
-    if count > (most := job.profile.writing.max_pieces):
-        raise BadRequest(
-            f"The text has {count} pieces; at most {most} are worked on in one request. Send it in parts.",
-            param=job.request.text_param,
-        )
-
-
-async def _side_by_side(
-    items: Iterable[T], work: Callable[[T], Awaitable[str]], most: int
-) -> AsyncGenerator[str, None]:
-    """What `work` gives for each, in their order, up to `most` at a time. What runs ends with it."""
-    running: deque[asyncio.Future[str]] = deque()
     try:
-        for item in items:
-            running.append(asyncio.ensure_future(work(item)))
-            if len(running) >= most:
-                yield await running[0]
-                running.popleft()
-        while running:
-            yield await running[0]
-            running.popleft()
-    finally:
-        for each in running:
-            each.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        return WordFile(checked(given.file.filename, given.content))
+    except (DocumentError, WordError) as error:
+        raise BadRequest(f"{given.file.filename} cannot be read: {error}", param=param, code="invalid_file") from error
+
+
+def _decoded(given: GivenFile, param: str) -> str:
+    """Raises BadRequest."""
+    try:
+        return given.content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{given.file.filename} is no text in UTF-8: {error.reason} at byte {error.start}."
+        raise BadRequest(message, param=param, code="invalid_file") from error

@@ -5,18 +5,21 @@ import json
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assistants.profile import Warehouse
-from assistants.sql.checker import QueryRefused, check
+from assistants.profile import Warehouse as WarehouseRules
+from assistants.sql.checker import QueryRefused, check, labels
+from assistants.sql.dialect import Dialect
 from assistants.sql.example import make_example
 from assistants.sql.grammar import sql_grammar
+from assistants.sql.opening import open_warehouse
 from assistants.sql.presentation import chart, chart_block, fenced, markdown_table, sentence
 from assistants.sql.prompt import changes_data, query_prompt
+from assistants.sql.results import QueryFailed, Result, Warehouse
 from assistants.sql.tables import Table, readable, spoken_of
-from assistants.sql.warehouse import QueryFailed, Result, SqliteWarehouse
 from gateway.assistants.job import AssistantJob
 from gateway.errors import Unavailable
 from gateway.serving.choices import Choices
@@ -39,7 +42,7 @@ class DataAssistant:
     def __init__(self, home: Path) -> None:
         """home: where the example's warehouse is made."""
         self._home = home
-        self._warehouses: dict[Path, SqliteWarehouse] = {}
+        self._warehouses: dict[tuple[str, str], Warehouse] = {}
         self._places = asyncio.Semaphore(AT_A_TIME)
 
     @asynccontextmanager
@@ -66,7 +69,7 @@ class DataAssistant:
         about: Sequence[Table] = spoken_of(tables, job.question, rules.max_tables) or (
             spoken_of(tables, " ".join(asked), rules.max_tables) if len(asked) > 1 else []
         )
-        about, grammar = await self._in_thread(partial(_grammar, about))
+        about, grammar = await self._in_thread(partial(_grammar, about, warehouse.dialect))
         if not about:
             yield UNANSWERABLE.format(tables=names)
             return
@@ -75,7 +78,7 @@ class DataAssistant:
         for _ in range(1 + rules.repairs):
             written = await job.write(messages, guide=guide)
             try:
-                query = await self._in_thread(partial(check, written, about))
+                query = await self._in_thread(partial(check, written, about, warehouse.dialect))
                 yield fenced("sql", query) + "\n"
                 result = await self._run(warehouse, query, about, rules)
             except (QueryRefused, QueryFailed) as error:
@@ -88,29 +91,32 @@ class DataAssistant:
             return
         yield FAILED.format(tables=names)
 
-    async def _run(self, warehouse: SqliteWarehouse, query: str, tables: Sequence[Table], rules: Warehouse) -> Result:
-        return await self._in_thread(
-            partial(warehouse.run, query, tables, max_rows=rules.max_rows, deadline_s=rules.deadline_s)
-        )
+    async def _run(self, warehouse: Warehouse, query: str, tables: Sequence[Table], rules: WarehouseRules) -> Result:
+        def run() -> Result:
+            result = warehouse.run(query, tables, max_rows=rules.max_rows, deadline_s=rules.deadline_s)
+            return replace(result, columns=tuple(labels(query, warehouse.dialect)))
 
-    async def _warehouse(self, rules: Warehouse) -> SqliteWarehouse:
-        path = Path(rules.database) if rules.database else self._home / "example-warehouse.db"
-        if path not in self._warehouses:
+        return await self._in_thread(run)
+
+    async def _warehouse(self, rules: WarehouseRules) -> Warehouse:
+        database = rules.database or str(self._home / "example-warehouse.db")
+        key = database, rules.db_schema
+        if key not in self._warehouses:
             if not rules.database:
-                await self._in_thread(partial(make_example, path))
-            self._warehouses[path] = SqliteWarehouse(path)
-        return self._warehouses[path]
+                await self._in_thread(partial(make_example, Path(database)))
+            self._warehouses[key] = await self._in_thread(partial(open_warehouse, database, rules.db_schema))
+        return self._warehouses[key]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         async with self._places:
             return await asyncio.to_thread(work)
 
 
-def _grammar(tables: Sequence[Table]) -> tuple[Sequence[Table], str]:
+def _grammar(tables: Sequence[Table], dialect: Dialect) -> tuple[Sequence[Table], str]:
     """Of as many of the tables as an engine follows, the best first; of none where not even one can be."""
     for count in range(len(tables), 0, -1):
         with suppress(ValueError):
-            return tables[:count], sql_grammar(tables[:count])
+            return tables[:count], sql_grammar(tables[:count], dialect)
     return (), ""
 
 

@@ -12,6 +12,7 @@ from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import RAG
 from gateway.serving.choices import Choices
+from gateway.serving.citations import MadeFile
 from gateway.serving.decoding_guide import Guide
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.tools import ToolUse
@@ -37,10 +38,15 @@ class AssistantJob:
     generate: Generate
     table: TokenTable
     account: StepAccount = field(default_factory=StepAccount)
+    made: list[MadeFile] = field(default_factory=list)
+    """Files that stand in the answer that the gateway writes itself."""
 
     def check(self) -> None:
         """Raises ContextLengthExceeded for a conversation over the profile's bound."""
-        size = sum(len(str(message["content"])) for message in self.request.messages)
+        self.check_size(sum(len(str(message["content"])) for message in self.request.messages))
+
+    def check_size(self, size: int) -> None:
+        """Of a conversation, or of what is read for it. Raises ContextLengthExceeded."""
         if size > (most := self.profile.max_input_chars):
             raise ContextLengthExceeded(
                 f"The conversation has {size} characters; {self.request.model} reads at most {most}.",
@@ -129,7 +135,7 @@ class AssistantJob:
             return None
 
         try:
-            yield Choices([ScriptedAnswer(pieces, self.account, self.table, tools)], no_further)
+            yield Choices([ScriptedAnswer(pieces, self.account, self.table, tools, self.made)], no_further)
         finally:
             await pieces.aclose()
 

@@ -55,6 +55,10 @@ class AssistantService(GenerationService):
                     table=self._table,
                 )
                 job.check()
+                if request.files and profile.kind is not Kind.CONTENT:
+                    raise errors.BadRequest(
+                        f"'{request.model}' reads text alone, no file.", param=request.text_param, code="invalid_value"
+                    )
                 opened = self._kinds.get(profile.kind, _chat)(job)
         except errors.RagfleetError as error:
             self.refused(request.route, tenant, error)

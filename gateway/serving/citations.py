@@ -53,11 +53,23 @@ class InvalidMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeFile:
+    """A file of the tenant that was made with an answer, and where the answer names it."""
+
+    file_id: str
+    filename: str
+    start: int
+    """In characters of the text."""
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerCitations:
     """All of an answer, in the order of the text."""
 
     citations: Sequence[Citation] = field(default_factory=tuple)
     invalid: Sequence[InvalidMark] = field(default_factory=tuple)
+    made: Sequence[MadeFile] = ()
 
 
 def find_citations(

@@ -68,6 +68,8 @@ class GenerationRequest:
     """Answers that are wanted, at least 1."""
     own_names: Mapping[str, str] = field(default_factory=dict)
     """What the client calls parameters that chats call otherwise, for messages of errors."""
+    files: Sequence[str] = ()
+    """Ids of the files beside the last message of the user. Assistants may read them; models of the fleet can't."""
     file_search: FileSearchParameters | None = None
     """The stores to answer from, where the client names some."""
     known: KnownPassages | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from assistants.profile import describe, shipped
+from ragfleet.assistant_files import work_on_file
 from ragfleet.client import connect, store_named, told
 from ragfleet.commands.demo import DOCUMENTS
 from ragfleet.commands.fleet import running_fleet
@@ -58,6 +60,10 @@ def try_assistant(
     name: Name,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="Without it: the profile's example.")] = "",
     *,
+    file: Annotated[
+        Path | None, typer.Option(help="For `content`: a docx, Markdown, HTML or text that it works on.", exists=True)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the file goes that comes of it.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of the answer, at the most.")] = 512,
     as_json: Json = False,
 ) -> None:
@@ -65,6 +71,18 @@ def try_assistant(
     _, seen = running_fleet()
     name = name.removeprefix(PREFIX)
     profile = shipped().get(name)
+    if out is not None and file is None:
+        raise fail("--out is for what comes of a --file.", Exit.USAGE)
+    if file is not None:
+        question = question or "Translate to German"
+        target = out or file.with_stem(f"{file.stem}.out")
+        told_of = work_on_file(seen, f"{PREFIX}{name}", question, file, target)
+        sys.stdout.write(
+            json.dumps(told_of, indent=1, ensure_ascii=False) + "\n" if as_json else told_of["text"] + "\n"
+        )
+        if not as_json:
+            output().print(f"Written: [bold]{escape(str(target))}[/bold]")
+        return
     question = question or ("" if profile is None else profile.example)
     if not question:
         raise fail(f"Say what '{name}' is to be asked: ragfleet assistant try {name} QUESTION", Exit.USAGE)

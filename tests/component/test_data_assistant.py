@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.running import Fleet
+from tests.support.warehouses import duckdb_example
 
 QUERY = "SELECT customers.region, COUNT(*) FROM customers GROUP BY 1 ORDER BY 2 DESC"
 
@@ -118,3 +119,27 @@ async def test_what_has_no_sense_is_refused_by_name(wide: Fleet) -> None:
         asked = [{"role": "user", "content": "How many customers?"}]
         reply = await wide.post({"model": "assistant:data", "messages": asked, param: value})
         assert (reply.status, reply.json.get("error", {}).get("param")) == (400, param), reply.json
+
+
+async def test_a_duckdb_file_is_asked_in_its_own_words(start: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("duckdb", reason="DuckDB is optional")
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    database = duckdb_example(tmp_path)
+    (profiles / "lake.yaml").write_text(
+        f"kind: data\nwarehouse: {{database: '{database}', restricted: {{salaries: [hr]}}}}\n"
+    )
+    fleet: Fleet = await start(assistants_dir=profiles, max_context=4096)
+    query = "SELECT STRFTIME(orders.ordered_on, '%Y'), COUNT(*) FROM orders GROUP BY 1 ORDER BY 1"
+    fleet.says(query)
+    asked = [{"role": "user", "content": "How many orders are there per year of ordered on?"}]
+    reply = await fleet.post({"model": "assistant:lake", "messages": asked})
+    text = reply.json["choices"][0]["message"]["content"]
+    assert text.startswith(f"```sql\n{query}\n```\n\n| year | count |\n")
+    assert "vega-lite" in text
+    guide = fleet.calls()[-1].body["guided_decoding_guide"]
+    assert "strftime(orders.ordered_on, '%Y')" in guide
+    assert "salaries" not in guide
+    fleet.says("SELECT * FROM read_csv('/etc/passwd')")
+    text = (await fleet.post({"model": "assistant:lake", "messages": asked})).json["choices"][0]["message"]["content"]
+    assert text.startswith("I found no query")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assistants.sql.presentation import chart, markdown_table
-from assistants.sql.warehouse import Result
+from assistants.sql.results import Result
 from gateway.triton.fake_answers import Script
 
 Begin = Callable[..., Any]

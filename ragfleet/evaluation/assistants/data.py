@@ -14,8 +14,9 @@ from assistants.eval.questions import FORBIDDEN, DataQuestion, hostile_prompts, 
 from assistants.profile import shipped
 from assistants.sql.checker import QueryRefused, check
 from assistants.sql.example import make_example
+from assistants.sql.results import Cell, QueryFailed
+from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Table, readable
-from assistants.sql.warehouse import Cell, QueryFailed, SqliteWarehouse
 from ragfleet.evaluation.assistants.asking import (
     AssistantReply,
     AssistantResult,

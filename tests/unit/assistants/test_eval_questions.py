@@ -10,8 +10,8 @@ from assistants.sql.checker import check
 from assistants.sql.example import AREAS, make_example
 from assistants.sql.grammar import sql_grammar
 from assistants.sql.prompt import query_prompt
+from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Table, readable, spoken_of
-from assistants.sql.warehouse import SqliteWarehouse
 from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.request import GuidedDecoding
 

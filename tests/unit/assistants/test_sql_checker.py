@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from assistants.sql.checker import QueryRefused, check
 from assistants.sql.example import make_example
+from assistants.sql.results import QueryFailed
+from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Table, readable
-from assistants.sql.warehouse import QueryFailed, SqliteWarehouse
 
 OTHERS = (
     "SELECT salaries.yearly FROM salaries",

@@ -8,8 +8,8 @@ import pytest
 from assistants.sql.checker import check
 from assistants.sql.example import AREAS, make_example
 from assistants.sql.grammar import sql_grammar
+from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Table, joins, readable
-from assistants.sql.warehouse import SqliteWarehouse
 from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.request import GuidedDecoding
 

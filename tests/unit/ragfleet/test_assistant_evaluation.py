@@ -11,8 +11,8 @@ from assistants.eval.questions import hostile_prompts, questions
 from assistants.profile import shipped
 from assistants.sql.example import make_example
 from assistants.sql.presentation import fenced
+from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Table, readable
-from assistants.sql.warehouse import SqliteWarehouse
 from assistants.writing import spans
 from ragfleet.evaluation.assistants.asking import AssistantReply, Measure, Messages
 from ragfleet.evaluation.assistants.code import code_questions, definitions, evaluate_code

@@ -9,53 +9,39 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from assistants.sql.checker import FUNCTIONS
+from assistants.sql.dialect import SQLITE
+from assistants.sql.results import (
+    FEW_VALUES,
+    MAX_COLUMNS,
+    MAX_TABLES,
+    NAME,
+    SAMPLE_ROWS,
+    QueryFailed,
+    Result,
+    few_values,
+    gathered,
+)
 from assistants.sql.tables import Column, ColumnType, Reference, Table
 
-MAX_TABLES = 200
-MAX_COLUMNS = 60
-"""Of a table; those behind are not told."""
-FEW_VALUES = 16
-MAX_VALUE = 40
-"""Characters of a value that a grammar spells."""
-SAMPLE_ROWS = 5000
-"""Of a table, in which its values are looked for."""
-MAX_CELL = 200
-"""Characters of a cell that is shown."""
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T].*)?")
 _STEPS = 2000
 """Of SQLite's machine, between two looks at the clock."""
 
-Cell = str | int | float | None
-
-
-class QueryFailed(Exception):
-    """The query gave nothing; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a query gave."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    cut: bool = False
-    """Whether there are more rows than were wanted."""
-
 
 class SqliteWarehouse:
     """One file. Thread-safe: each call has a connection of its own."""
+
+    dialect = SQLITE
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: tuple[int, list[Table]] | None = None
 
     def tables(self) -> list[Table]:
-        """All tables, with the values of columns that have few; names that need quotes are left out. Raises QueryFailed."""
+        """See Warehouse."""
         try:
             changed = self._path.stat().st_mtime_ns
         except OSError as error:
@@ -78,7 +64,7 @@ class SqliteWarehouse:
                 raise QueryFailed(f"the warehouse cannot be read: {error}") from error
 
     def run(self, query: str, tables: Sequence[Table], *, max_rows: int, deadline_s: float) -> Result:
-        """Ask it. tables: all that it may read. Raises QueryFailed."""
+        """See Warehouse."""
         end = time.monotonic() + deadline_s
         with self._connected() as connection:
             connection.set_authorizer(_Authorizer(tables).decide)
@@ -86,14 +72,12 @@ class SqliteWarehouse:
             try:
                 connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
                 cursor = connection.execute(query)
-                rows = cursor.fetchmany(max_rows + 1)
+                return gathered([str(each[0]) for each in cursor.description or ()], cursor, max_rows)
             except sqlite3.OperationalError as error:
                 late = time.monotonic() > end
                 raise QueryFailed(f"it took longer than {deadline_s:g} s" if late else str(error)) from error
             except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
                 raise QueryFailed(str(error)) from error
-            columns = tuple(str(each[0]) for each in cursor.description or ())
-            return Result(columns, tuple(tuple(map(_cell, row)) for row in rows[:max_rows]), cut=len(rows) > max_rows)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -132,10 +116,7 @@ class SqliteWarehouse:
         values = [str(value) for (value,) in found]
         if "DATE" in declared or "TIME" in declared or (values and all(_DATE.fullmatch(value) for value in values)):
             return Column(name, ColumnType.DATE, key=key)
-        few = len(values) <= FEW_VALUES and all(
-            0 < len(v) <= MAX_VALUE and v.isprintable() and "\\" not in v for v in values
-        )
-        return Column(name, ColumnType.TEXT, tuple(sorted(values)) if few else (), key=key)
+        return Column(name, ColumnType.TEXT, few_values(values), key=key)
 
 
 class _Authorizer:
@@ -163,20 +144,10 @@ class _Authorizer:
 
 def _plain(connection: sqlite3.Connection, name: str, *, of: str | None = None) -> bool:
     """Whether SQL understands a name without quotes."""
-    if not all(_NAME.fullmatch(part) for part in name.split(".")) or name.casefold().startswith("sqlite_"):
+    if not all(NAME.fullmatch(part) for part in name.split(".")) or name.casefold().startswith("sqlite_"):
         return False
     try:
         connection.execute(f"SELECT {name if of else '1'} FROM {of or name} LIMIT 0")
     except sqlite3.Error:
         return False
     return True
-
-
-def _cell(value: object) -> Cell:
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, str):
-        return value if len(value) <= MAX_CELL else value[: MAX_CELL - 1] + "…"
-    if isinstance(value, float):
-        return round(value, 4)
-    return value if isinstance(value, int) else None

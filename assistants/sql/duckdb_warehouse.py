@@ -1,0 +1,223 @@
+"""A DuckDB file that is only ever read.
+
+The grammar and the check stand before it. Should both err: the file is opened for reading, DuckDB reaches no other file, no
+network and no extension, its settings are locked, and DuckDB's own parser must name nothing but the tables, columns and functions
+that the caller may have.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assistants.sql.dialect import DUCKDB
+from assistants.sql.results import (
+    FEW_VALUES,
+    MAX_COLUMNS,
+    MAX_TABLES,
+    NAME,
+    SAMPLE_ROWS,
+    QueryFailed,
+    Result,
+    few_values,
+    gathered,
+)
+from assistants.sql.tables import Column, ColumnType, Reference, Table
+
+if TYPE_CHECKING:
+    import duckdb
+
+MAX_ESTIMATE = 100_000_000
+"""Rows of one step of a query's plan, as DuckDB guesses them."""
+_CONFINED: dict[str, Any] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "memory_limit": "512MB",
+    "temp_directory": "",
+    "threads": 2,
+    "lock_configuration": True,
+}
+_NUMBERS = ("INT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "REAL")
+_TEXTS = ("VARCHAR", "ENUM", "BOOLEAN")
+_CALLED = frozenset(
+    {"count", "count_star", "sum", "avg", "min", "max", "round", "strftime", "+", "-", "*", "/", "~~", "!~~"}
+)
+"""As DuckDB's parser names them; `~~` is LIKE."""
+
+
+class DuckDBWarehouse:
+    """One file. Thread-safe: each call has a connection of its own."""
+
+    dialect = DUCKDB
+
+    def __init__(self, path: Path) -> None:
+        """Raises QueryFailed where DuckDB is not installed."""
+        try:
+            import duckdb
+        except ImportError as error:
+            raise QueryFailed("DuckDB is not installed: pip install 'ragfleet[duckdb]'") from error
+        self._duckdb = duckdb
+        self._path = path
+        self._known: tuple[int, list[Table]] | None = None
+
+    def tables(self) -> list[Table]:
+        """See Warehouse."""
+        try:
+            changed = self._path.stat().st_mtime_ns
+        except OSError as error:
+            raise QueryFailed(f"the warehouse cannot be read: {error.strerror}") from error
+        if self._known is not None and self._known[0] == changed:
+            return self._known[1]
+        with self._connected() as connection:
+            try:
+                found = connection.execute(
+                    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main'"
+                    f" AND table_catalog = current_database() ORDER BY 1 LIMIT {MAX_TABLES}"
+                ).fetchall()
+                keys = _keys(connection)
+                made = [_table(connection, name, keys) for (name,) in found if _is_plain(connection, name)]
+            except self._duckdb.Error as error:
+                raise QueryFailed(f"the warehouse cannot be read: {error}") from error
+        self._known = changed, made
+        return made
+
+    def run(self, query: str, tables: Sequence[Table], *, max_rows: int, deadline_s: float) -> Result:
+        """See Warehouse."""
+        with self._connected() as connection:
+            timer = threading.Timer(deadline_s, connection.interrupt)
+            timer.start()
+            try:
+                self._check(connection, query, tables)
+                connection.execute(query)
+                names = [str(each[0]) for each in connection.description or ()]
+                return gathered(names, _rows(connection), max_rows)
+            except self._duckdb.InterruptException as error:
+                raise QueryFailed(f"it took longer than {deadline_s:g} s") from error
+            except (self._duckdb.Error, RuntimeError, ValueError) as error:
+                raise QueryFailed(str(error).splitlines()[0][:300]) from error
+            finally:
+                timer.cancel()
+                timer.join()
+
+    def _check(self, connection: "duckdb.DuckDBPyConnection", query: str, tables: Sequence[Table]) -> None:
+        """Raises QueryFailed."""
+        statements = connection.extract_statements(query)
+        if len(statements) != 1 or statements[0].type != self._duckdb.StatementType.SELECT:
+            raise QueryFailed("it must be one SELECT")
+        row = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+        parsed = json.loads(row[0]) if row else {"error": True}
+        if parsed.get("error"):
+            raise QueryFailed("it must be one SELECT")
+        allowed = {table.name.casefold(): {each.name.casefold() for each in table.columns} for table in tables}
+        for node in _nodes(parsed):
+            _check_node(node, allowed)
+        plan = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
+        for node in _nodes([json.loads(text) for kind, text in plan if kind == "physical_plan"]):
+            estimate = node.get("extra_info", {}).get("Estimated Cardinality") if "extra_info" in node else None
+            if estimate is not None and int(estimate) > MAX_ESTIMATE:
+                raise QueryFailed(f"it would look at about {estimate} rows")
+
+    @contextmanager
+    def _connected(self) -> Iterator["duckdb.DuckDBPyConnection"]:
+        try:
+            opened = self._duckdb.connect(str(self._path.resolve()), read_only=True, config=_CONFINED)
+        except self._duckdb.Error as error:
+            raise QueryFailed(f"the warehouse cannot be opened: {error}") from error
+        with opened as connection, connection.cursor() as cursor:
+            yield cursor
+
+
+def _check_node(node: dict[str, Any], allowed: dict[str, set[str]]) -> None:
+    """A node of DuckDB's own parse tree. Raises QueryFailed."""
+    kind = node.get("type")
+    if kind == "BASE_TABLE":
+        if node.get("schema_name") or node.get("catalog_name") or node["table_name"].casefold() not in allowed:
+            raise QueryFailed(f"there is no table '{node['table_name'][:80]}'")
+    elif kind in ("TABLE_FUNCTION", "SUBQUERY", "EXPRESSION_LIST", "PIVOT", "SHOW_REF", "COLUMN_DATA", "DELIM_GET"):
+        raise QueryFailed(f"{kind} is not allowed")
+    elif kind == "COLUMN_REF":
+        names = [str(each).casefold() for each in node["column_names"]]
+        if len(names) != 2 or names[1] not in allowed.get(names[0], ()):
+            raise QueryFailed(f"there is no column '{'.'.join(names)[:80]}'")
+    if "function_name" in node and node["function_name"].casefold() not in _CALLED:
+        raise QueryFailed(f"the function '{node['function_name'][:80]}' is not allowed")
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    waiting = [tree]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            yield each
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+
+
+def _rows(connection: "duckdb.DuckDBPyConnection") -> Iterator[Sequence[Any]]:
+    while (row := connection.fetchone()) is not None:
+        yield row
+
+
+def _keys(connection: "duckdb.DuckDBPyConnection") -> list[tuple[str, str, list[str], str | None, list[str]]]:
+    """table, kind, columns, the other table and its columns."""
+    return connection.execute(
+        "SELECT table_name, constraint_type, constraint_column_names, referenced_table, referenced_column_names"
+        " FROM duckdb_constraints() WHERE constraint_type IN ('PRIMARY KEY', 'FOREIGN KEY')"
+    ).fetchall()
+
+
+def _table(connection: "duckdb.DuckDBPyConnection", name: str, keys: Sequence[Any]) -> Table:
+    own = [each for each in keys if each[0] == name]
+    references = tuple(
+        Reference(columns[0], other, others[0])
+        for _, kind, columns, other, others in own
+        if kind == "FOREIGN KEY" and other and len(columns) == 1 and others
+    )
+    key_names = {column for _, _, columns, _, _ in own for column in columns}
+    described = connection.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'main'"
+        f" AND table_catalog = current_database() AND table_name = ? ORDER BY ordinal_position LIMIT {MAX_COLUMNS}",
+        [name],
+    ).fetchall()
+    columns = [
+        made
+        for column, declared in described
+        if _is_plain(connection, name, column)
+        and (made := _column(connection, name, column, declared.upper(), key=column in key_names))
+    ]
+    return Table(name, tuple(columns), references)
+
+
+def _column(
+    connection: "duckdb.DuckDBPyConnection", table: str, name: str, declared: str, *, key: bool
+) -> Column | None:
+    """None for what can be neither counted, read nor compared: lists, structures, bytes."""
+    if "[" in declared or declared.startswith(("STRUCT", "MAP", "UNION")):
+        return None
+    if declared.startswith(("DATE", "TIMESTAMP")):
+        return Column(name, ColumnType.DATE, key=key)
+    if not declared.startswith(_TEXTS):
+        return Column(name, ColumnType.NUMBER, key=key) if any(each in declared for each in _NUMBERS) else None
+    found = connection.execute(
+        f"SELECT DISTINCT CAST({name} AS VARCHAR) FROM (SELECT {name} FROM {table} LIMIT {SAMPLE_ROWS})"
+        f" WHERE {name} IS NOT NULL LIMIT {FEW_VALUES + 1}"
+    ).fetchall()
+    return Column(name, ColumnType.TEXT, few_values([value for (value,) in found]), key=key)
+
+
+def _is_plain(connection: "duckdb.DuckDBPyConnection", table: str, column: str = "") -> bool:
+    """Whether SQL understands a name without quotes."""
+    import duckdb
+
+    if not NAME.fullmatch(column or table):
+        return False
+    try:
+        connection.execute(f"SELECT {f'{table}.{column}' if column else '1'} FROM {table} LIMIT 0")
+    except duckdb.Error:
+        return False
+    return True
