@@ -57,6 +57,7 @@ def main() -> int:
     left: list[str] = []
     # From here on a signal ends it in order.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has started it in the background
     folder = Path(args.folder) if args.folder else Path(tempfile.mkdtemp(prefix="ragfleet-compose-", dir="/var/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
     engine = Engine(folder.resolve())

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -209,13 +208,9 @@ def forward_policy(saved: str) -> str:
 
 
 def _processes(folder: str) -> Iterable[str]:
-    """Those that were started with this folder among their words, but ourselves."""
+    """The engine's own that were started with this folder among their words."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            if (
-                folder in words
-                and int(path.parent.name) not in (os.getpid(), os.getppid())
-                and sys.argv[0] not in words
-            ):
+            if folder in words and Path(words.partition(" ")[0]).name.startswith(("docker", "containerd", "runc")):
                 yield words[:120]

@@ -22,7 +22,8 @@ PROJECT_NAME = "ragfleet"
 NETWORK = f"{PROJECT_NAME}_control"
 CONSUL_SERVERS = ("consul-1", "consul-2", "consul-3")
 INSTANCES = 2
-UP_S = 600.0
+UP_S = 1200.0
+"""Two quiet cores take 70 s."""
 MODEL = "smollm2-135m-instruct"
 
 
@@ -100,7 +101,7 @@ class Stack:
 
     def up(self, *names: str) -> None:
         """Start them, or all; until all are healthy. Raises StepError, with what is not and its last words."""
-        words = ("up", "-d", "--no-build", "--quiet-pull", "--wait", "--wait-timeout", "540", *names)
+        words = ("up", "-d", "--no-build", "--quiet-pull", "--wait", "--wait-timeout", f"{UP_S - 60:.0f}", *names)
         try:
             self.compose(*words, timeout=UP_S)
         except StepError as error:

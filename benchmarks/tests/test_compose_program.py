@@ -1,6 +1,8 @@
 """What `make test-compose` decides without an engine."""
 
+import asyncio
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.compose.__main__ import gigabytes
-from benchmarks.compose.engine import forward_policy, without_engine
+from benchmarks.compose.engine import Engine, forward_policy, without_engine
 from benchmarks.compose.faults import FAULTS
 from benchmarks.compose.images import STANDINS, image_of, services
 from benchmarks.compose.load import KINDS, OUTCOMES, Load, outcome
-from benchmarks.compose.stack import override, prometheus_without_consul
+from benchmarks.compose.stack import Stack, override, prometheus_without_consul
 from benchmarks.compose.steps import StepError, Steps
 from ragfleet.paths import PROJECT
 from tests.support.chat_client import Seen
+from tests.support.ports import NOBODY
 
 SAVED = """\
 *filter
@@ -147,3 +150,28 @@ def test_a_step_that_fails_is_kept_with_its_reason_and_goes_on_to_the_caller() -
     with pytest.raises(StepError), steps.step("build", 1):
         raise StepError("no space")
     assert [(row.name, row.ok, row.note) for row in steps.rows] == [("build", False, "StepError: no space")]
+
+
+def test_whoever_waits_in_a_thread_is_let_go_when_the_program_is_stopped(tmp_path: Path) -> None:
+    stack = Stack(Engine(tmp_path), port=1)
+    stack.stopping.set()
+    with pytest.raises(StepError, match="stopped"):
+        stack.wait(lambda: ["never"], "it comes", 3600)
+
+
+async def test_clients_are_let_go_when_the_program_is_stopped() -> None:
+    """The port is nobody's: they ask again and again, until what runs beside them is cancelled."""
+    load = Load(NOBODY, "key", "store")
+
+    async def runs() -> None:
+        async with load.running():
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(runs())
+    while not all(load.counts.values()):  # noqa: ASYNC110 - the test's own deadline ends it
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert {kind: list(counted) for kind, counted in load.counts.items()} == {kind: ["unreached"] for kind in KINDS}
+    assert load.begun() == list(KINDS)
