@@ -30,6 +30,8 @@ _ENCRYPTION = "META-INF/encryption.xml"
 # Fonts are often made unreadable; chapters are where somebody wants to be paid.
 _LOCKED = re.compile(rb"URI=[\"'][^\"']+\.x?html?[\"']", re.IGNORECASE)
 _SLIDE = re.compile(r"^<!-- Slide number: \d+ -->\n?", re.MULTILINE)
+_GLUED = re.compile(r"(?<=\|)(#{1,3} )")
+"""A heading right behind a chart's numbers."""
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
@@ -47,9 +49,10 @@ def pptx(name: str, content: bytes) -> Document:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             deck = Presentation(BytesIO(content))
-            if _fill_merged(deck):
+            if _made_plain(deck):
                 content = _saved(deck)
             whole = PptxConverter().convert(BytesIO(content), StreamInfo(extension=".pptx", filename=name)).markdown
+            whole = _GLUED.sub(r"\n\n\1", whole)
             slides = [tidy(_PICTURE.sub(r"\1", slide)).strip() for slide in _SLIDE.split(whole)[1:]]
             for number, slide in enumerate(deck.slides):
                 slides[number] = with_more(slides[number], left_out(_slide_paragraphs(slide), slides[number])).strip()
@@ -180,17 +183,21 @@ def _slide_paragraphs(slide: Any) -> Iterator[str]:
             roots.append(xml(relation.target_part.blob))
     for root in roots:
         for paragraph in root.iter(f"{_A}p"):
-            yield "".join(node.text or "" for node in paragraph.iter(f"{_A}t"))
+            yield "".join(node.text or " " for node in paragraph.iter(f"{_A}t", f"{_A}br"))
         for note in root.iter("{*}text"):
             yield note.text or ""
 
 
-def _fill_merged(deck: Any) -> bool:
-    """Let what is merged over several rows stand in each of them."""
+def _made_plain(deck: Any) -> bool:
+    """Let what is merged over several rows stand in each of them, and no bar in a cell be the end of it."""
     found = False
     for slide in deck.slides:
         for shape in slide.shapes:
             for cell in shape.table.iter_cells() if shape.has_table else ():
+                for words in cell._tc.iter(f"{_A}t"):
+                    if "|" in (words.text or ""):
+                        words.text = words.text.replace("|", "\\|")
+                        found = True
                 if not cell.is_merge_origin:
                     continue
                 row, column = cell._tc.row_idx, cell._tc.col_idx

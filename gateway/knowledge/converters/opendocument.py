@@ -11,6 +11,7 @@ from gateway.knowledge.documents import Document
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_HREF = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,2})?")
 _MAX_REPEATED = 1000
 """How often a cell or row with something in it may say that it is repeated."""
@@ -45,8 +46,9 @@ def _read(sheet: Sheet, row: Any, places: range) -> None:
     for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
         repeated = _count(cell, "number-columns-repeated")
         for note in cell.iterchildren(f"{_OFFICE}annotation"):
-            sheet.notes.append("".join(note.itertext()))
+            sheet.notes.append(" ".join(note.itertext()))
             cell.remove(note)
+        sheet.notes += (f"link: {link.get(_HREF)}" for link in cell.iter(f"{_TEXT}a") if link.get(_HREF))
         if value := _value(sheet, cell):
             for place in places:
                 for each in range(column, column + min(repeated, _MAX_REPEATED)):

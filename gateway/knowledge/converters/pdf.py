@@ -13,6 +13,8 @@ from io import BytesIO
 from pathlib import PurePath
 from typing import Any
 
+from gateway.knowledge.converters.archives import xml
+from gateway.knowledge.converters.markup import of_html
 from gateway.knowledge.converters.page_columns import by_column
 from gateway.knowledge.converters.page_tables import with_tables
 from gateway.knowledge.converters.text_recognition import NotRecognized, PictureText, TextRecognition, check_pixels
@@ -38,11 +40,10 @@ _HYPHENATED = re.compile(r"([^\W\d_]{2,})-\n([^\W\d_A-Z][^\W\d_]+)")
 
 def pdf(name: str, content: bytes, recognition: TextRecognition | None = None) -> Document:
     """The text of each page, with notes and filled fields. Of a page that is a picture what `recognition` reads."""
-    from pypdf import PdfReader
     from pypdf.errors import DependencyError
 
     try:
-        reader = PdfReader(BytesIO(content))
+        reader = _opened(content)
         if reader.is_encrypted and not reader.decrypt(""):  # an empty password only restricts printing and the like
             raise EncryptedDocument(f"{name} needs a password; save it without one")
         title = clean(str((reader.metadata and reader.metadata.title) or "")).strip()
@@ -82,10 +83,60 @@ def pdf(name: str, content: bytes, recognition: TextRecognition | None = None) -
         raise CorruptDocument(f"{name} is not a readable PDF: {failed[0].part}: {failed[0].reason}")
     words = Counter(re.findall(r"[^\W_]+(?:-[^\W_]+)*", "\n".join(pages)))
     pages = [_HYPHENATED.sub(lambda match: _joined(match, words), page) for page in pages]
+    pages[-1:] = ["\n\n".join(filter(None, [page, *_of_the_whole(reader, "\n".join(pages))])) for page in pages[-1:]]
     if count > _MAX_LAYOUT_PAGES:
         failed.append(Skipped("rows of tables", f"they are looked for on the first {_MAX_LAYOUT_PAGES} pages"))
     document = Document.of_pages(pages, title or PurePath(name).stem, "plain", [*failed, *attached])
     return replace(document, recognized=tuple(recognized))
+
+
+def _opened(content: bytes) -> Any:
+    """Also of a file whose end is missing, with the list of its objects: they are looked for."""
+    from pypdf import PdfReader
+    from pypdf.errors import PdfReadError
+
+    try:
+        return PdfReader(BytesIO(content))
+    except PdfReadError:
+        catalogs = re.findall(rb"(\d{1,9}) 0 obj(?:(?!endobj).){0,200}?/Type ?/Catalog", content, re.DOTALL)
+        if not catalogs:
+            raise
+        end = b"\nendobj\ntrailer\n<< /Root %s 0 R /Size 1 >>\nstartxref\n0\n%%%%EOF\n" % catalogs[-1]
+        return PdfReader(BytesIO(content + end))
+
+
+def _of_the_whole(reader: Any, text: str) -> Iterator[str]:
+    """Bookmarks with words that no page has, and what was filled in a form that only some programs show (XFA)."""
+    known = " ".join(text.split())
+    for found in (_bookmarks, _filled):
+        try:
+            words = [" ".join(clean(each).split()) for each in found(reader)]
+        except Exception:  # noqa: BLE001  # pypdf, as above; lxml on what is no XML: the pages are there
+            words = []
+        if more := [each for each in dict.fromkeys(words) if each and each not in known]:
+            yield "\n".join(more)
+
+
+def _bookmarks(reader: Any) -> list[str]:
+    return [str(each.title) for each in _flat(reader.outline)]
+
+
+def _filled(reader: Any) -> list[str]:
+    form = reader.root_object.get("/AcroForm", {}).get_object().get("/XFA")
+    if form is None:
+        return []
+    form = form.get_object()
+    parts = form[1::2] if isinstance(form, list) else [form]
+    whole = b"".join(part.get_object().get_data() for part in parts)
+    return [words for data in xml(whole, recover=True).iter("{*}datasets") for words in data.itertext()]
+
+
+def _flat(outline: list[Any]) -> Iterator[Any]:
+    for each in outline:
+        if isinstance(each, list):
+            yield from _flat(each)
+        else:
+            yield each
 
 
 def _page(page: Any, *, layout: bool) -> str:
@@ -110,7 +161,7 @@ def _annotations(page: Any) -> Iterator[str]:
     for reference in page.get("/Annots") or ():
         note = reference.get_object()
         if note.get("/Subtype") != "/Widget":
-            words = clean(str(note.get("/Contents") or "")).strip()
+            words = clean(str(note.get("/Contents") or "")).strip() or _rich(str(note.get("/RC") or ""))
             if words and note.get("/Subtype") != "/Link":
                 yield words
             continue
@@ -120,6 +171,10 @@ def _annotations(page: Any) -> Iterator[str]:
         value = clean(value).strip().removeprefix("/")
         if value and value != "Off" and field.get("/FT") != "/Sig":
             yield f"{clean(str(field.get('/TU') or field.get('/T') or ''))}: {value}"
+
+
+def _rich(source: str) -> str:
+    return of_html(source, "").text.strip() if source else ""
 
 
 def _addresses(page: Any, text: str) -> Iterator[str]:

@@ -25,6 +25,8 @@ _PLACE = re.compile(r"\$?[A-Z]{1,3}\$?\d{1,7}")
 _AROUND = re.compile(r"\{[^}]*\}(?:odd|even|first)(?:Header|Footer)")
 _CODES = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f]{6}|\d{1,3}|[A-Za-z])')
 """Of a page header: fonts, colours, the number of the page."""
+_DRAWN_TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
+_DRAWN_PARAGRAPH = "{http://schemas.openxmlformats.org/drawingml/2006/main}p"
 _QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]$]*\]')
 
 
@@ -239,10 +241,23 @@ def _notes(sheet: Any) -> Iterator[str]:
             for place, comment in CommentSheet.from_tree(xml(archive.read(relation.target))).comments:
                 yield f"{place}: {comment.text}"
         elif relation.Type.endswith("/drawing"):
-            for box in xml(archive.read(relation.target)).iter("{*}txBody"):
-                yield " ".join(
-                    part.text or "" for part in box.iter("{http://schemas.openxmlformats.org/drawingml/2006/main}t")
-                )
+            drawing = xml(archive.read(relation.target))
+            for box in drawing.iter("{*}txBody"):
+                yield " ".join(part.text or "" for part in box.iter(_DRAWN_TEXT))
+            yield from filter(None, (each.get("descr") for each in drawing.iter("{*}cNvPr")))
+            yield from _chart_titles(archive, relation.target)
+
+
+def _chart_titles(archive: Any, drawing: str) -> Iterator[str]:
+    """What is written on the charts of a sheet; their numbers are in its cells."""
+    from openpyxl.packaging.relationship import get_dependents, get_rels_path
+
+    relations = get_rels_path(drawing)
+    for relation in get_dependents(archive, relations) if relations in archive.namelist() else ():
+        if relation.Type.endswith("/chart") and relation.target in archive.namelist():
+            for paragraph in xml(archive.read(relation.target)).iter(_DRAWN_PARAGRAPH):
+                if words := "".join(part.text or "" for part in paragraph.iter(_DRAWN_TEXT)).strip():
+                    yield f"chart: {words}"
 
 
 def _formats(book: Any) -> list[str]:

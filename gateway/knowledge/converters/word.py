@@ -25,9 +25,18 @@ _PARTS = re.compile(r"word/(document|footnotes|endnotes|comments|header\d*|foote
 _DRAWN = re.compile(r"word/(?:charts/chart|diagrams/data)\d*\.xml")
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _BETWEEN = {**dict.fromkeys((f"{_W}tab", f"{_W}ptab", f"{_W}br", f"{_W}cr"), " "), f"{_W}noBreakHyphen": "-"}
+_V = "{urn:schemas-microsoft-com:vml}"
+_DESCRIBED = {
+    "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr": ("descr", "title"),
+    f"{_V}shape": ("alt",),
+    f"{_V}textpath": ("string",),
+}
+"""What says in words what a drawing shows: of pictures mammoth gives it, of shapes and letters as pictures (WordArt) not."""
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _CR = re.compile(rb"<w:(?:cr|ptab)\b[^>]*/>")
 """Ends of lines and tabs of a kind that mammoth does not know; what they part would be one word."""
+_BEFORE = re.compile(rb'<w:gridBefore w:val="(\d{1,2})"/>(?:(?!</w:trPr>).){0,2000}</w:trPr>', re.DOTALL)
+"""Columns that a row leaves free at its beginning."""
 _MOVED = ((re.compile(rb"(</?w:)moveTo(?=[\s>/])"), rb"\1ins"), (re.compile(rb"(</?w:)moveFrom(?=[\s>/])"), rb"\1del"))
 _MAX_DEPTH = 3
 """Documents within documents that are read."""
@@ -45,9 +54,21 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepared = pre_process_docx(BytesIO(content))  # equations as LaTeX
-            source = mammoth.convert_to_html(prepared, style_map="comment-reference => sup").value
+            skipped: list[Skipped] = []
+            try:
+                source = mammoth.convert_to_html(prepared, style_map="comment-reference => sup").value
+            except (
+                KeyError,
+                ValueError,
+                AttributeError,
+                TypeError,
+                IndexError,
+            ) as error:  # a picture or note is not there
+                source = ""
+                lost = f"only words could be read: {type(error).__name__}: {str(error)[:200]}"
+                skipped.append(Skipped("headings, lists and tables as such", lost))
         made = of_html(source, name)
-        skipped = list(made.skipped)
+        skipped += made.skipped
         with zipfile.ZipFile(BytesIO(content)) as archive:
             with zipfile.ZipFile(prepared) as converted:  # equations that could not be converted are in it as they were
                 more = list(left_out(_paragraphs(converted), made.text))
@@ -58,14 +79,17 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
         raise
     except Exception as error:  # whatever the parsers raise on damaged files
         raise fault(name, error) from error
+    if skipped and not made.text.strip() and not any(each.strip() for each in more):
+        raise fault(name, ValueError(skipped[0].reason))
     return replace(made, text=with_more(made.text, more), skipped=tuple(skipped))
 
 
 def _as_mammoth_knows(content: bytes) -> bytes:
-    """mammoth knows what was inserted and what was deleted, but not what was moved; and one way to break a line."""
+    """mammoth knows what was inserted and what was deleted, but not what was moved; one way to break a line; and no free columns
+    at the beginning of a row."""
     with zipfile.ZipFile(BytesIO(content)) as old:
         texts = (old.read(part) for part in old.namelist() if _PARTS.fullmatch(part))
-        if not any(b"moveTo" in text or _CR.search(text) for text in texts):
+        if not any(b"moveTo" in text or b"w:gridBefore" in text or _CR.search(text) for text in texts):
             return content
         out = BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
@@ -75,6 +99,7 @@ def _as_mammoth_knows(content: bytes) -> bytes:
                     data = tag.sub(known, data)
                 if _PARTS.fullmatch(part):
                     data = _CR.sub(b"<w:br/>", data)
+                    data = _BEFORE.sub(lambda match: match[0] + b"<w:tc><w:p/></w:tc>" * int(match[1]), data)
                 new.writestr(part, data)
     return out.getvalue()
 
@@ -89,6 +114,9 @@ def _paragraphs(archive: zipfile.ZipFile) -> Iterator[str]:
                     _words(node)
                     for node in paragraph.iter(f"{_W}t", _MATH, f"{_W}ddList", *_BETWEEN)
                     if next(node.iterancestors(f"{_W}p", f"{_W}del")) is paragraph
+                )
+                yield from filter(
+                    None, (node.get(key) for node in paragraph.iter(*_DESCRIBED) for key in _DESCRIBED[node.tag])
                 )
 
 
