@@ -77,7 +77,7 @@ class HedgedCalls:
         Raises RequestRefused where the model refuses the request, Unavailable, Overloaded or GenerationFailed; DeadlineExceeded
         where a large request is not answered in time: that is its own fault, and it would keep the next instance as busy.
         """
-        hedge = self._hedge and _characters(inputs) <= self._large
+        hedge = (size := _characters(inputs)) <= self._large and self._hedge
         attempts = Attempts(self._limit)
         asked: set[str] = set()
         running: dict[asyncio.Task[T], bool] = {}
@@ -89,7 +89,7 @@ class HedgedCalls:
             asked.add(dispatch.instance.name)
             try:
                 with self._span(name, dispatch):
-                    answer = read(name, await self._infer(dispatch, name, inputs, request_id))
+                    answer = read(name, await self._infer(dispatch, name, inputs, request_id, size))
             except InstanceError as error:
                 attempts.fail(dispatch, error)
                 self._metrics.retries.labels(name, error.cause).inc()
@@ -135,11 +135,10 @@ class HedgedCalls:
         return self._tracing.span(f"dispatch {name}", kind=SpanKind.CLIENT, attributes=attributes)
 
     async def _infer(
-        self, dispatch: Dispatch, name: str, inputs: Mapping[str, Tensor], request_id: str
+        self, dispatch: Dispatch, name: str, inputs: Mapping[str, Tensor], request_id: str, size: int
     ) -> Mapping[str, list[Any]]:
         started = time.monotonic()
         host, port = dispatch.instance.address, dispatch.instance.http_port
-        size = _characters(inputs)
         large = size > self._large
         deadline_s = self._deadline_s * (LARGE_PATIENCE if large else 1)
         try:

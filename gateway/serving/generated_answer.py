@@ -101,12 +101,14 @@ class GeneratedAnswer:
         """
         if self._generation is None:
             return
-        output, keep = self._output, self._pieces.append
+        push_plain, keep = self._output.push_plain, self._pieces.append
 
         def take(ids: list[int]) -> bool:
-            if not output.plain(ids) or not ready():
+            if not ready():
                 return False
-            piece = output.push(ids)
+            piece = push_plain(ids)
+            if piece is None:
+                return False
             if piece:
                 keep(piece)
                 write(piece)

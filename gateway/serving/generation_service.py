@@ -1,7 +1,7 @@
 """The life of an answer, on any path: check → reserve → admit → deadline → prompt → stream → settle → observe."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -14,6 +14,7 @@ from gateway.dispatch.migrating_generation import Generator
 from gateway.fleet.models import ServedModels
 from gateway.metrics import Metrics
 from gateway.retrieval.context import ContextBuilder
+from gateway.retrieval.passage import Passage
 from gateway.retrieval.store_resolver import RAG, StoreResolver, is_rag
 from gateway.serving.accounting import Accounting
 from gateway.serving.answer_factory import AnswerFactory, answer_limit
@@ -130,9 +131,14 @@ class GenerationService:
                 ):
                     telemetry.record.admit()
                     try:
-                        opened = self._choices(request, tenant, accounting, telemetry, journal)
-                        async with asyncio.timeout(deadline_s), opened as choices:
-                            yield choices
+                        async with asyncio.timeout(deadline_s):
+                            begin, passages = await self._prompt(request, tenant, accounting, telemetry, journal)
+                            async with self._citations(passages) as citations:
+                                choices = begin(citations)
+                                try:
+                                    yield choices
+                                finally:
+                                    choices.close()
                     except TimeoutError as error:
                         raise errors.DeadlineExceeded(f"The request took longer than {deadline_s:g} s.") from error
             except errors.RagfleetError as error:
@@ -194,15 +200,15 @@ class GenerationService:
         self._metrics.admission_wait.observe(permit.waited_s)
         return permit
 
-    @asynccontextmanager
-    async def _choices(
+    async def _prompt(
         self,
         request: GenerationRequest,
         tenant: Tenant,
         accounting: Accounting,
         telemetry: AnswerTelemetry,
         journal: AnswerJournal | None,
-    ) -> AsyncIterator[Choices]:
+    ) -> tuple[Callable[[CitationFinder], Choices], Sequence[Passage]]:
+        """What begins the answers, now that their prompt is known, and the passages that are in it."""
         known = None if journal is None else journal.prompt
         plan, context = known or await self._prompts.build(request, tenant)
         if journal is not None:
@@ -212,25 +218,27 @@ class GenerationService:
         limit = answer_limit(plan, context)
         await accounting.resize(len(context.input_ids) + limit * request.choices)
         passages = () if context.grounding is None else context.grounding.passages
-        async with CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution) as citations:
-            choices = telemetry.choices = Choices(
-                self._answers.choices(
-                    request,
-                    tenant,
-                    plan,
-                    context,
-                    journal=journal,
-                    citations=citations,
-                    on_first_token=telemetry.first_token,
-                ),
-                lambda: self._admission.admit_further(tenant, cost=len(context.input_ids) + limit),
+
+        def begin(citations: CitationFinder) -> Choices:
+            answers = self._answers.choices(
+                request,
+                tenant,
+                plan,
+                context,
+                journal=journal,
+                citations=citations,
+                on_first_token=telemetry.first_token,
             )
+            cost = len(context.input_ids) + limit
+            choices = telemetry.choices = Choices(answers, lambda: self._admission.admit_further(tenant, cost=cost))
             accounting.begin(choices)
             telemetry.record.begin(choices)
-            try:
-                yield choices
-            finally:
-                choices.close()
+            return choices
+
+        return begin, passages
+
+    def _citations(self, passages: Sequence[Passage]) -> AbstractAsyncContextManager[CitationFinder]:
+        return CitationFinder.start(passages, self._citation_check, self._settings.rag_attribution)
 
     async def count_tokens(self, request: GenerationRequest, tenant: Tenant) -> int:
         """Tokens of the prompt that a request would be. Raises RagfleetError as `open` does."""

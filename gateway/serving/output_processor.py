@@ -39,16 +39,19 @@ class OutputProcessor:
         """Tokens generated, those of a stop string included."""
         self.finish_reason: FinishReason | None = None
 
-    def plain(self, ids: Sequence[int]) -> bool:
-        """Whether `push` of these ids can only add text: there is nothing in them that could end the answer."""
-        return self._simple and self._special.isdisjoint(ids)
+    def push_plain(self, ids: Sequence[int]) -> str | None:
+        """`push` of ids that can only add text; None, and nothing done, where something in them could end the answer."""
+        if not (self._simple and self._special.isdisjoint(ids)):
+            return None
+        push = self._detokenizer.push
+        self.tokens += len(ids)
+        return push(ids[0]) if len(ids) == 1 else "".join([push(i) for i in ids])
 
     def push(self, ids: Sequence[int]) -> str:
         """The text that these ids add; '' while a character or a possible stop string is incomplete."""
+        if (plain := self.push_plain(ids)) is not None:
+            return plain
         push = self._detokenizer.push
-        if self._simple and self._special.isdisjoint(ids):  # as `plain` says, without a call for each token
-            self.tokens += len(ids)
-            return push(ids[0]) if len(ids) == 1 else "".join([push(i) for i in ids])
         out = ""
         for token in ids:
             if token in self._ends:  # an engine that knows one end token only lets the model's others through

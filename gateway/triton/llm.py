@@ -5,8 +5,9 @@ cancels the running step (reference: an ensemble does not pass a cancel on).
 """
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,9 +185,9 @@ class TokenStream:
         self._spoken = True
         if self.sink is None:
             self._wake()
-        self._traffic()
 
     def on_read(self) -> None:
+        self._traffic()
         if self.sink is not None and self._ids:
             ids, self._ids = self._ids, []
             if not self.sink(ids):
@@ -232,15 +233,17 @@ class Gathering:
     read in one go. A round that took longer than that is not followed by a rest, so a busy loop loses nothing.
     """
 
-    def __init__(self, gather_s: float, *, few: int = 4) -> None:
+    def __init__(self, gather_s: float, streams: Sized, *, few: int = 4) -> None:
+        """streams: those that live; below `few` the wake-ups are rare enough."""
         self._gather_s = gather_s
-        self._few = few
+        self._streams = streams
+        self._few = few if gather_s > 0 else sys.maxsize
         self._scheduled = False
         self._rested_at = 0.0
 
-    def round(self, streams: int) -> None:
-        """Tokens came, with so many streams live; below `few` the wake-ups are rare enough."""
-        if self._scheduled or streams < self._few or self._gather_s <= 0:
+    def round(self) -> None:
+        """Something came."""
+        if self._scheduled or len(self._streams) < self._few:
             return
         self._scheduled = True
         # Two turns of the loop: whoever was woken by this round writes first.
@@ -270,7 +273,7 @@ class TokenStreams:
         self._first_s = first_token_deadline_s
         self._token_s = token_deadline_s
         self._live: set[TokenStream] = set()
-        self._gathering = Gathering(gather_s)
+        self._gathering = Gathering(gather_s, self._live)
 
     async def open(
         self,
@@ -290,7 +293,7 @@ class TokenStreams:
             deadline=time.monotonic() + self._first_s,
             patience_s=self._token_s,
             forget=self._live.discard,
-            traffic=self._traffic,
+            traffic=self._gathering.round,
             decode=decode,
         )
         self._live.add(stream)
@@ -307,6 +310,3 @@ class TokenStreams:
             for stream in [s for s in self._live if now > s.deadline]:
                 stream.fail(InstanceError(Cause.STALL, "the instance sent no token within the deadline"))
             self._pool.sweep()
-
-    def _traffic(self) -> None:
-        self._gathering.round(len(self._live))

@@ -7,8 +7,8 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
@@ -105,7 +105,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that changes nothing. Raises CatalogUnavailable."""
-        async with _translated():
+        with _translated():
             if self._joined is not None:
                 yield self._joined
                 return
@@ -116,7 +116,7 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """One transaction; it is undone where the block raises. Raises CatalogUnavailable."""
-        async with _translated():
+        with _translated():
             if self._joined is not None:
                 yield self._joined
                 return
@@ -137,7 +137,7 @@ class Database:
 
         Raises CatalogUnavailable.
         """
-        async with _translated():
+        with _translated():
             await self._prepare()
             if self._reader is not None:
                 return await self._reader.scalar(statement, values)
@@ -152,7 +152,7 @@ class Database:
         first: a SELECT, whose first column comes back as it is before the rest. Unlike `write` it wakes nobody (`on_commit`).
         Raises CatalogUnavailable.
         """
-        async with _translated():
+        with _translated():
             await self._prepare()
             if self._writer is not None:
                 async with self._turn:
@@ -244,8 +244,8 @@ class Database:
                     return
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+@contextmanager
+def _translated() -> Iterator[None]:
     try:
         yield
     except (
