@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 import psutil
 
+from tests.support.candidate_worker import CANDIDATE, VERSION, candidate_worker, rollout
 from tests.support.chat_client import Client
 from tests.support.embedded_fleet import EmbeddedFleet
 from tests.support.observed_fleet import Victim
@@ -121,6 +122,19 @@ class Faults:
                 await ask("POST", f"/v1/vector_stores/{store}/files", json={"file_id": file})
             yield
 
+    @asynccontextmanager
+    async def candidate_is_worse(self) -> AsyncIterator[None]:
+        """An instance of another version, whose answers have other tokens, is tried in a roll-out."""
+        ports = [each["http_port"] for each in self._fleet.instances]
+        with candidate_worker(self._fleet, http_port=max(ports) + 10, engine={"vocab_size": 49_000}):
+            await self._victim.until(
+                lambda seen: seen.get(CANDIDATE, {}).get("state") == "ready", seconds=READY_S, what="a candidate"
+            )
+            await asyncio.to_thread(rollout, self._fleet, "start", VERSION, "--share", "50%")
+            async with self._clients(4, tokens=16):
+                yield
+        await self._victim.ready(len(self._fleet.instances), seconds=READY_S)
+
     async def _heal(self) -> None:
         for each in self._fleet.instances:
             self._victim.fault(each["name"], {})
@@ -171,11 +185,9 @@ FAULTS = (
     Fault("an engine makes no step", ("EngineStands",), Faults.engine_stands),
     Fault("Milvus hangs", ("IngestionStands", "RemovalsStand", "IngestionFallsBehind"), Faults.milvus_hangs),
     Fault("contents of files are lost", ("FilesFail",), Faults.contents_are_lost),
+    Fault("a candidate is worse", ("RolloutRolledBack",), Faults.candidate_is_worse),
 )
-UNPROVED = {
-    "GpuMemoryFull": "it wants a GPU",
-    "RolloutRolledBack": "a roll-out in a fleet is tried in tests/fleet and by promtool",
-}
+UNPROVED = {"GpuMemoryFull": "it wants a GPU"}
 
 
 @contextmanager

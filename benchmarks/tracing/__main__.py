@@ -2,7 +2,8 @@
 
 Gateways of this version in front of one real Triton with the simulated engine, in one run and in turn, in another order each
 time; the ratio is taken pair by pair. Two are off: what tells these apart is the machine's noise. Bar: at most 3 % more with the
-default sample. What "off" costs is too little for that: it is timed by itself, the spans of a request in a loop.
+default sample. What "off" costs is too little for that: it is timed by itself, the spans of a request in a loop. Beside that
+calls of functions for a request (calls.py), which are the same however busy the machine is.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import uvloop
 from benchmarks.gateway import load
 from benchmarks.processes import cpu_seconds, free_port, process, wait_http
 from benchmarks.report import print_table, write_json
+from benchmarks.tracing import calls
 from gateway.telemetry import OFF
 from tests.support.embedded_fleet import EmbeddedFleet, embedded
 
@@ -92,6 +94,9 @@ def _report(figures: Mapping[str, Sequence[float]], received: int) -> int:
         lines.append([name, statistics.median(values), medians[name], low, high])
     head = ["traces", "ms a request", "ratio to off", "lower quartile", "upper quartile"]
     print_table("CPU of a gateway per streamed request of 64 tokens, 16 at once", head, lines)
+    counted = calls.count()
+    told = ", ".join(f"{name} {number} ({number / counted['off']:.3f})" for name, number in counted.items())
+    print(f"calls of functions for a chat of 16 tokens, its client and engine included: {told}")
     off_us, ms = _off_us(), statistics.median(figures["off"])
     print(f"off: {SPANS} spans that are none take {off_us:.2f} µs, {off_us / ms / 10:.4f} % of a request's CPU")
     print(
@@ -104,6 +109,7 @@ def _report(figures: Mapping[str, Sequence[float]], received: int) -> int:
             "cpu_ms_per_request": figures,
             "ratios": medians,
             "off_us": off_us,
+            "calls": counted,
             "load_average": os.getloadavg(),
             "bar_met": ok,
         },

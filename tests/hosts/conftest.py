@@ -1,4 +1,7 @@
-"""Three hosts for `make test-hosts`: made once, and each test leaves them whole. The times that were seen are told at the end."""
+"""Three hosts for `make test-hosts` and `make test-hosts-brief`: made once, and each test leaves them whole.
+
+The times that were seen are told at the end.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from ragfleet.paths import cache_folder, home_from_environment
 from tests.fleet.real_parts import eventually
 from tests.hosts.load import Ledger
 from tests.hosts.parts import Hosts, three_hosts
-from tests.support.far_host import unavailable
+from tests.support.hosts_network import unavailable
 
 
 class Times:
@@ -28,6 +31,8 @@ class Times:
 
     def tell(self) -> None:
         """A table, and var/bench/hosts.json."""
+        if not self.rows:
+            return
         write_json("hosts", {"rows": self.rows})
         rows = [[what, *(figures.get(each, "") for each in self.COLUMNS)] for what, figures in self.rows.items()]
         print_table("Three hosts: what clients noticed, and seconds", ["what", *self.COLUMNS], rows)
@@ -38,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.hosts)
-            item.add_marker(pytest.mark.timeout(400))  # the first one waits for three hosts
+            item.add_marker(pytest.mark.timeout(900))  # the first one waits for three hosts
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +76,7 @@ def started_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         pytest.skip("there is no tokenizer of the model yet (ragfleet setup)")
     with three_hosts(tmp_path_factory.mktemp("hosts"), consul=consul, tokenizer=tokenizer) as hosts:
         try:
-            eventually(hosts.is_whole, "three hosts that all see each other", patience=180)
+            eventually(hosts.is_whole, "three hosts that all see each other", patience=300)
         except BaseException:
             print("\n".join(host.tail() for host in hosts.all))
             raise
@@ -82,6 +87,6 @@ def started_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def hosts(started_hosts: Hosts) -> Hosts:
     """The same, whole again."""
     eventually(
-        started_hosts.is_whole, "three hosts that all see each other, after what the last test did", patience=180
+        started_hosts.is_whole, "three hosts that all see each other, after what the last test did", patience=300
     )
     return started_hosts

@@ -176,7 +176,9 @@ def three_hosts(folder: Path, *, consul: Path, tokenizer: Path) -> Iterator[Host
             "RAGFLEET_CATALOG_URL": database,
             "RAGFLEET_OBJECTS_URL": f"file://{folder}/objects",
             "RAGFLEET_LLM_PARAMS": json.dumps(ENGINE),
-            "RAGFLEET_TOKEN_DEADLINE_S": "5",
+            # A machine that is too busy is no fault of a host's.
+            "RAGFLEET_TOKEN_DEADLINE_S": "15",
+            "RAGFLEET_ADMISSION_DEADLINE_S": "120",
             "MILVUS_URI": f"http://{address}:{MILVUS_PORT}",
         }
         models = part_of_the_repository(folder, MODELS)

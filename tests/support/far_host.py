@@ -28,7 +28,7 @@ def unavailable() -> str:
     if shutil.which("ip") is None:
         return "no command 'ip' (package iproute2)"
     name = f"rf{os.getpid()}t"
-    done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         return f"no network namespace can be made (root is needed): {done.stderr.strip()}"
     _ip("netns", "del", name)

@@ -5,6 +5,7 @@ Needs root and iproute2, and nothing else: no netem, no firewall.
 """
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import far_host
+
 DEADLINE = 10.0
 NOBODYS_MAC = "02:00:00:00:00:01"
 CLIENTS = "clients"
 """This process's place on the switch."""
+
+
+def unavailable() -> str:
+    """Why there can be no such hosts here; "" where there can. Tries it: containers may lack any of it."""
+    if why := far_host.unavailable():
+        return why
+    try:
+        with HostsNetwork(["h1", "h2"]) as network:
+            subprocess.run([*network.command("h1"), "true"], capture_output=True, timeout=60, check=True)
+            with suppress(ConnectionRefusedError):  # as a host says that is there
+                socket.create_connection((network.address("h2"), 9), timeout=30).close()
+    except subprocess.CalledProcessError as error:
+        return (
+            f"hosts on a switch cannot be made here: {(error.stderr or b'').decode(errors='replace').strip() or error}"
+        )
+    except OSError as error:
+        return f"hosts on a switch cannot be reached here: {error}"
+    return ""
 
 
 class HostsNetwork:
