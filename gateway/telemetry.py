@@ -41,7 +41,9 @@ Attributes = Mapping[str, AttributeValue]
 QUEUED_SPANS = 4096
 """That wait for the exporter at the most; further ones are dropped."""
 EXPORT_S = 5.0
-"""Between two exports, and for one of them; a receiver that is away delays the end of the program by no more."""
+"""For one export; a receiver that is away delays the end of the program by no more."""
+GATHER_S = 5.0
+"""Between two exports, of which each costs 1.5 ms of CPU beside what its spans cost. Many spans are exported sooner."""
 
 _W3C = TraceContextTextMapPropagator()
 _NO_PARENT = Context()
@@ -233,7 +235,7 @@ def _provider(endpoint: str, service: str) -> "TracerProvider":
         BatchSpanProcessor(
             exporter,
             max_queue_size=QUEUED_SPANS,
-            schedule_delay_millis=EXPORT_S * 1000 / 5,
+            schedule_delay_millis=GATHER_S * 1000,
             max_export_batch_size=min(512, QUEUED_SPANS),
         )
     )

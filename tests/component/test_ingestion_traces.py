@@ -34,6 +34,7 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
 @pytest.fixture
 async def traced(setup: Setup, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rounds]:
     monkeypatch.setattr(telemetry, "EXPORT_S", 0.5)
+    monkeypatch.setattr(telemetry, "GATHER_S", 0.1)
     tracing = Tracing.from_settings(Settings(trace_endpoint=receiver.url, trace_sample=1.0), "ragfleet-ingestion")
     count = token_counter(embedding_folder())
     setup.writer = Writer(setup.index, setup.embedder, count=count, window=254, tracing=tracing)

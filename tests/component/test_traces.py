@@ -30,6 +30,7 @@ async def receiver() -> AsyncIterator[OtlpReceiver]:
 @pytest.fixture
 async def traced(start: Start, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     monkeypatch.setattr(telemetry, "EXPORT_S", 0.5)
+    monkeypatch.setattr(telemetry, "GATHER_S", 0.1)
     fleet: Fleet = await start(trace_endpoint=receiver.url, trace_sample=1.0)
     return fleet
 
@@ -62,6 +63,7 @@ async def test_a_trace_goes_on_that_a_client_has_begun(
     start: Start, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telemetry, "EXPORT_S", 0.5)
+    monkeypatch.setattr(telemetry, "GATHER_S", 0.1)
     fleet = await start(trace_endpoint=receiver.url, trace_sample=0.0)
     await fleet.chat("Hello", max_tokens=2, headers={"traceparent": f"{PARENT}-01"})
     (request,) = await receiver.until("POST /v1/chat/completions")
@@ -148,6 +150,7 @@ async def test_a_receiver_that_is_away_costs_no_request_and_its_thread_ends(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telemetry, "EXPORT_S", 0.5)
+    monkeypatch.setattr(telemetry, "GATHER_S", 0.1)
     monkeypatch.setattr(telemetry, "QUEUED_SPANS", 8)
     fleet = await start(trace_endpoint=f"http://127.0.0.1:{NOBODY}", trace_sample=1.0)
     replies = await asyncio.gather(*(fleet.chat("Hello", max_tokens=2) for _ in range(8)))
@@ -159,3 +162,16 @@ async def test_a_receiver_that_is_away_costs_no_request_and_its_thread_ends(
 def test_a_share_must_be_one() -> None:
     with pytest.raises(ConfigError, match="RAGFLEET_TRACE_SAMPLE"):
         telemetry.Tracing.from_settings(Settings(trace_endpoint="http://127.0.0.1:1", trace_sample=1.5), "gateway")
+
+
+async def test_what_is_not_traced_makes_no_span(
+    start: Start, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet: Fleet = await start(trace_endpoint=receiver.url, trace_sample=0.0)
+    await fleet.learn("handbook")
+    made: list[str] = []
+    monkeypatch.setattr(fleet.gateway.tracing._tracer, "start_span", lambda name, *_: made.append(name))
+    for headers in ({}, {"traceparent": f"{PARENT}-00"}):
+        assert (await fleet.chat("How long?", model="rag", headers=headers)).status == 200
+    assert made == []
+    assert not any(call.traceparent for call in fleet.answers.calls)
