@@ -40,7 +40,10 @@ def _counts() -> tuple[dict[str, tuple[int, str]], dict[str, int]]:
     """Beginnings with the number of words that begin so, and as they are without their ending; endings with their number."""
     begin: dict[str, tuple[int, str]] = {}
     end: dict[str, int] = {}
-    for line in (files("tokens") / "german_parts.txt").read_text("utf-8").splitlines():
+    counts = (
+        files("tokens") / "german_parts.txt"
+    )  # see NOTICE: who may not pass it on leaves it out, and no word has parts
+    for line in counts.read_text("utf-8").splitlines() if counts.is_file() else ():
         if line.startswith("#"):
             continue
         kind, number, part, *stem = line.split()

@@ -17,6 +17,7 @@ from gateway.knowledge.converters import (
     delimited,
     escapes,
     feeds,
+    latex,
     legacy_office,
     mail,
     markup,
@@ -55,7 +56,7 @@ _CODE = (
     ".erl", ".ex", ".exs", ".f90", ".fs", ".go", ".gradle", ".groovy", ".h", ".hcl", ".hpp", ".hs", ".ini", ".java",
     ".jl", ".js", ".jsx", ".kt", ".less", ".lisp", ".lua", ".m", ".mk", ".ml", ".nix", ".patch",
     ".pbtxt", ".php", ".pl", ".pm", ".proto", ".ps1", ".py", ".pyi", ".r", ".rb", ".rs", ".sass", ".scala", ".scss",
-    ".sh", ".sql", ".swift", ".tcl", ".tex", ".tf", ".ts", ".tsx", ".vb", ".vue",
+    ".sh", ".sql", ".swift", ".tcl", ".tf", ".ts", ".tsx", ".vb", ".vue",
     ".zig", ".zsh",
 )
 # fmt: on
@@ -66,6 +67,7 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".txt", ".text", ".log", ".rst", ".org", ".adoc", ".srt", ".vtt"), text.plain),
         **dict.fromkeys((".csv", ".tsv", ".tab", ".psv"), delimited.table),
         **dict.fromkeys((*_CODE, *GRAMMARS), text.code),
+        **dict.fromkeys((".tex", ".bib", ".sty", ".cls", ".ltx"), latex.latex),
         **dict.fromkeys((".json", ".geojson", ".webmanifest"), escapes.json),
         **dict.fromkeys((".jsonl", ".ndjson"), escapes.json_lines),
         **dict.fromkeys(

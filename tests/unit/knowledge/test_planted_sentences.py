@@ -22,6 +22,8 @@ def _alternative(*parts: tuple[str, str]) -> str:
         ("a.xml", '<!DOCTYPE r [<!ENTITY firm "Werk Nord">]><r>&firm; pumps &amp; valves</r>', ["Werk Nord pumps & valves"]),
         ("a.opml", '<opml><outline text="pumps &amp; valves"/></opml>', ["pumps & valves"]),
         ("a.unknown", '<?xml version="1.0"?><root><value>pumps &amp; valves</value></root>', ["pumps & valves"]),
+        ("a.tex", r"Gr\"o{\ss}e, M{\"u}nchen, caf\'e, na\"{\i}ve, \v{S}koda, Fran\c cois, \'\i, Stra\ss e, $\frac{a}{b}$",
+         [r"Größe, München, café, naïve, Škoda, François, í, Straße, $\frac{a}{b}$"]),
         ("a.txt", "%PDF-1.4 is how such files begin.", ["%PDF-1.4 is how such files begin."]),
         ("a.txt", "The valve is open.\x1a", ["The valve is open."]),
         ("a.rtf", _RTF + r"{\upr{Gr??e}{\*\ud{Gr\u246?\u223?e}}}\par}", ["Größe"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from retrieval_search.exact import ExactMatch
 from tests.support.lookups import KINDS, chinese, emoji, name, norm
+from tokens import compounds
 from tokens.compounds import parts
 from tokens.dates import dates
 from tokens.keywords import keyword_query, keyword_text
@@ -103,3 +105,15 @@ def test_long_words_are_read_in_a_line_of_time(text: str) -> None:
     """Each took minutes where a pattern could give back what it took; a test's own limit is two."""
     assert keyword_text(text)
     assert len(guesses(text)) <= 64
+
+
+def test_without_the_list_of_parts_no_word_has_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The list may be left out for its licence (NOTICE)."""
+    monkeypatch.setattr(compounds, "files", lambda package: tmp_path)
+    compounds._counts.cache_clear()
+    compounds.parts.cache_clear()
+    try:
+        assert compounds.parts("kundigungsfrist") == ()
+    finally:
+        compounds._counts.cache_clear()
+        compounds.parts.cache_clear()
