@@ -1,8 +1,10 @@
 """Files in and out of the content assistant: what comes is a file of the tenant, named in the answer; form and glossary stay."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,7 @@ import pytest
 from gateway.knowledge.catalog.administration import TenantSettings
 from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
+from ragfleet.assistant_files import work_on_file
 from tests.support.running import MODEL, TENANT, Fleet
 from tests.support.word_files import form, paragraph, run, word_file, words
 
@@ -107,6 +110,18 @@ async def test_a_chat_names_the_file_by_its_address(fleet: Fleet, stream: bool) 
     assert text[note["start_index"] : note["end_index"]] == f"[a_b_.translated.md]({note['url']})"
     assert note["title"] == "a [b].translated.md"
     assert await fetched(fleet, note["url"].split("/")[3]) == b"# Wort\n\n<b>Wort</b> `x`\n"
+
+
+async def test_the_command_brings_a_file_back_and_leaves_none(fleet: Fleet, tmp_path: Path) -> None:
+    source, target = tmp_path / "report.docx", tmp_path / "bericht.docx"
+    source.write_bytes(WORD)
+    seen: Any = SimpleNamespace(gateway_url=fleet.url.rstrip("/"), api_key="none")
+    told = await asyncio.to_thread(work_on_file, seen, "assistant:writer", "Translate to German", source, target)
+    assert told["text"].startswith("[report.translated.docx](")
+    assert form(target.read_bytes()) == form(WORD)
+    assert words(target.read_bytes())[1] == "Wort Taupunkt Pro Wort."
+    async with fleet.http.get("/v1/files") as response:
+        assert (await response.json())["data"] == []
 
 
 async def test_a_summary_is_in_the_answer_and_in_a_file(fleet: Fleet) -> None:
