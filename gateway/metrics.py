@@ -218,7 +218,9 @@ class Metrics:
     def slo_event(self, slo: str, tenant_class: str, kept: bool) -> None:
         """Something happened that the objective is about. Both series begin with the first one, or a rate would miss it."""
         self.slo_events.labels(slo, tenant_class).inc()
-        self.slo_breaches.labels(slo, tenant_class).inc(0 if kept else 1)
+        breaches = self.slo_breaches.labels(slo, tenant_class)
+        if not kept:
+            breaches.inc()
 
     def render(self, accept: str = "", more: bytes = b"") -> tuple[bytes, str]:
         """The exposition and its content type: OpenMetrics, with exemplars, for who asks for it, else Prometheus's text.

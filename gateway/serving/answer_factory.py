@@ -164,7 +164,8 @@ class AnswerFactory:
         sampling = request.sampling
         if request.tools is not None:
             sampling = replace(sampling, guide=self._tool_calling.guide(request.tools, sampling.guide))
-        sampling = replace(sampling, guide=bounded(sampling.guide, self._guide_max_string))
+        if sampling.guide is not None:
+            sampling = replace(sampling, guide=bounded(sampling.guide, self._guide_max_string))
         if index and sampling.seed is not None:
             sampling = replace(sampling, seed=choice_seed(sampling.seed, index))
         return sampling
