@@ -19,6 +19,14 @@ _TABLE_ROW = re.compile(r" {0,3}\|")
 # After a full stop (with closing quotes or brackets) and whitespace, or right after a CJK one.
 _SENTENCE_END = re.compile(r"(?<=[.!?…:])[\"'”’»)\]*_]*\s+|[。！？]\s*")
 
+_BAR = re.compile(r"(?<!\\)\|")
+_RULE = re.compile(r"\|?(?:\s*:?-{3,}:?\s*\|)+\s*(?::?-{3,}:?)?")
+_FIGURE = re.compile(r"[-+]?\d[\d.,]*\s*%?")
+_MAX_ABOVE = 20
+"""Rows of a table among which the one is looked for that names its columns."""
+_MOST = 0.6
+"""The share of the cells of the fullest row that the names of columns have at least."""
+
 Span = tuple[int, int]
 
 
@@ -171,7 +179,7 @@ def _markdown_blocks(text: str, start: int, end: int) -> Iterator[tuple[Block, i
             block = Block(_line_units(text, lines[at:stop]))
         elif _TABLE_ROW.match(line.text):
             stop = _run(lines, at, lambda candidate: bool(_TABLE_ROW.match(candidate)))
-            block = Block(_line_units(text, lines[at:stop]), lead=line.text.strip())
+            block = Block(_line_units(text, lines[at:stop]), lead=_head(lines[at:stop]))
         elif _ITEM.match(line.text):
             stop = _list_end(lines, at)
             block = Block(_items(text, lines[at:stop]))
@@ -180,6 +188,19 @@ def _markdown_blocks(text: str, start: int, end: int) -> Iterator[tuple[Block, i
             block = Block(_sentences(text, line.start, lines[stop - 1].end))
         at = stop
         yield block, 0, ""
+
+
+def _head(rows: list[_Line]) -> str:
+    """The first row of a table; with the one that names its columns, where titles and remarks of a few cells stand above it. That
+    has most of the cells that rows have here, and names are no numbers."""
+    texts = [row.text.strip() for row in rows[:_MAX_ABOVE]]
+    first, *others = [text for text in texts if not _RULE.fullmatch(text)] or texts
+    filled = [sum(map(bool, map(str.strip, _BAR.split(row)))) for row in (first, *others)]
+    wide = _MOST * max(filled)
+    if filled[0] >= wide:
+        return first
+    found = next(row for row, cells in zip(others, filled[1:], strict=True) if cells >= wide)
+    return first if any(map(_FIGURE.fullmatch, map(str.strip, _BAR.split(found)))) else f"{first}\n{found}"
 
 
 def _interrupts(line: str) -> bool:

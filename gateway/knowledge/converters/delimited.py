@@ -18,6 +18,8 @@ _SAMPLE_CHARS = 256 * 1024
 """Characters that are looked at for which separators and line ends there are."""
 _MAX_UNCLOSED = 100
 """Quotes without an end that are looked for, each to the end of the file; after so many, quotes mean nothing any more."""
+_IN_APOSTROPHES = re.compile(r"\s*'.*'\s*", re.DOTALL)
+"""A line of fields in apostrophes, as databases write texts."""
 _ANY_END = re.compile(r"\r\n|\r|\n")
 _ALONE = "\x1f"
 """Parts the fields of a file in which nothing parts them: each line is a cell."""
@@ -32,6 +34,7 @@ _SEPARATORS = "\x1f\x01\t;|,"
 class _Dialect:
     separator: str
     escape: str | None = None
+    quote: str = '"'
 
 
 def table(name: str, content: bytes) -> Document:
@@ -67,6 +70,8 @@ def _dialect(sample: Sequence[str], separators: str) -> tuple[_Dialect, float]:
     """The one under which the records agree best on how many cells they have, and how well they do."""
     escapes = [None, "\\"] if any('\\"' in line for line in sample) else [None]
     dialects = [_Dialect(separator, escape) for escape in escapes for separator in separators]
+    if all(_IN_APOSTROPHES.fullmatch(line) for line in sample if line.strip()):
+        dialects += [_Dialect(separator, None, "'") for separator in separators]
     fits = [_fit(sample, dialect) for dialect in dialects]
     return (dialects[fits.index(max(fits))] if max(fits) > 0 else _Dialect(_ALONE)), max(fits)
 
@@ -109,6 +114,7 @@ def _parsed(lines: Sequence[str], dialect: _Dialect) -> Iterator[tuple[list[str]
             feed(),
             delimiter=dialect.separator,
             escapechar=dialect.escape,
+            quotechar=dialect.quote,
             quoting=csv.QUOTE_MINIMAL if unclosed < _MAX_UNCLOSED else csv.QUOTE_NONE,
             skipinitialspace=True,
             strict=True,

@@ -36,6 +36,7 @@ def rows(text: str) -> list[list[str]]:
             ],
         ),
         ("index.tsv", "\tname\tprice\n0\tfoo\t12\n", [["", "name", "price"], ["0", "foo", "12"]]),
+        ("sql.csv", "'name','price'\n'foo','1,50'\n'it''s','2'\n", [["name", "price"], ["foo", "1,50"], ["it's", "2"]]),
         ("mac.csv", "name,price\rfoo,1\rbar,2\r", [["name", "price"], ["foo", "1"], ["bar", "2"]]),
         ("comma.csv", "name;price\nfoo;1,50\nbar;2,75\n", [["name", "price"], ["foo", "1,50"], ["bar", "2,75"]]),
         ("bare.csv", "1,50;2,75\n3,25;4,00\n", [["1,50", "2,75"], ["3,25", "4,00"]]),

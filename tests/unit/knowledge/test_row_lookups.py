@@ -26,18 +26,30 @@ NAMES = "Aldous Brimfield Corven Dantley Esker Fallow Garrick Hollis Imber Jessu
 CITIES = "Aarhus Bergen Cadiz Dijon Essen Faro Ghent Huelva".split()  # noqa: SIM905 - shorter so
 
 
-def sheet(folder: Path, rows: Sequence[Sequence[object]], suffix: str) -> Path:
+def sheet(folder: Path, rows: Sequence[Sequence[object]], suffix: str, head: Sequence[object] = HEADER) -> Path:
     file = folder / f"orders.{suffix}"
     if suffix == "csv":
         with file.open("w", newline="") as out:
-            csv.writer(out).writerows([HEADER, *rows])
+            csv.writer(out).writerows([head, *rows])
     else:
         openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed")
         book = openpyxl.Workbook()
-        for row in [HEADER, *rows]:
+        for row in [head, *rows]:
             book.active.append(row)
         book.save(file)
     return file
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+@pytest.mark.parametrize("above", [[["Orders of 2024"]], [["Orders"], [], ["as of", "2024-03-04"], []]])
+def test_titles_above_a_sheet_do_not_hide_the_names_of_its_columns(
+    tmp_path: Path, suffix: str, above: list[list[str]]
+) -> None:
+    rows: list[list[object]] = [*above, HEADER, *([f"SO-{n}", "Ann", "Ghent", "Q1", n] for n in range(300))]
+    file = sheet(tmp_path, rows[1:], suffix, head=rows[0])
+    chunks = [chunk.indexed for chunk in Chunker(count=token_counter(embedding_folder())).chunks(convert(file))]
+    assert len(chunks) > 5
+    assert all(name in chunk for chunk in chunks for name in HEADER)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
