@@ -177,6 +177,8 @@ def note_failure(kind: str) -> None:
 
 def traceparent(span: Span | None = None) -> str:
     """The W3C header for what is called on behalf of a span, the current one where none is given; "" where it is not recorded."""
+    if span is None and _untraced.get():
+        return ""
     context = (span or trace.get_current_span()).get_span_context()
     if not context.is_valid or not context.trace_flags.sampled:
         return ""
@@ -185,6 +187,8 @@ def traceparent(span: Span | None = None) -> str:
 
 def trace_id() -> str:
     """Of the current span, as 32 hexadecimal digits; "" where it is not recorded."""
+    if _untraced.get():
+        return ""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid and context.trace_flags.sampled else ""
 

@@ -13,7 +13,7 @@ from tests.support.chat_client import Client, Seen
 from tests.support.embedded_fleet import EmbeddedFleet, embedded
 from tests.support.observed_fleet import Victim
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ENGINE = {"decode_step_ms": 20, "decode_step_ms_per_sequence": 0, "slots": 4}
 WITHIN_S = 240.0
