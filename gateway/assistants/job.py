@@ -1,5 +1,6 @@
 """One request to an assistant, and what its rules can do with it: have it answered, say something, have a step written."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,7 @@ from typing import Any
 
 from assistants.profile import Profile
 from gateway.assistants.answer import ScriptedAnswer, StepAccount
-from gateway.errors import BadRequest, ContextLengthExceeded
+from gateway.errors import BadRequest, ContextLengthExceeded, Overloaded
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
 from gateway.retrieval.store_resolver import RAG
@@ -19,6 +20,8 @@ from gateway.serving.tools import ToolUse
 from gateway.tenants.tenant import Tenant
 from tokens.vocabulary import TokenTable
 
+AGAIN_S = 5.0
+"""At the most, between two tries of a step to get a place."""
 MAX_STEPS = 4096
 """Of one answer."""
 
@@ -105,7 +108,7 @@ class AssistantJob:
         behind_others: bool = False,
     ) -> str:
         """A step: what the model writes to these messages, on a place of its own. behind_others: with a priority under the
-        tenant's. Raises RagfleetError."""
+        tenant's; where there is no place it waits for one as long as the request may take. Raises RagfleetError."""
         self.account.steps += 1
         if self.account.steps > MAX_STEPS:
             raise BadRequest(f"The answer would take more than {MAX_STEPS} steps; send less at a time.")
@@ -121,11 +124,17 @@ class AssistantJob:
             max_tokens_param=request.max_tokens_param,
         )
         tenant = replace(self.tenant, priority=self.tenant.priority - 1) if behind_others else self.tenant
-        async with self.generate(step, tenant) as choices:
-            (answer,) = choices.answers
-            text = await answer.whole()
-            self.account.add(answer)
-        return text
+        while True:
+            try:
+                async with self.generate(step, tenant) as choices:
+                    (answer,) = choices.answers
+                    text = await answer.whole()
+                    self.account.add(answer)
+                return text
+            except Overloaded as error:  # a long text is not lost because one of its pieces found no place at once
+                if not behind_others or error.retry_after_s is None:
+                    raise
+                await asyncio.sleep(min(error.retry_after_s, AGAIN_S))
 
     @asynccontextmanager
     async def say(self, pieces: AsyncGenerator[str, None], tools: ToolUse | None = None) -> AsyncIterator[Choices]:

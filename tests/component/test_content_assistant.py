@@ -1,11 +1,16 @@
 """Long texts in the API: a translation keeps form and glossary, a summary has its parts, and too much is refused."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.errors import Overloaded
+from gateway.serving.choices import Choices
+from gateway.serving.generation_request import GenerationRequest
+from gateway.serving.generation_service import GenerationService
 from tests.support.running import Fleet
 
 PROFILE = """
@@ -56,3 +61,24 @@ async def test_too_many_pieces_are_refused_before_any_is_written(writing: Fleet)
     reply = await writing.post(asked("Translate to German:\n" + "\n".join(["word"] * 31)))
     assert (reply.status, reply.json["error"]["param"]) == (400, "messages")
     assert not writing.calls()
+
+
+async def test_a_piece_that_finds_no_place_waits_for_one(writing: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty pieces each is refused once, as by a fleet whose places are all taken."""
+    refused: set[str] = set()
+    whole = GenerationService.open_choices
+
+    @asynccontextmanager
+    async def crowded(self: GenerationService, request: GenerationRequest, *more: Any) -> AsyncIterator[Choices]:
+        if request.id not in refused:
+            refused.add(request.id)
+            raise Overloaded("All places are taken.", retry_after_s=0.01)
+        async with whole(self, request, *more) as choices:
+            yield choices
+
+    monkeypatch.setattr(GenerationService, "open_choices", crowded)
+    writing.says("Short.")
+    text = "\n\n".join(f"Paragraph {n} says that it is the number {n} of some." for n in range(20))
+    reply = await writing.post(asked(f"Summarise this:\n{text}"))
+    assert reply.status == 200, reply.json
+    assert len(refused) == len(writing.calls()) == 10

@@ -156,6 +156,8 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=["sqlite", "duckdb", "postgres"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    if request.param == "duckdb":
+        pytest.importorskip("duckdb", reason="DuckDB is optional")
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "secret.csv").write_text(f"{SECRET}\n{SECRET}\n")
     (folder / "secret.csv").chmod(0o644)
