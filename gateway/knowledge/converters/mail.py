@@ -5,7 +5,7 @@ import contextlib
 import email
 import email.policy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.message import EmailMessage, MIMEPart
 from pathlib import PurePath
 
@@ -18,6 +18,9 @@ from gateway.knowledge.normalization import clean
 Convert = Callable[[str, bytes], Document]
 
 _HEADERS = ("From", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject")
+_MAX_HEADER, _MAX_PARAMETERS = 100_000, 4_000
+"""Characters of a header, and of one with parameters (`Content-Type`): the standard library reads encoded words in the square of
+their number, and a parameter in half a millisecond."""
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n|\r\r")
 _MAX_DEPTH = 3
 """Messages within messages that are read."""
@@ -30,10 +33,23 @@ _KNOWN_HEADER = re.compile(
 )
 
 
+class _BoundedHeaders(email.policy.EmailPolicy):
+    """Of headers that are too long the beginning."""
+
+    def header_source_parse(self, sourcelines: Sequence[str]) -> tuple[str, str]:
+        """See EmailPolicy."""
+        name, value = super().header_source_parse(list(sourcelines))
+        return name, value[: _MAX_PARAMETERS if name.lower().startswith("content-") else _MAX_HEADER]
+
+
+_POLICY = _BoundedHeaders()
+
+
 def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document:
     """One message. `convert` is what attachments are read with."""
     try:
-        message = email.message_from_bytes(_with_head(_readable_head(name, content)), policy=email.policy.default)
+        message = email.message_from_bytes(_with_head(_readable_head(name, content)), policy=_POLICY)
+        assert isinstance(message, EmailMessage)
         return _Reading(name, convert, depth).read(message)
     except (DocumentError, MemoryError):
         raise
@@ -68,6 +84,8 @@ class _Reading:
     def read(self, message: EmailMessage) -> Document:
         """Headers, body, attachments, in this order."""
         headers = {key: _header(message, key) for key in _HEADERS}
+        cut = [key for key, value in message.raw_items() if key.title() in _HEADERS and len(value) == _MAX_HEADER]
+        self._skipped += [Skipped(f"header {key}", "only its beginning is read") for key in cut]
         title = headers.pop("Subject") or PurePath(self._name).stem
         lines = "".join(f"- {key}: {value}\n" for key, value in headers.items() if value)
         text = "\n\n".join([f"# {title}", lines, self._body(message), *self._attached])

@@ -15,6 +15,8 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,2})?")
 _MAX_REPEATED = 1000
 """How often a cell or row with something in it may say that it is repeated."""
+_MAX_CELLS = 100_000
+"""That come of repeating, in all sheets together."""
 
 
 def ods(name: str, content: bytes) -> Document:
@@ -23,12 +25,13 @@ def ods(name: str, content: bytes) -> Document:
 
 
 def _sheets(name: str, content: bytes) -> Iterator[Sheet]:
+    left = _MAX_CELLS
     for table in root(name, content).iter(f"{_TABLE}table"):
         sheet = Sheet(table.get(f"{_TABLE}name") or "Sheet")
         at = 0
         for row in table.iter(f"{_TABLE}table-row"):
             repeated = _count(row, "number-rows-repeated")
-            _read(sheet, row, range(at, at + min(repeated, _MAX_REPEATED)))
+            left -= _read(sheet, row, range(at, at + min(repeated, _MAX_REPEATED)), left)
             at += repeated
         boxes = (box for shapes in table.iterchildren(f"{_TABLE}shapes") for box in shapes.iter(f"{_TEXT}p"))
         sheet.notes += filter(None, ("".join(_words(box)) for box in boxes))
@@ -41,8 +44,9 @@ def _count(element: Any, name: str) -> int:
     return max(1, int(said)) if said.isascii() and said.isdigit() and len(said) < 10 else 1
 
 
-def _read(sheet: Sheet, row: Any, places: range) -> None:
-    column = 0
+def _read(sheet: Sheet, row: Any, places: range, left: int) -> int:
+    """Put a row where it belongs, with up to `left` cells that come of repeating; how many these were."""
+    column = extra = 0
     for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
         repeated = _count(cell, "number-columns-repeated")
         for note in cell.iterchildren(f"{_OFFICE}annotation"):
@@ -50,13 +54,17 @@ def _read(sheet: Sheet, row: Any, places: range) -> None:
             cell.remove(note)
         sheet.notes += (f"link: {link.get(_HREF)}" for link in cell.iter(f"{_TEXT}a") if link.get(_HREF))
         if value := _value(sheet, cell):
-            for place in places:
-                for each in range(column, column + min(repeated, _MAX_REPEATED)):
+            wide = min(repeated, _MAX_REPEATED, 1 + max(0, left - extra))
+            high = min(len(places), 1 + max(0, left - extra) // wide)
+            extra += wide * high - 1
+            for place in places[:high]:
+                for each in range(column, column + wide):
                     sheet.put(place, each, value)
             high, wide = _count(cell, "number-rows-spanned"), _count(cell, "number-columns-spanned")
             if high > 1 or wide > 1:
                 sheet.merged.append((places.start, column, places.start + high - 1, column + wide - 1))
         column += repeated
+    return extra
 
 
 def _value(sheet: Sheet, cell: Any) -> str:
