@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from math import ceil
 from typing import Any
 
@@ -507,9 +507,13 @@ def _token_verifier(settings: Settings, tenants: Directory, tls: ssl.SSLContext)
     return TokenVerifier(rules, Jwks(settings.oidc_issuer, settings.oidc_jwks_url, tls=tls), tenants)
 
 
+_embedding_tokenizer = cache(EmbeddingTokenizer)
+"""Of a folder; read once a process, where tests have many gateways."""
+
+
 def _embedding_text(settings: Settings) -> EmbeddingTokenizer | None:
     try:
-        return EmbeddingTokenizer(embedding_folder(settings.embedding_dir))
+        return _embedding_tokenizer(embedding_folder(settings.embedding_dir))
     except FileNotFoundError as error:
         log.warning("/v1/embeddings is off: %s", error)
         return None

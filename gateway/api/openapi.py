@@ -1,6 +1,7 @@
 """What the OpenAPI document says of paths whose bodies FastAPI neither reads nor writes by itself."""
 
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ def documented(reply: Any, *refusals: int, body: type[BaseModel] | None = None) 
     return described
 
 
+@cache
 def json_or_events(answer: Any) -> dict[str, Any]:
     """OpenAPI's words for a reply of this type, which comes in events where the request asks for that."""
     schema = TypeAdapter(answer).json_schema()

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 
 from gateway.api import (
     admin,
@@ -66,6 +66,29 @@ def _generated(answer: Any, *headers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+documents = APIRouter()
+"""The paths of tokens once more, for /docs alone, and for other methods: `DirectRoutes` serves them. Made once a process."""
+
+
+@documents.post("/v1/completions", summary="Continue a prompt as it stands", **_generated(Completion))
+async def completions(body: CompletionRequest) -> None:
+    """OpenAI's completions; a stream of server-sent events with `stream`."""
+
+
+@documents.post("/v1/responses", summary="Answer, as a list of items", **_generated(ResponseObject, JOURNAL))
+async def responses(body: ResponsesRequest) -> None:
+    """OpenAI's responses; a stream of server-sent events with `stream`."""
+
+
+@documents.post(
+    "/v1/chat/completions",
+    summary="Answer a conversation, with or without the knowledge base",
+    **_generated(ChatCompletion, JOURNAL, LAST_EVENT_ID),
+)
+async def chat_completions(body: ChatRequest) -> None:
+    """OpenAI's chat completions; a stream of server-sent events with `stream`."""
+
+
 def install(app: DirectRoutes, gateway: Container) -> None:
     """Add every route and error handler."""
     bodies = Bodies(max_bytes=gateway.settings.max_body_bytes, total_bytes=gateway.settings.max_held_bytes)
@@ -74,6 +97,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
     )
     app.state.container, app.state.bodies, app.state.authenticator = gateway, bodies, authenticator
     _generation(app, gateway, authenticator, bodies)
+    app.include_router(documents)
     for module in (
         models,
         embeddings,
@@ -119,20 +143,3 @@ def _generation(app: DirectRoutes, gateway: Container, authenticator: Authentica
         on_refusal = partial(service.refused, route)
         endpoint = StreamingEndpoint(opener, authenticator, bodies, on_refusal, scope=Scope.CHAT)
         app.direct("POST", path, endpoint)
-
-    # Only for /docs, and for other methods.
-    @app.post("/v1/completions", summary="Continue a prompt as it stands", **_generated(Completion))
-    async def completions(body: CompletionRequest) -> None:
-        """OpenAI's completions; a stream of server-sent events with `stream`."""
-
-    @app.post("/v1/responses", summary="Answer, as a list of items", **_generated(ResponseObject, JOURNAL))
-    async def responses(body: ResponsesRequest) -> None:
-        """OpenAI's responses; a stream of server-sent events with `stream`."""
-
-    @app.post(
-        "/v1/chat/completions",
-        summary="Answer a conversation, with or without the knowledge base",
-        **_generated(ChatCompletion, JOURNAL, LAST_EVENT_ID),
-    )
-    async def chat_completions(body: ChatRequest) -> None:
-        """OpenAI's chat completions; a stream of server-sent events with `stream`."""

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Annotated
 
@@ -57,6 +58,7 @@ def static_files() -> Mapping[str, StaticFile]:
     return {each.name: StaticFile.of(each.name, each.read_bytes()) for each in folder.iterdir() if "." in each.name}
 
 
+@cache
 def ui_router() -> APIRouter:
     """Its paths. All files are read once, and held: some 100 KB."""
     router = APIRouter(tags=["Operations"])

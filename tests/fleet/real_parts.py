@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ragfleet import processes
-from ragfleet.paths import PROJECT
+from ragfleet import processes, status
+from ragfleet.paths import PROJECT, Home
 
 ECHO_CONFIG = """\
 backend: "python"
@@ -195,9 +195,8 @@ class Command:
         )
 
     def status(self) -> dict[str, Any]:
-        """`status --json`."""
-        found: dict[str, Any] = json.loads(self("status", "--json").stdout)
-        return found
+        """What `status --json` says, asked in this process: asked in a loop, the command would keep a core busy by starting."""
+        return status.gather(Home(self.home)).as_json()
 
     def instance(self, name: str) -> dict[str, Any]:
         """One instance of `status --json`; empty where it has none of that name."""

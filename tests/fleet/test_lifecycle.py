@@ -1,5 +1,6 @@
 """`ragfleet` with real parts: up, down, scale, status, and what it does when its processes are killed."""
 
+import json
 import os
 import signal
 import socket
@@ -69,7 +70,8 @@ def test_a_part_that_cannot_start_is_named_with_its_log(ragfleet: Command, ports
 
 
 def test_status_is_what_the_contract_says(fleet: Command, ports: int) -> None:
-    seen = fleet.status()
+    seen = json.loads(fleet("status", "--json").stdout)
+    assert seen.keys() == fleet.status().keys()
     assert {"gateway_url", "api_key", "consul_url", "milvus_uri", "instances"} <= seen.keys()
     assert seen["consul_url"] == f"http://127.0.0.1:{ports + 1}"
     assert [entry["name"] for entry in seen["instances"]] == ["triton-0", "triton-1"]

@@ -4,7 +4,6 @@ import json
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +14,15 @@ from tests.fleet.real_parts import ConsulServer, WorkerProcess, eventually
 NAME = "triton-0"
 
 
-@pytest.fixture
-def worker(
-    consul: ConsulServer, ports: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[WorkerProcess]:
-    """A worker whose Triton serves the simulated `llm` alone."""
-    repository = tmp_path / "models"
-    repository.mkdir()
+@pytest.fixture(scope="module")
+def worker(consul: ConsulServer, ports: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    """A worker whose Triton serves the simulated `llm` alone; the last test ends it."""
+    repository = tmp_path_factory.mktemp("models")
     (repository / "llm").symlink_to(PROJECT / "model_repository" / "llm")
-    monkeypatch.setenv("RAGFLEET_LLM_PARAMS", json.dumps({"slots": 4, "decode_step_ms": 10}))
     arguments = [f"--http-port={ports + 11}", f"--model-repository={repository}", "--flavour=simulated"]
-    started = WorkerProcess(tmp_path / "home", arguments, consul.url)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAGFLEET_LLM_PARAMS", json.dumps({"slots": 4, "decode_step_ms": 10}))
+        started = WorkerProcess(tmp_path_factory.mktemp("home"), arguments, consul.url)
     started.start()
     yield started
     processes.sweep(started.home)

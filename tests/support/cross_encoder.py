@@ -5,14 +5,14 @@ Its order means nothing: no checkpoint that was trained to rank can be had from 
 
 from pathlib import Path
 
-import torch
-from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
-
 from embedding_encoder import Settings
 
 
 def make_cross_encoder(folder: Path, *, labels: int = 1) -> Path:
     """Writes it to `folder`, the same each time, and gives that back."""
+    import torch  # not above: each process that collects tests would take seconds for it
+    from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
+
     encoder = Settings.read({}, {}).model_dir
     config = AutoConfig.from_pretrained(encoder, num_labels=labels, num_hidden_layers=1, local_files_only=True)
     torch.manual_seed(7)

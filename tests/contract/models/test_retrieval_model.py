@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from sentence_transformers import CrossEncoder
 from tritonclient.utils import InferenceServerException
 
 from tests.contract.models.conftest import DIARY, TEXTS, Infer, MilvusServer
@@ -189,6 +187,9 @@ def test_a_copy_in_another_store_is_given_once(search: Search) -> None:
 
 
 def test_the_cross_encoder_orders_what_was_found(search: Search, rerank_dir: Path) -> None:
+    import torch  # not above: each process that collects tests would take seconds for it
+    from sentence_transformers import CrossEncoder
+
     question = "How deep is the old well behind the library?"
     passages = search(question, rerank=True, top_k=4)
     scores = CrossEncoder(str(rerank_dir), local_files_only=True).predict(

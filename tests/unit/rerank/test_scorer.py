@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from sentence_transformers import CrossEncoder
 
 from rerank_scorer import Late, Scorer, Settings
 from tests.support.cross_encoder import make_cross_encoder
@@ -23,6 +21,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scores_are_the_models_from_0_to_1_in_the_order_of_the_texts(folder: Path) -> None:
+    import torch  # not above: each process that collects tests would take seconds for it
+    from sentence_transformers import CrossEncoder
+
     scores = Scorer(Settings(folder)).scores(QUESTION, TEXTS, deadline_s=60)
     logits = CrossEncoder(str(folder), local_files_only=True).predict(
         [(QUESTION, text) for text in TEXTS], activation_fn=torch.nn.Identity()
