@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
+from weakref import WeakSet
 
+import aiosqlite
 from sqlalchemy import ExceptionContext, Table, event, exc, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -52,7 +55,11 @@ class Database:
         self._lite = parsed.get_backend_name() == "sqlite"
         # Values are the tenants': no error may carry them into a log.
         options: dict[str, Any] = {"json_serializer": _json, "hide_parameters": True}
-        if not self._lite:
+        self._threads = WeakSet[Thread]()
+        """Each of SQLite's connections works in one."""
+        if self._lite:
+            options["connect_args"] = {"async_creator_fn": self._connect_sqlite}
+        else:
             millis = round(timeout_s * 1000)
             limits = {
                 "statement_timeout": millis,
@@ -206,6 +213,16 @@ class Database:
             if thread is not None:
                 await thread.close()
         await self._engine.dispose()
+        # A connection whose task was cancelled is left to its thread, which would answer to a loop that is closed by then.
+        ends = time.monotonic() + self._timeout_s
+        for left in [each for each in self._threads if each.is_alive()]:
+            await asyncio.to_thread(left.join, max(0.0, ends - time.monotonic()))
+
+    def _connect_sqlite(self, *where: Any, **how: Any) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*where, **how)
+        connection._thread.daemon = True  # as SQLAlchemy has it
+        self._threads.add(connection._thread)
+        return connection
 
     async def _prepare(self) -> None:
         if self._prepared:

@@ -4,10 +4,12 @@ import asyncio
 import os
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import CatalogUnavailable, CatalogUnusable, NotFound, face
 from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import Counts, Job, NewMember, PageQuery, Store
 from gateway.tenants.tenant import Tenant
@@ -321,3 +324,30 @@ async def test_who_falls_silent_in_a_transaction_keeps_no_row_locked(postgres: s
     finally:
         await silent.close()
         await other.close()
+
+
+async def test_closing_leaves_no_thread_that_would_answer_to_a_closed_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, opening, opened = set(threading.enumerate()), threading.Event(), threading.Event()
+    database, connect = Database(f"sqlite:///{tmp_path / 'catalog.db'}"), sqlite3.connect
+
+    def slowly(*where: Any, **how: Any) -> sqlite3.Connection:
+        opening.set()
+        assert opened.wait(60)
+        return connect(*where, **how)
+
+    async def read() -> None:
+        async with database.read():
+            pass
+
+    async with database.read():
+        monkeypatch.setattr(sqlite3, "connect", slowly)
+        reading = asyncio.create_task(read())
+        assert await asyncio.to_thread(opening.wait, 60)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    asyncio.get_running_loop().call_later(0.1, opened.set)
+    await database.close()
+    left = set(threading.enumerate()) - before
+    assert not [thread.name for thread in left if "connection_worker" in thread.name]
