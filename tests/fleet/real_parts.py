@@ -172,7 +172,7 @@ class Command:
         """What it is run with."""
         return self._environment
 
-    def __call__(self, *arguments: str, within: float = 60) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, within: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Runs it to its end."""
         return subprocess.run(
             [*self._program, *arguments],

@@ -21,6 +21,8 @@ from ragfleet import processes
 from ragfleet.paths import PROJECT
 from tests.fleet.real_parts import ConsulServer, eventually, get
 
+pytestmark = pytest.mark.timeout(400)  # the first test waits for a whole fleet
+
 DOCKER = PROJECT / "docker"
 VERSION = "7.8.9"
 

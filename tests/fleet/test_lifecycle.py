@@ -12,6 +12,8 @@ import pytest
 from ragfleet import processes
 from tests.fleet.real_parts import Command, eventually, get
 
+pytestmark = pytest.mark.timeout(400)  # commands that start and stop Tritons, on a busy machine
+
 PLAIN = ("--without", "gateway", "--without", "milvus")
 """Consul, workers and Tritons: the parts whose lives this is about."""
 
