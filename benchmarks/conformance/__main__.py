@@ -14,7 +14,7 @@ from ragfleet.paths import PROJECT
 GROUPS = {
     "chat + completions": ("/chat/completions", "/completions"),
     "responses + conversations": ("/responses", "/conversations"),
-    "files + vector stores": ("/files", "/vector_stores"),
+    "files + vector stores": ("/files", "/uploads", "/vector_stores"),
     "embeddings + batches": ("/embeddings", "/batches"),
 }
 BAR = 0.95

@@ -80,6 +80,10 @@ class _Client:
         self.answers.append(RealAnswer(method.lower(), path, body))
         return body
 
+    def has(self, path: str) -> bool:
+        """Whether there is an answer of this path."""
+        return any(each.path == path for each in self.answers)
+
     async def ended(self, path: str, ids: Json) -> None:
         """Read it until it has ended, well or not; the deadline is the whole run's."""
         while (await self.call("GET", path, ids))["status"] not in ("completed", "failed"):  # noqa: ASYNC110 - polled, as clients do
@@ -175,7 +179,21 @@ async def _files(client: _Client) -> None:
     await client.call("DELETE", f"{one}/files/{{file_id}}", ids)
     await client.call("DELETE", one, ids)
     await client.call("DELETE", "/files/{file_id}", ids)
+    await _upload(client)
     await _batch(client)
+
+
+async def _upload(client: _Client) -> None:
+    announced = {"filename": "returns.md", "purpose": "assistants", "bytes": 4, "mime_type": "text/markdown"}
+    ids: Json = {}
+    for _ in range(2):
+        ids["upload_id"] = (await client.post("/uploads", **announced))["id"]
+        form = aiohttp.FormData()
+        form.add_field("data", b"Yes.", filename="upload")
+        part = (await client.call("POST", "/uploads/{upload_id}/parts", ids, data=form))["id"]
+        if not client.has("/uploads/{upload_id}/complete"):
+            await client.post("/uploads/{upload_id}/complete", ids, part_ids=[part])
+    await client.post("/uploads/{upload_id}/cancel", ids)
 
 
 async def _batch(client: _Client) -> None:

@@ -1,11 +1,9 @@
 """`/v1/files`: contents go to the object store as they come in, what is known of them to the catalog."""
 
-import asyncio
-import hashlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,26 +12,22 @@ from fastapi.responses import Response, StreamingResponse
 from gateway.api.bodies import refuse_encoded
 from gateway.api.deletion import removed
 from gateway.api.dependencies import READS, WRITES, CatalogDep, ContainerDep, FileId
-from gateway.api.idempotency import REPLAYED, IdempotentDep
+from gateway.api.file_contents import PURPOSES, MeasuredContent, clean_name, kept
+from gateway.api.idempotency import IdempotentDep
 from gateway.api.multipart import Form
 from gateway.api.openapi import documented
 from gateway.api.pagination import FilePageParameters, ListBody, page_body
 from gateway.api.replies import JsonReply
 from gateway.api.serializers import DeletedObject, FileObject, deleted_shape, file_shape
-from gateway.errors import BadRequest, CatalogUnavailable, NotFound, PayloadTooLarge
+from gateway.errors import BadRequest, NotFound, PayloadTooLarge
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.objects import content_key
 from gateway.tenants.key import GROUP_PATTERN, MAX_ALLOWED_GROUPS
-
-PURPOSES = ("assistants", "user_data", "batch")
-"""The others of OpenAI's are for jobs that this system does not have."""
 
 _ALLOW = ("allow", "allow[]")
 """Groups between commas, and one group each time, as OpenAI's clients write a list; nothing in them: an empty list."""
 _EXPIRY = {"expires_after[anchor]", "expires_after[seconds]"}
 _GROUP = GROUP_PATTERN.strip("^$")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-"""Also what turns the direction of writing: it makes `gpj.exe` look like another kind of file."""
 _FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -83,10 +77,11 @@ async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep
         raise PayloadTooLarge(f"The file is over the limit of {limit} bytes.", param="file")
     await parts.reserve.check(int(announced) if announced.isdigit() else 0)
     form = Form(request.headers.get("content-type"), request.receive, max_bytes=limit)
-    filename = _filename(await form.open_file())
+    filename = clean_name(await form.open_file())
     file_id = f"file-{secrets.token_hex(12)}"
-    content = _Measured(form.chunks(), limit)
-    try:
+    content = MeasuredContent(form.chunks(), limit)
+
+    async def stored() -> JsonReply:
         await objects.put(content_key(file_id), content.chunks())
         fields = await form.finish()
         purpose, expires_at, allow = _purpose(fields), _expiry(fields, int(time.time())), _allow(fields)
@@ -104,28 +99,9 @@ async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep
             return JsonReply(file_shape(file))
 
         # Not the body: its boundary is another one each time.
-        told = {"fields": fields, "filename": filename, "sha256": content.sha256}
-        reply = await once(told, work)
-    except BaseException as error:
-        lost = isinstance(error, CatalogUnavailable | asyncio.CancelledError)
-        if not (lost and await _may_be_known(catalog, file_id)):
-            await objects.delete_prefix(f"files/{file_id}/")
-        raise
-    if REPLAYED in reply.extra:  # it is here already; what came now is nobody's
-        await objects.delete_prefix(f"files/{file_id}/")
-    return reply
+        return await once({"fields": fields, "filename": filename, "sha256": content.sha256}, work)
 
-
-async def _may_be_known(catalog: TenantCatalog, file_id: str) -> bool:
-    """Whether the catalog may have recorded a file though its answer was lost: its content must then stay. What nobody knows
-    after all is found by `ragfleet reconcile`."""
-    try:
-        await catalog.files.get(file_id)
-    except NotFound:
-        return False
-    except CatalogUnavailable:
-        pass
-    return True
+    return await kept(objects, catalog, file_id, stored)
 
 
 @router.get("", dependencies=READS, summary="Files, newest first", **documented(ListBody[FileObject], 400, 404))
@@ -170,40 +146,6 @@ async def get_content(file_id: FileId, catalog: CatalogDep, parts: ContainerDep)
         "x-content-type-options": "nosniff",
     }
     return StreamingResponse(parts.objects.get(key), headers=headers, media_type="application/octet-stream")
-
-
-class _Measured:
-    """Counts and hashes bytes as they pass."""
-
-    def __init__(self, chunks: AsyncIterator[bytes], limit: int) -> None:
-        self._chunks = chunks
-        self._limit = limit
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The same bytes. Raises PayloadTooLarge past the limit."""
-        async for chunk in self._chunks:
-            self.size += len(chunk)
-            if self.size > self._limit:
-                raise PayloadTooLarge(f"The file is over the limit of {self._limit} bytes.", param="file")
-            self._hash.update(chunk)
-            yield chunk
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-
-def _filename(given: str) -> str:
-    """The name without a path and without what would break a line. Raises BadRequest where nothing is left."""
-    name = _CONTROL.sub("", re.split(r"[/\\]", given)[-1]).strip()
-    if name in ("", ".", ".."):
-        raise BadRequest("The file has no name.", param="file", code="invalid_value")
-    stem, dot, suffix = name.rpartition(".")
-    if len(name) <= 255:
-        return name
-    return f"{stem[: 254 - len(suffix)]}.{suffix}" if dot and len(suffix) <= 16 else name[:255]
 
 
 def _purpose(fields: Mapping[str, str]) -> str:

@@ -37,13 +37,15 @@ class Form:
 
     def __init__(self, content_type: str | None, receive: Receive, *, max_bytes: int, file_field: str = "file") -> None:
         """`max_bytes` bounds the file. Raises BadRequest for a body of another type."""
+        self._file_field = file_field
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
-            raise BadRequest("Send the file as multipart/form-data.", param="file", code="invalid_content_type")
+            raise BadRequest(
+                "Send the file as multipart/form-data.", param=self._file_field, code="invalid_content_type"
+            )
         self._receive = receive
         self._max_bytes = max_bytes
-        self._file_field = file_field
         self._received = 0
         self._ended = False
         self.fields: dict[str, str] = {}
@@ -71,13 +73,17 @@ class Form:
                 },
             )
         except FormParserError as error:
-            raise BadRequest(f"The form cannot be read: {error}", param="file", code="invalid_form") from None
+            raise BadRequest(f"The form cannot be read: {error}", param=self._file_field, code="invalid_form") from None
 
     async def open_file(self) -> str:
         """Read up to the file; its name. Raises BadRequest where there is none, PayloadTooLarge, ClientLeft."""
         while self._file is None:
             if not await self._more():
-                raise BadRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+                raise BadRequest(
+                    f"Missing required parameter: '{self._file_field}'.",
+                    param=self._file_field,
+                    code="missing_required_parameter",
+                )
         return self._file.filename or ""
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -88,14 +94,14 @@ class Form:
             if self._file_ended:
                 return
             if not await self._more():
-                raise BadRequest("The form breaks off in the file.", param="file", code="invalid_form")
+                raise BadRequest("The form breaks off in the file.", param=self._file_field, code="invalid_form")
 
     async def finish(self) -> Mapping[str, str]:
         """Read what is left; all fields. Raises as `chunks` does."""
         while await self._more():
             pass
         if not self._closed:
-            raise BadRequest("The form has no end.", param="file", code="invalid_form")
+            raise BadRequest("The form has no end.", param=self._file_field, code="invalid_form")
         return self.fields
 
     async def _more(self) -> bool:
@@ -109,11 +115,11 @@ class Form:
         self._ended = not message.get("more_body", False)
         self._received += len(body)
         if self._received > self._max_bytes + MAX_FIELDS * 2 * MAX_FIELD_BYTES:
-            raise _too_large(self._max_bytes)
+            raise _too_large(self._max_bytes, self._file_field)
         try:
             self._parser.write(body)
         except FormParserError as error:
-            raise BadRequest(f"The form cannot be read: {error}", param="file", code="invalid_form") from None
+            raise BadRequest(f"The form cannot be read: {error}", param=self._file_field, code="invalid_form") from None
         return True
 
     # The parser's callbacks
@@ -136,17 +142,19 @@ class Form:
     def _on_headers_finished(self) -> None:
         name, filename = read_disposition(self._head.get("content-disposition", b""))
         if name is None:
-            raise BadRequest("A part of the form has no name.", param="file", code="invalid_form")
+            raise BadRequest("A part of the form has no name.", param=self._file_field, code="invalid_form")
         part = _Part(name, filename)
         if name == self._file_field:
             encoding = self._head.get("content-transfer-encoding", b"").strip().lower()
             if encoding in (b"base64", b"quoted-printable"):
                 how = f"The file is in {encoding.decode()}; send its bytes as they are."
-                raise BadRequest(how, param="file", code="invalid_form")
+                raise BadRequest(how, param=self._file_field, code="invalid_form")
             if filename is None:
-                raise BadRequest("'file' must be a file with a name.", param="file", code="invalid_value")
+                raise BadRequest(
+                    f"'{self._file_field}' must be a file with a name.", param=self._file_field, code="invalid_value"
+                )
             if self._file is not None:
-                raise BadRequest("Send one file at a time.", param="file", code="invalid_value")
+                raise BadRequest("Send one file at a time.", param=self._file_field, code="invalid_value")
             self._file = part
         elif (name in self.fields and not name.endswith("[]")) or self._field_count >= MAX_FIELDS:
             raise BadRequest(f"'{name}' is there more than once.", param=name, code="invalid_value")
@@ -177,5 +185,5 @@ class Form:
         self._closed = True
 
 
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The file is over the limit of {limit} bytes.", param="file")
+def _too_large(limit: int, param: str) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The file is over the limit of {limit} bytes.", param=param)

@@ -19,6 +19,7 @@ from gateway.api import (
     store_search,
     stored_chats,
     stored_responses,
+    uploads,
     usage,
     vector_stores,
 )
@@ -102,6 +103,7 @@ def install(app: DirectRoutes, gateway: Container) -> None:
         models,
         embeddings,
         files,
+        uploads,
         vector_stores,
         store_files,
         store_search,

@@ -6,7 +6,7 @@ events of each choice come in the same order, and those that are in the journal 
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from gateway.dispatch.journaled_generation import JournaledToken
 from gateway.knowledge.catalog.answer_types import BackgroundJob, JournalEntry
@@ -176,7 +176,8 @@ class AnswerJournal:
 
 def _dump_prompt(plan: RequestPlan, context: Context) -> Json:
     grounding = None if context.grounding is None else asdict(context.grounding)
-    return {"plan": asdict(plan), "input_ids": list(context.input_ids), "grounding": grounding}
+    planned = {each.name: getattr(plan, each.name) for each in fields(plan)}
+    return {"plan": planned, "input_ids": list(context.input_ids), "grounding": grounding}
 
 
 def _load_prompt(prompt: Json) -> tuple[RequestPlan, Context]:

@@ -59,10 +59,11 @@ class BackgroundAnswers:
     LOOK_S = 0.2
     """Between two looks at whether the other gateways of this machine live."""
     COMMIT_S = 0.05
-    """Between two commits of all journals together, at the least. Raising it costs the database less; events come later by it."""
+    """Between two commits, at the least. Raising it costs the database less; events come later by it."""
     COMMIT_STREAMS = 16
-    """With more answers than that it is longer in proportion, but not before the first events of an answer, nor its end: what a
-    commit costs is a little for each answer, so that many of them would cost more than their tokens."""
+    """With more answers than that, the time between two commits of all their journals is longer in proportion: what a commit
+    costs is a little for each answer, so that many of them would cost more than their tokens. First events and ends do not wait
+    for it: they are committed without the other answers'."""
     COMMIT_MOST_S = 0.2
     """The longest that it gets so."""
     POLL_S = 0.25
@@ -73,8 +74,8 @@ class BackgroundAnswers:
     """Gateways, one after the other, that make an answer; then it is taken to be what ends them."""
     EVENTS_S = 300.0
     """Events can be read again for so long after the end; OpenAI's."""
-    QUIET_S = 1.0
-    """Without news of an answer that is made here, after which its reader looks into the catalog."""
+    QUIET_S = 5.0
+    """Without a call of its own for so long, the reader of an answer that is made here looks whether it has missed something."""
 
     def __init__(
         self, queue: BackgroundQueue, catalogs: Callable[[Tenant], TenantCatalog], settings: Settings, *, keep_s: int
@@ -90,6 +91,8 @@ class BackgroundAnswers:
         self._makers: Mapping[AnswerKind, AnswerMaker] = {}
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._urgent: set[str] = set()
+        self._all_due = 0.0
         self._flushed: list[asyncio.Future[None]] = []
         self._uncommitted: list[JournalEntry] = []
         self._readers: defaultdict[str, set[EventFeed]] = defaultdict(set)
@@ -205,7 +208,8 @@ class BackgroundAnswers:
         while True:
             try:
                 if mine := set(self._running):
-                    held = await self._queue.renew(self._owner, lease_s=self.LEASE_S, read=mine & self._readers.keys())
+                    read = mine & self._readers.keys()
+                    held = await self._queue.renew(self._owner, lease_s=self.LEASE_S, read=read, all_read=read == mine)
                     for answer_id in mine - held:
                         self.stop(answer_id)
                 await self._take_over()
@@ -240,14 +244,12 @@ class BackgroundAnswers:
             self._start(job)
 
     async def commit(self) -> None:
-        """Commit what comes to the journals, all of it together, again and again; until cancelled."""
+        """Commit what comes to the journals, all that is due together, again and again; until cancelled."""
         self._changed.set()  # by a fault there may be something left
         while True:
             await self._changed.wait()
-            self._changed.clear()
-            taken = [entry for each in self._running.values() if (entry := each.journal.take()) is not None]
+            self._uncommitted += self._take(everything=await self._everything_is_due())
             waiting = len(self._flushed)
-            self._uncommitted += taken
             try:
                 if self._uncommitted:
                     await self._append(self._uncommitted)
@@ -255,22 +257,34 @@ class BackgroundAnswers:
             except errors.CatalogUnavailable as error:
                 log.warning("journals of background answers: %s", error)
                 self._changed.set()
+                self._hurry.set()
             else:
                 flushed, self._flushed = self._flushed[:waiting], self._flushed[waiting:]
                 for each in flushed:
                     if not each.done():
                         each.set_result(None)
-            await self._pause()
+            await asyncio.sleep(self.COMMIT_S)
 
-    async def _pause(self) -> None:
-        """Between two commits."""
-        await asyncio.sleep(self.COMMIT_S)
-        longest = min(self.COMMIT_S * len(self._running) / self.COMMIT_STREAMS, self.COMMIT_MOST_S)
-        if longest > self.COMMIT_S:
+    async def _everything_is_due(self) -> bool:
+        """Wait until it is, or until something cannot wait for that."""
+        now = asyncio.get_running_loop().time
+        if (left := self._all_due - now()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(longest - self.COMMIT_S):
+                async with asyncio.timeout(left):
                     await self._hurry.wait()
+        return now() >= self._all_due
+
+    def _take(self, *, everything: bool) -> list[JournalEntry]:
+        """What is to be committed now: of all answers, or of those that cannot wait."""
+        urgent, self._urgent = self._urgent, set()
         self._hurry.clear()
+        running = self._running
+        if everything:
+            self._changed.clear()
+            between = min(self.COMMIT_S * len(running) / self.COMMIT_STREAMS, self.COMMIT_MOST_S)
+            self._all_due = asyncio.get_running_loop().time() + max(self.COMMIT_S, between)
+        chosen = running.values() if everything else [running[each] for each in urgent & running.keys()]
+        return [entry for each in chosen if (entry := each.journal.take()) is not None]
 
     async def close(self) -> None:
         """End the tasks; another gateway, or this one when it is started again, takes over at once."""
@@ -287,7 +301,7 @@ class BackgroundAnswers:
 
     def _start(self, job: BackgroundJob) -> None:
         numbered = job.kind is AnswerKind.CHAT
-        journal = AnswerJournal(job, self._changed.set, hurry=self._hurry.set, numbered=numbered)
+        journal = AnswerJournal(job, self._changed.set, hurry=partial(self._hasten, job.answer_id), numbered=numbered)
         task = asyncio.create_task(self._answer(job, journal), name=f"background answer {job.answer_id}")
         self._running[job.answer_id] = _Running(task, journal)
 
@@ -310,7 +324,7 @@ class BackgroundAnswers:
                 await maker.fail(job, journal, errors.RagfleetError(f"An internal error: {type(error).__name__}."))
             if refusal is None:
                 journal.close()
-                await self._flush()
+                await self._flush(job.answer_id)
             for feed in self._readers.get(job.answer_id, ()):
                 feed.end(refusal)
             if refusal is not None:
@@ -337,13 +351,18 @@ class BackgroundAnswers:
                 await asyncio.sleep(min(error.retry_after_s or 1.0, 5.0))
                 journal.restart()
 
-    async def _flush(self) -> None:
-        """Wait until everything that is in the journals now is committed."""
+    async def _flush(self, answer_id: str) -> None:
+        """Wait until everything that is in its journal now is committed."""
         flushed = asyncio.get_running_loop().create_future()
         self._flushed.append(flushed)
+        self._hasten(answer_id)
+        await flushed
+
+    def _hasten(self, answer_id: str) -> None:
+        """What is in its journal now does not wait for the others'."""
+        self._urgent.add(answer_id)
         self._changed.set()
         self._hurry.set()
-        await flushed
 
     async def _append(self, entries: Sequence[JournalEntry]) -> None:
         held = await self._queue.append(self._owner, entries)

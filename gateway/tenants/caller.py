@@ -1,6 +1,7 @@
 """A tenant and its key as JSON, for work that is done for them when their request is over, by another process perhaps."""
 
 from dataclasses import asdict
+from functools import lru_cache
 
 import orjson
 
@@ -9,6 +10,9 @@ from gateway.tenants.limits import Limits
 from gateway.tenants.tenant import Tenant
 
 
+@lru_cache(
+    maxsize=1024
+)  # a value that every request of a key has alike, and that costs as much as several tokens to write
 def dump_caller(tenant: Tenant) -> str:
     """The tenant as a request showed it. No secret is in it."""
     return orjson.dumps(asdict(tenant), default=sorted).decode()

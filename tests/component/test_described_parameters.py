@@ -19,6 +19,8 @@ GOOD: dict[str, Json] = {
     "/v1/conversations/{conversation_id}/items": {"items": [{"role": "user", "content": "Hello?"}]},
     "/v1/embeddings": {"model": EMBEDDING, "input": "Hello?"},
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
+    "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 1, "mime_type": "text/plain"},
+    "/v1/uploads/{upload_id}/complete": {"part_ids": ["part_0"]},
     "/v1/vector_stores": {},
     "/v1/vector_stores/{store_id}": {},
     "/v1/vector_stores/{store_id}/files": {"file_id": "file-0"},
@@ -104,7 +106,7 @@ async def test_what_the_document_forbids_is_refused_by_name(fleet: Fleet) -> Non
     store = (await fleet.post({}, path="/v1/vector_stores")).json["id"]
     asked, missing = 0, []
     for path, good in GOOD.items():
-        real = path.format(store_id=store, conversation_id="conv_" + "0" * 32)
+        real = path.format(store_id=store, conversation_id="conv_" + "0" * 32, upload_id="upload_0")
         for name, schema in document.body(path)["properties"].items():
             for value in document.wrong(schema):
                 asked += 1

@@ -56,7 +56,9 @@ class BackgroundQueue:
         self._read = database.prepared(
             update(_jobs).where(_jobs.c.id == bindparam("answer_id")).values(read_at=bindparam("now"))
         )
-        self._renew = database.prepared(update(_jobs).where(*mine).values(lease_until=bindparam("until")))
+        renewed = update(_jobs).where(*mine).values(lease_until=bindparam("until"))
+        self._renew = database.prepared(renewed)
+        self._renew_read = database.prepared(renewed.values(read_at=bindparam("now")))
 
     async def begin(self, tenant: str, job: BackgroundJob, *, owner: str, lease_s: float) -> None:
         """Keep an answer that this owner makes from now on, and that is stored nowhere else."""
@@ -77,14 +79,20 @@ class BackgroundQueue:
             rows = (await connection.execute(query.where(_jobs.c.id.in_(ids)))).all()
             return [await _job(connection, row) for row in rows]
 
-    async def renew(self, owner: str, *, lease_s: float, read: Collection[str] = ()) -> set[str]:
-        """The ids of what this owner still holds, with longer leases. read: those that somebody reads now; what nobody has read
-        for too long is not held any more, but cancelled."""
+    async def renew(
+        self, owner: str, *, lease_s: float, read: Collection[str] = (), all_read: bool = False
+    ) -> set[str]:
+        """The ids of what this owner still holds, with longer leases. read: those that somebody reads now; all_read: they are all
+        that it holds. What nobody has read for too long is not held any more, but cancelled."""
         now = self._database.clock()
         if await self._database.scalar_prepared(self._any_unread, owner=owner, now=now):
             await self._cancel_unread(owner, read, now)
-        batch: list[tuple[str, Rows]] = [(self._renew, [{"owner": owner, "until": now + lease_s}])]
-        if read:
+        renewal = {"owner": owner, "until": now + lease_s}
+        if all_read:  # as a rule: one statement then, not one for each
+            batch: list[tuple[str, Rows]] = [(self._renew_read, [{**renewal, "now": now}])]
+        else:
+            batch = [(self._renew, [renewal])]
+        if read and not all_read:
             batch.append((self._read, [{"answer_id": each, "now": now} for each in read]))
         return set(await self._database.write_prepared(batch, (self._held, {"owner": owner})))
 

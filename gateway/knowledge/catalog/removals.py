@@ -9,6 +9,7 @@ from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import forget_file
 from gateway.knowledge.catalog.stores import DAY_S, forget_store
 from gateway.knowledge.catalog.types import File, Removal
+from gateway.knowledge.catalog.uploads import forget_uploads
 from gateway.tenants.tenant import Tenant
 
 _removals = schema.removals
@@ -39,8 +40,8 @@ class RemovalQueue:
 
     async def expire(self) -> int:
         """Delete files past their `expires_at`, and stores past theirs by a day, with all traces; how many there were. Each is a
-        transaction of its own: what is used meanwhile stays. Old stored answers, tombstones and idempotency keys are forgotten,
-        too."""
+        transaction of its own: what is used meanwhile stays. Old uploads, stored answers,
+        tombstones and idempotency keys are forgotten, too."""
         now, files, stores = self._database.now(), schema.files, schema.stores
         old = files.c.expires_at <= now
         gone = stores.c.last_active_at + (stores.c.expires_after_days + 1) * DAY_S <= now
@@ -60,6 +61,7 @@ class RemovalQueue:
                 if (row := (await connection.execute(query)).one_or_none()) is not None:
                     await forget_store(self._database, connection, row)
                     ended += 1
+        await forget_uploads(self._database, limit=_EXPIRE)
         for table in schema.responses, schema.chat_completions, schema.conversations:
             old_answers = select(table.c.id).where(table.c.expires_at <= now).limit(_EXPIRE)
             async with self._database.write() as connection:

@@ -11,23 +11,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import InsufficientQuota, RateLimited
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.types import UploadState
 from gateway.tenants.tenant import Tenant
 
-_files, _members = schema.files, schema.members
+_files, _members, _uploads = schema.files, schema.members, schema.uploads
 PENDING_RETRY_S = 5.0
 _LOCKS = 1 << 40
 """PostgreSQL's advisory locks of tenants begin here."""
 
 
 async def check_stored(database: Database, connection: AsyncConnection, tenant: Tenant) -> None:
-    """Raises InsufficientQuota where the tenant has more files, or bytes of files, than it or its key may."""
+    """Raises InsufficientQuota where the tenant has more files, or bytes of files, than it or its key may; what comes in parts
+    counts from its beginning, with what was announced."""
     files = tenant.smallest(lambda limits: limits.documents)
     size = tenant.smallest(lambda limits: limits.stored_bytes)
     if files is None and size is None:
         return
     await _alone(database, connection, tenant)
-    query = select(func.count(), func.coalesce(func.sum(_files.c.size), 0)).where(_files.c.tenant == tenant.name)
-    count, total = (await connection.execute(query)).one()
+    count = total = 0
+    coming = _uploads.c.status == UploadState.PENDING, _uploads.c.expires_at > database.now()
+    for table, conditions in (_files, ()), (_uploads, coming):
+        query = select(func.count(), func.coalesce(func.sum(table.c.size), 0))
+        found, size_of_them = (await connection.execute(query.where(table.c.tenant == tenant.name, *conditions))).one()
+        count, total = count + found, total + int(size_of_them)
     if files is not None and count > files:
         raise InsufficientQuota(f"The limit of {files} files is reached. Delete some, then send this one again.")
     if size is not None and total > size:

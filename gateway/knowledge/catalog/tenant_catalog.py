@@ -17,6 +17,7 @@ from gateway.knowledge.catalog.removals import is_removing
 from gateway.knowledge.catalog.responses import TenantResponses
 from gateway.knowledge.catalog.stores import TenantStores
 from gateway.knowledge.catalog.types import Pause
+from gateway.knowledge.catalog.uploads import TenantUploads
 from gateway.tenants.tenant import Tenant
 
 
@@ -30,6 +31,7 @@ class TenantCatalog:
         self._database = database
         self._tenant = tenant
         self.files = TenantFiles(database, tenant)
+        self.uploads = TenantUploads(database, tenant)
         self.stores = TenantStores(database, tenant)
         self.members = TenantMembers(database, tenant)
         self.code_names = TenantCodeNames(database, tenant)

@@ -50,6 +50,38 @@ class File:
     """Groups whose keys may see it, beside keys that see everything; None: all of the tenant."""
 
 
+class UploadState(StrEnum):
+    """How far an upload in parts is."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that comes in parts, each in the object store under `part_key(id, part)`."""
+
+    id: str
+    """`upload_` and 24 hexadecimal digits."""
+    tenant: str
+    filename: str
+    purpose: str
+    size: int
+    """Bytes of all parts together, as they were announced."""
+    created_at: int
+    expires_at: int
+    """After it nothing can be added, and the parts are deleted."""
+    status: UploadState
+    allow: Sequence[str] | None = None
+    """As the file's."""
+    file_id: str | None = None
+    """The file that it became."""
+    file_expires_s: int | None = None
+    """How long that file is kept; None: until it is deleted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunking:
     """How a member's text is cut, in tokens of the embedding model. None for either limit: the deployment's default ("auto")."""

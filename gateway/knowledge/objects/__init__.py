@@ -6,6 +6,15 @@
 from gateway.knowledge.objects.folder import FolderStore
 from gateway.knowledge.objects.memory import MemoryStore
 from gateway.knowledge.objects.opening import object_store
-from gateway.knowledge.objects.store import ObjectStore, Stored, content_key, document_key
+from gateway.knowledge.objects.store import ObjectStore, Stored, content_key, document_key, part_key
 
-__all__ = ["FolderStore", "MemoryStore", "ObjectStore", "Stored", "content_key", "document_key", "object_store"]
+__all__ = [
+    "FolderStore",
+    "MemoryStore",
+    "ObjectStore",
+    "Stored",
+    "content_key",
+    "document_key",
+    "object_store",
+    "part_key",
+]

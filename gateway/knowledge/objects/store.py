@@ -21,6 +21,11 @@ def document_key(file_id: str) -> str:
     return f"files/{file_id}/document.json"
 
 
+def part_key(upload_id: str, part_id: str) -> str:
+    """A part of an upload. It lies where a file's contents do, so that what deletes and looks for those does it for parts."""
+    return f"files/{upload_id}/{part_id}/content"
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An object in a listing."""

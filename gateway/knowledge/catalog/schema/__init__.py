@@ -38,6 +38,8 @@ from gateway.knowledge.catalog.schema.knowledge import (
     shares,
     stores,
     tombstones,
+    upload_parts,
+    uploads,
 )
 from gateway.knowledge.catalog.schema.migrations import MIGRATIONS, VERSION, prepare
 from gateway.knowledge.catalog.schema.rollouts import known_models, rollouts
@@ -81,5 +83,7 @@ __all__ = [
     "stores",
     "tenants",
     "tombstones",
+    "upload_parts",
+    "uploads",
     "versions",
 ]

@@ -19,6 +19,39 @@ files = Table(
     Index("files_listed", "tenant", "created_at", "id"),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("allow", json),
+    Column("file_id", Text),
+    Column("file_expires_s", BigInteger),
+    Index(
+        "uploads_pending",
+        "tenant",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+)
+"""Files that come in parts. `size`: what they are to be together. `file_id`: what came of it."""
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload_id", ForeignKey(uploads.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+"""Their parts that are in the object store."""
+
 stores = Table(
     "stores",
     metadata,

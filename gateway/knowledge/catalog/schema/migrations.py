@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.errors import CatalogUnusable
 from gateway.knowledge.catalog.schema.base import metadata, versions
 
-VERSION = 18
+VERSION = 19
 
 MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
     {
@@ -143,6 +143,15 @@ MIGRATIONS: Mapping[int, Sequence[str]] = MappingProxyType(
             "CREATE INDEX ix_rollouts_started_at ON rollouts (started_at)",
         ),
         18: ("CREATE TABLE known_models (name TEXT NOT NULL PRIMARY KEY, models JSONB NOT NULL)",),
+        19: (
+            """CREATE TABLE uploads (id TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, filename TEXT NOT NULL,
+            purpose TEXT NOT NULL, size BIGINT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL,
+            status TEXT NOT NULL, allow JSONB, file_id TEXT, file_expires_s BIGINT)""",
+            "CREATE INDEX ix_uploads_expires_at ON uploads (expires_at)",
+            "CREATE INDEX uploads_pending ON uploads (tenant) WHERE status = 'pending'",
+            """CREATE TABLE upload_parts (upload_id TEXT NOT NULL REFERENCES uploads (id) ON DELETE CASCADE, id TEXT NOT NULL,
+            size BIGINT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (upload_id, id))""",
+        ),
     }
 )
 """By version: the statements that bring the version before to it. A new table or column goes here, and into its module."""
