@@ -51,11 +51,6 @@ class Rollout:
         """Whether it is still to be decided."""
         return self.state is RolloutState.RUNNING
 
-    @property
-    def keeps_out(self) -> bool:
-        """Whether the candidate is to get nothing."""
-        return self.state in (RolloutState.ROLLED_BACK, RolloutState.ABORTED)
-
 
 END_OF_VERDICT: Mapping[Verdict, RolloutState] = {
     Verdict.PROMOTE: RolloutState.PROMOTED,
