@@ -35,6 +35,7 @@ NOBODYS = {
     "item_id": "msg_" + "0" * 32,
     "completion_id": "chatcmpl-" + "0" * 32,
     "job_id": "batch_" + "0" * 24,
+    "upload_id": "upload_" + "0" * 24,
 }
 
 
@@ -83,6 +84,8 @@ class Tenant:
         self.own = {"store_id": store, "file_id": file, "batch_id": batch["id"], "response_id": response["id"]}
         self.own |= {"conversation_id": talk, "item_id": items[0], "job_id": f"batch_{self.name}"}
         self.own["completion_id"] = chat["id"]
+        parts = {"filename": "parts.md", "purpose": "assistants", "bytes": 12, "mime_type": "text/markdown"}
+        self.own["upload_id"] = (await self.ask("POST", "/v1/uploads", parts, "the same key for an upload"))["id"]
         job = {"id": self.own["job_id"], "created_at": 1, "status": "validating", "input_file_id": file}
         job |= {"endpoint": "/v1/responses", "request_counts": {}}  # the file has no requests: it will fail
         await self.fleet.gateway.catalog.of(Owner(self.name)).batches.create(job, dump_caller(Owner(self.name)))
@@ -154,6 +157,7 @@ BODIES: dict[str, Any] = {
     "/v1/chat/completions/{completion_id}": {"metadata": {"mine": "yes"}},
     "/v1/conversations/{conversation_id}": {"metadata": {"mine": "yes"}},
     "/v1/conversations/{conversation_id}/items": {"items": [{"type": "item_reference", "id": "{item_id}"}]},
+    "/v1/uploads/{upload_id}/complete": {"part_ids": ["part_" + "0" * 24]},
 }
 
 
@@ -167,7 +171,7 @@ async def test_no_path_shows_or_changes_what_is_anothers(acme: Tenant, globex: T
     """Each path with every mixture of the other's ids, own ones and nobody's: 404, and the same words."""
     document = (await globex.fleet.get("/openapi.json")).json
     paths = list(_paths(document))
-    assert len(paths) == 34, "a new path: see that this test covers it"
+    assert len(paths) == 37, "a new path: see that this test covers it"
     for method, path in paths:
         names = re.findall(r"{(\w+)}", path)
         wanted = json.dumps(BODIES.get(path, {})) if method == "POST" else "null"

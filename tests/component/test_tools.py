@@ -379,7 +379,11 @@ async def test_every_wrong_field_of_a_response_is_named(fleet: Fleet) -> None:
 
 
 async def test_what_the_models_cannot_read_is_named(fleet: Fleet) -> None:
-    for kind, word in (("image_url", "image"), ("input_audio", "audio"), ("file", "file")):
+    for kind, word in (("image_url", "image"), ("input_audio", "audio")):
         reply = await fleet.chat(messages=[{"role": "user", "content": [{"type": kind, kind: {}}]}])
         assert reply.error["param"] == "messages.0.content.0.type"
         assert f"no {word}" in reply.error["message"]
+    file = {"type": "file", "file": {"file_id": "file-" + "0" * 24}}
+    reply = await fleet.chat(messages=[{"role": "user", "content": [file]}])
+    assert reply.error["param"] == "messages"
+    assert "no file" in reply.error["message"]

@@ -41,7 +41,7 @@ def test_everything_else_is_the_instances(text: str, cause: Cause) -> None:
 
 def test_which_causes_cast_doubt_on_an_instance() -> None:
     innocent = {cause for cause in Cause if not InstanceError(cause, "").blames_instance}
-    assert innocent == {Cause.BUSY, Cause.DRAIN, Cause.STALE}
+    assert innocent == {Cause.BUSY, Cause.DRAIN, Cause.QUEUED, Cause.STALE}
 
 
 @pytest.mark.parametrize("kind", errors.HTTP)

@@ -12,6 +12,7 @@ from gateway.tenants.tenant import Tenant
 
 PARTS = (
     "files",
+    "uploads",
     "stores",
     "members",
     "keys",
