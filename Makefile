@@ -18,8 +18,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	"$$p" -c 'import sys, sysconfig as s; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and s.get_config_var("Py_ENABLE_SHARED")))' \
 	2>/dev/null && echo "$$p" && break; done)
 TESTS ?= tests benchmarks/tests
-# Each file's tests run in one process, in a range of ports of their own.
-WORKERS ?= 2
+# Each file's tests run in one process, in a range of ports of their own. One more than cores: tests of real fleets mostly wait.
+WORKERS ?= 3
 # More for the command: make demo ARGS='--port-base 21000'
 ARGS ?=
 PACK_PYTHON ?= python3.12

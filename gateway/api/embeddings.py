@@ -59,7 +59,7 @@ class EmbeddingRequest(NamedUser):
         TEXT_OR_TOKENS,
     ]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(ge=1, lt=2**63), WHOLE] | None = None
+    dimensions: Annotated[int, Field(ge=1, lt=2**31), WHOLE] | None = None
     """The model's own; others cannot be had."""
 
     @property

@@ -31,13 +31,17 @@ class FilePath(TypedDict):
     index: int
 
 
+Annotation = FileCitation | FilePath
+TextToken = ChatToken
+
+
 class OutputText(TypedDict):
     """The text of a message."""
 
     type: Literal["output_text"]
     text: str
-    annotations: list[FileCitation | FilePath]
-    logprobs: list[ChatToken]
+    annotations: list[Annotation]
+    logprobs: list[TextToken]
 
 
 class InputText(TypedDict):
