@@ -11,7 +11,7 @@ from gateway.api.bookkeeping import NamedUser
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import MAX_CHOICES, SERVER_EXTRAS, LogitBias, Sampling
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
-from gateway.api.json_body import MAX_VALUES, json_object
+from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import completion_log_probs
 from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, TextEvent, sse
@@ -45,7 +45,10 @@ HARMLESS: Harmless = {
 MAX_ANSWERS = 64
 """Of one request, to all of its prompts."""
 
-Tokens = Annotated[list[TokenId], items(1, MAX_VALUES)]
+MAX_PROMPT = 300_000
+"""Token ids of one prompt; a body holds some values more."""
+
+Tokens = Annotated[list[TokenId], items(1, MAX_PROMPT)]
 Text = Annotated[str, Field(min_length=1)]
 
 
