@@ -1,6 +1,7 @@
 """What handlers of short JSON paths ask for: the tenant, what is the tenant's, a body that is bounded before it is parsed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -14,6 +15,7 @@ from gateway.api.json_body import json_object
 from gateway.api.multipart import ClientLeft
 from gateway.api.validation import read, without_nulls
 from gateway.container import Container
+from gateway.errors import BadRequest
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.tenants.key import Scope
 from gateway.tenants.tenant import Tenant
@@ -55,14 +57,29 @@ TenantDep = Annotated[Tenant, Depends(current_tenant)]
 
 
 class RequiredScope:
-    """A dependency: the key must have one of these scopes. Each route has one, but those for which no key is asked for."""
+    """A dependency: the key must have one of these scopes. Each route has one, but those for which no key is asked for; so what
+    holds for each route's query is looked at here, too."""
 
     def __init__(self, *scopes: Scope) -> None:
         self.scopes = scopes
 
-    async def __call__(self, tenant: TenantDep) -> None:
-        """Raises PermissionDenied."""
+    async def __call__(self, request: Request, tenant: TenantDep) -> None:
+        """Raises PermissionDenied; BadRequest for a parameter that is there twice, of which one would be ignored."""
         tenant.key.require(self.scopes)
+        if request.scope["query_string"]:
+            _refuse_repeated(request)
+
+
+LISTS = frozenset({"include", "group_by"})
+"""Parameters of queries that may be there more than once."""
+
+
+def _refuse_repeated(request: Request) -> None:
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1 and name not in LISTS:
+            raise BadRequest(
+                f"Invalid value for '{name}': it is there {times} times.", param=name, code="invalid_value"
+            )
 
 
 READS = (Depends(RequiredScope(Scope.KNOWLEDGE_READ)),)
