@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistants.sql.dialect import DUCKDB
+from assistants.sql.file_warehouse import FileWarehouse
 from assistants.sql.results import (
     FEW_VALUES,
     MAX_COLUMNS,
@@ -49,7 +50,7 @@ _CALLED = frozenset(
 """As DuckDB's parser names them; `~~` is LIKE."""
 
 
-class DuckDBWarehouse:
+class DuckDBWarehouse(FileWarehouse):
     """One file. Thread-safe: each call has a connection of its own."""
 
     dialect = DUCKDB
@@ -60,18 +61,10 @@ class DuckDBWarehouse:
             import duckdb
         except ImportError as error:
             raise QueryFailed("DuckDB is not installed: pip install 'ragfleet[duckdb]'") from error
+        super().__init__(path)
         self._duckdb = duckdb
-        self._path = path
-        self._known: tuple[int, list[Table]] | None = None
 
-    def tables(self) -> list[Table]:
-        """See Warehouse."""
-        try:
-            changed = self._path.stat().st_mtime_ns
-        except OSError as error:
-            raise QueryFailed(f"the warehouse cannot be read: {error.strerror}") from error
-        if self._known is not None and self._known[0] == changed:
-            return self._known[1]
+    def _read_tables(self) -> list[Table]:
         with self._connected() as connection:
             try:
                 found = connection.execute(
@@ -79,11 +72,9 @@ class DuckDBWarehouse:
                     f" AND table_catalog = current_database() ORDER BY 1 LIMIT {MAX_TABLES}"
                 ).fetchall()
                 keys = _keys(connection)
-                made = [_table(connection, name, keys) for (name,) in found if _is_plain(connection, name)]
+                return [_table(connection, name, keys) for (name,) in found if _is_plain(connection, name)]
             except self._duckdb.Error as error:
                 raise QueryFailed(f"the warehouse cannot be read: {error}") from error
-        self._known = changed, made
-        return made
 
     def run(self, query: str, tables: Sequence[Table], *, max_rows: int, deadline_s: float) -> Result:
         """See Warehouse."""

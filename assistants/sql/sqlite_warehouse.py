@@ -9,10 +9,10 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from assistants.sql.checker import FUNCTIONS
 from assistants.sql.dialect import SQLITE
+from assistants.sql.file_warehouse import FileWarehouse
 from assistants.sql.results import (
     FEW_VALUES,
     MAX_COLUMNS,
@@ -31,26 +31,10 @@ _STEPS = 2000
 """Of SQLite's machine, between two looks at the clock."""
 
 
-class SqliteWarehouse:
+class SqliteWarehouse(FileWarehouse):
     """One file. Thread-safe: each call has a connection of its own."""
 
     dialect = SQLITE
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: tuple[int, list[Table]] | None = None
-
-    def tables(self) -> list[Table]:
-        """See Warehouse."""
-        try:
-            changed = self._path.stat().st_mtime_ns
-        except OSError as error:
-            raise QueryFailed(f"the warehouse cannot be read: {error.strerror}") from error
-        if self._known is not None and self._known[0] == changed:
-            return self._known[1]
-        found = self._read_tables()
-        self._known = changed, found
-        return found
 
     def _read_tables(self) -> list[Table]:
         with self._connected() as connection:

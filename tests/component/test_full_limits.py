@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.component.test_described_parameters import GOOD
+from tests.component.test_described_parameters import GOOD, Document
 from tests.support.replies import Reply
 from tests.support.running import Fleet
 
@@ -20,16 +20,8 @@ TOO_COMPLEX = "body_too_complex"
 """What is said of bodies of too many values, whose place is not looked for."""
 
 
-class Filler:
-    """Values of a schema of the OpenAPI document."""
-
-    def __init__(self, document: Json) -> None:
-        self._document = document
-
-    def body(self, path: str) -> Json:
-        """The schema of a POST's body."""
-        found: Json = self._document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        return self._read(found)
+class Filler(Document):
+    """Values that fill limits of the OpenAPI document."""
 
     def limits(self, schema: Json, depth: int = 0) -> Iterator[tuple[str, Any, Any]]:
         """For each limit within a schema: its place, a value that fills it, and one that is over it."""
@@ -76,19 +68,6 @@ class Filler:
                 named = arm.get("properties", {})
                 return {each: self._least(named[each], depth + 1) for each in arm.get("required", ()) if depth < 8}
         return "a" * max(1, arm.get("minLength", 1))
-
-    def _read(self, schema: Json) -> Json:
-        while "$ref" in schema:
-            schema = self._document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        return schema
-
-    def _arms(self, schema: Json) -> Iterator[Json]:
-        schema = self._read(schema)
-        several = schema.get("anyOf") or schema.get("oneOf")
-        if several is None:
-            yield schema
-        for each in several or ():
-            yield from self._arms(each)
 
 
 def _code(reply: Reply) -> Any:
