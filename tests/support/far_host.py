@@ -28,6 +28,7 @@ def unavailable() -> str:
     if shutil.which("ip") is None:
         return "no command 'ip' (package iproute2)"
     name = f"rf{os.getpid()}t"
+    remove("netns", name)
     done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         return f"no network namespace can be made (root is needed): {done.stderr.strip()}"
@@ -54,6 +55,7 @@ class FarHost:
 
     def __enter__(self) -> Self:
         near, far = self._cable
+        self._remove()
         try:
             _ip("netns", "add", self._space)
             _ip("link", "add", near, "type", "veth", "peer", "name", far)
@@ -77,9 +79,11 @@ class FarHost:
             self._worker.wait(DEADLINE)
         if self._relay is not None:
             self._relay.close()
-        for words in (("link", "del", self._cable[0]), ("netns", "del", self._space)):
-            with suppress(subprocess.CalledProcessError):
-                _ip(*words)
+        self._remove()
+
+    def _remove(self) -> None:
+        remove("link", self._cable[0])
+        remove("netns", self._space)
 
     def run(self, name: str, http_port: int, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start the worker of the instance `name` over there; `arguments` are more of its command line."""
@@ -146,6 +150,16 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(data)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
+
+
+def remove(kind: str, name: str) -> None:
+    """A namespace ("netns") or a device ("link"), where it is there.
+
+    Names have the process's number in them: one is left by a process of the same number that was killed, and `ip netns add`
+    refuses a name whose file is there, whatever it is.
+    """
+    with suppress(subprocess.CalledProcessError):
+        _ip(kind, "del", name)
 
 
 def _ip(*words: str) -> None:

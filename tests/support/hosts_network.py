@@ -55,6 +55,7 @@ class HostsNetwork:
         self._ports = {name: f"p{number}" for number, name in enumerate([*names, CLIENTS])}
 
     def __enter__(self) -> Self:
+        self._remove()
         try:
             self._build()
         except BaseException:
@@ -65,12 +66,12 @@ class HostsNetwork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for words in [
-            ("link", "del", self._near),
-            *(("netns", "del", each) for each in (*self._spaces.values(), self._switch)),
-        ]:
-            with suppress(subprocess.CalledProcessError):
-                ip(*words)
+        self._remove()
+
+    def _remove(self) -> None:
+        far_host.remove("link", self._near)
+        for space in (*self._spaces.values(), self._switch):
+            far_host.remove("netns", space)
 
     def address(self, name: str) -> str:
         """Of a host, or of CLIENTS."""
