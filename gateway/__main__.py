@@ -18,6 +18,7 @@ from gateway.config import ConfigError, Settings
 from gateway.container import Container
 from gateway.errors import CatalogUnavailable, CatalogUnusable
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
+from gateway.lifespan import drain
 from gateway.tls import server_context
 
 log = logging.getLogger("ragfleet.gateway")
@@ -49,7 +50,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._drain, sig)
 
     def _drain(self, sig: int) -> None:
-        self._draining = asyncio.ensure_future(self._gateway.drain())
+        self._draining = asyncio.ensure_future(drain(self._gateway))
         self._draining.add_done_callback(lambda _: uvicorn.Server.handle_exit(self, sig, None))
 
 

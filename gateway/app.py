@@ -11,6 +11,7 @@ from gateway.api.middleware import ListParameters, RequestCounter, RequestId
 from gateway.api.rate_limits import EMBEDDINGS, RateLimitHeaders
 from gateway.config import Settings
 from gateway.container import Container
+from gateway.lifespan import running
 
 
 def create_app(settings: Settings | Container) -> FastAPI:
@@ -19,7 +20,7 @@ def create_app(settings: Settings | Container) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with gateway.running():
+        async with running(gateway):
             yield
 
     app = DirectRoutes(

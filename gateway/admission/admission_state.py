@@ -7,9 +7,11 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from gateway.admission.drain_rate import DrainRate
 from gateway.admission.fair_queue import Entry, FairQueue, QueueFull, Room
+from gateway.config import Settings
 from gateway.errors import Overloaded
 
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
@@ -22,6 +24,13 @@ class StartWait:
 
     wait_s: float
     room: Room
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self | None:
+        """None where nobody starts one."""
+        if not settings.start_wait_s:
+            return None
+        return cls(settings.start_wait_s, Room(settings.start_wait_requests, settings.start_wait_bytes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from gateway.api.dependencies import ContainerDep, RequiredScope
+from gateway.api.fleet_report import describe_all
 from gateway.api.generation_serializers import attempt_shape, usage_shape
 from gateway.api.openapi import documented
 from gateway.api.replies import JsonReply
@@ -77,7 +78,7 @@ class AnswersParameters(BaseModel):
 @router.get("/fleet", summary="The fleet and its gateways", **documented(FleetBody))
 async def fleet(parts: ContainerDep) -> Response:
     """What `/fleet` tells, and more."""
-    return JsonReply(await parts.describe_all())
+    return JsonReply(await describe_all(parts))
 
 
 @router.get(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from fastapi.responses import Response
 
+from gateway.api import fleet_report
 from gateway.api.dependencies import ContainerDep
 from gateway.api.replies import JsonReply
 
@@ -22,14 +23,14 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready", summary="Requests can be served", response_model=None, responses=_READY)
 async def ready(parts: ContainerDep) -> Response:
     """And by which instances."""
-    is_ready, state = parts.readiness()
+    is_ready, state = fleet_report.readiness(parts)
     return JsonReply(state, 200 if is_ready else 503)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_model=None)
 async def metrics(parts: ContainerDep, accept: Annotated[str, Header()] = "") -> Response:
     """The gateway's, and those of its ingestion process; as OpenMetrics, with exemplars, for who asks for that."""
-    parts.refresh_gauges()
+    fleet_report.refresh_gauges(parts)
     text, media_type = parts.metrics.render(accept, parts.ingestion_monitor.exposition())
     return Response(text, media_type=media_type)
 
@@ -37,4 +38,4 @@ async def metrics(parts: ContainerDep, accept: Annotated[str, Header()] = "") ->
 @router.get("/fleet", summary="Every instance with its state, load and reason")
 async def fleet(parts: ContainerDep) -> dict[str, Any]:
     """For people and for `ragfleet status`."""
-    return parts.describe()
+    return fleet_report.describe(parts)

@@ -91,7 +91,7 @@ class CodeAssistant:
     """One for the life of the application."""
 
     def __init__(
-        self, *, stores: StoreResolver, search: Callable[[], SearchService], symbols: SymbolLookup, lines: LineIndex
+        self, *, stores: StoreResolver, search: SearchService, symbols: SymbolLookup, lines: LineIndex
     ) -> None:
         self._stores = stores
         self._search = search
@@ -125,7 +125,7 @@ class CodeAssistant:
         try:
             options = RetrievalOptions(max_num_results=SEARCHED, score_threshold=job.profile.min_score)
             request_id = f"{job.request.id}/search"
-            searching = self._search().search(tenant, stores, [question], options=options, request_id=request_id)
+            searching = self._search.search(tenant, stores, [question], options=options, request_id=request_id)
             near = _mixed((await searching).passages, question)
         except KnowledgeUnavailable:
             if not named.defined:

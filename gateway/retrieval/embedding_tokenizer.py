@@ -1,14 +1,20 @@
 """Texts as the embedding model reads them: counted in its tokens, cut to its window, made of its token ids."""
 
+import logging
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from gateway.config import Settings
 from gateway.errors import BadRequest, ContextLengthExceeded
+from gateway.knowledge.chunking import embedding_folder
 from gateway.knowledge.text_windows import window_of
+
+log = logging.getLogger("ragfleet.gateway")
 
 # A model of BERT's family tells words apart at white space, so that the pieces' tokens are those of the whole.
 _PIECE = re.compile(r".{1,2048}(?!\S)|.{2048}|.+", re.DOTALL)
@@ -28,6 +34,15 @@ class EmbeddingTokenizer:
         self.window = window_of(folder)
         """Tokens that the model reads at once."""
         self._longest = max(len(token.encode()) for token in self._tokenizer.get_vocab())
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "EmbeddingTokenizer | None":
+        """None, and a line in the log, where there is none."""
+        try:
+            return _tokenizer_of(embedding_folder(settings.embedding_dir))
+        except FileNotFoundError as error:
+            log.warning("/v1/embeddings is off: %s", error)
+            return None
 
     def check_size(self, value: str | Sequence[int], limit: int) -> int:
         """How many tokens it has at the least, by its size, before it is read. Raises ContextLengthExceeded over `limit`."""
@@ -58,3 +73,7 @@ class EmbeddingTokenizer:
             )
         decoded: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return decoded
+
+
+_tokenizer_of = cache(EmbeddingTokenizer)
+"""Of a folder; read once a process, where tests have many gateways."""

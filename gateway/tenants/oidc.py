@@ -1,6 +1,7 @@
 """Tokens of an identity provider (OpenID Connect) instead of keys: a signed JWT names tenant, groups and scopes."""
 
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,14 @@ class TokenVerifier:
             sub={"essential": True},
         )
         self.jwks = jwks
+
+    @classmethod
+    def from_settings(cls, settings: Settings, directory: Directory, tls: ssl.SSLContext) -> "TokenVerifier | None":
+        """None where no identity provider is configured. tls: which authorities vouch for the provider. Raises ConfigError."""
+        if not settings.oidc_issuer:
+            return None
+        rules = TokenRules.from_settings(settings)
+        return cls(rules, Jwks(settings.oidc_issuer, settings.oidc_jwks_url, tls=tls), directory)
 
     @staticmethod
     def recognizes(text: str) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from gateway.config import ConfigError
 from gateway.errors import RagfleetError
 from gateway.fleet.outlier_detection import OutlierSettings
+from gateway.lifespan import drain
 from gateway.triton.fake_answers import Script
 from tests.support.fleet_views import view_where
 from tests.support.running import EMBEDDING, MODEL, Fleet
@@ -282,7 +283,7 @@ async def test_gateway_that_shuts_down_finishes_what_runs_and_refuses_what_is_ne
     fleet.answers.script("llm", Script(stall_after=3))
     async with fleet.open() as stream:
         await stream.text()
-        drained = asyncio.ensure_future(fleet.gateway.drain())
+        drained = asyncio.ensure_future(drain(fleet.gateway))
         await asyncio.sleep(0)
         refused = await fleet.chat()
         assert refused.status == 503

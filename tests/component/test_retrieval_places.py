@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.lifespan import drain
 from gateway.triton.fake_answers import Script
 from tests.support.replies import Reply
 from tests.support.running import COLLECTION, EMBEDDING, Fleet
@@ -168,7 +169,7 @@ async def test_gateway_that_shuts_down_refuses_new_ones(start: Start) -> None:
     path = await _searchable(fleet)
     running = asyncio.ensure_future(_search(fleet, path))
     await fleet.until(lambda: len(fleet.calls("search")) == 1)
-    drained = asyncio.ensure_future(fleet.gateway.drain())
+    drained = asyncio.ensure_future(drain(fleet.gateway))
     await asyncio.sleep(0)
     reply = await _search(fleet, path)
     assert (reply.status, reply.error["code"]) == (503, "draining")
