@@ -39,7 +39,7 @@ from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
-VERSION = 6
+VERSION = 7
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ taken where it shows a table (page_tables.py) and has all the characters of the 
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePath
@@ -17,6 +17,8 @@ from gateway.knowledge.converters.archives import xml
 from gateway.knowledge.converters.markup import of_html
 from gateway.knowledge.converters.page_columns import by_column
 from gateway.knowledge.converters.page_tables import with_tables
+from gateway.knowledge.converters.pdf_fonts import FontFacts, names_of_fonts
+from gateway.knowledge.converters.pdf_marked_text import prepare, told_by_structure
 from gateway.knowledge.converters.text_recognition import NotRecognized, PictureText, TextRecognition, check_pixels
 from gateway.knowledge.documents import (
     CorruptDocument,
@@ -32,6 +34,8 @@ _MAX_LAYOUT_PAGES = 500
 """Pages on which tables are looked for: it takes as long again as reading them."""
 _MAX_PICTURES = 20
 """Of a page, in which text is looked for."""
+_MAX_NAMES = 5
+"""Of fonts that are told of a page."""
 _UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
 _MAX_UNREADABLE = 0.2
 """The share of characters that stand for nothing above which a page's text is told to be none."""
@@ -57,28 +61,7 @@ def pdf(name: str, content: bytes, recognition: TextRecognition | None = None) -
         raise EncryptedDocument(f"{name} is encrypted; save it without a password") from error
     except Exception as error:  # pypdf raises KeyError, TypeError and others on damaged files
         raise CorruptDocument(f"{name} is not a readable PDF: {error}") from error
-    pages: list[str] = []
-    failed: list[Skipped] = []
-    recognized: list[Recognized] = []
-    for number in range(count):
-        try:
-            page = reader.pages[number]
-            pages.append(_page(page, layout=number < _MAX_LAYOUT_PAGES))
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001  # pypdf, as above; the other pages are no worse for it
-            pages.append("")
-            failed.append(Skipped(f"page {number + 1}", f"it cannot be read: {str(error)[:200]}"))
-            continue
-        if len(_UNREADABLE.findall(pages[-1])) > _MAX_UNREADABLE * len(pages[-1]):
-            failed.append(Skipped(f"page {number + 1}", "its fonts do not say which characters they draw"))
-        if not pages[-1] and _has_picture(page):
-            try:
-                found = _read_in_pictures(page, recognition)
-                pages[-1] = found.text
-                recognized.append(found.on_page(number + 1))
-            except NotRecognized as error:
-                failed.append(Skipped(f"page {number + 1}", str(error)))
+    pages, failed, recognized = _read(reader, count, recognition)
     if not any(pages) and any("cannot be read" in each.reason for each in failed):
         raise CorruptDocument(f"{name} is not a readable PDF: {failed[0].part}: {failed[0].reason}")
     words = Counter(re.findall(r"[^\W_]+(?:-[^\W_]+)*", "\n".join(pages)))
@@ -88,6 +71,67 @@ def pdf(name: str, content: bytes, recognition: TextRecognition | None = None) -
         failed.append(Skipped("rows of tables", f"they are looked for on the first {_MAX_LAYOUT_PAGES} pages"))
     document = Document.of_pages(pages, title or PurePath(name).stem, "plain", [*failed, *attached])
     return replace(document, recognized=tuple(recognized))
+
+
+def _read(
+    reader: Any, count: int, recognition: TextRecognition | None
+) -> tuple[list[str], list[Skipped], list[Recognized]]:
+    """Of each page its text; what could not be read; what was read in pictures."""
+    pages: list[str] = []
+    failed: list[Skipped] = []
+    recognized: list[Recognized] = []
+    fonts = FontFacts()
+    told = _told(reader, count)
+    for number in range(count):
+        try:
+            page = reader.pages[number]
+            unreadable = _prepared(page, fonts)
+            layout = number < _MAX_LAYOUT_PAGES and not unreadable
+            pages.append(_page(page, told.get(number, ()), layout=layout))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # pypdf, as above; the other pages are no worse for it
+            pages.append("")
+            failed.append(Skipped(f"page {number + 1}", f"it cannot be read: {str(error)[:200]}"))
+            continue
+        if not unreadable and len(_UNREADABLE.findall(pages[-1])) > _MAX_UNREADABLE * len(pages[-1]):
+            unreadable = names_of_fonts(page)
+        if unreadable:
+            failed.append(Skipped(f"page {number + 1}", _of_fonts(unreadable)))
+        if not pages[-1] and _has_picture(page):
+            try:
+                found = _read_in_pictures(page, recognition)
+                pages[-1] = found.text
+                recognized.append(found.on_page(number + 1))
+            except NotRecognized as error:
+                failed.append(Skipped(f"page {number + 1}", str(error)))
+    return pages, failed, recognized
+
+
+def _of_fonts(names: Collection[str]) -> str:
+    listed = ", ".join(sorted(names)[:_MAX_NAMES])
+    return (
+        f"its words cannot be read: the font {listed} does not say which characters it draws; save it with fonts that do, or run "
+        "text recognition (OCR) on it"
+    )
+
+
+def _prepared(page: Any, fonts: FontFacts) -> set[str]:
+    try:
+        return prepare(page, fonts)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # pypdf, as above; it may read the page as it is all the same
+        return set()
+
+
+def _told(reader: Any, count: int) -> dict[int, list[str]]:
+    try:
+        return told_by_structure(reader, count)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # pypdf, as above; what the pages draw is there without it
+        return {}
 
 
 def _opened(content: bytes) -> Any:
@@ -139,7 +183,7 @@ def _flat(outline: list[Any]) -> Iterator[Any]:
             yield each
 
 
-def _page(page: Any, *, layout: bool) -> str:
+def _page(page: Any, told: Collection[str], *, layout: bool) -> str:
     text = clean(page.extract_text()).strip()
     if layout and text:
         try:
@@ -149,7 +193,16 @@ def _page(page: Any, *, layout: bool) -> str:
         found = with_tables(lines) or by_column(lines, text)
         if found and _characters(text) <= _characters(found):
             text = found.strip()
-    return "\n\n".join(filter(None, [text, *_annotations(page), *_addresses(page, text)]))
+    more = [*_new(told, text), *_annotations(page), *_addresses(page, text)]
+    return "\n\n".join(filter(None, [text, *more]))
+
+
+def _new(told: Collection[str], text: str) -> Iterator[str]:
+    """What is not in the text already, whatever blanks it has there."""
+    known = "".join(text.split())
+    for words in dict.fromkeys(clean(each).strip() for each in told):
+        if "".join(words.split()) not in known:
+            yield words
 
 
 def _characters(text: str) -> Counter[str]:
