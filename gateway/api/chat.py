@@ -2,19 +2,18 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway import errors
 from gateway.api.bookkeeping import TIER
-from gateway.api.client_tools import custom_input
+from gateway.api.chat_chunks import ChunkWriter, chunk_log_probs, tool_call
+from gateway.api.chat_schemas import parse_chat
 from gateway.api.generation_serializers import AttemptNotes, chunk_usage, ragfleet_field, usage_shape
 from gateway.api.journaled_streams import JournaledStreams, send_chat
 from gateway.api.json_body import json_object
-from gateway.api.log_prob_serializers import chat_log_probs
 from gateway.api.rag_serializers import rag_citations, rag_head, rag_sources, url_citation, url_of_file
-from gateway.api.schemas import parse_chat
-from gateway.api.sse import DONE, TextEvent, sse
+from gateway.api.sse import DONE, sse
 from gateway.api.streaming import EventWriter, ResponseWriter, StreamingRequest
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ChatRecord
 from gateway.serving.answer_journal import AnswerJournal
@@ -22,7 +21,6 @@ from gateway.serving.choices import Choices
 from gateway.serving.event_feed import AnswerEvents
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
-from gateway.serving.log_probs import AnswerLogProbs
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
 from gateway.serving.tools import ArgumentsPiece, CallBegun, TextPiece, ThoughtPiece, ToolCall
@@ -264,7 +262,7 @@ class ChatCall(StreamingRequest):
         annotations = [*map(url_citation, found.citations), *map(url_of_file, found.made)]
         message = self._message(answer, reader, text, annotations)
         reason = self._finish_reason(answer, reader.calls)
-        return _shape(index, message, _log_probs(answer.log_probs), reason), rag_citations(found)
+        return _shape(index, message, chunk_log_probs(answer.log_probs), reason), rag_citations(found)
 
     def _message(self, answer: GeneratedAnswer, reader: ToolCallReader, text: str, annotations: Sequence[Any]) -> Json:
         message: Json = {"role": "assistant", "content": None if reader.calls and not text else text, "refusal": None}
@@ -283,97 +281,6 @@ class ChatCall(StreamingRequest):
         return f"{self._id}/{index}" if index else self._id
 
 
-class ChunkWriter:
-    """Builds the chunks of one choice. base: what is the same in all (id, object, created, model). usage: see chunk_usage."""
-
-    def __init__(
-        self,
-        base: Mapping[str, Any],
-        usage: Callable[[], Mapping[str, Any]],
-        *,
-        index: int = 0,
-        usage_changes: bool = False,
-        log_probs: AnswerLogProbs | None = None,
-        keeps: bool = False,
-    ) -> None:
-        self._told: list[Json] | None = [] if keeps and log_probs is not None else None
-        self._base = base
-        self._usage = usage
-        self.index = index
-        self._log_probs = log_probs
-        self.text: Callable[[str], bytes] = (
-            (lambda text: sse(self._piece(text))) if usage_changes or log_probs is not None else TextEvent(self._piece)
-        )
-        """A chunk with a piece of the answer."""
-
-    def role(self, rag: Mapping[str, Any] | None) -> bytes:
-        """The first chunk: who speaks, and the sources where there are any (extension field `rag`)."""
-        extra = {} if rag is None else {"rag": rag}
-        return sse(self._body({"delta": {"role": "assistant", "content": ""}, "finish_reason": None}, extra))
-
-    def thought(self, text: str) -> bytes:
-        """A chunk with a piece of what the model thinks before it answers (DeepSeek's field, and vLLM's)."""
-        return sse(self._body({"delta": {"reasoning_content": text}, "finish_reason": None}, {}))
-
-    def note(self, extra: Mapping[str, Any]) -> bytes:
-        """A chunk that adds nothing to the answer, with an extension field."""
-        return sse(self._body({"delta": {}, "finish_reason": None}, extra))
-
-    def call(self, index: int, part: ToolCall | str) -> bytes:
-        """A chunk in which a call begins, or with a piece of its arguments."""
-        if isinstance(part, str):
-            told: dict[str, Any] = {"index": index, "function": {"arguments": part}}
-        else:
-            told = {"index": index, **tool_call(ToolCall(part.id, part.name))}
-        return sse(self._body({"delta": {"tool_calls": [told]}, "finish_reason": None}, {}))
-
-    def custom_call(self, index: int, call: ToolCall) -> bytes:
-        """A chunk with a whole call of a custom tool."""
-        told = {"index": index, **tool_call(call, "custom")}
-        return sse(self._body({"delta": {"tool_calls": [told]}, "finish_reason": None}, {}))
-
-    def older_call(self, index: int, part: ToolCall | str) -> bytes:
-        """The same for the one call that there was before there were several."""
-        told = {"arguments": part} if isinstance(part, str) else {"name": part.name, "arguments": ""}
-        return sse(self._body({"delta": {"function_call": told}, "finish_reason": None}, {}))
-
-    def finish(self, reason: str, annotations: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> bytes:
-        """The last chunk with a choice: why the answer ended, and its citations."""
-        delta: dict[str, Any] = {"annotations": annotations} if annotations else {}
-        return sse(self._body({"delta": delta, "finish_reason": reason}, extra))
-
-    @property
-    def told(self) -> Json | None:
-        """Log probabilities of the whole answer so far, where they are kept."""
-        return None if self._told is None else {"content": self._told, "refusal": None}
-
-    def _piece(self, text: str) -> dict[str, Any]:
-        return self._body({"delta": {"content": text}, "finish_reason": None}, {})
-
-    def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-        told = _log_probs(self._log_probs)
-        if self._told is not None and told is not None:
-            self._told += told["content"]
-        return {
-            **self._base,
-            "choices": [{"index": self.index, **choice, "logprobs": told}],
-            **extra,
-            **self._usage(),
-        }
-
-
 def _shape(index: int, message: Json, log_probs: Json | None, reason: str) -> Json:
     """A choice of a whole answer."""
     return {"index": index, "message": message, "logprobs": log_probs, "finish_reason": reason}
-
-
-def _log_probs(log_probs: AnswerLogProbs | None) -> dict[str, Any] | None:
-    """Of the tokens since the last call."""
-    return None if log_probs is None else chat_log_probs(log_probs.take())
-
-
-def tool_call(call: ToolCall, kind: str | None = None) -> dict[str, Any]:
-    """A call as an answer has it. kind: of its tool, "custom" or a function."""
-    if kind == "custom":
-        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": custom_input(call)}}
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

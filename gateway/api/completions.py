@@ -8,12 +8,12 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gateway import errors
 from gateway.api.bookkeeping import NamedUser
+from gateway.api.chat_schemas import StreamOptions
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import MAX_CHOICES, SERVER_EXTRAS, LogitBias, Sampling
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import completion_log_probs
-from gateway.api.schemas import StreamOptions
 from gateway.api.sse import DONE, TextEvent, sse
 from gateway.api.streaming import ResponseWriter, StreamHeaders, StreamingRequest
 from gateway.api.validation import (

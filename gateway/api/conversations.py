@@ -13,9 +13,9 @@ from gateway.api.idempotency import IdempotentDep
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, page_body
 from gateway.api.replies import JsonReply
+from gateway.api.response_inputs import Item
+from gateway.api.response_item_objects import StoredItem
 from gateway.api.response_items import as_items
-from gateway.api.response_objects import StoredItem
-from gateway.api.response_schemas import Item
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.stored_responses import Json, ShownParameters, StoredItemPageParameters
 from gateway.api.validation import Metadata

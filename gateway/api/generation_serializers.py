@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.api.schemas import StreamOptions
+from gateway.api.chat_schemas import StreamOptions
 from gateway.dispatch.attempts import Attempt
 from gateway.serving.choices import Choices
 from gateway.serving.generated_answer import GeneratedAnswer, TokenUsage

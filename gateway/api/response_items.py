@@ -9,14 +9,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.api.dependencies import ID_PATTERN
-from gateway.api.response_objects import (
-    Annotation,
-    FoundPassage,
-    ReasoningText,
-    Status,
-    SummaryText,
-    TextToken,
-)
+from gateway.api.response_item_objects import Annotation, FoundPassage, ReasoningText, Status, SummaryText, TextToken
 
 Json = dict[str, Any]
 

@@ -1,237 +1,22 @@
 """What responses are answered with, and what conversations hold, for the document of the API."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
-from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
-from gateway.api.chat_objects import CacheBreakpoint, ChatToken
-from gateway.api.client_tools import FileOperation, ShellAction
-from gateway.api.filter_schema import FILTER
 from gateway.api.generation_schemas import Verbosity
+from gateway.api.response_item_objects import OutputItem
+from gateway.api.response_tool_objects import (
+    Choice,
+    CustomShown,
+    FunctionShown,
+    PatchShown,
+    PlainText,
+    SearchShown,
+    ShellShown,
+)
 
 Json = dict[str, Any]
-Status = Literal["in_progress", "completed", "incomplete"]
-
-
-class FileCitation(TypedDict):
-    """Where a file is cited."""
-
-    type: Literal["file_citation"]
-    file_id: str
-    filename: str
-    index: int
-
-
-class FilePath(TypedDict):
-    """Where a file is named that was made with the answer."""
-
-    type: Literal["file_path"]
-    file_id: str
-    index: int
-
-
-Annotation = FileCitation | FilePath
-TextToken = ChatToken
-
-
-class OutputText(TypedDict):
-    """The text of a message."""
-
-    type: Literal["output_text"]
-    text: str
-    annotations: list[Annotation]
-    logprobs: list[TextToken]
-
-
-class InputText(TypedDict):
-    """A text that was asked."""
-
-    type: Literal["input_text"]
-    text: str
-    prompt_cache_breakpoint: NotRequired[CacheBreakpoint | None]
-
-
-class InputFile(TypedDict):
-    """A file beside it."""
-
-    type: Literal["input_file"]
-    file_id: str
-
-
-class MessageBase(TypedDict):
-    """What all messages have."""
-
-    id: str
-    type: Literal["message"]
-    status: Status
-    phase: NotRequired[Literal["commentary", "final_answer"] | None]
-
-
-class RefusalText(TypedDict):
-    """What another model said in place of an answer."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-class OutputMessage(MessageBase):
-    """What the model says."""
-
-    role: Literal["assistant"]
-    content: list[OutputText | RefusalText]
-
-
-class InputMessage(MessageBase):
-    """A message of an input, or of a conversation."""
-
-    role: Literal["user", "system", "developer"]
-    content: list[InputText | InputFile]
-
-
-class Caller(TypedDict):
-    """Who has called a function."""
-
-    type: Literal["direct"]
-
-
-class FunctionCallItem(TypedDict):
-    """A call of a function; its arguments are JSON in a string."""
-
-    id: str
-    type: Literal["function_call"]
-    status: Status
-    call_id: str
-    name: str
-    arguments: str
-    caller: NotRequired[Caller | None]
-
-
-class FunctionOutput(TypedDict):
-    """What a function gave."""
-
-    id: str
-    type: Literal["function_call_output"]
-    call_id: str
-    output: str | list[InputText]
-    status: Status
-    name: NotRequired[str | None]
-    caller: NotRequired[Caller | None]
-
-
-class CustomCallItem(TypedDict):
-    """A call of a custom tool."""
-
-    id: str
-    type: Literal["custom_tool_call"]
-    status: Status
-    call_id: str
-    name: str
-    input: str
-    caller: NotRequired[Caller | None]
-
-
-class CustomOutput(TypedDict):
-    """What a custom tool gave."""
-
-    id: str
-    type: Literal["custom_tool_call_output"]
-    status: Status
-    call_id: str
-    output: str | list[InputText]
-    caller: NotRequired[Caller | None]
-
-
-class PatchItem(TypedDict):
-    """A patch."""
-
-    id: str
-    type: Literal["apply_patch_call"]
-    status: Literal["in_progress", "completed"]
-    call_id: str
-    operation: FileOperation
-    caller: NotRequired[Caller | None]
-
-
-class PatchOutput(TypedDict):
-    """What became of a patch."""
-
-    id: str
-    type: Literal["apply_patch_call_output"]
-    status: Literal["completed", "failed"]
-    call_id: str
-    output: NotRequired[str | None]
-    caller: NotRequired[Caller | None]
-
-
-class ShellItem(TypedDict):
-    """A command."""
-
-    id: str
-    type: Literal["local_shell_call"]
-    status: Status
-    call_id: str
-    action: ShellAction
-
-
-class ShellOutput(TypedDict):
-    """What a command gave."""
-
-    id: str
-    type: Literal["local_shell_call_output"]
-    status: Status
-    call_id: NotRequired[str | None]
-    output: str
-
-
-class FoundPassage(TypedDict):
-    """A passage of a search."""
-
-    file_id: str
-    filename: str
-    score: float
-    text: str
-    attributes: dict[str, str | float | bool]
-
-
-class SearchItem(TypedDict):
-    """A search; its results where `include` asks for them."""
-
-    id: str
-    type: Literal["file_search_call"]
-    status: Literal["in_progress", "searching", "completed", "incomplete", "failed"]
-    queries: list[str]
-    results: list[FoundPassage] | None
-
-
-class ReasoningText(TypedDict):
-    """Thoughts."""
-
-    type: Literal["reasoning_text"]
-    text: str
-
-
-class SummaryText(TypedDict):
-    """Of another model's thoughts."""
-
-    type: Literal["summary_text"]
-    text: str
-
-
-class ReasoningItem(TypedDict):
-    """What the model thought."""
-
-    id: str
-    type: Literal["reasoning"]
-    status: NotRequired[Status]
-    summary: list[SummaryText]
-    content: list[ReasoningText]
-    encrypted_content: NotRequired[str | None]
-
-
-Calls = FunctionCallItem | CustomCallItem | PatchItem | ShellItem
-OutputItem = OutputMessage | SearchItem | ReasoningItem | Calls
-StoredItem = InputMessage | OutputItem | FunctionOutput | CustomOutput | PatchOutput | ShellOutput
 
 
 class ResponseFault(TypedDict):
@@ -277,12 +62,6 @@ class ReasoningShown(TypedDict):
     summary: None
 
 
-class AnyText(TypedDict):
-    """Any text."""
-
-    type: Literal["text"]
-
-
 class AnyObject(TypedDict):
     """Any JSON object."""
 
@@ -299,129 +78,10 @@ class SchemaFormat(TypedDict):
     strict: bool | None
 
 
-class WeightsShown(TypedDict):
-    """What meaning and words count."""
-
-    embedding_weight: float
-    text_weight: float
-
-
-class RankingShown(TypedDict):
-    """How passages are ordered."""
-
-    ranker: NotRequired[Literal["none", "auto", "default-2024-11-15"]]
-    score_threshold: NotRequired[float]
-    hybrid_search: NotRequired[WeightsShown]
-
-
-class FunctionShown(TypedDict):
-    """A function that could be called."""
-
-    type: Literal["function"]
-    name: str
-    description: str | None
-    parameters: Json | None
-    strict: bool | None
-    output_schema: NotRequired[Json]
-    defer_loading: NotRequired[Literal[False]]
-    allowed_callers: NotRequired[list[Literal["direct"]]]
-
-
-class PlainText(TypedDict):
-    """Any text."""
-
-    type: Literal["text"]
-
-
-class RegexText(TypedDict):
-    """A text that matches."""
-
-    type: Literal["grammar"]
-    syntax: Literal["regex"]
-    definition: str
-
-
-class CustomShown(TypedDict):
-    """A custom tool that could be called."""
-
-    type: Literal["custom"]
-    name: str
-    description: NotRequired[str]
-    format: NotRequired[PlainText | RegexText]
-    defer_loading: NotRequired[Literal[False]]
-    allowed_callers: NotRequired[list[Literal["direct"]]]
-
-
-class PatchShown(TypedDict):
-    """Files could be patched."""
-
-    type: Literal["apply_patch"]
-    allowed_callers: NotRequired[list[Literal["direct"]]]
-
-
-class ShellShown(TypedDict):
-    """Commands could be run."""
-
-    type: Literal["local_shell"]
-
-
-class SearchShown(TypedDict):
-    """A search of knowledge stores."""
-
-    type: Literal["file_search"]
-    vector_store_ids: list[str]
-    max_num_results: NotRequired[int]
-    filters: NotRequired[Annotated[Json, WithJsonSchema(FILTER)]]
-    ranking_options: NotRequired[RankingShown]
-
-
-class FunctionChoice(TypedDict):
-    """The function that had to be called."""
-
-    type: Literal["function"]
-    name: str
-
-
-class CustomChoice(TypedDict):
-    """The custom tool that had to be called."""
-
-    type: Literal["custom"]
-    name: str
-
-
-class SearchChoice(TypedDict):
-    """The search was to be used."""
-
-    type: Literal["file_search"]
-
-
-class PatchChoice(TypedDict):
-    """A file was to be patched."""
-
-    type: Literal["apply_patch"]
-
-
-class ShellChoice(TypedDict):
-    """A command was to be run."""
-
-    type: Literal["local_shell"]
-
-
-class AllowedChoice(TypedDict):
-    """Those of the tools that could be used."""
-
-    type: Literal["allowed_tools"]
-    mode: Literal["auto", "required"]
-    tools: list[Json]
-
-
-Choice = FunctionChoice | CustomChoice | PatchChoice | ShellChoice | SearchChoice | AllowedChoice
-
-
 class TextShown(TypedDict):
     """What the text was to be."""
 
-    format: AnyText | AnyObject | SchemaFormat
+    format: PlainText | AnyObject | SchemaFormat
     verbosity: Verbosity
 
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
-from gateway.api.bookkeeping import TIER
-from gateway.api.client_tools import OfferedTool
-from gateway.api.generation_schemas import FileSearch
 from gateway.api.generation_serializers import ragfleet_field
 from gateway.api.journaled_streams import JournaledStreams, send_events
 from gateway.api.json_body import json_object
@@ -21,12 +18,11 @@ from gateway.api.response_output import (
     call_item,
     message_item,
     new_call_id,
-    new_response_id,
     reasoning_item,
 )
-from gateway.api.response_schemas import ResponsesRequest, parse_responses
+from gateway.api.response_schemas import parse_responses
+from gateway.api.response_serializers import new_response
 from gateway.api.streaming import NOTHING_SAID, EventWriter, ResponseWriter, StreamHeaders, StreamingRequest
-from gateway.api.tool_schemas import ResponseFunction
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ResponseRecord
 from gateway.knowledge.catalog.types import SOURCES
 from gateway.retrieval.context import Grounding
@@ -89,7 +85,7 @@ class ResponsesCall(StreamingRequest):
             and self._store
             and self._journals.wanted(self._wire.model, header=headers.journal, store=store)
         )
-        self._response = _response(self._wire, store=self._store)
+        self._response = new_response(self._wire, store=self._store)
         self._events = ResponseEvents(self._response["id"])
         if not self._wire.continues:
             self._request = self._wire.generation_request(request_id, route=self.ROUTE)
@@ -314,59 +310,9 @@ class ResponsesCall(StreamingRequest):
         return self._events.event("response.failed", response={**self._response, "status": "failed", "error": found})
 
 
-def _response(request: ResponsesRequest, *, store: bool) -> Json:
-    """The response object before there is anything in it."""
-    choice = request.tool_choice
-    return {
-        "id": new_response_id(),
-        "object": "response",
-        "created_at": int(time.time()),
-        "status": "queued" if request.background else "in_progress",
-        "completed_at": None,
-        "background": request.background,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": request.instructions,
-        "max_output_tokens": request.max_output_tokens,
-        "max_tool_calls": request.max_tool_calls,
-        "metadata": request.metadata or {},
-        "model": request.model,
-        "output": [],
-        "parallel_tool_calls": request.parallel_tool_calls is not False,
-        "previous_response_id": request.previous_response_id,
-        "prompt_cache_key": request.prompt_cache_key,
-        "prompt_cache_retention": request.prompt_cache_retention,
-        "reasoning": {"effort": request.effort, "summary": None},
-        "safety_identifier": request.safety_identifier,
-        "service_tier": TIER,
-        "store": store,
-        "temperature": request.temperature,
-        "text": {"format": _format(request), "verbosity": request.manner or "medium"},
-        "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_none=True),
-        "tools": [_tool(each) for each in request.tools or ()],
-        "top_logprobs": request.top_logprobs,
-        "top_p": request.top_p,
-        "truncation": request.truncation,
-        "usage": None,
-        "user": request.user,
-        **({} if request.conversation_id is None else {"conversation": {"id": request.conversation_id}}),
-    }
-
-
 def _log_probs(answer: GeneratedAnswer) -> list[Json]:
     """Of all of the answer's tokens, where they are asked for."""
     return [] if answer.log_probs is None else content_log_probs(answer.log_probs.take())
-
-
-def _tool(tool: FileSearch | OfferedTool) -> Json:
-    if not isinstance(tool, ResponseFunction):
-        return tool.model_dump(exclude_none=True)
-    return {"strict": True, "parameters": None, "description": None, **tool.model_dump(exclude_none=True)}
-
-
-def _format(request: ResponsesRequest) -> Json:
-    given = None if request.text is None else request.text.format
-    return {"type": "text"} if given is None else given.model_dump(by_alias=True, exclude_none=True)
 
 
 def _annotations(found: AnswerCitations) -> list[Json]:

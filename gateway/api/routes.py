@@ -29,6 +29,7 @@ from gateway.api.batch_requests import BatchRequests
 from gateway.api.bodies import Bodies
 from gateway.api.chat import ChatCall
 from gateway.api.chat_objects import ChatCompletion, Completion
+from gateway.api.chat_schemas import ChatRequest
 from gateway.api.completions import CompletionCall, CompletionRequest, open_completion
 from gateway.api.dependencies import RequiredScope
 from gateway.api.direct_routes import DirectRoutes
@@ -38,7 +39,6 @@ from gateway.api.openapi import describe, documented, header, json_or_events
 from gateway.api.response_objects import ResponseObject
 from gateway.api.response_schemas import ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
-from gateway.api.schemas import ChatRequest
 from gateway.api.streaming import Opener, StreamingEndpoint
 from gateway.api.ui import ui_router
 from gateway.container import Container

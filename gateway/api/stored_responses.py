@@ -23,7 +23,8 @@ from gateway.api.multipart import ClientLeft
 from gateway.api.openapi import documented, json_or_events
 from gateway.api.pagination import ListBody, PageParameters, page_body
 from gateway.api.replies import JsonReply
-from gateway.api.response_objects import ResponseObject, StoredItem
+from gateway.api.response_item_objects import StoredItem
+from gateway.api.response_objects import ResponseObject
 from gateway.api.response_schemas import Include, ResponsesRequest
 from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.serializers import DeletedObject, deleted_shape

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.schemas import ChatRequest, parse_chat
+from gateway.api.chat_schemas import ChatRequest, parse_chat
 from gateway.errors import BadRequest
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters

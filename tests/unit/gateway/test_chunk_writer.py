@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.chat import ChunkWriter
+from gateway.api.chat_chunks import ChunkWriter
 from gateway.api.sse import TextEvent, error_event
 from gateway.errors import BadRequest
 

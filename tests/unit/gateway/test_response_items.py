@@ -6,8 +6,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from gateway.api.conversations import NewItems
+from gateway.api.response_item_objects import StoredItem
 from gateway.api.response_items import as_items
-from gateway.api.response_objects import StoredItem
 
 SHOWN: TypeAdapter[Any] = TypeAdapter(StoredItem)
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from gateway.api.chat_schemas import ChatRequest
 from gateway.api.completions import CompletionRequest
 from gateway.api.embeddings import EmbeddingRequest
 from gateway.api.json_body import MAX_KEYS
 from gateway.api.response_schemas import ResponsesRequest
-from gateway.api.schemas import ChatRequest
 from gateway.api.store_schemas import ChangedFile, ChangedStore, NewBatch, NewFile, NewStore, SearchRequest
 from gateway.api.validation import read
 from gateway.errors import BadRequest
