@@ -100,8 +100,12 @@ test-helm: $(STAMP) ## The Helm chart, by Helm's own library and Kubernetes' sch
 	@$(BIN)/pip install -q $(PIP_FLAGS) -c constraints.txt helm-python-sdk kubernetes-validate
 	$(BIN)/pytest -rs tests/unit/deploy
 
-bench: ## List the benchmarks
-	@grep -hE '^bench-[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+# A Milvus server to compare Milvus Lite with; where it cannot be had, that part is left out, and the benchmark says so.
+MILVUS_SERVER = $(BIN)/pip install -q $(PIP_FLAGS) --no-deps -c constraints.txt milvus || true
+
+bench: setup ## All figures made anew, beside their rivals, on one page and in var/bench/page.json (two hours; ARGS=--list, "--only gateway engine", --quick)
+	@$(if $(findstring --list,$(ARGS))$(findstring --from-files,$(ARGS)),,$(MILVUS_SERVER))
+	@$(BIN)/python -m benchmarks.page $(ARGS)
 
 bench-gateway: setup ## CPU of the gateway per streamed request, beside vllm-router and LiteLLM
 	$(BIN)/python -m benchmarks.gateway
@@ -118,9 +122,8 @@ bench-affinity: setup ## Time to first token of conversations, our placement aga
 bench-overload: setup ## Goodput, latency and memory at up to five times the fleet's capacity
 	$(BIN)/python -m benchmarks.overload $(ARGS)
 
-# The wheel has a Milvus server to compare Milvus Lite with; where it cannot be had, that part is left out, and the benchmark says so.
 bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vectors, chats during an ingestion (ARGS="--only ingest")
-	@$(BIN)/pip install -q $(PIP_FLAGS) --no-deps -c constraints.txt milvus || true
+	@$(MILVUS_SERVER)
 	GRPC_VERBOSITY=NONE PYTHONPATH=model_repository/retrieval $(BIN)/python -m benchmarks.knowledge $(ARGS)
 
 bench-tracing: setup ## CPU of the gateway per request, traces off, sampled and of every request

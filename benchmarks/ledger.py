@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.report import Figure, write_json
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.sql_ledger import SqlLedger
 from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
@@ -115,7 +116,17 @@ async def main() -> int:
         await quotas.close()
         await database.close()
         leased, asked = one_by_one["a lease in hand"]
-        good = leased[int(0.99 * len(leased))] <= P99_MS and asked <= len(leased) // 1_000
+        p99 = leased[int(0.99 * len(leased))]
+        good = p99 <= P99_MS and asked <= len(leased) // 1_000
+        write_json(
+            "ledger",
+            {"cpu_ms": {name: cost - empty for name, cost in costs.items()}, "asked": asked, "requests": len(leased)},
+            figures=[
+                Figure("a reservation with a lease in hand, p99", p99, "ms", at_most=P99_MS),
+                Figure("times that these asked the database, of 1,000", 1000 * asked / len(leased), at_most=1),
+                Figure("processor time of a ledger row", costs["a row of the ledger"] - empty, "ms"),
+            ],
+        )
         print(f"the bar for p99 is {P99_MS:g} ms: {'met' if good else 'missed'} (load {os.getloadavg()[0]:.1f})")
         return 0 if good else 1
 

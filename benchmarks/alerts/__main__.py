@@ -16,6 +16,7 @@ from contextlib import suppress
 from benchmarks.alerts.faults import FAULTS, KV_BLOCKS, QUEUE, UNPROVED, Fault, Faults
 from benchmarks.alerts.rules import shortened
 from benchmarks.prometheus import Prometheus, prometheus, targets
+from benchmarks.report import Figure, write_json
 from ragfleet.paths import PROJECT
 from tests.support.chat_client import Client
 from tests.support.debian_program import NotToBeHad
@@ -77,6 +78,7 @@ async def run(fleet: EmbeddedFleet, database: Prometheus, wanted: Sequence[Fault
     faults = Faults(fleet)
     load = asyncio.create_task(asking(fleet))
     failed = 0
+    told: dict[str, str] = {}
     try:
         for fault in wanted:
             try:
@@ -84,12 +86,20 @@ async def run(fleet: EmbeddedFleet, database: Prometheus, wanted: Sequence[Fault
             except TimeoutError as error:
                 failed += 1
                 said = f"FAILED: {error}; now firing: {', '.join(sorted(database.firing())) or 'none'}"
+            told[fault.name] = said
             print(f"{fault.name}: {said}", flush=True)
     finally:
         load.cancel()
         await asyncio.gather(load, return_exceptions=True)
     for alert, why in UNPROVED.items():
         print(f"{alert}: not tried here: {why}")
+    write_json(
+        "alerts",
+        {"faults": told, "unproved": dict(UNPROVED)},
+        figures=[
+            Figure(f"of {len(wanted)} faults, those whose alerts did not fire or did not stop", failed, at_most=0)
+        ],
+    )
     return failed
 
 

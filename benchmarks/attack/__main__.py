@@ -23,7 +23,7 @@ from benchmarks.attack.floods import FLOODS, Flood, flooded
 from benchmarks.attack.tenant import connected
 from benchmarks.attack.watch import Noticed, Watch
 from benchmarks.chaos.scenarios import quantile
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 from tests.support.attacks import EVERY, Attack, Target, judged, launched
 from tests.support.bombs import write_bombs
 from tests.support.embedded_fleet import embedded, run_stoppable
@@ -191,7 +191,21 @@ def report(rows: Sequence[Row]) -> int:
     )
     for words in found:
         print(f"missed: {words}")
-    write_json("attack", {"attacks": list(rows), "missed": list(found)})
+    write_json(
+        "attack",
+        {"attacks": list(rows), "missed": list(found)},
+        figures=[
+            Figure(f"bars missed in {len(rows)} attacks, floods and quiet times", len(found), at_most=0),
+            Figure("/health/live p99 meanwhile", 1000 * rows[-1]["live_p99_s"], "ms", at_most=1000 * LIVE_P99_S),
+            Figure("questions of the second tenant that were refused", sum(len(each["failed"]) for each in rows), at_most=0),
+            *(
+                Figure(f"TTFT p99 of the second tenant beside: {each['name']}", each["ttft_p99_s"], "s",
+                       "its quiet, s", each["quiet"]["ttft_p99_s"])
+                for each in rows
+                if "quiet" in each
+            ),
+        ],
+    )  # fmt: skip
     return 1 if found else 0
 
 

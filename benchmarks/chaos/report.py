@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.chaos.heartbeat import ISOLATED_S, REJOINED_S
 from benchmarks.chaos.scenarios import Row, summary
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 from tests.support.observed_fleet import FEW_DESCRIPTORS, SOME_RSS_MB
 
 COUNTS = ("streams", "failed", "refused", "moved")
@@ -71,8 +71,23 @@ class Report:
         return write_json(
             "chaos",
             {"good": self.good, "seconds": seconds, "rows": self.rows, "accepted": total, "failed": failed},
+            figures=self._figures(total, failed),
             tell=False,
         )
+
+    def _figures(self, total: int, failed: int) -> list[Figure]:
+        rows = self.rows.values()
+        bad = sum(not _good(row) for row in rows) + len(self._wanted) - len(rows)
+        found = [
+            Figure(f"of {total} accepted requests, those that failed", failed, at_most=0),
+            Figure(f"of {len(self._wanted)} scenarios, those with a bar missed or not run", bad, at_most=0),
+        ]
+        alike = [row for row in rows if "identical" in row]
+        if compared := sum(row["streams"] for row in alike):
+            identical = sum(row["identical"] for row in alike) / compared
+            found.append(Figure(f"of {compared} answers that can be compared, identical", identical, at_least=1))
+        moved = {name: row["gap_p50_s"] for name, row in self.rows.items() if row["moved"]}
+        return found + [Figure(f"{name}: silence of moved streams, p50", gap, "s") for name, gap in moved.items()]
 
     def _table_of_scenarios(self) -> None:
         print_table(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from openai import OpenAI
 
+from benchmarks.report import Figure, write_json
 from ragfleet.paths import PROJECT
 from tests.support.embedded_fleet import embedded
 
@@ -112,7 +113,12 @@ def main() -> int:
     print(f"| suite | packages | {model} |\n|---|---|---|")
     for name, (counts, _) in found.items():
         print(f"| {name} | {', '.join(SUITES[name])} | {counts} |")
-    return 0 if all(passed for _, passed in found.values()) else 1
+    failed = [name for name, (_, passed) in found.items() if not passed]
+    claim = Figure(f"suites of {len(found)} frameworks that failed", len(failed), at_most=0)
+    write_json(
+        "clients", {"suites": {name: counts for name, (counts, _) in found.items()}, "failed": failed}, figures=[claim]
+    )
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from benchmarks.compose.knowledge import ANSWER, QUESTION, SOURCE, Knowledge
 from benchmarks.compose.load import KINDS
 from benchmarks.compose.stack import MODEL, UP_S, Stack
 from benchmarks.compose.steps import StepError, Steps
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 
 NOT_HAD = (
     "NVIDIA's base of the triton image: not to be had; not built",
@@ -81,7 +81,11 @@ def main() -> int:
         "not_had": NOT_HAD,
         "missed": missed,
     }
-    write_json("compose", result, tell=not args.json)
+    figures = [
+        Figure(f"what was missed over {len(losses)} losses in real containers", len(missed), at_most=0),
+        Figure("whole again, at the latest", max((row.whole_s for row in losses), default=0.0), "s"),
+    ]
+    write_json("compose", result, figures=figures, tell=not args.json)
     if args.json:
         print(json.dumps(result, indent=1))
     else:

@@ -1,7 +1,6 @@
 """`make conformance OPENAPI=openapi.yaml`: shares for each of four groups of paths, and what is missing."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from benchmarks.conformance.comparison import Aside, Comparison, Finding, paired
 from benchmarks.conformance.description import Description
 from benchmarks.conformance.own_gateway import observe
-from ragfleet.paths import PROJECT
+from benchmarks.report import Figure, write_json
 
 GROUPS = {
     "chat + completions": ("/chat/completions", "/completions"),
@@ -18,7 +17,6 @@ GROUPS = {
     "embeddings + batches": ("/embeddings", "/batches"),
 }
 BAR = 0.95
-REPORT = PROJECT / "var" / "bench" / "conformance.json"
 
 
 def _summary(endpoints: list[bool], findings: list[Finding]) -> dict[str, Any]:
@@ -73,9 +71,10 @@ def main() -> int:
         print(f"\n{name}: missing")
         for place, why in found["missing"].items():
             print(f"  {place}: {why}")
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2), "utf-8")
-    print(f"\nAs JSON: {REPORT.relative_to(PROJECT)}")
+    claims = [
+        Figure(f"share of OpenAI's description: {name}", each["share"], at_least=BAR) for name, each in report.items()
+    ]
+    write_json("conformance", report, figures=claims)
     return 0 if all(found["share"] >= BAR for found in report.values()) else 1
 
 

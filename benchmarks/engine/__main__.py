@@ -14,7 +14,7 @@ import time
 import urllib.request
 from typing import Any
 
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 from build_scripts.tokenizer import default_gguf
 from tests.support.chat_client import Client
 from tests.support.embedded_fleet import EmbeddedFleet, embedded, run_stoppable
@@ -108,7 +108,14 @@ def main() -> int:
     )
     ratio = statistics.median(ratios)
     print(f"ratio, median of {len(ratios)} pairs: {ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f}; bar 0.90)")
-    write_json("engine", {"tokens_per_second": speeds, "ratios": ratios, "ratio": ratio, "bar_met": ratio >= 0.9})
+    ours, theirs = (statistics.median(each) for each in speeds.values())
+    write_json(
+        "engine",
+        {"tokens_per_second": speeds, "ratios": ratios, "ratio": ratio, "bar_met": ratio >= 0.9},
+        figures=[
+            Figure("tokens per second through gateway and Triton", ours, "/s", "llama.cpp", theirs, ratio, at_least=0.9)
+        ],
+    )
     return 0 if ratio >= 0.9 else 1
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.gpu import machine, weights
 from benchmarks.gpu.parts import PARTS, Check
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 
 
 def main() -> int:
@@ -41,8 +41,11 @@ def main() -> int:
         ["part", "result", "seconds", "what"],
         [[name, result["verdict"], result["seconds"], _words(result)] for name, result in results.items()],
     )
-    write_json("gpu", {"host": host, "tiny": check.tiny, "gpu": gpu, "parts": results})
-    return 0 if all(result["verdict"] != "failed" for result in results.values()) else 1
+    failed = sum(result["verdict"] == "failed" for result in results.values())
+    figures = [Figure("parts that failed or missed their bar", failed, at_most=0)]
+    figures += [Figure(f"{name}, beside the same alone", r["ratio"]) for name, r in results.items() if "ratio" in r]
+    write_json("gpu", {"host": host, "tiny": check.tiny, "gpu": gpu, "parts": results}, figures=figures)
+    return 1 if failed else 0
 
 
 def _run(name: str, check: Check) -> dict[str, Any]:

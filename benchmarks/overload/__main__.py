@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.chaos.scenarios import MODEL, quantile, warm_up
 from benchmarks.processes import cpu_seconds
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 from tests.support.chat_client import Client, Seen
 from tests.support.embedded_fleet import embedded, run_stoppable
 from tests.support.observed_fleet import Victim
@@ -145,8 +145,17 @@ def main() -> int:
     found = missed(rows)
     for words in found:
         print(f"missed: {words}")
+    most, best = rows[-1], max(row["goodput_per_s"] for row in rows)
+    at = f"at {most['times']:g} × the capacity"
     write_json(
-        "overload", {"capacity_per_s": CAPACITY, "levels": rows, "missed": found, "load_average": os.getloadavg()}
+        "overload",
+        {"capacity_per_s": CAPACITY, "levels": rows, "missed": found, "load_average": os.getloadavg()},
+        figures=[
+            Figure(f"goodput {at}", most["goodput_per_s"], "/s", "the best level", best, at_least=GOODPUT_SHARE),
+            Figure(f"TTFT p99 of what is accepted {at}", most["ttft_p99_s"], "s", at_most=TTFT_BOUND_S),
+            Figure("requests that failed, all levels", sum(row["failed"] for row in rows), at_most=0),
+            Figure("bars of this benchmark that were missed", len(found), at_most=0),
+        ],
     )
     return 1 if found else 0
 

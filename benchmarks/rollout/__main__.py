@@ -4,6 +4,7 @@ import argparse
 import statistics
 import sys
 
+from benchmarks.report import Figure, write_json
 from benchmarks.rollout.simulation import FAULTS, Fault, Outcome, run
 from gateway.rollouts.judge import Verdict
 
@@ -16,7 +17,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--share", type=float, default=0.05)
     asked = parser.parse_args()
-    ok = True
+    ok, figures, rows = True, list[Figure](), {}
     print("| candidate | runs | rolled back | within 200 | its requests: median | most | all requests: median |")
     print("|---|---|---|---|---|---|---|")
     for name, fault in {"as good as the others": Fault(), **FAULTS}.items():
@@ -24,7 +25,18 @@ def main() -> int:
         back = [each for each in ends if each.judgement.verdict is Verdict.ROLL_BACK]
         soon = sum(each.requests <= WITHIN for each in back)
         print(f"| {name} | {len(ends)} | {len(back)} | {soon} | {_numbers(ends)} |")
+        rows[name] = {
+            "runs": len(ends),
+            "rolled_back": len(back),
+            "soon": soon,
+            "requests": [each.requests for each in ends],
+        }
+        if fault == Fault():
+            figures.append(Figure("good candidates that are rolled back", len(back) / len(ends), at_most=0.01))
+        else:
+            figures.append(Figure(f"rolled back within {WITHIN} requests: {name}", soon / len(ends), at_least=0.95))
         ok &= len(back) <= len(ends) / 100 if fault == Fault() else len(back) == len(ends) and soon >= 0.95 * len(ends)
+    write_json("rollout", {"share": asked.share, "rows": rows, "bar_met": ok}, figures=figures)
     return 0 if ok else 1
 
 

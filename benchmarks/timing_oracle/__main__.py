@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks.report import Figure, write_json
 from tests.support.embedded_fleet import EmbeddedFleet, embedded, run_stoppable
 
 VICTIM, PROBER = "victim-key-of-the-oracle", "prober-key-of-the-oracle"
@@ -82,16 +83,26 @@ async def measure(fleet: EmbeddedFleet, trials: int, only: str) -> None:
         print(
             f"{trials} trials with the victim's question and {trials} without; a coin's spread is {spread(trials):.3f}"
         )
+        areas: dict[str, float] = {}
         print("| what is timed | victim | area | median with | median without |\n|---|---|---|---|---|")
         for name, ask in {"chat": chat, "embedding": embedding}.items():
             if only not in ("", name):
                 continue
             for who, key in (("another tenant", VICTIM), ("the same tenant", PROBER)):
                 found, with_it, without = await oracle(ask, key, trials if key == VICTIM else max(trials // 8, 5), rng)
+                areas[f"{name}, {who}"] = found
                 medians = (sorted(times)[len(times) // 2] * 1000 for times in (with_it, without))
                 print(
                     f"| {name} | {who} | {found:.3f} | {' | '.join(f'{each:.1f} ms' for each in medians)} |", flush=True
                 )
+        write_json(
+            "timing_oracle",
+            {"trials": trials, "areas": areas},
+            figures=[
+                Figure(f"area of a timing oracle (0.5: a coin, ± {spread(trials):.3f}): {what}", each)
+                for what, each in areas.items()
+            ],
+        )
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ Our HTTP client (gateway/triton/llm.py, with and without gathering) and tritoncl
 real Triton with the simulated engine. The decision that rests on it is in docs/transport.md.
 """
 
+import argparse
 import asyncio
 import statistics
 import sys
@@ -15,12 +16,12 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 import uvloop
 
-from benchmarks.report import print_table, write_json
+from benchmarks.report import Figure, print_table, write_json
 from gateway.triton.connection import Pool
 from gateway.triton.llm import GenerateRequest, TokenStreams
 from tests.support.embedded_fleet import embedded
 
-STREAMS, TOKENS, ROUNDS = 16, 64, 5
+STREAMS, TOKENS = 16, 64
 ENGINE = '{"decode_step_ms": 5, "decode_step_ms_per_sequence": 0, "slots": 16}'
 PROMPT = list(range(200, 232))
 
@@ -90,15 +91,21 @@ def cost(run: Callable[[], Awaitable[int]]) -> float:
 
 def main() -> int:
     """Run the rounds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--port-base", type=int, default=26000)
+    args = parser.parse_args()
     figures: dict[str, list[float]] = {}
-    with embedded(instances=1, flavour="simulated", port_base=26000, env={"RAGFLEET_LLM_PARAMS": ENGINE}) as fleet:
+    with embedded(
+        instances=1, flavour="simulated", port_base=args.port_base, env={"RAGFLEET_LLM_PARAMS": ENGINE}
+    ) as fleet:
         http, grpc = fleet.instances[0]["http_port"], fleet.instances[0]["grpc_port"]
         ways: dict[str, Callable[[], Awaitable[int]]] = {
             "HTTP, ours, gathering 1 ms": lambda: over_http(http, 0.001),
             "HTTP, ours": lambda: over_http(http, 0.0),
             "gRPC, tritonclient.grpc.aio": lambda: over_grpc(grpc),
         }
-        for number in range(ROUNDS + 1):
+        for number in range(args.rounds + 1):
             for name, run in ways.items():
                 value = cost(run)
                 if number:
@@ -109,7 +116,12 @@ def main() -> int:
         ["transport", "median", "min", "max", "× HTTP"],
         [[n, statistics.median(v), min(v), max(v), statistics.median(v) / base] for n, v in figures.items()],
     )
-    write_json("transport", {"us_per_token": figures})
+    theirs = statistics.median(figures["gRPC, tritonclient.grpc.aio"])
+    write_json(
+        "transport",
+        {"us_per_token": figures},
+        figures=[Figure("CPU of reading a token over HTTP", base, "µs", "gRPC, tritonclient", theirs, at_most=1)],
+    )
     return 0
 
 

@@ -1,0 +1,1 @@
+"""`make bench`: the figures of all benchmarks, made anew one after the other, on one page."""
