@@ -327,6 +327,9 @@ class Settings:
     retrieval_places: int = 4
     """Searches and embeddings of clients, in calls of a model, at a time and instance. Raising it gives them more of the
     instances; the questions of chats then wait longer to be embedded."""
+    retrieval_tenant_share: float = 0.25
+    """Share of these places that one tenant may hold while another one is there, and as many more for its chats that search.
+    Lower: others' answers come sooner beside its searches; higher: it searches and embeds faster. 1: no bound."""
     embedding_pass_chars: int = 2_000
     """Characters that a client's texts go to the embedding model in, at a time, 64 texts at the most. Lower: a single text waits
     less beside another tenant's thousands; higher: a GPU is used better."""

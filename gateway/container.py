@@ -112,22 +112,25 @@ class Container:
         # Places: of answers, and of searches and embeddings. Of the latter a place is for each call of a model, not for each
         # request: one with a thousand texts takes turns with the others', and what waits at the instances is bounded, where the
         # questions of chats want to be embedded, too.
-        shares = TenantShares(settings, self.tenants, self.store, self.models, self.placer)
+        self.shares = TenantShares(settings, self.tenants, self.store, self.models, self.placer)
         self.admission = Admission(
             lambda: round(self.models.slots * settings.admission_headroom),
             time.monotonic,
-            tenant_limit=shares.answers,
-            reserve=shares.reserve,
+            tenant_limit=self.shares.answers,
+            reserve=self.shares.reserve,
             limit=settings.admission_queue,
             start=StartWait.from_settings(settings),
         )
         self.retrieval_admission = Admission(
             lambda: settings.retrieval_places * len(self.store.view.serving),
             time.monotonic,
+            tenant_limit=self.shares.searches,
             limit=settings.retrieval_queue,
             start=StartWait.from_settings(settings),
         )
-        self.retrieval_places = TenantPermits(self.retrieval_admission, settings.admission_deadline_s, self.metrics)
+        self.retrieval_places = TenantPermits(
+            self.retrieval_admission, settings.admission_deadline_s, self.metrics, self.shares.presence
+        )
         self.demand = Demand(
             self.admission,
             stay_s=lambda: self.placer.averages.stay,
@@ -153,8 +156,8 @@ class Container:
             streams=self.streams,
             registry=self.registry,
             # Whoever waits for it has a place already, so their number is bounded.
-            prefills=Admission(lambda: sys.maxsize, tenant_limit=shares.prefills, limit=sys.maxsize),
-            slots=Admission(shares.free_slots, reserve=shares.reserve, limit=sys.maxsize),
+            prefills=Admission(lambda: sys.maxsize, tenant_limit=self.shares.prefills, limit=sys.maxsize),
+            slots=Admission(self.shares.free_slots, reserve=self.shares.reserve, limit=sys.maxsize),
             shared=lambda: self.tenants.several,
             settings=settings,
             metrics=self.metrics,
@@ -242,10 +245,22 @@ class Container:
             settings=settings,
             quotas=self.quotas,
             ledger=self.ledger,
-            admission=TenantPermits(self.admission, settings.admission_deadline_s, self.metrics),
+            admission=TenantPermits(self.admission, settings.admission_deadline_s, self.metrics, self.shares.presence),
             models=self.models,
             context=ContextBuilder(
-                self.dispatcher, self.pool, settings, self.metrics, access=access, tracing=self.tracing
+                self.dispatcher,
+                self.pool,
+                settings,
+                self.metrics,
+                access=access,
+                # Whoever waits for it has a place already, so their number is bounded.
+                places=TenantPermits(
+                    Admission(lambda: sys.maxsize, tenant_limit=self.shares.searches, limit=sys.maxsize),
+                    settings.request_deadline_s,
+                    self.metrics,
+                    self.shares.presence,
+                ),
+                tracing=self.tracing,
             ),
             generator=self.generator,
             table=TokenTable.load(settings.tokenizer_dir),

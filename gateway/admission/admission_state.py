@@ -91,6 +91,11 @@ class AdmissionState:
         """Requests that wait."""
         return len(self._queue)
 
+    @property
+    def tenants(self) -> set[str]:
+        """Who has a place or waits for one."""
+        return {*self._held, *self._queue.tenants}
+
     def stats(self) -> AdmissionStats:
         """A picture of now."""
         return AdmissionStats(

@@ -170,6 +170,11 @@ class FairQueue:
             self.remove(entry)
         return entries
 
+    @property
+    def tenants(self) -> set[str]:
+        """Of which entries wait."""
+        return {tenant for group in self._classes.values() for tenant in group.lines}
+
     def waiting(self) -> Counter[str]:
         """Entries waiting, by tenant."""
         lines = (item for group in self._classes.values() for item in group.lines.items())

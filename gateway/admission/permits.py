@@ -135,6 +135,11 @@ class Admission:
         """Requests that wait."""
         return self._gate.waiting
 
+    @property
+    def tenants(self) -> set[str]:
+        """Who holds a permit or waits for one."""
+        return self._gate.tenants
+
     def stats(self) -> AdmissionStats:
         """Admission now, by tenant."""
         return self._gate.stats()

@@ -1,6 +1,7 @@
 """Places of one gate for tenants: at each one's weight and priority, within a deadline; refusals are counted."""
 
 from gateway.admission.permits import Admission, Permit
+from gateway.admission.presence import Presence
 from gateway.errors import Overloaded
 from gateway.metrics import Metrics
 from gateway.tenants.tenant import Tenant
@@ -9,11 +10,13 @@ from gateway.tenants.tenant import Tenant
 class TenantPermits:
     """Answers have a gate, and what clients search and embed has another: neither waits for the other's.
 
-    deadline_s: how long a place is waited for.
+    deadline_s: how long a place is waited for. presence: is told who asks, and of the gate.
     """
 
-    def __init__(self, admission: Admission, deadline_s: float, metrics: Metrics) -> None:
+    def __init__(self, admission: Admission, deadline_s: float, metrics: Metrics, presence: Presence) -> None:
+        presence.gates.append(admission)
         self._admission = admission
+        self._presence = presence
         self._deadline_s = deadline_s
         self._metrics = metrics
 
@@ -34,6 +37,7 @@ class TenantPermits:
             return None
 
     async def _acquire(self, tenant: Tenant, cost: float, size: int = 0) -> Permit:
+        self._presence.seen(tenant.name)
         return await self._admission.acquire(
             tenant.name,
             weight=tenant.weight,

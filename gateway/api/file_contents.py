@@ -81,10 +81,14 @@ class MeasuredContent:
         return self._hash.hexdigest()
 
 
+FILENAME_PATTERN = r"^[^\x00]*[^\x00-\x20\x7f-\xa0\s./\\\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff][^/\\\x00]*$"
+"""Of what `clean_name` takes that is text."""
+
+
 def clean_name(given: str, *, param: str = "file") -> str:
-    """The name without a path and without what would break a line. Raises BadRequest where nothing is left."""
+    """The name without a path and without what would break a line. Raises BadRequest where nothing is left but dots."""
     name = _CONTROL.sub("", re.split(r"[/\\]", given)[-1]).strip()
-    if name in ("", ".", ".."):
+    if not re.search(r"[^\s.]", name):
         raise BadRequest("The file has no name.", param=param, code="invalid_value")
     stem, dot, suffix = name.rpartition(".")
     if len(name) <= 255:

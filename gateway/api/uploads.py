@@ -13,7 +13,7 @@ from gateway.api import validation
 from gateway.api.batches import ExpiresAfter
 from gateway.api.bodies import refuse_encoded
 from gateway.api.dependencies import ID_PATTERN, WRITES, CatalogDep, ContainerDep, JsonBody
-from gateway.api.file_contents import MeasuredContent, Purpose, clean_name, kept
+from gateway.api.file_contents import FILENAME_PATTERN, MeasuredContent, Purpose, clean_name, kept
 from gateway.api.idempotency import IdempotentDep
 from gateway.api.multipart import Form
 from gateway.api.openapi import documented
@@ -35,7 +35,7 @@ class NewUpload(BaseModel):
     """`POST /v1/uploads`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    filename: Annotated[Words, Field(min_length=1, max_length=1024)]
+    filename: Annotated[Words, Field(min_length=1, max_length=1024, json_schema_extra={"pattern": FILENAME_PATTERN})]
     purpose: Purpose
     bytes: Annotated[int, Field(ge=1, lt=2**53), WHOLE]
     mime_type: Annotated[Words, Field(max_length=255)]

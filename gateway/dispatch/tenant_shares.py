@@ -3,6 +3,7 @@
 import sys
 from math import ceil
 
+from gateway.admission.presence import Presence
 from gateway.config import Settings
 from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.models import ServedModels
@@ -16,6 +17,9 @@ class TenantShares:
     def __init__(
         self, settings: Settings, tenants: Directory, store: FleetState, models: ServedModels, placer: Placer
     ) -> None:
+        self.presence = Presence()
+        """To be told who asks, and where."""
+        self._searches = settings.retrieval_places * settings.retrieval_tenant_share
         self._reserve = settings.admission_reserve
         self._prefill = settings.admission_prefill
         self._tenants = tenants
@@ -32,6 +36,13 @@ class TenantShares:
     def reserve(self) -> float:
         """Of any places, what is left free for a tenant that has none yet."""
         return self._reserve if self._tenants.several else 0.0
+
+    def searches(self) -> int | None:
+        """Searches, or passes of embeddings, of one tenant at a time while another one is there: an instance computes them on
+        the processors that its answers need. They are short, so that there need not be room for whoever has yet to come."""
+        if not self.presence.several:
+            return None
+        return max(1, round(self._searches * len(self._store.view.serving)))
 
     def free_slots(self) -> int:
         """Engine slots for this gateway's answers."""

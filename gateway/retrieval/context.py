@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from gateway.admission.tenant_permits import TenantPermits
 from gateway.config import Settings, WithoutKnowledge
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
@@ -66,8 +67,11 @@ class ContextBuilder:
         metrics: Metrics,
         *,
         access: DocumentAccess,
+        places: TenantPermits,
         tracing: Tracing = OFF,
     ) -> None:
+        """places: of one tenant it lets so many search at a time."""
+        self._places = places
         self._settings = settings
         self._metrics = metrics
         self._access = access
@@ -139,13 +143,7 @@ class ContextBuilder:
         }
         started = time.monotonic()
         try:
-            prompt = await self._calls.call(
-                "prompt" if retrieval is None else "context",
-                inputs,
-                request_id=request_id,
-                read=_read,
-                embedding_model="" if retrieval is None else retrieval.embedding_model,
-            )
+            prompt = await self._call(inputs, retrieval, request_id)
         except RequestRefused as refused:
             error = _translate(refused, retrieval, max_prompt_tokens)
             alone = self._settings.rag_unavailable is WithoutKnowledge.ANSWER
@@ -170,6 +168,20 @@ class ContextBuilder:
             return Context(input_ids=prompt.input_ids)
         grounding = Grounding(store=retrieval.label, query=question, passages=prompt.passages)
         return Context(input_ids=prompt.input_ids, grounding=grounding)
+
+    async def _call(
+        self, inputs: Mapping[str, Tensor], retrieval: RetrievalRequest | None, request_id: str
+    ) -> "_Prompt":
+        if retrieval is None:
+            return await self._calls.call("prompt", inputs, request_id=request_id, read=_read)
+        with await self._places.admit(retrieval.tenant):
+            return await self._calls.call(
+                "context",
+                inputs,
+                request_id=request_id,
+                read=_read,
+                embedding_model=retrieval.embedding_model,
+            )
 
     def _searched(self, retrieval: RetrievalRequest, question: str) -> dict[str, Tensor]:
         return retrieval.inputs(question, self._signer, salt=self._salts.of(retrieval.tenant))

@@ -177,3 +177,55 @@ async def test_gateway_that_shuts_down_refuses_new_ones(start: Start) -> None:
     fleet.tritons[0].resume()
     assert (await running).status == 200
     await drained
+
+
+async def _ask(fleet: Fleet, kind: str, key: str) -> "asyncio.Task[Reply]":
+    """A request of a tenant that comes to one call of a model."""
+    if kind == "embedding":
+        return asyncio.ensure_future(_embed(fleet, key=key))
+    made = await fleet.post({"name": "handbook"}, path="/v1/vector_stores", headers=_as(key))
+    store = made.json["id"]
+    if kind == "search":
+        return asyncio.ensure_future(_search(fleet, f"/v1/vector_stores/{store}/search", key=key))
+    tool = {"type": "file_search", "vector_store_ids": [store]}
+    if kind == "chat":
+        return asyncio.ensure_future(fleet.chat(max_tokens=1, tools=[tool], headers=_as(key)))
+    body = {"model": "tiny", "input": "How long?", "tools": [tool], "max_output_tokens": 16}
+    return asyncio.ensure_future(fleet.post(body, path="/v1/responses", headers=_as(key)))
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+CALLS = {"search": "search", "embedding": "embedding", "chat": "context", "response": "context"}
+"""Of which model: each of these keeps the processors of an instance busy for as long as it takes."""
+
+
+@pytest.mark.parametrize("kind", CALLS)
+async def test_beside_another_tenant_one_searches_in_a_part_of_the_places(
+    start: Start, tmp_path: Path, kind: str
+) -> None:
+    model = CALLS[kind]
+    file = tmp_path / "tenants.yaml"
+    file.write_text(TENANTS)
+    fleet = await _overloaded(start, tenants_file=file, slots=16, retrieval_places=8, retrieval_queue=64)
+    fleet.tritons[0].always[model] = STALL
+    await fleet.gateway.catalog.collections.add(COLLECTION, embedding_model=EMBEDDING, dimension=8)
+    # The last one counts answers: whoever has one waits for its context in another.
+    gates = [gate for gate in fleet.gateway.shares.presence.gates if gate is not fleet.gateway.admission]
+
+    alone = [await _ask(fleet, kind, "busy") for _ in range(5)]
+    await _until(lambda: len(fleet.calls(model)) == 5)  # nobody else is there
+    assert (await fleet.chat(max_tokens=1, headers=_as("calm"))).status == 200
+    more = [await _ask(fleet, kind, "busy") for _ in range(5)]
+    await _until(lambda: sum(gate.waiting for gate in gates) == 5)
+    other = await _ask(fleet, kind, "calm")
+    await _until(lambda: len(fleet.calls(model)) == 6)
+    assert [gate.stats().held_by_tenant for gate in gates if gate.held] == [{"busy": 5, "calm": 1}]
+    fleet.tritons[0].always.clear()
+    fleet.tritons[0].resume()
+    assert {reply.status for reply in await asyncio.gather(other, *alone, *more)} == {200}
+    assert not any(gate.held or gate.waiting for gate in gates)
