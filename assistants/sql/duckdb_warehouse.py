@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from assistants.sql.dialect import DUCKDB
 from assistants.sql.file_warehouse import FileWarehouse
 from assistants.sql.results import (
-    FEW_VALUES,
     MAX_COLUMNS,
     MAX_TABLES,
     NAME,
-    SAMPLE_ROWS,
     QueryFailed,
     Result,
+    distinct_values,
     few_values,
     gathered,
 )
@@ -194,10 +193,12 @@ def _column(
         return Column(name, ColumnType.DATE, key=key)
     if not declared.startswith(_TEXTS):
         return Column(name, ColumnType.NUMBER, key=key) if any(each in declared for each in _NUMBERS) else None
-    found = connection.execute(
-        f"SELECT DISTINCT CAST({name} AS VARCHAR) FROM (SELECT {name} FROM {table} LIMIT {SAMPLE_ROWS})"
-        f" WHERE {name} IS NOT NULL LIMIT {FEW_VALUES + 1}"
-    ).fetchall()
+    import duckdb
+
+    try:
+        found = connection.execute(distinct_values(table, name, "VARCHAR")).fetchall()
+    except duckdb.Error:  # a view, perhaps, that fails on its rows: its values are not told, and the others' are
+        found = []
     return Column(name, ColumnType.TEXT, few_values([value for (value,) in found]), key=key)
 
 

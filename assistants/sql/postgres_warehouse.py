@@ -20,14 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from assistants.sql.dialect import POSTGRES
+from assistants.sql.names import with_plain_names
 from assistants.sql.results import (
-    FEW_VALUES,
     MAX_COLUMNS,
     MAX_TABLES,
     NAME,
-    SAMPLE_ROWS,
     QueryFailed,
     Result,
+    distinct_values,
     few_values,
     gathered,
 )
@@ -98,7 +98,7 @@ class PostgresWarehouse:
                 return self._known[1]
             with self._connected(TABLES_DEADLINE_S) as connection:
                 self._check_role(connection)
-            found = self._read_tables()
+            found = with_plain_names(self._read_tables(), self.dialect)
             self._known = time.monotonic(), found
             return found
 
@@ -239,12 +239,10 @@ def _column(connection: "psycopg.Connection[Any]", table: str, name: str, keys: 
         return Column(name, ColumnType.DATE, key=key)
     if kind != "e" and declared not in _TEXTS:
         return None
-    found = connection.execute(
-        _raw(
-            f"SELECT DISTINCT CAST({name} AS text) FROM (SELECT {name} FROM {table} LIMIT {SAMPLE_ROWS}) AS sample"
-            f" WHERE {name} IS NOT NULL LIMIT {FEW_VALUES + 1}"
-        )
-    ).fetchall()
+    try:
+        found = connection.execute(_raw(distinct_values(table, name, "text"))).fetchall()
+    except psycopg.Error:  # a view, perhaps, that fails on its rows: its values are not told, and the others' are
+        found = []
     return Column(name, ColumnType.TEXT, few_values([value for (value,) in found]), key=key)
 
 

@@ -25,11 +25,13 @@ def markdown_table(result: Result) -> str:
 
 def chart(result: Result) -> dict[str, Any] | None:
     """A Vega-Lite specification with the rows in it; None where a chart would show nothing."""
-    shown = result.rows[:MAX_BARS]
-    if len(shown) < 2 or len(result.columns) < 2:
+    if len(result.rows) < 2 or len(result.columns) < 2:
         return None
-    numbers, words = _numbers_and_words(shown)
-    if not numbers or not words or len({row[words[0]] for row in shown}) < 2:
+    numbers, words = _numbers_and_words(result.rows)
+    if not numbers or not words:
+        return None
+    shown = [row for row in result.rows if row[numbers[-1]] is not None][:MAX_BARS]
+    if len({row[words[0]] for row in shown}) < 2:
         return None
     labels = _labels(result)
     x, y = words[0], numbers[-1]
@@ -38,10 +40,10 @@ def chart(result: Result) -> dict[str, Any] | None:
         "x": {"field": "x", "type": "ordinal" if in_time else "nominal", "title": labels[x], "sort": None},
         "y": {"field": "y", "type": "quantitative", "title": labels[y]},
     }
-    values = [{"x": row[x], "y": row[y]} for row in shown]
+    values = [{"x": _named(row[x]), "y": row[y]} for row in shown]
     if len(words) > 1:
         encoding["color"] = {"field": "series", "type": "nominal", "title": labels[words[1]]}
-        values = [{**value, "series": row[words[1]]} for value, row in zip(values, shown, strict=True)]
+        values = [{**value, "series": _named(row[words[1]])} for value, row in zip(values, shown, strict=True)]
     return {
         "$schema": SCHEMA,
         "mark": {"type": "line", "point": True} if in_time else "bar",
@@ -56,16 +58,17 @@ def sentence(result: Result) -> str:
     if not rows:
         return "There is no such row."
     if len(rows) == 1 and len(labels) == 1:
-        return f"The answer is {_number(rows[0][0])}."
+        return "There is no value." if rows[0][0] is None else f"The answer is {_told(rows[0][0])}."
     numbers, words = _numbers_and_words(rows)
     count = f"There {'is 1 row' if len(rows) == 1 else f'are {len(rows)} rows'}"
     if not numbers or not words or len(rows) == 1:
         return f"{count}."
     y, x = numbers[-1], words[0]
-    most, least = (choose(rows, key=lambda row: float(row[y] or 0)) for choose in (max, min))
+    known = [row for row in rows if row[y] is not None]
+    most, least = (choose(known, key=lambda row: float(row[y] or 0)) for choose in (max, min))
     return (
-        f"{count}. The highest {_told(labels[y])} is {_number(most[y])} ({_told(most[x])}), "
-        f"the lowest {_number(least[y])} ({_told(least[x])})."
+        f"{count}. The highest {_told(labels[y])} is {_number(most[y])} ({_told(_named(most[x]))}), "
+        f"the lowest {_number(least[y])} ({_told(_named(least[x]))})."
     )
 
 
@@ -83,10 +86,16 @@ def chart_block(specification: dict[str, Any]) -> str:
 
 
 def _numbers_and_words(rows: Sequence[Sequence[Cell]]) -> tuple[list[int], list[int]]:
-    """Which columns have numbers alone, and which do not."""
+    """Which columns have numbers alone, but for cells without a value, and which do not."""
     width = len(rows[0])
-    numbers = [i for i in range(width) if all(isinstance(row[i], int | float) for row in rows)]
+    there = [[row[i] for row in rows if row[i] is not None] for i in range(width)]
+    numbers = [i for i in range(width) if there[i] and all(isinstance(cell, int | float) for cell in there[i])]
     return numbers, [i for i in range(width) if i not in numbers]
+
+
+def _named(cell: Cell) -> Cell:
+    """What a number belongs to, where that has no value, too."""
+    return "–" if cell is None else cell
 
 
 def _labels(result: Result) -> list[str]:
@@ -117,5 +126,7 @@ def _told(cell: Cell) -> str:
 
 def _number(cell: Cell) -> str:
     if isinstance(cell, float):
-        return f"{cell:,.2f}".rstrip("0").rstrip(".")
+        if cell and not 0.01 <= abs(cell) < 1e15:
+            return f"{cell:.4g}"
+        return f"{cell + 0.0:,.2f}".rstrip("0").rstrip(".")  # -0.0 + 0.0 is 0.0
     return f"{cell:,}" if isinstance(cell, int) and abs(cell) > 9999 else str(cell)

@@ -1,5 +1,6 @@
 """What a warehouse is, and what a query gives."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -62,9 +63,11 @@ def cell(value: object) -> Cell:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            return str(value)
         value = int(value) if value == value.to_integral_value() and abs(value) < 10**15 else float(value)
     if isinstance(value, float):
-        return round(value, 4)
+        return float(f"{value:.10g}") if math.isfinite(value) else str(value)  # JSON has no number for the others
     if isinstance(value, int) or value is None:
         return value
     text = value if isinstance(value, str) else value.isoformat() if isinstance(value, date | datetime) else str(value)
@@ -83,6 +86,19 @@ def gathered(columns: Sequence[str], rows: Iterable[Sequence[Any]], max_rows: in
             raise QueryFailed(f"its result has more than {MAX_RESULT} bytes")
         found.append(tuple(map(cell, row)))
     return Result(tuple(columns), tuple(found))
+
+
+def distinct_values(table: str, column: str, text: str) -> str:
+    """The query for one more than the few values that a column may have. text: the type that they are told as; "": as they are.
+
+    The column stands behind its table, so that `order` or `user` is the column and no word of SQL.
+    """
+    named = f"sample.{column}"
+    told = f"CAST({named} AS {text})" if text else named
+    return (
+        f"SELECT DISTINCT {told} FROM (SELECT {table}.{column} FROM {table} LIMIT {SAMPLE_ROWS}) AS sample"
+        f" WHERE {named} IS NOT NULL LIMIT {FEW_VALUES + 1}"
+    )
 
 
 def few_values(found: Sequence[object]) -> tuple[str, ...]:

@@ -9,18 +9,19 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
+from typing import Any
 
 from assistants.sql.checker import FUNCTIONS
 from assistants.sql.dialect import SQLITE
 from assistants.sql.file_warehouse import FileWarehouse
 from assistants.sql.results import (
-    FEW_VALUES,
     MAX_COLUMNS,
     MAX_TABLES,
     NAME,
-    SAMPLE_ROWS,
     QueryFailed,
     Result,
+    distinct_values,
     few_values,
     gathered,
 )
@@ -80,8 +81,8 @@ class SqliteWarehouse(FileWarehouse):
     def _table(self, connection: sqlite3.Connection, name: str) -> Table:
         described = connection.execute(f"PRAGMA table_info({name})").fetchall()
         foreign = connection.execute(f"PRAGMA foreign_key_list({name})").fetchall()
-        references = tuple(Reference(str(row[3]), str(row[2]), str(row[4] or "id")) for row in foreign if row[1] == 0)
-        keys = {str(row[1]) for row in described if row[5]} | {each.column for each in references}
+        references = tuple(_references(connection, foreign))
+        keys = {str(row[1]) for row in described if row[5]} | {str(row[3]) for row in foreign}
         columns = [
             self._column(connection, name, str(row[1]), str(row[2]), key=str(row[1]) in keys)
             for row in described[:MAX_COLUMNS]
@@ -93,14 +94,30 @@ class SqliteWarehouse(FileWarehouse):
         declared = declared.upper()
         if any(word in declared for word in ("INT", "REAL", "NUM", "DEC", "DOUB", "FLOA")):
             return Column(name, ColumnType.NUMBER, key=key)
-        found = connection.execute(
-            f"SELECT DISTINCT {name} FROM (SELECT {name} FROM {table} LIMIT {SAMPLE_ROWS})"
-            f" WHERE {name} IS NOT NULL LIMIT {FEW_VALUES + 1}"
-        ).fetchall()
-        values = [str(value) for (value,) in found]
+        try:
+            found = [value for (value,) in connection.execute(distinct_values(table, name, "")).fetchall()]
+        except sqlite3.Error:  # a view, perhaps, that fails on its rows: its values are not told, and the others' are
+            found = []
+        if not declared and found and all(isinstance(value, int | float) for value in found):
+            return Column(name, ColumnType.NUMBER, key=key)  # what a view computes has no declared type
+        values = [str(value) for value in found]
         if "DATE" in declared or "TIME" in declared or (values and all(_DATE.fullmatch(value) for value in values)):
             return Column(name, ColumnType.DATE, key=key)
         return Column(name, ColumnType.TEXT, few_values(values), key=key)
+
+
+def _references(connection: sqlite3.Connection, foreign: Sequence[Sequence[Any]]) -> Iterator[Reference]:
+    """Of rows of foreign_key_list: those of one column each."""
+    for _, group in groupby(sorted(foreign, key=lambda row: (row[0], row[1])), key=lambda row: row[0]):
+        (first, *others) = group
+        if others:
+            continue
+        other, column = str(first[2]), first[4]
+        if column is None:  # it refers to the primary key, whatever its name is
+            keys = [str(row[1]) for row in connection.execute("SELECT * FROM pragma_table_info(?) WHERE pk", [other])]
+            column = keys[0] if len(keys) == 1 else None
+        if column is not None:
+            yield Reference(str(first[3]), other, str(column))
 
 
 class _Authorizer:

@@ -210,10 +210,14 @@ def _near(result: Result) -> list[tuple[object, ...]]:
 def test_every_word_of_the_grammar_is_a_query_that_the_database_answers(opened: Opened, area: str) -> None:
     tables = [each for each in opened.tables if each.name in AREAS[area]]
     grammar, rng = sql_grammar(tables, opened.warehouse.dialect), random.Random(area)
-    constraint = GuideCompiler(lambda: VOCABULARY, vocab_size=len(VOCABULARY))
-    for _ in range(12):
-        query = _walked(constraint, grammar, rng)
+    for query in walked(grammar, rng, 12):
         opened.run(check(query, tables, opened.warehouse.dialect), max_rows=5)
+
+
+def walked(grammar: str, rng: random.Random, count: int) -> list[str]:
+    """Words of a grammar."""
+    guides = GuideCompiler(lambda: VOCABULARY, vocab_size=len(VOCABULARY))
+    return [_walked(guides, grammar, rng) for _ in range(count)]
 
 
 def _walked(guides: GuideCompiler, grammar: str, rng: random.Random) -> str:
