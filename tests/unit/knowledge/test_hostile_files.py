@@ -238,6 +238,7 @@ REPEATED: dict[str, Callable[[], bytes]] = {
     ),
     "binary.rtf": lambda: b"{\\rtf1 \\bin999999999999 x}",
     "characters skipped.rtf": lambda: b"{\\rtf1 " + b"\\uc9999999\\u-1?" * 1000 + b" x}",
+    "merged cells.rtf": lambda: b"{\\rtf1" + b"\\trowd\\clvmrg\\cellx1 a\\cell\\row" * 20_000 + b"}",
     "a size.rtf": lambda: b"{\\rtf1\\fs" + b"9" * 100_000 + b" x}",
     "numbers.json": lambda: b'{"a":' + b"9" * 100_000 + b',"b":1e999999999}',
     "anchors.yaml": lambda: (
