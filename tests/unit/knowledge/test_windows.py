@@ -47,3 +47,12 @@ def test_the_window_is_the_models_own(tmp_path: Path, config: str | None, window
     if config is not None:
         (tmp_path / "sentence_bert_config.json").write_text(config)
     assert window_of(tmp_path) == window
+
+
+def test_what_a_folder_puts_before_each_text_takes_room(tmp_path: Path) -> None:
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 512}')
+    prompts = '{"prompts": {"query": "query: ", "document": ""}, "default_prompt_name": "query"}'
+    (tmp_path / "config_sentence_transformers.json").write_text(prompts)
+    assert window_of(tmp_path) == 503
+    (tmp_path / "config_sentence_transformers.json").write_text('{"default_prompt_name": null}')
+    assert window_of(tmp_path) == 510
