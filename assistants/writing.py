@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 
 MAX_TASK = 200
 """Characters of the line that says what is to be done."""
@@ -36,10 +37,18 @@ class Span:
 
 
 _TASKS = {
-    Task.SUMMARISE: re.compile(r"\b(summari[sz]e|summary|fasse? .*zusammen|zusammenfassung)\b", re.IGNORECASE),
-    Task.TRANSLATE: re.compile(r"\b(translate|translation|übersetzen?)\b", re.IGNORECASE),
+    Task.SUMMARISE: re.compile(
+        r"\b(?:summari[sz]e|summary|fasse? .*zusammen|zusammenfassung|résume[rz]?|résumé|resum(?:e|ir|en)|riassumi)\b"
+        r"|总结|總結|概括|摘要",
+        re.IGNORECASE,
+    ),
+    Task.TRANSLATE: re.compile(
+        r"\b(?:translate|translation|übersetzen?|übersetzung|tradu(?:is|isez|ire|ction|ce|cir|cción|zca|ci|rre|zione))\b"
+        r"|翻译|翻譯|译成|譯成",
+        re.IGNORECASE,
+    ),
 }
-_ORDER = re.compile(rf"([^\n:]{{1,{MAX_TASK}}}):?[ \t]*\n|([^\n:]{{1,{MAX_TASK}}}):")
+_ORDER = re.compile(rf"([^\n:：]{{1,{MAX_TASK}}})[:：]?[ \t]*\n|([^\n:：]{{1,{MAX_TASK}}})[:：]")
 # Of Markdown and HTML, line by line; words are what is left. What is never closed reaches to the end. Any text is read in
 # a time that grows with its length alone: lengths are bounded, or a scan ends where the next one could begin.
 _VERBATIM = re.compile(
@@ -55,6 +64,7 @@ _VERBATIM = re.compile(
     r"|`{2,}+[^\n]{1,500}?(?<!`)`{2,}|`[^`\n]{1,500}`|\\[^\w\s]|&\#?\w{1,30};|https?://[^\s)>\]]+"
     r"|\]\((?:[^()\n\"]|\"[^\"\]\n]{0,200}\"|\([^()\n]{0,200}\)){0,500}+\)|\]\[[^\]\n]{1,500}\]"  # links, their ends
     r"|!?\[(?=[^\[\]\n]*+\](?:\(|\[[^\]\n]))|!?\[[^\[\]\n]{0,500}\]"  # their begin; references by their text
+    r"|\${2}[^$]{1,1000}\${2}|\$(?=[^\s$])[^$\n]{1,200}(?<=\S)\$(?!\d)"  # formulas
     r"|\*\*|__|~~|\*(?=\S)|(?<=\S)\*|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|[|<>\[\]\n]"
     r"|(?P<plain>[^\W_]+|.)",  # words: something is found everywhere, for a search holds up every other thread
     re.MULTILINE | re.DOTALL,
@@ -83,10 +93,12 @@ def task_of(words: str) -> Task:
 
 def spans(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
     """Words and form, in their order. A term of the glossary is form: it becomes what the glossary has for it."""
-    pattern = _terms(glossary)
+    pattern, glossary = _terms(glossary), _spaced(glossary)
+    # A term goes on behind the end of a line, as words do; the newline is no form then.
+    wrapped = set() if pattern is None else {at for match in pattern.finditer(text) for at in _newlines(match)}
     at = 0
     for match in _VERBATIM.finditer(text):
-        if match.lastgroup == "plain":
+        if match.lastgroup == "plain" or (match[0] == "\n" and match.start() in wrapped):
             continue
         yield from _worded(text[at : match.start()], pattern, glossary)
         if match[0]:
@@ -97,7 +109,7 @@ def spans(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
 
 def worded(parts: Sequence[str], glossary: Mapping[str, str]) -> Iterator[list[Span]]:
     """Of each part of a line without markup its words and form. A term that reaches over several parts stands in its first."""
-    terms, start = _terms(glossary), 0
+    terms, glossary, start = _terms(glossary), _spaced(glossary), 0
     found = [] if terms is None else list(terms.finditer("".join(parts)))
     for part in parts:
         at, end = start, start + len(part)
@@ -107,25 +119,52 @@ def worded(parts: Sequence[str], glossary: Mapping[str, str]) -> Iterator[list[S
                 continue
             made += _trimmed(part[at - start : max(at, match.start()) - start])
             if match.start() >= start:
-                made.append(Span(glossary[match[0]], words=False))
+                made.append(Span(_term(match[0], glossary), words=False))
             at = min(match.end(), end)
         yield [*made, *_trimmed(part[at - start :])]
         start = end
 
 
 def _terms(glossary: Mapping[str, str]) -> re.Pattern[str] | None:
-    """The longest first."""
-    terms = sorted((term for term in glossary if term.strip()), key=len, reverse=True)
-    return re.compile("|".join(rf"(?<!\w){re.escape(term)}(?!\w)" for term in terms)) if terms else None
+    """The longest first. Between its words is any white space, one end of a line at the most."""
+    terms = sorted(_spaced(glossary), key=len, reverse=True)
+    written = (
+        r"(?:[^\S\n]{1,100}+(?:\n[^\S\n]{0,100}+)?|\n[^\S\n]{0,100}+)".join(map(re.escape, term.split()))
+        for term in terms
+    )
+    return re.compile("|".join(rf"(?<!\w){each}(?!\w)" for each in written)) if terms else None
+
+
+def _spaced(glossary: Mapping[str, str]) -> dict[str, str]:
+    """With one space between the words of its terms."""
+    return {spaced: means for term, means in glossary.items() if (spaced := " ".join(term.split()))}
+
+
+def _term(written: str, glossary: Mapping[str, str]) -> str:
+    """What stands for a term, with the ends of the lines that the term went over."""
+    means = glossary[" ".join(written.split())]
+    ends = [gap for gap in re.findall(r"\s+", written) if "\n" in gap]
+    words = means.split(" ", len(ends)) if ends else [means]
+    return "".join(word + gap for word, gap in zip_longest(words, ends, fillvalue=""))
+
+
+def _newlines(match: re.Match[str]) -> Iterator[int]:
+    return (match.start() + at for at, character in enumerate(match[0]) if character == "\n")
 
 
 def _worded(text: str, terms: re.Pattern[str] | None, glossary: Mapping[str, str]) -> Iterator[Span]:
     at = 0
     for match in terms.finditer(text) if terms is not None else ():
-        yield from _trimmed(text[at : match.start()])
-        yield Span(glossary[match[0]], words=False)
+        yield from _lines(text[at : match.start()])
+        yield Span(_term(match[0], glossary), words=False)
         at = match.end()
-    yield from _trimmed(text[at:])
+    yield from _lines(text[at:])
+
+
+def _lines(text: str) -> Iterator[Span]:
+    """The end of a line is no word, whatever is around it."""
+    for part in text.splitlines(keepends=True) if "\n" in text else (text,):
+        yield from _trimmed(part)
 
 
 def _trimmed(text: str) -> Iterator[Span]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from assistants.profile import describe, shipped
@@ -25,6 +24,7 @@ from ragfleet.commands.fleet import running_fleet
 from ragfleet.commands.knowledge import CODE_STORE, put, sync_folders
 from ragfleet.console import DEFAULT_STORE, Exit, Json, fail, output
 from ragfleet.paths import PROJECT
+from ragfleet.progress import Advance, shown
 from ragfleet.repository import find_code
 from ragfleet.status import FleetStatus
 
@@ -125,18 +125,15 @@ def evaluate_assistants(
         "code": code,
     }
     results, console = [], output()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress,
-        closing(OpenAIAssistants(seen.gateway_url, seen.api_key)) as asked,
-    ):
+    with closing(OpenAIAssistants(seen.gateway_url, seen.api_key)) as asked:
         for name in chosen:
-            task, started = progress.add_task(name, total=None), time.perf_counter()
+            started = time.perf_counter()
+            with shown(name, quiet=as_json, transient=True) as advance:
 
-            def advance(done: int, total: int, task: TaskID = task) -> None:
-                progress.update(task, completed=done, total=total)
+                def advance_it(done: int, total: int, name: str = name, advance: Advance = advance) -> None:
+                    advance(done, total, name)
 
-            result = runs[name](asked, limit, advance)
+                result = runs[name](asked, limit, advance_it)
             results.append((result, time.perf_counter() - started))
             if not as_json:
                 _print(console, result, results[-1][1])

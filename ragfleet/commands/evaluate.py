@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ragfleet.commands.fleet import running_fleet
@@ -21,6 +20,7 @@ from ragfleet.console import Exit, Json, fail, output
 from ragfleet.evaluation.datasets import Dataset, DatasetError, read_dataset, spread
 from ragfleet.evaluation.run import ARMS, CONCURRENCY, DEPTH, AnswerResult, ArmResult, Evaluation, EvaluationError
 from ragfleet.paths import home_from_environment
+from ragfleet.progress import shown
 from ragfleet.status import FleetStatus
 
 PUBLISHED: Mapping[str, Mapping[str, tuple[float, float, float]]] = {
@@ -75,17 +75,11 @@ def _measure(
     from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
     from ragfleet.evaluation.gateway import OpenAIGateway
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = output()
     with (
-        Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress,
+        shown("looking", quiet=quiet, transient=True) as advance,
         closing(OpenAIGateway(seen.gateway_url, seen.api_key)) as gateway,
     ):
-        task = progress.add_task("looking", total=None)
-
-        def advance(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=what)
-
         try:
             evaluation = Evaluation(gateway, collection, store, chunk_tokens=chunk_tokens, progress=advance)
             ingested = evaluation.ingest()

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ragfleet import question
 from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import DEFAULT_STORE, Exit, Json, Store, fail, output
 from ragfleet.display import clip
 from ragfleet.folder_sync import Find, SyncError, SyncReport, find_files, look, sync
+from ragfleet.progress import shown
 from ragfleet.question import AskError, CitedAnswer
 from ragfleet.repository import RepositoryError, find_code
 from ragfleet.status import FleetStatus
@@ -131,14 +131,7 @@ def sync_folders(
     from ragfleet.client import GatewayError  # OpenAI's client takes a second to load
     from ragfleet.vector_store import GatewayStore
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = output()
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("looking", total=None)
-
-        def advance(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=clip(what, 40))
-
+    with shown("looking", quiet=quiet) as advance:
         try:
             with closing(GatewayStore(seen.gateway_url, seen.api_key, store)) as target:
                 return sync(target, store, paths, advance, allow=allow, find=find)

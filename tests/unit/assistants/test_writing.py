@@ -148,6 +148,33 @@ def test_with_other_words_any_markdown_has_the_form_it_had() -> None:
         assert form_of("markdown", translated) == form_of("markdown", text), text
 
 
+@pytest.mark.parametrize("means", ["Dewpoint Pro", "Taupunkt", "Tau Punkt Pro", "C++ (x)", r"a.\1 (?:b)"])
+def test_a_term_is_kept_wherever_lines_end_and_the_form_with_it(means: str) -> None:
+    rng, glossary = random.Random(means), {"Dewpoint Pro": means, "Dewpoint": "Other", "leaks": "leckt"}
+    for count in (1,) * 60 + (4,) * 40:
+        text = blocks(rng, count).replace("text", "the Dewpoint Pro leaks")
+        if rng.random() < 0.7:
+            text = text.replace("Dewpoint Pro", rng.choice(["Dewpoint\nPro", "Dewpoint  Pro", "Dewpoint \n Pro"]))
+        made = "".join("Wort" if span.words else span.text for span in spans(text, glossary))
+        same = "".join(span.text for span in spans(text, {"Dewpoint Pro": "Dewpoint Pro"}))
+        assert form_of("markdown", made) == form_of("markdown", text), text
+        assert " ".join(same.split()) == " ".join(text.split())
+
+
+def test_a_term_over_the_end_of_a_line_is_one() -> None:
+    text = "We sell the Dewpoint\nPro, and the\n  Dewpoint  \n  Pro.\n\nDewpoint\n\nPro\n"
+    made = "".join(each.text for each in spans(text, {"Dewpoint Pro": "Tau Punkt", "the": "das"}))
+    assert made == "We sell das Tau\nPunkt, and das\n  Tau  \n  Punkt.\n\nDewpoint\n\nPro\n"
+    made = "".join(each.text for each in spans(text, {"Dewpoint Pro": "Taupunkt"}))
+    assert made == "We sell the Taupunkt\n, and the\n  Taupunkt  \n  .\n\nDewpoint\n\nPro\n"
+
+
+def test_formulas_are_form_and_amounts_are_not() -> None:
+    assert words("It is $E = mc^2$, so $$\nx_1 + y\n$$ holds.") == ["It is", "so", "holds"]
+    assert words("From $5 to $6, or US$7-$8 a day.") == ["From $5 to $6, or US$7-$8 a day"]
+    assert words("From 5$ to 6$ a day.") == ["From 5$ to 6$ a day"]
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.text(max_size=300) | st.text("ab #-*`|<>[]()\n&;!_~.1", max_size=300))
 def test_nothing_of_a_text_is_lost(text: str) -> None:
@@ -172,6 +199,10 @@ def test_pieces_cover_all_words_and_are_small(text: str, size: int) -> None:
             Order(Task.SUMMARISE, "Please summarize this", "A pump: it leaks."),
         ),
         ("Write a poem: about rain", Order(Task.WRITE, "Write a poem", "about rain")),
+        ("翻译成德语：\n你好", Order(Task.TRANSLATE, "翻译成德语", "你好")),
+        ("请总结：水泵漏水。", Order(Task.SUMMARISE, "请总结", "水泵漏水。")),
+        ("Traduis en allemand :\nBonjour", Order(Task.TRANSLATE, "Traduis en allemand", "Bonjour")),
+        ("Übersetze ins Englische:\nHallo", Order(Task.TRANSLATE, "Übersetze ins Englische", "Hallo")),
         ("Translate this", Order(Task.WRITE, "Translate this")),
         ("Translate this:\n\n ", Order(Task.WRITE, "Translate this:\n\n ")),
         ("", Order(Task.WRITE, "")),
@@ -203,11 +234,12 @@ def test_a_message_says_what_is_to_be_done(message: str, made: Order) -> None:
             "&a",
         ),
         *('<a "', "<a '", '<a ""', "](a(b)", '](a"', "](((", "> ", ">", "1. ", "_", "\\", "[a]", "][", "![", "[^"),
-        *("    a\n\n", "a_", "_a", "1.", "a."),
+        *("    a\n\n", "a_", "_a", "1.", "a.", "$", "$a", "$$", "$$a", "a $ ", "the ", "the\n"),
     ],
 )
 def test_no_text_takes_longer_than_its_length_explains(part: str) -> None:
     """100,000 characters: what grows with the square of them would not end within the test's time."""
     text = part * (100_000 // len(part)) + "x"
     assert "".join(each.text for each in spans(text, {})) == text
+    assert "".join(each.text for each in spans(text + "the" + " " * 100_000, {"the end": "the end"})).startswith(text)
     assert as_words(text).endswith("x")
