@@ -20,7 +20,7 @@ class ProfileError(ValueError):
     """A profile that cannot be used; the message says which, where and why."""
 
 
-class Kind(StrEnum):
+class AssistantKind(StrEnum):
     """Whose rules an assistant follows."""
 
     CHAT = "chat"  # the prompt alone
@@ -46,7 +46,7 @@ class SupportRules(BaseModel):
     """Language (`en`, `de`) → `which`, `unknown`, `handover` → what is said. `{options}` stands for the products."""
 
 
-class Warehouse(BaseModel):
+class WarehouseRules(BaseModel):
     """The tables that are asked, and who may read which."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,7 +86,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Name
     description: Annotated[str, Field(max_length=500)] = ""
-    kind: Kind = Kind.CHAT
+    kind: AssistantKind = AssistantKind.CHAT
     model: Annotated[str, Field(max_length=256)] = ""
     """Of the fleet; "": its first."""
     system: Annotated[str, Field(max_length=20_000)] = ""
@@ -104,7 +104,7 @@ class Profile(BaseModel):
     example: Annotated[str, Field(max_length=1000)] = ""
     """A question to try it with."""
     support: SupportRules = SupportRules()
-    warehouse: Warehouse = Warehouse()
+    warehouse: WarehouseRules = WarehouseRules()
     writing: Writing = Writing()
 
     @field_validator("model")

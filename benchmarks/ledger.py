@@ -19,9 +19,9 @@ from gateway.knowledge.catalog.sql_ledger import SqlLedger
 from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.supervision import supervised
 from gateway.tenants.budgets import Budget, Needs, Resource
-from gateway.tenants.leases import Held, Taken
+from gateway.tenants.leases import HeldBudget, Taken
 from gateway.tenants.ledger import Ledger, LedgerEntry
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quotas import Quotas
 from gateway.tenants.tenant import Tenant
@@ -31,7 +31,7 @@ AT_ONCE = 64
 P99_MS = 1.0
 """Of a reservation with its settlement, a lease in hand."""
 LIMITED = Tenant(
-    "limited", limits=Limits(requests_per_minute=10_000_000, tokens_per_day=10**12, concurrent_answers=10_000)
+    "limited", limits=TenantLimits(requests_per_minute=10_000_000, tokens_per_day=10**12, concurrent_answers=10_000)
 )
 
 
@@ -41,7 +41,7 @@ class CountedStore(SqlQuotaStore):
     asked = 0
 
     async def take(
-        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, Held], now: float
+        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, HeldBudget], now: float
     ) -> Mapping[Budget, Taken]:
         """See QuotaStore."""
         self.asked += 1

@@ -66,7 +66,7 @@ class Calibration(_Strict):
     max_seq_len: int = Field(default=2048, gt=0)
 
 
-class Limits(_Strict):
+class EngineLimits(_Strict):
     """What the engine can hold. They are fixed when it is built."""
 
     max_batch_size: int = Field(gt=0)
@@ -103,7 +103,7 @@ class EngineSpec(_Strict):
     paged_context_fmha: bool = True
     node: Node
     calibration: Calibration = Calibration()
-    limits: Limits
+    limits: EngineLimits
     serving: Serving
 
     @property

@@ -27,7 +27,7 @@ class _Capped(prometheus_client.metrics.MetricWrapperBase):
         return super().labels(*values)
 
 
-class Counter(_Capped, prometheus_client.Counter):
+class CappedCounter(_Capped, prometheus_client.Counter):
     """See prometheus_client."""
 
     def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from assistants.profile import Kind
+from assistants.profile import AssistantKind
 from gateway.admission import Admission, StartWait
 from gateway.admission.demand import Demand
 from gateway.admission.tenant_permits import TenantPermits
@@ -235,10 +235,12 @@ class Container:
         self.generation = AssistantService(
             directory=AssistantDirectory.read(settings.assistants_dir),
             kinds={
-                Kind.DATA: DataAssistant(settings.home).open,
-                Kind.SUPPORT: open_support,
-                Kind.CONTENT: ContentAssistant(AssistantFiles(self.catalog.of, self.objects, self.reserve)).open,
-                Kind.CODE: CodeAssistant(
+                AssistantKind.DATA: DataAssistant(settings.home).open,
+                AssistantKind.SUPPORT: open_support,
+                AssistantKind.CONTENT: ContentAssistant(
+                    AssistantFiles(self.catalog.of, self.objects, self.reserve)
+                ).open,
+                AssistantKind.CODE: CodeAssistant(
                     stores=self.knowledge, search=self.search, symbols=symbols, lines=LineIndex(self.objects)
                 ).open,
             },

@@ -11,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.capped_metrics import Counter, Gauge, Histogram
+from gateway.capped_metrics import CappedCounter, Gauge, Histogram
 from gateway.config import Settings
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -32,16 +32,16 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.requests = Counter(
+        self.requests = CappedCounter(
             "ragfleet_requests",
             "Requests answered, each prompt by itself.",
             ["route", "model", "tenant", "status"],
             registry=r,
         )
-        self.authentication_failures = Counter(
+        self.authentication_failures = CappedCounter(
             "ragfleet_authentication_failures", "Requests without a key, or with one that nobody has.", registry=r
         )
-        self.tokens = Counter("ragfleet_tokens", "Tokens.", ["tenant", "kind"], registry=r)
+        self.tokens = CappedCounter("ragfleet_tokens", "Tokens.", ["tenant", "kind"], registry=r)
         self.ttft = Histogram(
             "ragfleet_time_to_first_token_seconds",
             "Request in to first token out.",
@@ -58,33 +58,39 @@ class Metrics:
         self.admission_wait = Histogram(
             "ragfleet_admission_wait_seconds", "Waiting for a place.", buckets=SECONDS, registry=r
         )
-        self.refused = Counter("ragfleet_admission_refused", "Requests refused by admission.", ["tenant"], registry=r)
-        self.quota_refused = Counter(
+        self.refused = CappedCounter(
+            "ragfleet_admission_refused", "Requests refused by admission.", ["tenant"], registry=r
+        )
+        self.quota_refused = CappedCounter(
             "ragfleet_quota_refused", "Requests over a limit of their tenant or key.", ["tenant", "limit"], registry=r
         )
-        self.quota_failures = Counter(
+        self.quota_failures = CappedCounter(
             "ragfleet_quota_failures", "Times that the limits' database did not answer.", registry=r
         )
-        self.ledger_failures = Counter(
+        self.ledger_failures = CappedCounter(
             "ragfleet_ledger_failures", "Times that the ledger's database did not answer.", registry=r
         )
         self.ledger_waiting = Gauge("ragfleet_ledger_rows_waiting", "Rows that are still to be written.", registry=r)
-        self.ledger_lost = Counter(
+        self.ledger_lost = CappedCounter(
             "ragfleet_ledger_rows_lost", "Rows given up, for their database was away too long.", registry=r
         )
-        self.migrations = Counter("ragfleet_migrations", "Streams moved to another instance.", ["cause"], registry=r)
+        self.migrations = CappedCounter(
+            "ragfleet_migrations", "Streams moved to another instance.", ["cause"], registry=r
+        )
         self.migration_gap = Histogram(
             "ragfleet_migration_gap_seconds", "Last token before to first token after.", buckets=SECONDS, registry=r
         )
-        self.retries = Counter(
+        self.retries = CappedCounter(
             "ragfleet_retries", "Attempts repeated before a first token.", ["step", "cause"], registry=r
         )
-        self.hedges = Counter("ragfleet_context_hedges", "Second context calls started.", ["won"], registry=r)
-        self.rewrites = Counter(
+        self.hedges = CappedCounter("ragfleet_context_hedges", "Second context calls started.", ["won"], registry=r)
+        self.rewrites = CappedCounter(
             "ragfleet_rewrites", "Follow-up questions by what was searched for them.", ["how"], registry=r
         )
-        self.placements = Counter("ragfleet_placements", "Requests given to an instance.", ["instance"], registry=r)
-        self.ejections = Counter(
+        self.placements = CappedCounter(
+            "ragfleet_placements", "Requests given to an instance.", ["instance"], registry=r
+        )
+        self.ejections = CappedCounter(
             "ragfleet_ejections", "Instances ejected for their behaviour.", ["instance"], registry=r
         )
         self.demand_instances = Gauge(
@@ -118,7 +124,7 @@ class Metrics:
             ["measure"],
             registry=r,
         )
-        self.rollout_mirrored = Counter(
+        self.rollout_mirrored = CappedCounter(
             "ragfleet_rollout_mirrored",
             "Mirrored requests by what came of them: compared, failed, refused, no place.",
             ["result"],
@@ -185,13 +191,13 @@ class Metrics:
             buckets=GENAI_TOKENS,
             registry=r,
         )
-        self.slo_events = Counter(
+        self.slo_events = CappedCounter(
             "ragfleet_slo_events",
             "Events that an objective promises something of.",
             ["slo", "tenant_class"],
             registry=r,
         )
-        self.slo_breaches = Counter(
+        self.slo_breaches = CappedCounter(
             "ragfleet_slo_breaches", "Those in which it was not kept.", ["slo", "tenant_class"], registry=r
         )
         self.slo_objective = Gauge(

@@ -36,22 +36,22 @@ class ConsulMissingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProgram:
     """The program, and where it came from in words."""
 
     path: Path
     origin: str
 
 
-def find(cache: Path) -> Found | None:
+def find(cache: Path) -> FoundProgram | None:
     """The program if it is on PATH or in the cache; never downloads."""
     if on_path := shutil.which("consul"):
-        return Found(Path(on_path), "PATH")
+        return FoundProgram(Path(on_path), "PATH")
     cached = cache / "consul" / "consul"
-    return Found(cached, "cache") if cached.is_file() else None
+    return FoundProgram(cached, "cache") if cached.is_file() else None
 
 
-def obtain(cache: Path, progress: Progress | None = None, *, apt: Path = apt_sources.APT) -> Found:
+def obtain(cache: Path, progress: Progress | None = None, *, apt: Path = apt_sources.APT) -> FoundProgram:
     """The program, downloaded into `cache`/consul/ when it is not there yet. Raises ConsulMissingError."""
     if found := find(cache):
         return found
@@ -62,7 +62,7 @@ def obtain(cache: Path, progress: Progress | None = None, *, apt: Path = apt_sou
         except DownloadError as error:
             tried.append(f"{origin}: {error}")
             continue
-        return Found(_install(program, cache / "consul" / "consul"), origin)
+        return FoundProgram(_install(program, cache / "consul" / "consul"), origin)
     raise ConsulMissingError(
         "No program 'consul' on PATH, and none could be downloaded"
         f" ({'; '.join(tried) or 'no source for this kind of machine'})."

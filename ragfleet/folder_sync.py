@@ -5,12 +5,13 @@ it) and `sha256`; so unchanged files are never sent.
 """
 
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from ragfleet.local_files import UNREADABLE, Find, LocalDocument, find_files, folder_label, in_unicode
 
 Progress = Callable[[int, int, str], None]
 """Called with the files that are done, all files to bring in, and what is happening."""
@@ -22,10 +23,6 @@ SILENCE_SECONDS = 600.0
 """How long no file of a batch may come in before the run gives up; the ingestion goes on without us."""
 
 
-UNREADABLE = "it cannot be read"
-"""How the reason begins that a folder within a folder was passed over; what the store has of it stays."""
-
-
 class SyncError(Exception):
     """The run cannot go on; the text says why, and what was done so far stays."""
 
@@ -35,22 +32,7 @@ class FileRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A file on this machine. `folder` is empty for a file that was named by itself. `attributes` go with it beside these."""
-
-    folder: str
-    path: str
-    file: Path
-    attributes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What stays the same while the content changes."""
-        return self.folder, self.path
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
+class StoredDocument:
     """A member of the store that a run like this one brought in."""
 
     file_id: str
@@ -63,7 +45,7 @@ class Held:
 
     @property
     def key(self) -> tuple[str, str]:
-        """See Document."""
+        """See LocalDocument."""
         return self.folder, self.path
 
 
@@ -117,17 +99,13 @@ class SyncReport:
         return len(self.added) + len(self.changed) + len(self.unchanged) + len(self.failed)
 
 
-Find = Callable[[Iterable[Path], dict[str, str]], Iterable[Document]]
-"""The files of paths; what is passed over goes into the dictionary, with the reason."""
-
-
 class VectorStore(Protocol):
     """What a run needs of a store (ragfleet/vector_store.py speaks to the gateway)."""
 
     id: str
 
-    def held(self) -> Sequence[Held]: ...
-    def upload(self, document: Document, allow: Sequence[str] | None) -> str:
+    def held(self) -> Sequence[StoredDocument]: ...
+    def upload(self, document: LocalDocument, allow: Sequence[str] | None) -> str:
         """Send a file, for these groups, or as the gateway has it; its id. Raises FileRefused, and OSError if it cannot be
         read."""
         ...
@@ -171,10 +149,10 @@ def sync(
     documents = _documents(paths, report, find or find_files)
     unread = [place for place, reason in report.skipped.items() if reason.startswith(UNREADABLE)]
     report.failed += (Failure(place, "invalid_file", report.skipped.pop(place)) for place in unread)
-    held: dict[tuple[str, str], list[Held]] = {}
+    held: dict[tuple[str, str], list[StoredDocument]] = {}
     for member in store.held():
         held.setdefault(member.key, []).append(member)
-    wanted: list[tuple[Document, str]] = []
+    wanted: list[tuple[LocalDocument, str]] = []
     for document in documents.values():
         digest = _digest(document, report)
         if digest is None:
@@ -207,81 +185,8 @@ def sync(
     return report
 
 
-def folder_label(folder: Path) -> str:
-    """What a folder is known by in attributes, which everybody sees who searches: its name, and a digest of where it is."""
-    place = folder.resolve()
-    return f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
-
-
-def find_files(paths: Iterable[Path], skipped: dict[str, str] | None = None) -> Iterator[Document]:
-    """Every file, in order. Hidden files and folders (with a leading dot) within a folder are passed over, and so are links that
-    lead out of it, which are told in `skipped`: who may write into a folder does not choose what else of the machine is read.
-    Folders that cannot be listed are told there, too."""
-    passed = {} if skipped is None else skipped
-    for path in paths:
-        if not path.is_dir():
-            yield Document("", _in_unicode(path.name), path)
-            continue
-        root = path.resolve()
-        for entry in _entries(path, passed):
-            name = _in_unicode(entry.relative_to(path).as_posix())
-            if not entry.resolve().is_relative_to(root):
-                if entry.is_symlink():
-                    passed[name] = "it is a link that leads out of the folder"
-            elif entry.is_file():
-                yield Document(folder_label(path), name, entry)
-
-
-def _entries(root: Path, skipped: dict[str, str]) -> list[Path]:
-    """All that is in a folder and is not hidden, in order. `Path.rglob` says nothing of folders that it cannot list."""
-
-    def tell(error: OSError) -> None:
-        place = Path(error.filename).relative_to(root).as_posix()
-        skipped[_in_unicode(place)] = f"{UNREADABLE}: {error.strerror}"
-
-    found: list[Path] = []
-    for folder, folders, files in os.walk(root, onerror=tell):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inner = [Path(folder, name) for name in folders]
-        found += [
-            *(each for each in inner if each.is_symlink()),
-            *(Path(folder, name) for name in files if name[0] != "."),
-        ]
-    return sorted(found)
-
-
-def _in_unicode(path: str) -> str:
-    """A name on the disk is bytes, and those of old machines are no UTF-8; nobody else takes such a name."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        parts = (os.fsencode(part) for part in path.split("/"))
-        return "/".join(part.decode("utf-8" if _is_utf8(part) else "cp1252", "replace") for part in parts)
-    return path
-
-
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def look(paths: Iterable[Path], find: Find | None = None) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """What `--watch` compares: for each file its time of change (ns) and its size (bytes)."""
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
-    for document in (find or find_files)(paths, {}):
-        try:
-            stat = document.file.stat()
-        except OSError:
-            continue  # it went away between two looks
-        seen[document.key] = (stat.st_mtime_ns, stat.st_size)
-    return seen
-
-
-def _documents(paths: Sequence[Path], report: SyncReport, find: Find) -> dict[tuple[str, str], Document]:
-    documents: dict[tuple[str, str], Document] = {}
+def _documents(paths: Sequence[Path], report: SyncReport, find: Find) -> dict[tuple[str, str], LocalDocument]:
+    documents: dict[tuple[str, str], LocalDocument] = {}
     for document in find(paths, report.skipped):
         twin = documents.setdefault(document.key, document)
         if twin.file != document.file:
@@ -290,30 +195,30 @@ def _documents(paths: Sequence[Path], report: SyncReport, find: Find) -> dict[tu
     return documents
 
 
-def _digest(document: Document, report: SyncReport) -> str | None:
+def _digest(document: LocalDocument, report: SyncReport) -> str | None:
     if document.file.exists() and not document.file.is_file():  # to open a pipe is to wait for who writes to it
-        report.failed.append(Failure(document.path, "invalid_file", f"{_in_unicode(str(document.file))} is no file"))
+        report.failed.append(Failure(document.path, "invalid_file", f"{in_unicode(str(document.file))} is no file"))
         return None
     try:
         with document.file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        text = f"{_in_unicode(str(document.file))} cannot be read: {error.strerror}"
+        text = f"{in_unicode(str(document.file))} cannot be read: {error.strerror}"
         report.failed.append(Failure(document.path, "invalid_file", text))
         return None
 
 
 def _bring(
     store: VectorStore,
-    batch: Sequence[tuple[Document, str]],
-    held: Mapping[tuple[str, str], Sequence[Held]],
+    batch: Sequence[tuple[LocalDocument, str]],
+    held: Mapping[tuple[str, str], Sequence[StoredDocument]],
     report: SyncReport,
     tell: Callable[[int, str], None],
     *,
     allow: Sequence[str] | None,
 ) -> None:
     """Send, attach, wait; then let the files go whose place was taken."""
-    sent: dict[str, tuple[Document, str]] = {}
+    sent: dict[str, tuple[LocalDocument, str]] = {}
     for document, digest in batch:
         tell(0, f"sending {document.path}")
         before = held.get(document.key, ())
@@ -323,7 +228,7 @@ def _bring(
         except FileRefused as error:
             report.failed.append(Failure(document.path, "invalid_file", str(error)))
         except OSError as error:  # it went away, or its disk did, since it was looked at
-            text = f"{_in_unicode(str(document.file))} cannot be read: {error.strerror or error}"
+            text = f"{in_unicode(str(document.file))} cannot be read: {error.strerror or error}"
             report.failed.append(Failure(document.path, "invalid_file", text))
     if not sent:
         return
@@ -364,7 +269,7 @@ def _wait(store: VectorStore, batch_id: str, total: int, tell: Callable[[int, st
 def _remove(
     store: VectorStore,
     folders: Sequence[str],
-    gone: Mapping[tuple[str, str], Sequence[Held]],
+    gone: Mapping[tuple[str, str], Sequence[StoredDocument]],
     report: SyncReport,
 ) -> None:
     for key, members in gone.items():

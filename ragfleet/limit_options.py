@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from ragfleet.settings import docstrings
 
 NONE = "none"
@@ -15,8 +15,8 @@ NONE = "none"
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
     """The command with these options in place of its parameter `limits`, which gets those that were given, by their names."""
-    meanings = docstrings(Limits)
-    names = tuple(Limits.__slots__)
+    meanings = docstrings(TenantLimits)
+    names = tuple(TenantLimits.__slots__)
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, meanings.get(name, "")))
         for name in names

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ragfleet import consul_binary
-from ragfleet.consul_binary import ConsulMissingError, Found
+from ragfleet.consul_binary import ConsulMissingError, FoundProgram
 from ragfleet.download import Progress
 from ragfleet.paths import Home
 
@@ -29,7 +29,7 @@ def prepare(home: Home, cache: Path, say: Callable[[str], None], progress: Progr
     from build_scripts import tokenizer  # numpy, tokenizers: slow, and of no use to the other commands
 
     try:
-        found: Found = consul_binary.obtain(cache, progress)
+        found: FoundProgram = consul_binary.obtain(cache, progress)
     except ConsulMissingError as error:
         raise PrepareError(str(error)) from error
     say(f"Consul: {found.path} ({found.origin})")

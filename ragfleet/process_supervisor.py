@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragfleet.services import Service
+from ragfleet.services import ManagedProcess
 from worker.backoff import Backoff
 from worker.log import event
 
@@ -41,7 +41,7 @@ class ProcessSupervisor:
     """Keeps one part running."""
 
     def __init__(
-        self, part: Service, log: Path, *, first: Callable[[], Awaitable[None]], changed: Callable[[], None]
+        self, part: ManagedProcess, log: Path, *, first: Callable[[], Awaitable[None]], changed: Callable[[], None]
     ) -> None:
         """`first` completes when the parts are ready that this one needs; `changed` is called with each new state."""
         self.part = part

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ragfleet.folder_sync import Document, folder_label
+from ragfleet.local_files import LocalDocument, folder_label
 
 MAX_FILES = 20_000
 """Of one repository."""
@@ -58,7 +58,7 @@ class _Commit:
         return {"commit": f"{self.id}-dirty" if path in self.changed else self.id}
 
 
-def find_code(paths: Iterable[Path], skipped: dict[str, str] | None = None) -> Iterator[Document]:
+def find_code(paths: Iterable[Path], skipped: dict[str, str] | None = None) -> Iterator[LocalDocument]:
     """Every text file that somebody wrote, in order. skipped: gets what is passed over, with the reason. Raises
     RepositoryError."""
     passed_over: dict[str, str] = {} if skipped is None else skipped
@@ -79,7 +79,7 @@ def find_code(paths: Iterable[Path], skipped: dict[str, str] | None = None) -> I
             count += 1
             if count > MAX_FILES:
                 raise RepositoryError(f"{root} has more than {MAX_FILES:,} files of source code: name folders of it")
-            yield Document(folder_label(root), name, file, {} if commit is None else commit.of(name))
+            yield LocalDocument(folder_label(root), name, file, {} if commit is None else commit.of(name))
 
 
 def _reason(root: Path, name: str, file: Path) -> str:

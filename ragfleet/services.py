@@ -16,7 +16,7 @@ from ragfleet.fleet_spec import FleetSpec
 from ragfleet.paths import Home, data_folder
 from ragfleet.processes import HOME_MARK, PART_MARK
 from worker import state
-from worker.state import Phase
+from worker.state import WorkerPhase
 
 ANSWER_SECONDS = 2.0
 
@@ -36,7 +36,7 @@ docs/answers.md has the trial. What the environment says counts more, and anothe
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ManagedProcess:
     """One process that the supervisor keeps alive."""
 
     name: str
@@ -56,7 +56,7 @@ class Service:
         return self.log or self.name
 
 
-def consul(plan: FleetSpec, home: Home, binary: Path) -> Service:
+def consul(plan: FleetSpec, home: Home, binary: Path) -> ManagedProcess:
     """The one Consul server, with its UI."""
     ports = plan.ports
     argv = [
@@ -77,17 +77,17 @@ def consul(plan: FleetSpec, home: Home, binary: Path) -> Service:
     def elected(_: int) -> bool:
         return len(_get(f"{plan.consul_url}/v1/status/leader").strip(b'" \n')) > 0
 
-    return Service("consul", argv, _environment(home, "consul"), elected)
+    return ManagedProcess("consul", argv, _environment(home, "consul"), elected)
 
 
-def milvus(plan: FleetSpec, home: Home) -> Service:
+def milvus(plan: FleetSpec, home: Home) -> ManagedProcess:
     """Milvus Lite's server with our search; it has no authentication, so it binds loopback only."""
     argv = [sys.executable, "-m", "ragfleet.milvus_lite", f"--data-dir={home.milvus_data}"]
     argv += ["--host=127.0.0.1", f"--port={plan.ports.milvus}"]
-    return Service("milvus", argv, _environment(home, "milvus"), lambda _: listens(plan.ports.milvus))
+    return ManagedProcess("milvus", argv, _environment(home, "milvus"), lambda _: listens(plan.ports.milvus))
 
 
-def worker(plan: FleetSpec, home: Home, index: int) -> Service:
+def worker(plan: FleetSpec, home: Home, index: int) -> ManagedProcess:
     """The node agent of one instance; it runs the instance's Triton."""
     name = f"triton-{index}"
     http, grpc, metrics = plan.ports.triton(index)
@@ -98,10 +98,10 @@ def worker(plan: FleetSpec, home: Home, index: int) -> Service:
 
     def ready(pid: int) -> bool:
         now = state.read(home.instance_file(name))
-        return now is not None and now.worker_pid == pid and now.state is Phase.READY
+        return now is not None and now.worker_pid == pid and now.state is WorkerPhase.READY
 
     after = ("consul",) if "milvus" in plan.without or plan.milvus_uri else ("consul", "milvus")
-    return Service(
+    return ManagedProcess(
         name,
         argv,
         _environment(home, name, **_addresses(plan, home)),
@@ -112,7 +112,7 @@ def worker(plan: FleetSpec, home: Home, index: int) -> Service:
     )
 
 
-def gateway(plan: FleetSpec, home: Home, name: str = "gateway") -> Service:
+def gateway(plan: FleetSpec, home: Home, name: str = "gateway") -> ManagedProcess:
     """One gateway. It is ready when it can serve, so after the instances. The first one has the ingestion with it."""
     url = plan.gateway_urls[name]
     environment = _environment(
@@ -130,10 +130,10 @@ def gateway(plan: FleetSpec, home: Home, name: str = "gateway") -> Service:
     def ready(_: int) -> bool:
         return bool(_get(f"{url}/health/ready"))
 
-    return Service(name, [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
+    return ManagedProcess(name, [sys.executable, "-m", "gateway"], environment, ready, after=("consul",), patience=6.0)
 
 
-def infrastructure(plan: FleetSpec, home: Home, consul_binary: Path) -> list[Service]:
+def infrastructure(plan: FleetSpec, home: Home, consul_binary: Path) -> list[ManagedProcess]:
     """Every part but the instances, in the order of their start."""
     parts = [consul(plan, home, consul_binary)]
     if "milvus" not in plan.without and not plan.milvus_uri:

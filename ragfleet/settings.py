@@ -57,8 +57,8 @@ def _of_gateway() -> Iterator[Setting]:
 
 
 def _of_worker() -> Iterator[Setting]:
-    meanings = docstrings(worker_settings.Settings)
-    defaults = {field.name: field.default for field in fields(worker_settings.Settings)} | {"home": "var"}
+    meanings = docstrings(worker_settings.WorkerSettings)
+    defaults = {field.name: field.default for field in fields(worker_settings.WorkerSettings)} | {"home": "var"}
     for field_name, variable in worker_settings.VARIABLES.items():
         yield Setting(variable, "worker", _text(defaults[field_name]), "", meanings[field_name])
 

@@ -11,7 +11,7 @@ from ragfleet import fleet_spec, processes, supervisor
 from ragfleet.fleet_spec import FleetSpec
 from ragfleet.paths import Home
 from worker import state
-from worker.state import InstanceState, Phase
+from worker.state import InstanceState, WorkerPhase
 
 ANSWER_SECONDS = 2.0
 UNKNOWN = MappingProxyType({"state": "unknown", "reason": "the gateway has not seen it yet"})
@@ -87,16 +87,16 @@ def merge(
 
     `seen` is the gateway's entry for it, None where the gateway does not answer or does not know it.
     """
-    if file.state is Phase.STOPPED:
+    if file.state is WorkerPhase.STOPPED:
         return "stopped", file.reason
     if not worker_alive:
         if triton_alive:
             return "unwatched", "its worker died; the supervisor starts another"
         return "lost", "its worker and its Triton are dead"
-    if not triton_alive and file.state in {Phase.READY, Phase.HUNG}:
-        return Phase.RESTARTING.value, "Triton is dead; the worker starts another"
+    if not triton_alive and file.state in {WorkerPhase.READY, WorkerPhase.HUNG}:
+        return WorkerPhase.RESTARTING.value, "Triton is dead; the worker starts another"
     if (
-        file.state is Phase.READY
+        file.state is WorkerPhase.READY
         and seen is not None
         and seen.get("state") not in {None, "ready", "healthy", "serving"}
     ):
@@ -145,7 +145,7 @@ def _instances(home: Home, wanted: FleetSpec, seen: Mapping[str, Mapping[str, An
     for index, name in enumerate(names):
         file, known = state.read(home.instance_file(name)), (seen or {}).get(name, {})
         if file is None:
-            file = InstanceState(name, Phase.STARTING, 0, 0, *wanted.ports.triton(index), reason="no worker yet")
+            file = InstanceState(name, WorkerPhase.STARTING, 0, 0, *wanted.ports.triton(index), reason="no worker yet")
             condition, reason = file.state.value, file.reason
         else:
             condition, reason = merge(

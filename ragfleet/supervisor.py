@@ -23,7 +23,7 @@ from ragfleet import consul_binary, fleet_spec, processes, services
 from ragfleet.fleet_spec import FleetSpec
 from ragfleet.paths import Home, cache_folder, home_from_environment
 from ragfleet.process_supervisor import ProcessSupervisor
-from ragfleet.services import Service
+from ragfleet.services import ManagedProcess
 from worker.log import configure, event
 
 DRAIN_SECONDS = 60.0
@@ -69,7 +69,7 @@ class Supervisor:
                 self._scale()
         await self._stop_all()
 
-    def _keeper(self, part: Service) -> ProcessSupervisor:
+    def _keeper(self, part: ManagedProcess) -> ProcessSupervisor:
         async def first() -> None:
             for name in part.after:
                 await self._keepers[name].was_ready.wait()

@@ -7,7 +7,8 @@ from typing import Any
 import openai
 
 from ragfleet.client import PAGE, GatewayError, connect, forget, store_named, told
-from ragfleet.folder_sync import Document, FileRefused, Held, folder_label
+from ragfleet.folder_sync import FileRefused, StoredDocument
+from ragfleet.local_files import LocalDocument, folder_label
 
 
 class GatewayStore:
@@ -21,11 +22,11 @@ class GatewayStore:
         """Close the connections."""
         self._client.close()
 
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[StoredDocument]:
         """Members that a run of `ragfleet ingest` brought in."""
         return told(self._held)
 
-    def upload(self, document: Document, allow: Sequence[str] | None) -> str:
+    def upload(self, document: LocalDocument, allow: Sequence[str] | None) -> str:
         """Send a file, for these groups, or as the gateway has it; its id."""
         said = None if allow is None else {"allow": ",".join(allow)}
         with document.file.open("rb") as content:
@@ -65,7 +66,7 @@ class GatewayStore:
         """Forget a file, wherever it is."""
         forget(self._client, file_id)
 
-    def _held(self) -> Sequence[Held]:
+    def _held(self) -> Sequence[StoredDocument]:
         found = []
         for member in self._client.vector_stores.files.list(self.id, limit=PAGE):
             has = member.attributes or {}
@@ -75,7 +76,7 @@ class GatewayStore:
                     folder = folder_label(Path(folder))
                 allow = (member.model_extra or {}).get("allow")
                 groups = None if allow is None else tuple(allow)
-                found.append(Held(member.id, folder, path, digest, member.status, groups))
+                found.append(StoredDocument(member.id, folder, path, digest, member.status, groups))
         return found
 
     def _failures(self, batch_id: str) -> Mapping[str, tuple[str, str]]:

@@ -10,14 +10,14 @@ from worker.agent import Agent
 from worker.gpu_nvml import SystemNvml
 from worker.launch import NotRunnableError, prepare
 from worker.log import configure, event
-from worker.settings import Settings, from_process
+from worker.settings import WorkerSettings, from_process
 
 NOT_RUNNABLE = 3
 
 log = logging.getLogger("worker")
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: WorkerSettings) -> int:
     """Runs the agent until a signal stops it."""
     if settings.all_gpus:
         return await host.serve(settings, sys.argv[1:], SystemNvml())

@@ -21,8 +21,8 @@ from worker.log import event
 from worker.probe import Probe, Unreachable
 from worker.process import TritonProcess, first_error, first_of, remove_shared_memory
 from worker.registration import Registration
-from worker.settings import Settings
-from worker.state import InstanceState, Phase
+from worker.settings import WorkerSettings
+from worker.state import InstanceState, WorkerPhase
 
 BEAT = 1.0
 LOAD_PERIOD = 3.0
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Agent:
     """Runs one instance until it is told to stop."""
 
-    def __init__(self, settings: Settings, launch: Launch) -> None:
+    def __init__(self, settings: WorkerSettings, launch: Launch) -> None:
         self._settings = settings
         self._launch = launch
         self._pulse = Pulse(phase_since=time.monotonic(), answered=time.monotonic())
@@ -113,7 +113,7 @@ class Agent:
             if old.launch == self._launch.digest and await self._probe.ready():
                 log.info(event("adopted the running triton", pid=found.pid))
                 self._pulse.ready, self._pulse.answered, self._pulse.load = True, time.monotonic(), await self._load()
-                self._pulse.phase = Phase.READY
+                self._pulse.phase = WorkerPhase.READY
                 return found
         except Unreachable:
             pass
@@ -122,13 +122,13 @@ class Agent:
         return None
 
     def _start(self) -> TritonProcess | None:
-        self._enter(Phase.STARTING, self._pulse.reason)  # why it is started again
+        self._enter(WorkerPhase.STARTING, self._pulse.reason)  # why it is started again
         removed = remove_shared_memory(triton.shared_memory_prefix(self._settings.home, self._settings.name))
         self._backoff.started(time.monotonic())
         try:
             process = TritonProcess.start(self._launch.argv, self._launch.environment, self._settings.triton_log)
         except OSError as error:
-            self._enter(Phase.RESTARTING, f"tritonserver cannot be started: {error}")
+            self._enter(WorkerPhase.RESTARTING, f"tritonserver cannot be started: {error}")
             return None
         log.info(event("started triton", pid=process.pid, removed_shared_memory=removed))
         return process
@@ -141,7 +141,7 @@ class Agent:
             if self._pulse.ready and self._pulse.answered >= begun:
                 await self._learn()
                 process.note_models()
-                self._enter(Phase.READY)
+                self._enter(WorkerPhase.READY)
                 log.info(event("triton is ready", pid=process.pid, seconds=time.monotonic() - begun))
                 return True
             if time.monotonic() - begun > self._settings.start_timeout:
@@ -165,10 +165,10 @@ class Agent:
                     break
                 self._lost(f"the process of the model '{process.dead_model}' died")
                 return False
-            if silence >= SILENCE and self._pulse.phase is Phase.READY:
-                self._enter(Phase.HUNG, f"Triton does not answer since {silence:.0f} s")
-            elif silence < SILENCE and self._pulse.phase is Phase.HUNG:
-                self._enter(Phase.READY)
+            if silence >= SILENCE and self._pulse.phase is WorkerPhase.READY:
+                self._enter(WorkerPhase.HUNG, f"Triton does not answer since {silence:.0f} s")
+            elif silence < SILENCE and self._pulse.phase is WorkerPhase.HUNG:
+                self._enter(WorkerPhase.READY)
             await first_of(process.exited, process.model_died, self._stop, seconds=0.25)
         if process.exited.is_set():
             self._lost(self._obituary(process))
@@ -181,7 +181,7 @@ class Agent:
     def _lost(self, reason: str) -> None:
         self._pulse.ready = False
         self._pulse.load = None
-        self._enter(Phase.RESTARTING, reason)
+        self._enter(WorkerPhase.RESTARTING, reason)
 
     async def _pause_before_restart(self) -> None:
         if self._triton:
@@ -198,7 +198,7 @@ class Agent:
         """Maintenance, then wait for the running requests, then stop Triton, then leave Consul."""
         begun = time.monotonic()
         hung = self._pulse.silence(begun) >= SILENCE
-        self._enter(Phase.DRAINING)
+        self._enter(WorkerPhase.DRAINING)
         running = self._triton
         if running and not running.exited.is_set():
             known = await self._registration.drain()
@@ -216,7 +216,7 @@ class Agent:
         left = await self._registration.deregister()
         remove_shared_memory(triton.shared_memory_prefix(self._settings.home, self._settings.name))
         self._triton = None
-        self._enter(Phase.STOPPED)
+        self._enter(WorkerPhase.STOPPED)
         log.info(event("stopped", seconds=time.monotonic() - begun, left_consul=left))
 
     # --- what it looks like, and who is told ----------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Agent:
         read = -LOAD_PERIOD
         while True:
             asked = time.monotonic()
-            serves = self._pulse.phase in {Phase.READY, Phase.HUNG}
+            serves = self._pulse.phase in {WorkerPhase.READY, WorkerPhase.HUNG}
             with contextlib.suppress(Unreachable):
                 self._pulse.ready = await self._probe.ready()
                 self._pulse.answered = time.monotonic()
@@ -273,7 +273,7 @@ class Agent:
         )
         self._registration.describe(told)
 
-    def _enter(self, phase: Phase, reason: str = "") -> None:
+    def _enter(self, phase: WorkerPhase, reason: str = "") -> None:
         if phase is not self._pulse.phase:
             log.info(event("entered", state=phase.value, reason=reason))
         self._pulse.phase, self._pulse.reason, self._pulse.phase_since = phase, reason, time.monotonic()

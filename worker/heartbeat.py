@@ -5,7 +5,7 @@ from typing import Literal
 
 from worker.gpu import Health
 from worker.load import LoadReport, SteadyWords
-from worker.state import Phase
+from worker.state import WorkerPhase
 
 Status = Literal["passing", "warning", "critical"]
 
@@ -26,7 +26,7 @@ class Beat:
 class Pulse:
     """What is known of Triton now. The prober and the lifecycle write it, the heartbeat reads it. Monotonic seconds."""
 
-    phase: Phase = Phase.STARTING
+    phase: WorkerPhase = WorkerPhase.STARTING
     reason: str = ""
     phase_since: float = 0.0
     answered: float = 0.0
@@ -49,10 +49,10 @@ def judge(pulse: Pulse, steady: SteadyWords, now: float) -> Beat:
     work. A GPU that is not sound is a warning: its Triton may still answer, and should not be trusted with more. Missing
     metrics are no reason to take an instance out, so they only show in the words.
     """
-    if pulse.phase is Phase.STARTING:
+    if pulse.phase is WorkerPhase.STARTING:
         since = f"starting since {span(now - pulse.phase_since)}"
         return Beat("warning", f"{since}; before: {pulse.reason}" if pulse.reason else since)
-    if pulse.phase in {Phase.RESTARTING, Phase.STOPPED}:
+    if pulse.phase in {WorkerPhase.RESTARTING, WorkerPhase.STOPPED}:
         return Beat("critical", pulse.reason or pulse.phase.value)
     if pulse.silence(now) >= SILENCE:
         return Beat("critical", f"Triton does not answer since {span(pulse.silence(now))}")
@@ -61,7 +61,7 @@ def judge(pulse: Pulse, steady: SteadyWords, now: float) -> Beat:
     told = steady.update(pulse.load, now) if pulse.load else "ready, no metrics"
     if pulse.gpu.words:
         told = f"{told}; gpu: {pulse.gpu.words}" if pulse.gpu.sound else f"gpu: {pulse.gpu.words}; {told}"
-    if pulse.phase is Phase.DRAINING:
+    if pulse.phase is WorkerPhase.DRAINING:
         return Beat("passing", f"draining: {told}")
     return Beat("passing" if pulse.gpu.sound else "warning", told)
 

@@ -19,7 +19,7 @@ from worker.backoff import Backoff
 from worker.gpu import Device, Nvml, NvmlAbsent, UnknownGpu
 from worker.launch import NotRunnableError
 from worker.log import event
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 PORTS_APART = 10
 """As in an embedded fleet: the instance i listens at the first port + 10·i (docs/contracts.md)."""
@@ -41,7 +41,7 @@ class Child:
 
 
 def children(
-    settings: Settings, argv: Sequence[str], nvml: Nvml, program: Sequence[str] = (sys.executable, "-m", "worker")
+    settings: WorkerSettings, argv: Sequence[str], nvml: Nvml, program: Sequence[str] = (sys.executable, "-m", "worker")
 ) -> list[Child]:
     """One worker for each group of GPUs. `argv` is our own command line; what differs is said again behind it.
 
@@ -58,7 +58,7 @@ def children(
     ]
 
 
-def _own(settings: Settings, number: int, devices: Sequence[Device]) -> list[str]:
+def _own(settings: WorkerSettings, number: int, devices: Sequence[Device]) -> list[str]:
     return [
         "--all-gpus=0",
         f"--name={settings.name}-{number}",
@@ -122,7 +122,7 @@ class Host:
             return await process.wait()
 
 
-async def serve(settings: Settings, argv: Sequence[str], nvml: Nvml) -> int:
+async def serve(settings: WorkerSettings, argv: Sequence[str], nvml: Nvml) -> int:
     """Runs one worker for each GPU until a signal stops it. Raises NotRunnableError."""
     workers = await asyncio.to_thread(children, settings, argv, nvml)
     for child in workers:

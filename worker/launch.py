@@ -11,7 +11,7 @@ from worker import gpu, preflight, triton
 from worker.gpu import Device, Nvml, NvmlAbsent, UnknownGpu
 from worker.gpu_nvml import SystemNvml
 from worker.log import event
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
@@ -37,7 +37,7 @@ class Launch:
         return triton.digest([*self.argv, *(device.uuid for device in self.gpus)])
 
 
-def prepare(settings: Settings, nvml: Nvml | None = None) -> Launch:
+def prepare(settings: WorkerSettings, nvml: Nvml | None = None) -> Launch:
     """Checks the machine and composes the command line. Raises NotRunnableError. Takes up to a second."""
     nvml = nvml or SystemNvml()
     installation = triton.find()
@@ -63,7 +63,7 @@ def prepare(settings: Settings, nvml: Nvml | None = None) -> Launch:
     return Launch(argv, environment, nvml, gpus)
 
 
-def find_gpus(settings: Settings, nvml: Nvml, *, needed: bool) -> tuple[Device, ...]:
+def find_gpus(settings: WorkerSettings, nvml: Nvml, *, needed: bool) -> tuple[Device, ...]:
     """The GPUs to pin. Raises NotRunnableError where the models need one and there is none, or one was named in vain.
 
     Where a GPU is there and NVML is not, nothing is pinned: Triton takes what CUDA shows, and its health is unknown.

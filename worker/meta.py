@@ -8,7 +8,7 @@ from typing import Any
 from worker import gpu
 from worker.gpu import Device
 from worker.load import LoadReport
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 CONTEXT_PARAMETERS = ("max_context", "max_seq_len", "n_ctx", "max_tokens_in_paged_kv_cache")
 """Where the flavours of `llm` state how many tokens prompt and answer may have together; the first that is a number."""
@@ -20,7 +20,7 @@ DEFAULT_EMBEDDING = "all-MiniLM-L6-v2"
 
 
 def describe(
-    settings: Settings,
+    settings: WorkerSettings,
     llm: Mapping[str, Any],
     embedding: Mapping[str, Any],
     load: LoadReport | None,

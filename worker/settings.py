@@ -26,7 +26,7 @@ VARIABLES = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WorkerSettings:
     """One worker and its one Triton. Times are seconds."""
 
     name: str
@@ -88,13 +88,13 @@ class Settings:
         return self.home / "log" / f"{self.name}.log"
 
 
-def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
+def parse(argv: Sequence[str], environment: Mapping[str, str]) -> WorkerSettings:
     """Reads the command line of `python -m worker`; exits with status 2 and a usage text where it is wrong."""
     parser = _parser(environment)
     args = parser.parse_args(argv)
     if args.all_gpus < 0 or (args.all_gpus and (args.gpu or args.grpc_port or args.metrics_port)):
         parser.error("--all-gpus takes 1 or more, and not --gpu, --grpc-port or --metrics-port: it sets these itself")
-    return Settings(
+    return WorkerSettings(
         name=args.name,
         home=args.home.resolve(),
         model_repository=args.model_repository.resolve(),
@@ -173,6 +173,6 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     return parser
 
 
-def from_process(argv: Sequence[str]) -> Settings:
+def from_process(argv: Sequence[str]) -> WorkerSettings:
     """The settings of this very process."""
     return parse(argv, dict(os.environ))

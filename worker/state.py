@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Phase(StrEnum):
+class WorkerPhase(StrEnum):
     """Where an instance stands."""
 
     STARTING = "starting"
@@ -23,7 +23,7 @@ class InstanceState:
     """One instance as its worker saw it last. Whether the two processes still live is for the reader to check."""
 
     name: str
-    state: Phase
+    state: WorkerPhase
     worker_pid: int
     pid: int
     """tritonserver's process id; 0 while there is none."""
@@ -53,6 +53,6 @@ def read(path: Path) -> InstanceState | None:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         known = {name: fields[name] for name in InstanceState.__slots__ if name in fields}
-        return InstanceState(**{**known, "state": Phase(fields["state"])})
+        return InstanceState(**{**known, "state": WorkerPhase(fields["state"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 SYSTEM_BINARY = Path("/opt/tritonserver/bin/tritonserver")
 RESTRICTED = "shared-memory,model-repository,statistics,trace,logging"
@@ -148,7 +148,7 @@ def shared_memory_prefix(home: Path, name: str = "") -> str:
 
 
 def arguments(
-    settings: Settings,
+    settings: WorkerSettings,
     installation: Installation,
     *,
     backends: Path,
@@ -202,7 +202,7 @@ def arguments(
     return argv
 
 
-def _tracing(settings: Settings) -> list[str]:
+def _tracing(settings: WorkerSettings) -> list[str]:
     """Spans of what a request does in Triton, for those that come with a trace context (rate 0): the gateway samples."""
     values = (
         "mode=opentelemetry",
@@ -216,7 +216,7 @@ def _tracing(settings: Settings) -> list[str]:
 
 
 def environment(
-    settings: Settings,
+    settings: WorkerSettings,
     installation: Installation,
     inherited: Mapping[str, str],
     *,

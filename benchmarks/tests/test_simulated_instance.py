@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from benchmarks.routing.engine import Engine, Run
-from llm_engine.scheduler import BatchScheduler, Spec, Work
+from llm_engine.scheduler import BatchedRequest, BatchScheduler, Spec
 
 BLOCK = 32
 Asked = tuple[float, list[int], int]
@@ -32,7 +32,7 @@ def by_batcher(spec: Spec, asked: list[Asked]) -> Times:
     while coming or due is not None:
         if coming and (due is None or coming[0][1][0] < due):
             number, (now, prompt, answer) = coming.pop(0)
-            batcher.submit(number, Work(prompt=prompt, max_tokens=answer))
+            batcher.submit(number, BatchedRequest(prompt=prompt, max_tokens=answer))
             if due is None:
                 due = batcher.begin(now)
             continue

@@ -13,9 +13,9 @@ from gateway.api.admin_schemas import (
     AuditBody,
     ChangedTenant,
     KeyObject,
+    KeyRequest,
     KeysBody,
     Name,
-    NewKey,
     NewKeyObject,
     NewTenant,
     Rotation,
@@ -122,9 +122,9 @@ async def list_keys(administrator: AdministratorDep, query: Annotated[KeyParamet
     return JsonReply({"object": "list", "data": [_key(each) for each in await administrator.keys(query.tenant)]})
 
 
-@router.post("/keys", summary="Make a key", **documented(NewKeyObject, 404, body=NewKey))
+@router.post("/keys", summary="Make a key", **documented(NewKeyObject, 404, body=KeyRequest))
 async def create_key(
-    wanted: Annotated[NewKey, Depends(JsonBody(NewKey))], administrator: AdministratorDep, parts: ContainerDep
+    wanted: Annotated[KeyRequest, Depends(JsonBody(KeyRequest))], administrator: AdministratorDep, parts: ContainerDep
 ) -> Response:
     """The answer is the only time that it is shown."""
     made, new = await administrator.create_key(

@@ -16,7 +16,7 @@ from gateway.knowledge.catalog.administration import (
     TenantSettings,
 )
 from gateway.tenants.key import GROUP_PATTERN, Scope
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 
 _LIMIT = {"type": ["integer", "null"], "minimum": 0, "maximum": MOST}
 LimitValues = Annotated[
@@ -24,7 +24,7 @@ LimitValues = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "properties": dict.fromkeys(Limits.__slots__, _LIMIT),
+            "properties": dict.fromkeys(TenantLimits.__slots__, _LIMIT),
             "additionalProperties": False,
             "description": "What is not named stays as it is, or is not limited; a null takes a limit away.",
         }
@@ -58,7 +58,7 @@ class NewTenant(ChangedTenant):
     name: Name
 
 
-class NewKey(BaseModel):
+class KeyRequest(BaseModel):
     """A key that is to be made. scopes: all but admin where they are not named. groups: every document of the tenant."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -84,7 +84,7 @@ ParticipantName = Annotated[str, Field(max_length=256)]
 """Models are not told of it."""
 
 
-class Message(BaseMessage):
+class ChatMessage(BaseMessage):
     """A message of the system or the user."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -92,7 +92,7 @@ class Message(BaseMessage):
     name: ParticipantName | None = None
 
     @model_validator(mode="after")
-    def _users_file(self) -> "Message":
+    def _users_file(self) -> "ChatMessage":
         return check_files(self)
 
 
@@ -205,11 +205,11 @@ _ROLES = {"assistant": "AssistantMessage", "tool": "ToolMessage", "function": "F
 
 def _role(message: Any) -> str:
     role = message.get("role") if isinstance(message, dict) else None
-    return _ROLES.get(role, "Message") if isinstance(role, str) else "Message"
+    return _ROLES.get(role, "ChatMessage") if isinstance(role, str) else "ChatMessage"
 
 
 AnyMessage = Annotated[
-    Annotated[Message, Tag("Message")]
+    Annotated[ChatMessage, Tag("ChatMessage")]
     | Annotated[AssistantMessage, Tag("AssistantMessage")]
     | Annotated[ToolMessage, Tag("ToolMessage")]
     | Annotated[FunctionMessage, Tag("FunctionMessage")],

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from gateway.api.chat_messages import AnyMessage, AssistantMessage, Content, ToolMessage
 from gateway.api.client_tools import ChatCustomTool
+from gateway.api.file_search_schema import FileSearch
 from gateway.api.format_schemas import ChatFormat
 from gateway.api.generation_schemas import (
     MAX_CHOICES,
     SERVER_EXTRAS,
     ConversationRequest,
-    FileSearch,
     LogitBias,
     ReasoningEffort,
     Streaming,
@@ -127,12 +127,12 @@ class ChatRequest(ConversationRequest):
 
     @property
     def log_probs(self) -> int | None:
-        """See Sampling."""
+        """See SamplingRequest."""
         return self.top_logprobs if self.logprobs else None
 
     @property
     def bias(self) -> LogitBias:
-        """See Sampling."""
+        """See SamplingRequest."""
         return self.logit_bias or {}
 
     @property
@@ -218,7 +218,7 @@ class ChatRequest(ConversationRequest):
 
     @property
     def format(self) -> tuple[ChatFormat | None, str]:
-        """See Sampling."""
+        """See SamplingRequest."""
         return self.response_format, "response_format"
 
 

@@ -10,7 +10,7 @@ from gateway import errors
 from gateway.api.bookkeeping import NamedUser
 from gateway.api.chat_schemas import StreamOptions
 from gateway.api.format_schemas import ChatFormat
-from gateway.api.generation_schemas import MAX_CHOICES, SERVER_EXTRAS, LogitBias, Sampling
+from gateway.api.generation_schemas import MAX_CHOICES, SERVER_EXTRAS, LogitBias, SamplingRequest
 from gateway.api.generation_serializers import chunk_usage, ragfleet_field, usage_shape
 from gateway.api.json_body import json_object
 from gateway.api.log_prob_serializers import completion_log_probs
@@ -52,7 +52,7 @@ Tokens = Annotated[list[TokenId], items(1, MAX_PROMPT)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class CompletionRequest(NamedUser, Sampling):
+class CompletionRequest(NamedUser, SamplingRequest):
     """The wire schema."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -81,7 +81,7 @@ class CompletionRequest(NamedUser, Sampling):
 
     @property
     def format(self) -> tuple[ChatFormat | None, str]:
-        """See Sampling."""
+        """See SamplingRequest."""
         return self.response_format, "response_format"
 
     @model_validator(mode="after")
@@ -102,7 +102,7 @@ class CompletionRequest(NamedUser, Sampling):
 
     @property
     def log_probs(self) -> int | None:
-        """See Sampling. What the model thinks of its answers decides which are best."""
+        """See SamplingRequest. What the model thinks of its answers decides which are best."""
         return 0 if self.logprobs is None and self.choices > self.n else self.logprobs
 
     @property
@@ -112,7 +112,7 @@ class CompletionRequest(NamedUser, Sampling):
 
     @property
     def bias(self) -> LogitBias:
-        """See Sampling."""
+        """See SamplingRequest."""
         return self.logit_bias or {}
 
     @property

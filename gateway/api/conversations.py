@@ -19,7 +19,7 @@ from gateway.api.response_items import as_items
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.stored_responses import Json, ShownParameters, StoredItemPageParameters
 from gateway.api.validation import Metadata
-from gateway.knowledge.catalog.answer_types import Conversation
+from gateway.knowledge.catalog.answer_types import ConversationRecord
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Page
 from gateway.tenants.key import Scope
@@ -168,7 +168,7 @@ def _given(items: Any) -> list[Json]:
     return list(items or ())
 
 
-def _shape(found: Conversation) -> ConversationObject:
+def _shape(found: ConversationRecord) -> ConversationObject:
     return {
         "id": found.id,
         "object": "conversation",

@@ -158,7 +158,7 @@ class StructuredOutputs(BaseModel):
         return Guide.json_object()
 
 
-class GuidedDecoding(BaseModel):
+class GuideParameters(BaseModel):
     """Extensions: what an answer must be, by vLLM's names. One of these at the most."""
 
     guided_json: LooseSchema | None = None
@@ -170,7 +170,7 @@ class GuidedDecoding(BaseModel):
     @property
     def guiding(self) -> list[str]:
         """Which of them are given."""
-        return [name for name in GuidedDecoding.model_fields if getattr(self, name) is not None]
+        return [name for name in GuideParameters.model_fields if getattr(self, name) is not None]
 
     def extension_guide(self, name: str) -> Guide:
         """What one of them makes an engine write. Raises BadRequest."""

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 
 from gateway.api.bookkeeping import Bookkeeping
 from gateway.api.client_tools import OfferedTool
-from gateway.api.format_schemas import AnyFormat, GuidedDecoding
+from gateway.api.file_search_schema import FileSearch
+from gateway.api.format_schemas import AnyFormat, GuideParameters
 from gateway.api.message_schemas import BaseMessage
-from gateway.api.ranking_schema import RankingOptions
 from gateway.api.tool_schemas import (
     FunctionDefinition,
     ToolChoice,
@@ -23,43 +23,9 @@ from gateway.api.tool_schemas import (
 from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Harmless, items
 from gateway.assistants.directory import PREFIX
 from gateway.errors import BadRequest
-from gateway.knowledge.filters import compile_filter
-from gateway.retrieval.options import RetrievalOptions
-from gateway.retrieval.request import FileSearchParameters
 from gateway.serving.decoding_guide import Guide
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.tools import ToolUse
-
-
-class FileSearch(BaseModel):
-    """The tool that is ours: answer from knowledge stores."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    type: Literal["file_search"]
-    vector_store_ids: Annotated[list[Annotated[str, Field(max_length=128)]], items(1, 8)]
-    max_num_results: Annotated[int, Field(ge=1, le=50), WHOLE] | None = None
-    filters: Annotated[dict[str, Any], Field(max_length=16)] | None = None
-    ranking_options: RankingOptions | None = None
-
-    @field_validator("filters")
-    @classmethod
-    def _readable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
-            if value is not None:
-                compile_filter(value)
-        except BadRequest as error:
-            raise ValueError(error.message) from None
-        return value
-
-    @property
-    def parameters(self) -> FileSearchParameters:
-        """What it says of retrieval."""
-        given = {} if self.ranking_options is None else self.ranking_options.given
-        return FileSearchParameters(
-            stores=self.vector_store_ids,
-            filters=self.filters,
-            options=RetrievalOptions.read({**given, "max_num_results": self.max_num_results}),
-        )
 
 
 def tools_by_type(**arms: str) -> Discriminator:
@@ -118,7 +84,7 @@ TopLogProbs = Annotated[int, Field(ge=0, le=20), WHOLE]
 """Alternatives to each token; OpenAI's bound."""
 
 
-class Sampling(GuidedDecoding):
+class SamplingRequest(GuideParameters):
     """How tokens are chosen and when they end, the same for every path that generates."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -201,7 +167,7 @@ class Streaming(BaseModel):
     include_obfuscation: Literal[False] | None = None
 
 
-class ConversationRequest(Bookkeeping, Sampling):
+class ConversationRequest(Bookkeeping, SamplingRequest):
     """A conversation that wants an answer, perhaps from knowledge."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

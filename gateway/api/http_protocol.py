@@ -54,7 +54,7 @@ class HttpLimits:
         )
 
 
-class Connection(Protocol):
+class ClientConnection(Protocol):
     """What `Connections` counts."""
 
     address: str
@@ -69,14 +69,14 @@ class Connections:
 
     def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
-        self._open: set[Connection] = set()
+        self._open: set[ClientConnection] = set()
         self._by_address: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, connection: Connection) -> bool:
+    def open(self, connection: ClientConnection) -> bool:
         """Count a new one. False: there are too many."""
         address = connection.address
         if (
@@ -90,7 +90,7 @@ class Connections:
             self._timer = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
         return True
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: ClientConnection) -> None:
         """One has ended."""
         if connection not in self._open:
             return

@@ -10,7 +10,7 @@ MAX_NEIGHBOURS = 3
 """On each side. More would be no passage but a chapter."""
 
 
-class HybridSearch(BaseModel):
+class HybridWeights(BaseModel):
     """What the meaning and the words of a question count, relative to each other."""
 
     model_config = ConfigDict(
@@ -24,7 +24,7 @@ class HybridSearch(BaseModel):
     text_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @model_validator(mode="after")
-    def _one(self) -> "HybridSearch":
+    def _one(self) -> "HybridWeights":
         if not self.embedding_weight + self.text_weight:
             raise ValueError("one of the weights is over 0")
         return self
@@ -36,7 +36,7 @@ class RankingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     ranker: Literal["none", "auto", "default-2024-11-15", "minmax", "rrf", "dense", "bm25"] | None = None
     """OpenAI's names stand for the deployment's, `none` for it without a reranking; the others are an extension."""
-    hybrid_search: HybridSearch | None = None
+    hybrid_search: HybridWeights | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     neighbours: Annotated[int, Field(ge=0, le=MAX_NEIGHBOURS), WHOLE] | None = None
     """Extension: chunks before and behind each hit that are joined to it."""

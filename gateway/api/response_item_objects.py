@@ -80,20 +80,20 @@ class OutputMessage(MessageBase):
     content: list[OutputText | RefusalText]
 
 
-class InputMessage(MessageBase):
+class InputMessageObject(MessageBase):
     """A message of an input, or of a conversation."""
 
     role: Literal["user", "system", "developer"]
     content: list[InputText | InputFile]
 
 
-class Caller(TypedDict):
+class CallerObject(TypedDict):
     """Who has called a function."""
 
     type: Literal["direct"]
 
 
-class FunctionCallItem(TypedDict):
+class FunctionCallObject(TypedDict):
     """A call of a function; its arguments are JSON in a string."""
 
     id: str
@@ -102,7 +102,7 @@ class FunctionCallItem(TypedDict):
     call_id: str
     name: str
     arguments: str
-    caller: NotRequired[Caller | None]
+    caller: NotRequired[CallerObject | None]
 
 
 class FunctionOutput(TypedDict):
@@ -114,10 +114,10 @@ class FunctionOutput(TypedDict):
     output: str | list[InputText]
     status: Status
     name: NotRequired[str | None]
-    caller: NotRequired[Caller | None]
+    caller: NotRequired[CallerObject | None]
 
 
-class CustomCallItem(TypedDict):
+class CustomCallObject(TypedDict):
     """A call of a custom tool."""
 
     id: str
@@ -126,7 +126,7 @@ class CustomCallItem(TypedDict):
     call_id: str
     name: str
     input: str
-    caller: NotRequired[Caller | None]
+    caller: NotRequired[CallerObject | None]
 
 
 class CustomOutput(TypedDict):
@@ -137,7 +137,7 @@ class CustomOutput(TypedDict):
     status: Status
     call_id: str
     output: str | list[InputText]
-    caller: NotRequired[Caller | None]
+    caller: NotRequired[CallerObject | None]
 
 
 class PatchItem(TypedDict):
@@ -148,7 +148,7 @@ class PatchItem(TypedDict):
     status: Literal["in_progress", "completed"]
     call_id: str
     operation: FileOperation
-    caller: NotRequired[Caller | None]
+    caller: NotRequired[CallerObject | None]
 
 
 class PatchOutput(TypedDict):
@@ -159,7 +159,7 @@ class PatchOutput(TypedDict):
     status: Literal["completed", "failed"]
     call_id: str
     output: NotRequired[str | None]
-    caller: NotRequired[Caller | None]
+    caller: NotRequired[CallerObject | None]
 
 
 class ShellItem(TypedDict):
@@ -216,7 +216,7 @@ class SummaryText(TypedDict):
     text: str
 
 
-class ReasoningItem(TypedDict):
+class ReasoningObject(TypedDict):
     """What the model thought."""
 
     id: str
@@ -227,10 +227,10 @@ class ReasoningItem(TypedDict):
     encrypted_content: NotRequired[str | None]
 
 
-Calls = FunctionCallItem | CustomCallItem | PatchItem | ShellItem
+Calls = FunctionCallObject | CustomCallObject | PatchItem | ShellItem
 
 
-OutputItem = OutputMessage | SearchItem | ReasoningItem | Calls
+OutputItem = OutputMessage | SearchItem | ReasoningObject | Calls
 
 
-StoredItem = InputMessage | OutputItem | FunctionOutput | CustomOutput | PatchOutput | ShellOutput
+StoredItem = InputMessageObject | OutputItem | FunctionOutput | CustomOutput | PatchOutput | ShellOutput

@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
 
 from gateway.api.client_tools import PatchTool, ResponseCustomTool, ShellTool
 from gateway.api.dependencies import ID_PATTERN
+from gateway.api.file_search_schema import FileSearch
 from gateway.api.format_schemas import ResponseFormat
 from gateway.api.generation_schemas import (
     SERVER_EXTRAS,
     ConversationRequest,
-    FileSearch,
     ReasoningEffort,
     TopLogProbs,
     Verbosity,
@@ -182,7 +182,7 @@ class ResponsesRequest(ConversationRequest):
 
     @property
     def log_probs(self) -> int | None:
-        """See Sampling."""
+        """See SamplingRequest."""
         return self.top_logprobs if LOG_PROBS in (self.include or ()) else None
 
     text_param: ClassVar[str] = "input"
@@ -215,7 +215,7 @@ class ResponsesRequest(ConversationRequest):
 
     @property
     def format(self) -> tuple[ResponseFormat | None, str]:
-        """See Sampling."""
+        """See SamplingRequest."""
         return None if self.text is None else self.text.format, "text.format"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.api.bookkeeping import TIER
 from gateway.api.client_tools import OfferedTool
-from gateway.api.generation_schemas import FileSearch
+from gateway.api.file_search_schema import FileSearch
 from gateway.api.response_output import (
     new_response_id,
 )

@@ -6,7 +6,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from gateway.knowledge.catalog.types import Attributes, Batch, Chunking, Counts, File, FileState, Member, Pause, Store
+from gateway.knowledge.catalog.ingestion_types import Pause
+from gateway.knowledge.catalog.types import Attributes, Batch, Chunking, Counts, File, FileState, Member, Store
 from gateway.knowledge.chunking import Chunker
 
 State = Literal["in_progress", "completed", "failed", "cancelled"]
@@ -108,7 +109,7 @@ class StoreFileObject(TypedDict):
     allow: NotRequired[list[str]]
 
 
-class BatchObject(TypedDict):
+class FileBatchObject(TypedDict):
     """Files that joined a store together."""
 
     id: str
@@ -215,7 +216,7 @@ def _waiting_for(pauses: Sequence[Pause]) -> WaitingFor | None:
     }
 
 
-def batch_shape(batch: Batch) -> BatchObject:
+def batch_shape(batch: Batch) -> FileBatchObject:
     """A batch; `failed` only where every one of its files is."""
     counts = batch.counts
     if batch.cancelled:

@@ -14,16 +14,17 @@ from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, MemberPageParameters, page_body
 from gateway.api.replies import JsonReply
 from gateway.api.serializers import (
-    BatchObject,
     DeletedObject,
+    FileBatchObject,
     StoreFileObject,
     batch_shape,
     deleted_shape,
     member_shape,
 )
-from gateway.api.store_schemas import ChangedFile, NewBatch, NewFile
+from gateway.api.store_schemas import ChangedFile, NewFile, NewFileBatch
+from gateway.knowledge.catalog.ingestion_types import Pause
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import Batch, FileState, Member, Page, Pause
+from gateway.knowledge.catalog.types import Batch, FileState, Member, Page
 
 POLL_AFTER_MS = 250
 """When to ask again for what is in progress: a document is searchable within two seconds, so often."""
@@ -150,10 +151,10 @@ async def get_store_content(store_id: StoreId, file_id: FileId, catalog: Catalog
     "/file_batches",
     dependencies=WRITES,
     summary="Let files join a store together",
-    **documented(BatchObject, 404, 409, body=NewBatch),
+    **documented(FileBatchObject, 404, 409, body=NewFileBatch),
 )
 async def create_batch(
-    store_id: StoreId, request: Annotated[NewBatch, Depends(JsonBody(NewBatch))], once: IdempotentDep
+    store_id: StoreId, request: Annotated[NewFileBatch, Depends(JsonBody(NewFileBatch))], once: IdempotentDep
 ) -> Response:
     """All of its files exist, or none joins."""
     members = request.members()
@@ -165,7 +166,10 @@ async def create_batch(
 
 
 @router.get(
-    "/file_batches/{batch_id}", dependencies=READS, summary="One batch with its counts", **documented(BatchObject, 404)
+    "/file_batches/{batch_id}",
+    dependencies=READS,
+    summary="One batch with its counts",
+    **documented(FileBatchObject, 404),
 )
 async def get_batch(store_id: StoreId, batch_id: BatchId, catalog: CatalogDep) -> Response:
     """With a header that says when to ask again."""
@@ -176,7 +180,7 @@ async def get_batch(store_id: StoreId, batch_id: BatchId, catalog: CatalogDep) -
     "/file_batches/{batch_id}/cancel",
     dependencies=WRITES,
     summary="Stop what has not come in yet",
-    **documented(BatchObject, 400, 404, 409),
+    **documented(FileBatchObject, 400, 404, 409),
 )
 async def cancel_batch(store_id: StoreId, batch_id: BatchId, once: IdempotentDep) -> Response:
     """What is in stays in."""

@@ -30,7 +30,7 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ExpiresAfter(_Wire):
+class ExpiresUnused(_Wire):
     """Days without use after which a store expires."""
 
     anchor: Literal["last_active_at"]
@@ -153,7 +153,7 @@ class ChangedFile(WithAttributes):
         return self
 
 
-class NewBatch(WithAttributes):
+class NewFileBatch(WithAttributes):
     """`POST /v1/vector_stores/{id}/file_batches`: `file_ids` with settings for all, or `files` with settings for each."""
 
     model_config = ConfigDict(
@@ -205,7 +205,7 @@ class NewStore(_Wire):
     description: Annotated[Words, Field(max_length=512)] | None = None
     file_ids: Annotated[list[FileId], items(0, 500)] | None = None
     chunking_strategy: ChunkingStrategy | None = None
-    expires_after: ExpiresAfter | None = None
+    expires_after: ExpiresUnused | None = None
     metadata: Metadata | None = None
     retrieval: StoreRetrieval | None = None
     """Extension: how it is searched where a request says nothing else."""
@@ -220,7 +220,7 @@ class ChangedStore(_Wire):
 
     name: Annotated[Words, Field(max_length=256)] | None = None
     description: Annotated[Words, Field(max_length=512)] | None = None
-    expires_after: ExpiresAfter | None = None
+    expires_after: ExpiresUnused | None = None
     metadata: Metadata | None = None
     retrieval: StoreRetrieval | None = None
 

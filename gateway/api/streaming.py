@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -20,6 +20,7 @@ from gateway.api.bodies import Bodies
 from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
+from gateway.serving.event_feed import QuickWriter
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.tenants.key import Scope as KeyScope
 from gateway.tenants.tenant import Tenant
@@ -32,16 +33,6 @@ EVENTS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-
-
-class QuickWriter(Protocol):
-    """Where an event goes without a task that wakes up for it."""
-
-    def ready(self) -> bool:
-        """Whether `write` may be called now."""
-
-    def write(self, data: bytes) -> None:
-        """Some whole events."""
 
 
 class EventWriter(ABC):

@@ -40,7 +40,7 @@ class TlsHandshake(asyncio.Protocol):
         cast("asyncio.Transport", transport).abort()
 
     def check(self, now: float) -> None:
-        """See Connection. The handshake has a deadline by itself."""
+        """See ClientConnection. The handshake has a deadline by itself."""
 
     async def _shake_hands(self, peer: socket.socket) -> None:
         try:

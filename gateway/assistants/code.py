@@ -19,7 +19,8 @@ from assistants.code import (
 from gateway.assistants.answer import ExtendedAnswer
 from gateway.assistants.job import AssistantJob
 from gateway.errors import KnowledgeUnavailable
-from gateway.knowledge.catalog.types import FoundName, Store
+from gateway.knowledge.catalog.code_types import FoundName
+from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.lines import LineIndex
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.passage import KnownPassages, Passage

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assistants.profile import Warehouse as WarehouseRules
+from assistants.profile import WarehouseRules
 from assistants.sql.checker import QueryRefused, check, labels
 from assistants.sql.dialect import Dialect
 from assistants.sql.example import make_example

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from assistants.profile import Kind, Profile
+from assistants.profile import AssistantKind, Profile
 from gateway import errors
 from gateway.assistants.directory import PREFIX, AssistantDirectory
 from gateway.assistants.job import AssistantJob
@@ -23,11 +23,11 @@ Open = Callable[[AssistantJob], AbstractAsyncContextManager[Choices]]
 class AssistantService(GenerationService):
     """A GenerationService that knows assistants. One for the life of the application."""
 
-    def __init__(self, *, directory: AssistantDirectory, kinds: Mapping[Kind, Open], **parts: Any) -> None:
+    def __init__(self, *, directory: AssistantDirectory, kinds: Mapping[AssistantKind, Open], **parts: Any) -> None:
         """parts: of GenerationService."""
         super().__init__(**parts)
         self.directory = directory
-        self._kinds = {Kind.CHAT: _chat, **kinds}
+        self._kinds = {AssistantKind.CHAT: _chat, **kinds}
 
     def open_choices(
         self, request: GenerationRequest, tenant: Tenant, journal: AnswerJournal | None = None
@@ -55,7 +55,7 @@ class AssistantService(GenerationService):
                     table=self._table,
                 )
                 job.check()
-                if request.files and profile.kind is not Kind.CONTENT:
+                if request.files and profile.kind is not AssistantKind.CONTENT:
                     raise errors.BadRequest(
                         f"'{request.model}' reads text alone, no file.", param=request.text_param, code="invalid_value"
                     )

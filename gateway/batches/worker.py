@@ -31,7 +31,7 @@ PRIORITY = -20
 
 
 @dataclass(slots=True)
-class _Running:
+class _RunningBatch:
     """A batch in work."""
 
     task: asyncio.Task[None]
@@ -65,7 +65,7 @@ class BatchWorker:
         self._settings = settings
         self._keep_s = keep_s
         self._owner = secrets.token_hex(8)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningBatch] = {}
         self._answer: Answer | None = None
         self._told = asyncio.Event()
 
@@ -121,7 +121,7 @@ class BatchWorker:
         if job.body["status"] == "cancelling":
             stopping.set()
         task = asyncio.create_task(self._work(job, stopping), name=f"batch {job.body['id']}")
-        self._running[job.body["id"]] = _Running(task, stopping)
+        self._running[job.body["id"]] = _RunningBatch(task, stopping)
 
     async def _work(self, job: BatchJob, stopping: asyncio.Event) -> None:
         batch, tenant = job.body, load_caller(job.caller)

@@ -1,13 +1,8 @@
 """One answer's token ids, from as many instances as it takes.
 
 A stream whose instance dies, stalls or leaves goes on elsewhere: the prompt's ids and the journal of the ids already given
-are sent to another instance as its prompt, and it continues behind them. The client sees one stream, every token once.
-
-What continues exactly: greedy answers (the next token depends on the ids before it only), stop strings and partial UTF-8
-(they live behind this class, over the ids), min_tokens and the token limit (both lowered by the journal), and penalties
-(every engine counts the prompt's tokens, too, and the journal has become prompt). What an engine cannot keep: the state of
-its random generator, so a sampled answer goes on with a seed derived from the old one and the length of the journal: the same
-for the same seam, but not the uninterrupted run. docs/migration.md has it by flavour.
+are sent to another instance as its prompt, and it continues behind them. The client sees one stream, every token once
+(continuation.py says what stays the same).
 """
 
 import asyncio
@@ -19,19 +14,21 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from gateway.admission import Admission, Permit
 from gateway.config import Settings
+from gateway.dispatch.attempt_span import AttemptSpan
 from gateway.dispatch.attempts import Attempt, Attempts, attempt_of
+from gateway.dispatch.continuation import continued, rest_of
 from gateway.dispatch.dispatcher import Dispatch, Dispatcher
 from gateway.dispatch.mirroring import Mirroring
+from gateway.dispatch.refusals import bad_request
 from gateway.dispatch.streams import StreamRegistry
-from gateway.errors import BadRequest, GenerationFailed, Unavailable
+from gateway.errors import GenerationFailed, Unavailable
 from gateway.metrics import Metrics
 from gateway.rollouts.control import Side
 from gateway.routing.types import PlacementRequest
-from gateway.telemetry import OFF, Tracing, traceparent
+from gateway.telemetry import OFF, Tracing
 from gateway.triton.errors import Cause, InstanceError, RequestRefused
 from gateway.triton.llm import GenerateRequest, TokenStream, TokenStreams
 from gateway.triton.log_probs import LogProbReader, TokenLogProb
@@ -110,13 +107,11 @@ class Generation:
         self._slots = generator.slots
         self._deadline_s = generator.settings.request_deadline_s
         self._metrics = generator.metrics
-        self._tracing = generator.tracing
         self._mirroring = generator.mirroring
         self._side: Side | None = None
         """Of a roll-out; asked for with the first attempt."""
         self._placed = False
-        self._span: Span = INVALID_SPAN
-        """Of the present attempt; the last one's between two."""
+        self._span = AttemptSpan(generator.tracing)
         self._poison_limit = generator.settings.poison_limit
         self._attempts = Attempts(generator.settings.attempts)
         self._dispatch: Dispatch | None = None
@@ -170,7 +165,7 @@ class Generation:
                     raise GenerationFailed(
                         f"The answer cannot go on at another instance: {refused.reason}. {self._attempts.story()}"
                     ) from refused
-                raise _translate(refused) from refused
+                raise bad_request(refused) from refused
             if not ids:
                 self.ended = True
                 continue
@@ -214,7 +209,7 @@ class Generation:
                 self._dispatch.cancelled()
             self._attempts.end(self._dispatch, tokens=self._progress)
             self._dispatch = None
-            self._end_span()
+            self._span.end(self._progress)
 
     @property
     def attempts(self) -> Sequence[Attempt]:
@@ -254,27 +249,25 @@ class Generation:
         if new and self._mirroring is not None:
             self._mirroring.offer(self._job, self._sampling, self._side)
         done = self._journal_at_dispatch = len(self.journal)
-        sampling = dict(self._sampling)
-        if self._job.cache_salt:
-            sampling["cache_salt_id"] = self._job.cache_salt
-        if dispatch.instance.engine == TOLD_ON_DEMAND and not done:
-            sampling["return_perf_metrics"] = True
-        if done:
-            sampling["min_tokens"] = max(0, sampling.get("min_tokens", 0) - done)
-            if "seed" in sampling:
-                sampling["seed"] = (sampling["seed"] + done) % 2**64
-            if "guided_decoding_guide_type" in sampling:
-                sampling["guided_decoding_prefix_length"] = done
         self._request = GenerateRequest(
             # A fresh id for each attempt. The client's own may be in use already, and an engine ends by id.
             id=f"{self._job.request_id}/{random.getrandbits(48):012x}",
             input_ids=[*self._job.prompt_ids, *self.journal] if done else self._job.prompt_ids,
             request_output_len=self._max_tokens - done,
-            sampling=sampling,
-            traceparent=self._begin_span(dispatch),
+            sampling=self._inputs(dispatch, done),
+            traceparent=self._span.begin(dispatch, len(self._attempts.trail) + 1),
         )
         self._metrics.placements.labels(dispatch.instance.name).inc()
         await self._open(dispatch)
+
+    def _inputs(self, dispatch: Dispatch, done: int) -> dict[str, Any]:
+        """The sampling of an attempt behind so many tokens."""
+        sampling = continued(self._sampling, done) if done else dict(self._sampling)
+        if self._job.cache_salt:
+            sampling["cache_salt_id"] = self._job.cache_salt
+        if dispatch.instance.engine == TOLD_ON_DEMAND and not done:
+            sampling["return_perf_metrics"] = True
+        return sampling
 
     async def _open(self, dispatch: Dispatch, *, fresh: bool = False) -> None:
         assert self._request is not None
@@ -316,11 +309,7 @@ class Generation:
                 await asyncio.sleep(0.1)
 
     def _rest(self) -> PlacementRequest:
-        """The rest of the answer as a job of its own: the journal has become prompt."""
-        if not self.journal:
-            return self._job
-        ids = [*self._job.prompt_ids, *self.journal]
-        return replace(self._job, prompt_ids=ids, max_tokens=self._max_tokens - len(self.journal))
+        return rest_of(self._job, self.journal) if self.journal else self._job
 
     async def _lost(self, error: InstanceError) -> None:
         """The present attempt failed: count it, and raise where there shall be no other."""
@@ -328,7 +317,7 @@ class Generation:
         assert dispatch is not None
         self._close_stream()
         self._dispatch = None
-        self._end_span(error)
+        self._span.end(self._progress, error)
         self._attempts.fail(dispatch, error, tokens=progress)
         if error.cause is Cause.QUEUED:
             self._job = replace(self._job, may_queue=False)
@@ -352,27 +341,6 @@ class Generation:
             raise self._attempts.error()
         await self._attempts.pause()
 
-    def _begin_span(self, dispatch: Dispatch) -> str:
-        """A span for this attempt, linked with that of the one before; the header that tells the instance of it."""
-        if not self._tracing.records:
-            return ""
-        self._span = self._tracing.start(
-            "dispatch llm",
-            kind=SpanKind.CLIENT,
-            attributes={**dispatch.attributes, "ragfleet.attempt": len(self._attempts.trail) + 1},
-            links=[self._span.get_span_context()],
-        )
-        return traceparent(self._span)
-
-    def _end_span(self, error: InstanceError | None = None) -> None:
-        if not self._span.is_recording():
-            return
-        self._span.set_attribute("gen_ai.usage.output_tokens", self._progress)
-        if error is not None:
-            self._span.set_attribute("error.type", str(error.cause))
-            self._span.set_status(Status(StatusCode.ERROR))
-        self._span.end()
-
     def _end_prefill(self) -> None:
         if self._prefill is not None:
             self._prefill.release()
@@ -388,23 +356,3 @@ class Generation:
             if self._dispatch is not None:
                 self._registry.remove(self._dispatch.instance.name, self._stream)
             self._stream = None
-
-
-# The engine's names for what clients know by others.
-_PARAMS = {
-    "input_ids": "messages",
-    "request_output_len": "max_tokens",
-    "runtime_top_k": "top_k",
-    "runtime_top_p": "top_p",
-    "return_log_probs": "logprobs",
-    "num_top_log_probs": "top_logprobs",
-    "embedding_bias": "logit_bias",
-    "lora_task_id": "model",
-}
-
-
-def _translate(refused: RequestRefused) -> BadRequest:
-    """A refusal begins with the field at fault (docs/contracts.md)."""
-    field, colon, _ = refused.reason.partition(":")
-    param = _PARAMS.get(field, field) if colon and field.isidentifier() else None
-    return BadRequest(f"The model refused the request: {refused.reason}", param=param, code="invalid_value")

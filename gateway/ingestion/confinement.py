@@ -86,7 +86,7 @@ _FS_RIGHTS = MappingProxyType({1: 13, 2: 14, 3: 15, 4: 15, 5: 16})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ProcessLimits:
     """Of one process. `memory_bytes`: address space; `file_bytes`: of a file that it writes; `cpu_s`: until it is killed."""
 
     memory_bytes: int
@@ -108,7 +108,7 @@ def missing() -> list[str]:
     return lacks
 
 
-def confine(limits: Limits, *, readable: Sequence[Path], writable: Path) -> list[str]:
+def confine(limits: ProcessLimits, *, readable: Sequence[Path], writable: Path) -> list[str]:
     """Confine this process and all that it starts. Gives what failed, in words. What is to be imported later must be readable."""
     libc, failed = _libc(), []
     libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)  # it ends with whoever started it, also in the middle of a file

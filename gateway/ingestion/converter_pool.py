@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ingestion.converter_slots import ConverterSlots
-from gateway.knowledge.catalog.types import Chunking, ChunkRecord, NameRecord, NameRole
+from gateway.knowledge.catalog.code_types import NameRecord, NameRole
+from gateway.knowledge.catalog.types import Chunking, ChunkRecord
 from gateway.knowledge.documents import DocumentError
 
 SLICES_S = (5.0, 30.0)

@@ -16,7 +16,7 @@ from typing import Any
 
 import gateway
 from gateway.ingestion import confinement
-from gateway.ingestion.confinement import Limits
+from gateway.ingestion.confinement import ProcessLimits
 from gateway.knowledge.chunking import Chunk, Chunker, token_counter
 from gateway.knowledge.code.outline import Outline, line_at, line_starts, outline
 from gateway.knowledge.conversion import MAX_CHARS, convert_bytes
@@ -38,7 +38,7 @@ def main() -> int:
     folder, scratch, languages = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[4]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
-    limits = Limits(memory_bytes=int(sys.argv[3]), file_bytes=_DOCUMENT_BYTES)
+    limits = ProcessLimits(memory_bytes=int(sys.argv[3]), file_bytes=_DOCUMENT_BYTES)
     for lack in confinement.confine(limits, readable=[*_libraries(), folder], writable=scratch):
         print(f"converter: not confined as it should be: {lack}", file=sys.stderr)
     chunker = Chunker(count=token_counter(folder))

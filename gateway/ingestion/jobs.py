@@ -18,8 +18,9 @@ from gateway.ingestion.poison_detection import PoisonDetector
 from gateway.ingestion.write_groups import WriteGroups
 from gateway.ingestion.writer import IndexEntry, Writer, key_of, owner_of
 from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.ingestion_types import Job, Pause
 from gateway.knowledge.catalog.queue import LeaseLost
-from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Job, Member, Pause
+from gateway.knowledge.catalog.types import ChunkRecord, Collection, FileError, FileState, Member
 from gateway.knowledge.conversion import check_size
 from gateway.knowledge.documents import DocumentError
 from gateway.knowledge.index import ChunkIndex

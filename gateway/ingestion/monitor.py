@@ -13,7 +13,7 @@ from typing import Any
 from gateway.errors import CatalogUnavailable
 from gateway.ingestion.process import IngestionProcess
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import Backlog, Pause
+from gateway.knowledge.catalog.ingestion_types import Backlog, Pause
 from gateway.metrics import DEFAULT_CLASS, Metrics
 
 log = logging.getLogger("ragfleet.ingestion")

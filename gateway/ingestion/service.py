@@ -107,7 +107,7 @@ async def serve(
         lock = ConsulLock(settings.consul_url, owner, token=settings.consul_token, tls=tls, changed=news)
         metrics.lock_held.set_function(lambda: lock.held)
         metrics.working.set_function(lambda: lock.may_work)
-        work = Work(lambda: lock.may_work, metrics)
+        work = IngestionWork(lambda: lock.may_work, metrics)
         jobs = Jobs(
             catalog=catalog,
             objects=objects,
@@ -185,7 +185,7 @@ def converter_budgets(tenants: Directory) -> dict[str, float]:
     return {name: float(limit) for name, limit in limits.items() if limit is not None}
 
 
-class Work:
+class IngestionWork:
     """Rounds, one after the other, while this process may work; with pauses where there is nothing to do or something is away.
 
     Loops without work wait until `look` finds something in the queue, or another loop has done something.

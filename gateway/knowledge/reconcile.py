@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from gateway.errors import NotFound
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member, Removal
+from gateway.knowledge.catalog.ingestion_types import Removal
+from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member
 from gateway.knowledge.index import ChunkIndex
 from gateway.knowledge.objects import ObjectStore, Stored, content_key, document_key
 
@@ -23,7 +24,7 @@ GRACE_S = 3600.0
 """An object without a file is an upload that goes on until it is so old."""
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """In what two of the three differ."""
 
     MISSING_ROWS = "missing_rows"
@@ -44,7 +45,7 @@ class Kind(StrEnum):
 class Difference:
     """One thing that differs. Two looks found the same where these are equal; `detail` says it to people."""
 
-    kind: Kind
+    kind: DifferenceKind
     file_id: str
     tenant: str = ""
     """Empty for an object: it does not know whose it is."""
@@ -101,14 +102,14 @@ async def repair(catalog: Catalog, differences: Sequence[Difference]) -> Sequenc
     lost = []
     rewritten: dict[tuple[str, str], tuple[Member, int]] = {}
     for each in differences:
-        if each.kind in (Kind.MISSING_OBJECT, Kind.MISSING_DOCUMENT):
+        if each.kind in (DifferenceKind.MISSING_OBJECT, DifferenceKind.MISSING_DOCUMENT):
             lost.append(each)
-        elif each.kind in (Kind.MISSING_ROWS, Kind.BEHIND):
+        elif each.kind in (DifferenceKind.MISSING_ROWS, DifferenceKind.BEHIND):
             assert each.member is not None
             key = each.member.store_id, each.member.file_id
             newest = rewritten[key][1] if key in rewritten else 0
             rewritten[key] = each.member, max(newest, each.newest)
-        elif each.kind is Kind.ORPHAN_OBJECT:
+        elif each.kind is DifferenceKind.ORPHAN_OBJECT:
             await catalog.inventory.remove(each.tenant, None, each.file_id, None)
         else:
             await catalog.inventory.remove(each.tenant, each.store_id, each.file_id, each.newest)
@@ -169,19 +170,21 @@ def _rows(
         old = {generation: count for generation, count in rows.items() if generation < member.generation}
         if owner[1:] in behind:
             if collection.state is CollectionState.ACTIVE:
-                found.append(_lacking(Kind.BEHIND, collection, member, newest, "never written in this generation"))
+                found.append(
+                    _lacking(DifferenceKind.BEHIND, collection, member, newest, "never written in this generation")
+                )
         elif newest > member.generation:
             detail = f"rows of generation {newest}, newer than the catalog's {member.generation}"
-            found.append(_lacking(Kind.MISSING_ROWS, collection, member, newest, detail))
+            found.append(_lacking(DifferenceKind.MISSING_ROWS, collection, member, newest, detail))
         elif number != member.chunk_count:
             detail = f"{number} rows for {member.chunk_count} chunks"
-            found.append(_lacking(Kind.MISSING_ROWS, collection, member, newest, detail))
+            found.append(_lacking(DifferenceKind.MISSING_ROWS, collection, member, newest, detail))
         elif old:
             found.append(_orphan(collection, owner, old, f"{sum(old.values())} rows of older generations"))
     return found
 
 
-def _lacking(kind: Kind, collection: Collection, member: Member, newest: int, detail: str) -> Difference:
+def _lacking(kind: DifferenceKind, collection: Collection, member: Member, newest: int, detail: str) -> Difference:
     return Difference(
         kind=kind,
         tenant=member.tenant,
@@ -199,7 +202,7 @@ def _orphan(collection: Collection, owner: tuple[str, str, str], rows: Mapping[i
     tenant, store, file = owner
     newest = max(rows)
     return Difference(
-        kind=Kind.ORPHAN_ROWS,
+        kind=DifferenceKind.ORPHAN_ROWS,
         tenant=tenant,
         store_id=store,
         file_id=file,
@@ -242,13 +245,19 @@ async def _objects(
             except NotFound:
                 detail = "the content is not there"
             if detail:
-                found.append(Difference(kind=Kind.MISSING_OBJECT, tenant=file.tenant, file_id=file.id, detail=detail))
+                found.append(
+                    Difference(kind=DifferenceKind.MISSING_OBJECT, tenant=file.tenant, file_id=file.id, detail=detail)
+                )
     for file_id in sorted(converted.keys() - documents):
         detail = "the converted text is not there: detach the file from its store and attach it again"
-        found.append(Difference(kind=Kind.MISSING_DOCUMENT, tenant=converted[file_id], file_id=file_id, detail=detail))
+        found.append(
+            Difference(kind=DifferenceKind.MISSING_DOCUMENT, tenant=converted[file_id], file_id=file_id, detail=detail)
+        )
     for file_id, stranger in strangers.items():
         if stranger.modified < before:
-            found.append(Difference(kind=Kind.ORPHAN_OBJECT, file_id=file_id, detail=f"{stranger.key} is of no file"))
+            found.append(
+                Difference(kind=DifferenceKind.ORPHAN_OBJECT, file_id=file_id, detail=f"{stranger.key} is of no file")
+            )
     return files, found
 
 
@@ -267,9 +276,9 @@ def _not_begun(found: Sequence[Difference], removals: Iterable[Removal]) -> list
             of_members[key] = None if known is None or each.generation is None else max(known, each.generation)
     left = []
     for difference in found:
-        if difference.kind is Kind.ORPHAN_OBJECT and difference.file_id in of_files:
+        if difference.kind is DifferenceKind.ORPHAN_OBJECT and difference.file_id in of_files:
             continue
-        if difference.kind is Kind.ORPHAN_ROWS:
+        if difference.kind is DifferenceKind.ORPHAN_ROWS:
             assert difference.store_id is not None
             upto = of_members.get((difference.store_id, difference.file_id), 0)
             if difference.store_id in of_stores or upto is None or upto >= difference.newest:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
+from gateway.knowledge.catalog.code_types import NAMED_BY_FOLDER, FoundName, NameRole
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
-from gateway.knowledge.catalog.types import NAMED_BY_FOLDER, FoundName, NameRole, Store
+from gateway.knowledge.catalog.types import Store
 from gateway.retrieval.passage import Passage
 from gateway.tenants.tenant import Tenant
 

@@ -54,7 +54,7 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class JudgedMeasure:
     """One of the four things."""
 
     name: str
@@ -72,14 +72,14 @@ class Judgement:
 
     verdict: Verdict
     reason: str
-    measures: tuple[Measure, ...]
+    measures: tuple[JudgedMeasure, ...]
 
 
 def judge(evidence: Evidence, options: JudgeOptions) -> Judgement:
     """What the evidence so far says."""
     good_at = math.log(1 / options.false_promotion)
     measures = tuple(
-        Measure(name, seen, worse / -math.log(_PARTS[name] * options.false_roll_back), good / good_at)
+        JudgedMeasure(name, seen, worse / -math.log(_PARTS[name] * options.false_roll_back), good / good_at)
         for name, seen, worse, good in (
             _errors(evidence, options),
             _answers(evidence, options),

@@ -11,7 +11,7 @@ from gateway.routing.types import PlacementRequest
 from gateway.serving.answer_journal import AnswerJournal
 from gateway.serving.choices import choice_seed
 from gateway.serving.citation_finder import CitationFinder
-from gateway.serving.conversation import UNKNOWN, Conversation, conversation_of
+from gateway.serving.conversation import UNKNOWN, KnownConversation, conversation_of
 from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.guide_bounds import bounded
@@ -97,7 +97,7 @@ class AnswerFactory:
         tool_parser: ToolCallParser | None = None,
         as_it_stands: bool = False,
         guided: bool = False,
-        conversation: Conversation = UNKNOWN,
+        conversation: KnownConversation = UNKNOWN,
     ) -> GeneratedAnswer:
         """One answer. as_it_stands: thoughts are not told from the text.
 

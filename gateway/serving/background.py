@@ -42,7 +42,7 @@ class JournalReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
+class _RunningAnswer:
     """An answer in the making."""
 
     task: asyncio.Task[None]
@@ -86,7 +86,7 @@ class BackgroundAnswers:
         self._settings = settings
         self._keep_s = keep_s
         self._owner = secrets.token_hex(8)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningAnswer] = {}
         self._lock = GatewayLock(settings.home / "run" / "gateways", self._owner)
         self._makers: Mapping[AnswerKind, AnswerMaker] = {}
         self._changed = asyncio.Event()
@@ -303,7 +303,7 @@ class BackgroundAnswers:
         numbered = job.kind is AnswerKind.CHAT
         journal = AnswerJournal(job, self._changed.set, hurry=partial(self._hasten, job.answer_id), numbered=numbered)
         task = asyncio.create_task(self._answer(job, journal), name=f"background answer {job.answer_id}")
-        self._running[job.answer_id] = _Running(task, journal)
+        self._running[job.answer_id] = _RunningAnswer(task, journal)
 
     async def _answer(self, job: BackgroundJob, journal: AnswerJournal) -> None:
         maker, refusal = self._makers[job.kind], None

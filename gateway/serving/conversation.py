@@ -11,7 +11,7 @@ _HASHED_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class KnownConversation:
     """Known by how it begins."""
 
     hash: int
@@ -20,10 +20,10 @@ class Conversation:
     """Whether this is its first turn."""
 
 
-UNKNOWN = Conversation(0, begins=True)
+UNKNOWN = KnownConversation(0, begins=True)
 
 
-def conversation_of(request: GenerationRequest, tenant: Tenant) -> Conversation:
+def conversation_of(request: GenerationRequest, tenant: Tenant) -> KnownConversation:
     """Its messages up to the first one of the user are the same in every turn: the client or the store sends all of them again.
 
     Two conversations of a tenant that begin with the same words are one here.
@@ -39,4 +39,4 @@ def conversation_of(request: GenerationRequest, tenant: Tenant) -> Conversation:
         begins &= role not in ("assistant", "tool")
     if request.prompt is not None:
         digest.update(str(request.prompt[:_HASHED_CHARS]).encode(errors="replace"))
-    return Conversation(int.from_bytes(digest.digest()), begins)
+    return KnownConversation(int.from_bytes(digest.digest()), begins)

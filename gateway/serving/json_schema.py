@@ -55,7 +55,7 @@ class InvalidSchema(ValueError):
 
 def checked(schema: Mapping[str, Any], *, strict: bool) -> Schema:
     """What an engine is given of the schema. Raises InvalidSchema."""
-    reading = _Reading(strict=strict)
+    reading = _SchemaReading(strict=strict)
     made = reading.read(schema, "#", 1)
     references = _References(reading.nodes)
     references.check()
@@ -65,7 +65,7 @@ def checked(schema: Mapping[str, Any], *, strict: bool) -> Schema:
     return made
 
 
-class _Reading:
+class _SchemaReading:
     """Reads a schema from its root on, and counts."""
 
     def __init__(self, *, strict: bool) -> None:

@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping
 
 from gateway.errors import RagfleetError
 from gateway.tenants import quota_errors
-from gateway.tenants.budgets import Budget, Counter, Needs, Period
-from gateway.tenants.leases import Held, most_in_hand
+from gateway.tenants.budgets import Budget, BudgetCounter, Needs, Period
+from gateway.tenants.leases import HeldBudget, most_in_hand
 from gateway.tenants.quota_client import STEP_S, QuotaClient
 
 IDLE_S = 2.0
 """Without a request, after which all that is in the hand is given back."""
 
-Drawn = Mapping[Counter, tuple[int, int]]
+Drawn = Mapping[BudgetCounter, tuple[int, int]]
 """What a request has: of which term of the lease, and how much."""
 OnRefusal = Callable[[str, str], None]
 """Told of the tenant and the limit that a request was over."""
 
 
-class Lease:
+class BudgetLease:
     """What this gateway has of one budget."""
 
     __slots__ = ("begin", "cap", "given", "in_hand", "life", "term", "used")
@@ -27,7 +27,7 @@ class Lease:
         self.begin = self.cap = self.used = 0
         """The period; the cap and the use by all, as they were seen last."""
         self.in_hand = self.given = 0
-        """See Held. In hand can be less than 0, where more was used than reserved."""
+        """See HeldBudget. In hand can be less than 0, where more was used than reserved."""
         self.life = self.term = 0
         """Of the gateway, as the store sees it; and a number that no two leases of this budget have in common."""
 
@@ -63,11 +63,11 @@ class Account:
         self._client = client
         self._on_refusal = on_refusal
         self._open = open_without_store
-        self._leases: dict[Counter, Lease] = {}
+        self._leases: dict[BudgetCounter, BudgetLease] = {}
         self._waiting: list[_Waiter] = []
         self._working: asyncio.Task[None] | None = None
         self._asked_at = client.now()
-        self._unsure: set[Counter] = set()
+        self._unsure: set[BudgetCounter] = set()
         """Seats of which the store may know more than are held: the answer to a step was lost."""
 
     async def draw(self, needs: Needs) -> Drawn:
@@ -99,9 +99,9 @@ class Account:
                 lease.given -= n
         self.tidy()
 
-    def lease(self, budget: Budget) -> Lease:
+    def lease(self, budget: Budget) -> BudgetLease:
         """Of the present period."""
-        lease = self._leases.setdefault(budget.counter, Lease())
+        lease = self._leases.setdefault(budget.counter, BudgetLease())
         lease.turn(budget.counter.period.begin(self._client.now()))
         if budget.counter.period is not Period.NOW:
             lease.live(self._client.life)
@@ -172,7 +172,7 @@ class Account:
         if not waiting:
             return
         leases = {budget: self.lease(budget) for each in waiting for budget in each.needs}
-        held = {budget: Held(lease.begin, lease.in_hand, lease.given) for budget, lease in leases.items()}
+        held = {budget: HeldBudget(lease.begin, lease.in_hand, lease.given) for budget, lease in leases.items()}
         taken = await self._client.take([each.needs for each in waiting], held)
         if taken is None:
             self._unsure |= {each.counter for each in held if each.counter.period is Period.NOW}
@@ -206,7 +206,7 @@ class Account:
         over = over or [each for each, n in needs.items() if self._in_hand(each) < n]
         return max(over, key=lambda each: each.counter.period.end(self.lease(each).begin))
 
-    def _surplus(self) -> dict[Counter, Held]:
+    def _surplus(self) -> dict[BudgetCounter, HeldBudget]:
         """What is to be given back now."""
         idle = self._client.now() - self._asked_at > IDLE_S
         found = {}
@@ -214,10 +214,10 @@ class Account:
             most = 0 if idle else most_in_hand(lease.cap, lease.used)
             extra = lease.in_hand - most // 2 if lease.in_hand > most else min(0, lease.in_hand)
             if extra or counter in self._unsure:
-                found[counter] = Held(lease.begin, extra, lease.given + lease.in_hand - extra)
+                found[counter] = HeldBudget(lease.begin, extra, lease.given + lease.in_hand - extra)
         return found
 
-    async def _return(self, surplus: Mapping[Counter, Held]) -> None:
+    async def _return(self, surplus: Mapping[BudgetCounter, HeldBudget]) -> None:
         for counter, held in surplus.items():  # at once: while the store is being told it is nobody's
             self._leases[counter].in_hand -= held.in_hand
             self._leases[counter].used -= held.in_hand

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 
-from gateway.tenants.limits import UNLIMITED, Limits
+from gateway.tenants.limits import UNLIMITED, TenantLimits
 from gateway.tenants.tenant import Tenant
 
 
@@ -51,7 +51,7 @@ def _month(now: float) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class BudgetCounter:
     """What has been used of something, by somebody, is counted under this name."""
 
     subject: str
@@ -64,7 +64,7 @@ class Counter:
 class Budget:
     """So much may be used within each period."""
 
-    counter: Counter
+    counter: BudgetCounter
     cap: int
 
 
@@ -90,10 +90,10 @@ def budgets_of(tenant: Tenant) -> Sequence[Budget]:
 
 
 @lru_cache(maxsize=4096)
-def _budgets(tenant: str, limits: Limits, key_id: str, key_limits: Limits) -> Sequence[Budget]:
+def _budgets(tenant: str, limits: TenantLimits, key_id: str, key_limits: TenantLimits) -> Sequence[Budget]:
     subjects = ((f"tenant/{tenant}", limits), (f"key/{key_id}", key_limits))
     return tuple(
-        Budget(Counter(subject, resource, period), cap)
+        Budget(BudgetCounter(subject, resource, period), cap)
         for subject, given in subjects
         for field, resource, period in _LIMITS
         if (cap := getattr(given, field)) is not None

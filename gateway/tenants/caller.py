@@ -6,7 +6,7 @@ from functools import lru_cache
 import orjson
 
 from gateway.tenants.key import Key, Scope
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.tenant import Tenant
 
 
@@ -24,11 +24,11 @@ def load_caller(text: str) -> Tenant:
     key = fields.pop("key")
     groups = key.pop("groups")
     return Tenant(
-        **{**fields, "limits": Limits(**fields["limits"])},
+        **{**fields, "limits": TenantLimits(**fields["limits"])},
         key=Key(
             id=key["id"],
             scopes=frozenset(map(Scope, key["scopes"])),
             groups=None if groups is None else frozenset(groups),
-            limits=Limits(**key["limits"]),
+            limits=TenantLimits(**key["limits"]),
         ),
     )

@@ -13,7 +13,7 @@ from gateway.config import ConfigError
 from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
 from gateway.tenants import api_key as api_keys
 from gateway.tenants.key import GROUP_PATTERN, TENANTS_OWN, USER_SCOPES, Key, Scope
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.records import DirectoryChanges, KeyRecord, TenantRecord
 from gateway.tenants.tenant import Tenant
 
@@ -206,7 +206,7 @@ def _read(path: Path) -> dict[str, Tenant]:
         where = f"{path}: tenant {number}"
         try:
             name, placement = str(entry["name"]), str(entry.get("class") or "")
-            limits = Limits(**(entry.get("limits") or {}))
+            limits = TenantLimits(**(entry.get("limits") or {}))
             tenant = Tenant(name, float(entry.get("weight", 1.0)), int(entry.get("priority", 0)), placement, limits)
             keys = entry["keys"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:

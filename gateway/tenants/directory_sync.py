@@ -23,7 +23,7 @@ USE_EVERY_S = 60.0
 """Between two writings of when keys were used."""
 
 
-class Source(Protocol):
+class TenantSource(Protocol):
     """Where tenants and keys are. Both raise CatalogUnavailable."""
 
     async def changes(self, since: int | None) -> DirectoryChanges | None:
@@ -39,7 +39,7 @@ class DirectorySync:
     def __init__(
         self,
         directory: Directory,
-        source: Source,
+        source: TenantSource,
         *,
         period_s: float = PERIOD_S,
         clock: Callable[[], float] = time.monotonic,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.errors import PermissionDenied
-from gateway.tenants.limits import UNLIMITED, Limits
+from gateway.tenants.limits import UNLIMITED, TenantLimits
 
 
 class Scope(StrEnum):
@@ -36,7 +36,7 @@ class Key:
     scopes: frozenset[Scope] = USER_SCOPES
     groups: frozenset[str] | None = None
     """The groups whose documents it may see, beside those that all of the tenant may; None: every document of the tenant."""
-    limits: Limits = UNLIMITED
+    limits: TenantLimits = UNLIMITED
 
     def require(self, scopes: Collection[Scope]) -> None:
         """Raises PermissionDenied where it has none of these."""

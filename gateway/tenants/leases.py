@@ -17,7 +17,7 @@ LEFT_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldBudget:
     """What a gateway has taken of a budget."""
 
     begin: int

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TenantLimits:
     """Minutes, days and months are UTC's. A key's limits hold beside its tenant's: the smaller one is met first."""
 
     requests_per_minute: int | None = None
@@ -28,4 +28,4 @@ class Limits:
     """Past which a stream with a journal is cancelled that nobody reads; None: as the setting has it."""
 
 
-UNLIMITED = Limits()
+UNLIMITED = TenantLimits()

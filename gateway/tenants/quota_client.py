@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from gateway.errors import CatalogUnavailable
-from gateway.tenants.budgets import Budget, Counter, Needs
-from gateway.tenants.leases import Held, Taken
+from gateway.tenants.budgets import Budget, BudgetCounter, Needs
+from gateway.tenants.leases import HeldBudget, Taken
 from gateway.tenants.quota_store import LEASES_LIVE_S, REAP_AFTER_S, SEATS_LIVE_S, QuotaStore
 
 log = logging.getLogger("ragfleet.tenants")
@@ -60,7 +60,7 @@ class QuotaClient:
             self._life += 1
         return self._life
 
-    async def take(self, needs: Sequence[Needs], held: Mapping[Budget, Held]) -> Mapping[Budget, Taken] | None:
+    async def take(self, needs: Sequence[Needs], held: Mapping[Budget, HeldBudget]) -> Mapping[Budget, Taken] | None:
         """See QuotaStore."""
         now = self.now()
         taken = await self._step(lambda: self._store.take(self.gateway, needs, held, now))
@@ -68,7 +68,7 @@ class QuotaClient:
             self._heard(now)
         return taken
 
-    async def give_back(self, returned: Mapping[Counter, Held]) -> bool:
+    async def give_back(self, returned: Mapping[BudgetCounter, HeldBudget]) -> bool:
         """See QuotaStore."""
         return await self._step(lambda: _done(self._store.give_back(self.gateway, returned))) is not None
 

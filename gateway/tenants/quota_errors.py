@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime
 
 from gateway.errors import CatalogUnavailable, InsufficientQuota, RagfleetError, RateLimited
-from gateway.tenants.budgets import Budget, Counter, Period, Resource
+from gateway.tenants.budgets import Budget, BudgetCounter, Period, Resource
 
 _UNITS = {
     Resource.REQUESTS: "requests",
@@ -15,7 +15,7 @@ _UNITS = {
 SEAT_RETRY_S = 1.0
 
 
-def name_of(counter: Counter) -> str:
+def name_of(counter: BudgetCounter) -> str:
     """Short, for metrics: `tenant tokens/minute`."""
     return f"{counter.subject.partition('/')[0]} {counter.resource}/{counter.period}"
 

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from gateway.tenants.budgets import Budget, Counter, Needs, Period
-from gateway.tenants.leases import Held, Taken, allot
+from gateway.tenants.budgets import Budget, BudgetCounter, Needs, Period
+from gateway.tenants.leases import HeldBudget, Taken, allot
 
 SEATS_LIVE_S = 6.0
 """What a gateway holds for the moment is the others' again when it has not been heard of for so long."""
@@ -19,11 +19,11 @@ class QuotaStore(Protocol):
     """One truth for any number of gateways. All raise CatalogUnavailable where it does not answer."""
 
     async def take(
-        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, Held], now: float
+        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, HeldBudget], now: float
     ) -> Mapping[Budget, Taken]:
         """Take what `allot` says, of every budget in `needs`, in one step. now: Unix seconds."""
 
-    async def give_back(self, gateway: str, returned: Mapping[Counter, Held]) -> None:
+    async def give_back(self, gateway: str, returned: Mapping[BudgetCounter, HeldBudget]) -> None:
         """`in_hand` of each is not needed; of a period that is over it is nobody's. `given` is all that a gateway still holds for
         the moment, whatever was known before."""
 
@@ -38,13 +38,13 @@ class MemoryQuotaStore:
     """Of one process."""
 
     def __init__(self) -> None:
-        self._used: dict[Counter, tuple[int, int]] = {}
+        self._used: dict[BudgetCounter, tuple[int, int]] = {}
         """Begin of the period, units."""
-        self._seats: defaultdict[Counter, dict[str, int]] = defaultdict(dict)
+        self._seats: defaultdict[BudgetCounter, dict[str, int]] = defaultdict(dict)
         self._seen: dict[str, float] = {}
 
     async def take(
-        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, Held], now: float
+        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, HeldBudget], now: float
     ) -> Mapping[Budget, Taken]:
         """See QuotaStore."""
         self._seen[gateway] = now
@@ -59,7 +59,7 @@ class MemoryQuotaStore:
                 self._used[each.counter] = (begins[each], used[each] + amount)
         return {each: Taken(begins[each], amount, used[each] + amount) for each, amount in taken.items()}
 
-    def _state(self, gateway: str, counter: Counter, mine: Held, now: float) -> tuple[int, int, int]:
+    def _state(self, gateway: str, counter: BudgetCounter, mine: HeldBudget, now: float) -> tuple[int, int, int]:
         if counter.period is Period.NOW:
             others = sum(
                 seats
@@ -69,7 +69,7 @@ class MemoryQuotaStore:
             return 0, mine.in_hand, others + mine.in_hand + mine.given
         return current(mine, self._used.get(counter))
 
-    async def give_back(self, gateway: str, returned: Mapping[Counter, Held]) -> None:
+    async def give_back(self, gateway: str, returned: Mapping[BudgetCounter, HeldBudget]) -> None:
         """See QuotaStore."""
         for counter, held in returned.items():
             if counter.period is Period.NOW:
@@ -86,7 +86,7 @@ class MemoryQuotaStore:
         return 0
 
 
-def current(mine: Held, known: tuple[int, int] | None) -> tuple[int, int, int]:
+def current(mine: HeldBudget, known: tuple[int, int] | None) -> tuple[int, int, int]:
     """A gateway's view and the store's (begin, used) as one: the later period, what is in hand of it, what is used of it."""
     if known is None or known[0] < mine.begin:
         return mine.begin, 0, 0

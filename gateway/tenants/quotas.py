@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.tenants.account import Account, Drawn, OnRefusal
-from gateway.tenants.budgets import Counter, Resource, budgets_of, needs_of
+from gateway.tenants.budgets import BudgetCounter, Resource, budgets_of, needs_of
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.tenant import Tenant
 
@@ -77,7 +77,7 @@ class Reservation:
         """Give back what is over the charge, and take what is missing, though it be from the next ones."""
         if self._account is None:
             return
-        rest: dict[Counter, tuple[int, int]] = {}
+        rest: dict[BudgetCounter, tuple[int, int]] = {}
         for counter, (term, n) in self._drawn.items():
             used = charge.get(counter.resource, n)
             if n != used:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.tenants.key import Key, Scope
-from gateway.tenants.limits import UNLIMITED, Limits
+from gateway.tenants.limits import UNLIMITED, TenantLimits
 from gateway.tenants.tenant import Tenant
 
 
@@ -18,7 +18,7 @@ class TenantRecord:
     weight: float = 1.0
     priority: int = 0
     placement: str = ""
-    limits: Limits = UNLIMITED
+    limits: TenantLimits = UNLIMITED
     suspended: bool = False
     created_at: int = 0
 
@@ -52,7 +52,7 @@ class KeyRecord:
     previous_until: int | None = None
     scopes: frozenset[Scope]
     groups: frozenset[str] | None = None
-    limits: Limits = UNLIMITED
+    limits: TenantLimits = UNLIMITED
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
@@ -107,11 +107,11 @@ class DirectoryChanges:
     keys: Sequence[KeyRecord]
 
 
-def read_limits(stored: Mapping[str, int | None]) -> Limits:
+def read_limits(stored: Mapping[str, int | None]) -> TenantLimits:
     """Out of the catalog; what a later version may have added is left out."""
-    return Limits(**{name: stored[name] for name in Limits.__slots__ if name in stored})
+    return TenantLimits(**{name: stored[name] for name in TenantLimits.__slots__ if name in stored})
 
 
-def stored_limits(limits: Limits) -> dict[str, int]:
+def stored_limits(limits: TenantLimits) -> dict[str, int]:
     """Those that are set, by their names."""
     return {name: value for name, value in asdict(limits).items() if value is not None}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.tenants.key import TENANTS_OWN, Key
-from gateway.tenants.limits import UNLIMITED, Limits
+from gateway.tenants.limits import UNLIMITED, TenantLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Tenant:
     """Under contention a class gets 8 places for each one of the class below; none starves."""
     placement: str = ""
     """The tenant class by which instances are kept for some (`class` in the tenants file); empty: the tenant's name."""
-    limits: Limits = UNLIMITED
+    limits: TenantLimits = UNLIMITED
     key: Key = TENANTS_OWN
 
-    def smallest(self, limit: Callable[[Limits], int | None]) -> int | None:
+    def smallest(self, limit: Callable[[TenantLimits], int | None]) -> int | None:
         """Of a limit of the tenant and its key's; None where neither has one."""
         return min(
             (found for each in (self.limits, self.key.limits) if (found := limit(each)) is not None), default=None

@@ -14,7 +14,7 @@ from typing import Any, Self
 import orjson
 
 from gateway.triton.fake_answers import Answers, ModelCall, Script, told
-from gateway.triton.fake_http import EVENTS, EventWriter, HttpRequest, event, read_request, reply
+from gateway.triton.fake_http import EVENTS, FakeEventWriter, HttpRequest, event, read_request, reply
 
 _INFER = tuple(f"/v2/models/{model}/infer" for model in ("prompt", "context", "embedding", "search"))
 
@@ -155,7 +155,7 @@ class FakeTriton:
             await self._refuse(call, writer)
             return
         ids: list[int] = list(request["input_ids"])
-        out = EventWriter(writer, before=script.raw, split=script.split)
+        out = FakeEventWriter(writer, before=script.raw, split=script.split)
 
         async def flush(count: int, *, end: bool = False) -> None:
             await out.flush(end=end)

@@ -41,7 +41,7 @@ def event(message: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(message) + b"\n\n"
 
 
-class EventWriter:
+class FakeEventWriter:
     """A stream of events. As with Triton, no header leaves before the first of them.
 
     before: bytes sent ahead of the first event. split: whatever leaves, leaves in two pieces.

@@ -18,7 +18,8 @@ from ragfleet import question
 from ragfleet.commands.fleet import running_fleet
 from ragfleet.console import DEFAULT_STORE, Exit, Json, Store, fail, output
 from ragfleet.display import clip
-from ragfleet.folder_sync import Find, SyncError, SyncReport, find_files, look, sync
+from ragfleet.folder_sync import SyncError, SyncReport, sync
+from ragfleet.local_files import Find, find_files, look
 from ragfleet.progress import shown
 from ragfleet.question import AskError, CitedAnswer
 from ragfleet.repository import RepositoryError, find_code

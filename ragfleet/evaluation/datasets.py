@@ -13,7 +13,7 @@ class DatasetError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DatasetQuestion:
     """A text, the relevant documents with their grades (all over 0), and the accepted answers (BEIR has none)."""
 
     id: str
@@ -28,14 +28,14 @@ class Dataset:
 
     name: str
     documents: Mapping[str, str]
-    questions: Sequence[Question] = field(default_factory=tuple)
+    questions: Sequence[DatasetQuestion] = field(default_factory=tuple)
 
     def limited(self, count: int | None) -> "Dataset":
         """With `count` of the questions, spread evenly over all; every document stays."""
         return replace(self, questions=spread(self.questions, count))
 
 
-def spread(questions: Sequence[Question], count: int | None) -> Sequence[Question]:
+def spread(questions: Sequence[DatasetQuestion], count: int | None) -> Sequence[DatasetQuestion]:
     """`count` of them, evenly spread and always the same ones; all for None."""
     if count is None or count >= len(questions):
         return questions
@@ -74,7 +74,7 @@ def _beir(folder: Path, split: str) -> Dataset:
     texts = {
         _field(row, "_id", where): _field(row, "text", where) for where, row in _json_lines(folder / "queries.jsonl")
     }
-    questions = [Question(key, text, relevant[key]) for key, text in texts.items() if key in relevant]
+    questions = [DatasetQuestion(key, text, relevant[key]) for key, text in texts.items() if key in relevant]
     return Dataset(folder.resolve().name, documents, questions)
 
 
@@ -138,7 +138,7 @@ def _squad(path: Path) -> Dataset:
                 document = ids.setdefault(text, f"paragraph-{len(ids) + 1:05}")
                 for asked in paragraph["qas"]:
                     answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
-                    questions.append(Question(str(asked["id"]), asked["question"], {document: 1}, answers))
+                    questions.append(DatasetQuestion(str(asked["id"]), asked["question"], {document: 1}, answers))
     except (KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path} is not as SQuAD's JSON: {error!r}") from None
     return Dataset(path.stem, {document: text for text, document in ids.items()}, questions)

@@ -19,7 +19,7 @@ class IngestedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class EvaluatedAnswer:
     """An answer, and the files of its sources by their numbers n; of these the model cites `marked`, with marks [n] that hold,
     and the gateway attributes sentences to `attributed`. `invalid` marks are no citations.
     """
@@ -56,7 +56,7 @@ class EvaluationGateway(Protocol):
         """The passages' file ids, best first."""
         ...
 
-    def answer(self, store: str, question: str, *, max_tokens: int) -> Reply: ...
+    def answer(self, store: str, question: str, *, max_tokens: int) -> EvaluatedAnswer: ...
 
 
 class OpenAIGateway:
@@ -104,11 +104,11 @@ class OpenAIGateway:
         page = told(search, store_id, query=query, max_num_results=limit, ranking_options=options)
         return [hit.file_id for hit in page.data]
 
-    def answer(self, store: str, question: str, *, max_tokens: int) -> Reply:
+    def answer(self, store: str, question: str, *, max_tokens: int) -> EvaluatedAnswer:
         """See EvaluationGateway. Greedy."""
         return told(self._answer, store, question, max_tokens)
 
-    def _answer(self, store: str, question: str, max_tokens: int) -> Reply:
+    def _answer(self, store: str, question: str, max_tokens: int) -> EvaluatedAnswer:
         made = self._client.chat.completions.create(
             model=f"rag:{store}",
             messages=[{"role": "user", "content": question}],
@@ -121,7 +121,7 @@ class OpenAIGateway:
         for citation in rag.get("citations", ()):
             cited[citation["by"]].add(int(citation["n"]))
         text = made.choices[0].message.content or ""
-        return Reply(text, sources, cited["mark"], cited["support"], len(rag.get("invalid_citations", ())))
+        return EvaluatedAnswer(text, sources, cited["mark"], cited["support"], len(rag.get("invalid_citations", ())))
 
     def _members(self, store_id: str) -> Sequence[IngestedDocument]:
         found = []

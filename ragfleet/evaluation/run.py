@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ragfleet.evaluation import metrics
-from ragfleet.evaluation.datasets import Dataset, Question
+from ragfleet.evaluation.datasets import Dataset, DatasetQuestion
 
 if TYPE_CHECKING:  # it loads OpenAI's client, which takes a second and most commands do not need
     from ragfleet.evaluation.gateway import EvaluationGateway
@@ -165,7 +165,7 @@ class Evaluation:
             queries_per_second=len(times) / elapsed if elapsed else 0.0,
         )
 
-    def answers(self, questions: Sequence[Question]) -> AnswerResult:
+    def answers(self, questions: Sequence[DatasetQuestion]) -> AnswerResult:
         """These questions to the chat, one at a time. After `ingest`. Raises EvaluationError."""
         exact, words, marked, attributed, given, found, times = [], [], [], [], [], [], []
         with_marks, with_attributions, invalid = 0, 0, 0
@@ -201,7 +201,7 @@ class Evaluation:
             p99_ms=metrics.percentile(times, 0.99),
         )
 
-    def _one(self, question: Question, ranker: str) -> tuple[Sequence[str], float]:
+    def _one(self, question: DatasetQuestion, ranker: str) -> tuple[Sequence[str], float]:
         """The documents, each at the place of its best passage, and the seconds it took."""
         started = self._clock()
         files = self._gateway.search(self._store_id, question.text, ranker=ranker, limit=DEPTH)

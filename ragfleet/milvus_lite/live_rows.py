@@ -17,7 +17,7 @@ _ALL = "_all"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RowSource:
     """Rows in one place. `live`: which of them count. `kept`: what was made of them, as long as they are in memory."""
 
     table: pa.Table
@@ -36,7 +36,7 @@ def made(kept: dict[str, Any], name: str, make: Callable[[], T]) -> T:
     return found
 
 
-def sources(segments: Sequence[Any], memory: Any, deletions: Mapping[Any, int]) -> list[Source]:
+def sources(segments: Sequence[Any], memory: Any, deletions: Mapping[Any, int]) -> list[RowSource]:
     """Segments and memory table of a collection, without the empty ones.
 
     segments: Milvus Lite's, whose data never change. memory: its memory table. deletions: key → number in the order of writes, up
@@ -53,7 +53,7 @@ def sources(segments: Sequence[Any], memory: Any, deletions: Mapping[Any, int]) 
             for key in newer.keys() & segment.pk_to_row.keys():
                 row = segment.pk_to_row[key]
                 live[row] &= newer[key] <= int(segment.seqs[row])
-        found.append(Source(segment.table, segment.pks, live, segment.sparse_indexes, segment))
+        found.append(RowSource(segment.table, segment.pks, live, segment.sparse_indexes, segment))
     if unflushed:
         # What has been flushed while we looked is in both, and counts there.
         flushed = {
@@ -63,7 +63,7 @@ def sources(segments: Sequence[Any], memory: Any, deletions: Mapping[Any, int]) 
             if int(segment.seqs[segment.pk_to_row[key]]) >= unflushed[key]
         }
         alive = [key not in flushed and deletions.get(key, -1) <= number for key, number in unflushed.items()]
-        found.append(Source(table, keys, np.array(alive, np.bool_), {}))
+        found.append(RowSource(table, keys, np.array(alive, np.bool_), {}))
     return found
 
 

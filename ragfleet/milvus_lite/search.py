@@ -13,7 +13,7 @@ from milvus_lite.storage.segment import Segment, _extract_vector_array
 from numpy.typing import NDArray
 
 from ragfleet.milvus_lite.bm25 import BM25, Postings
-from ragfleet.milvus_lite.live_rows import Source, made, sources
+from ragfleet.milvus_lite.live_rows import RowSource, made, sources
 from ragfleet.milvus_lite.nearest import cosines, lengths
 
 Hits = list[dict[str, Any]]
@@ -113,7 +113,7 @@ def search_sparse(  # noqa: PLR0917 - as Milvus Lite calls it
     return answers
 
 
-def _mask(source: Source, compiled: Any, scalar_plan: Any) -> NDArray[np.bool_]:
+def _mask(source: RowSource, compiled: Any, scalar_plan: Any) -> NDArray[np.bool_]:
     if compiled is None:
         return source.live
     if source.segment is None:
@@ -123,11 +123,11 @@ def _mask(source: Source, compiled: Any, scalar_plan: Any) -> NDArray[np.bool_]:
     return source.live & passed
 
 
-def _postings(source: Source, field: str) -> Postings:
+def _postings(source: RowSource, field: str) -> Postings:
     return Postings(source.table.column(field))
 
 
-def _vectors(source: Source, field: str) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+def _vectors(source: RowSource, field: str) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """All rows', and which rows have one; None: all."""
     found: tuple[NDArray[np.float32], NDArray[np.bool_] | None]
     found = source.segment.vector_data(field) if source.segment else _extract_vector_array(source.table.column(field))
@@ -142,7 +142,7 @@ def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.intp]:
 
 
 def _hits(
-    found: Sequence[Source],
+    found: Sequence[RowSource],
     best: Sequence[tuple[float, int, int]],
     fields: Sequence[str] | None,
     project: Callable[[dict[str, Any]], dict[str, Any]],

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ragfleet.reranker.passages import Passage
+from ragfleet.reranker.passages import TrainingPassage
 from tokens.function_words import FUNCTION_WORDS
 from tokens.keywords import content_words
 
@@ -32,7 +32,7 @@ class TrainingQuestion:
 
 
 def make_questions(
-    passages: Sequence[Passage], related: Related, *, a_passage: int, seed: int, without: Collection[str] = ()
+    passages: Sequence[TrainingPassage], related: Related, *, a_passage: int, seed: int, without: Collection[str] = ()
 ) -> list[TrainingQuestion]:
     """Up to `a_passage` of each passage. `without`: questions that a test will ask, which are not to be made by chance."""
     chance = random.Random(seed)  # noqa: S311 - no secret

@@ -16,18 +16,18 @@ from typing import Any
 from gateway.knowledge.chunking import Chunker, token_counter
 from gateway.knowledge.conversion import convert, convert_bytes
 from gateway.knowledge.documents import Document, DocumentError
-from ragfleet.reranker.passages import Passage
+from ragfleet.reranker.passages import TrainingPassage
 
 _TAG = re.compile(r"<[^>]+>")
 _PROSE = re.compile(r"(?:[a-z]{2,}[ ,;]+){5}")
 """Five words in a row: what has none is a list of numbers or names."""
 
 
-def make_passages(documents: Iterable[tuple[str, Document]], model: Path) -> list[Passage]:
+def make_passages(documents: Iterable[tuple[str, Document]], model: Path) -> list[TrainingPassage]:
     """Of documents with their subjects, cut as the gateway cuts them. `model`: whose tokens chunks are measured in."""
     chunker = Chunker(count=token_counter(model))
     made = [
-        Passage(subject, chunk.indexed)
+        TrainingPassage(subject, chunk.indexed)
         for subject, document in documents
         for chunk in chunker.chunks(document)
         if _PROSE.search(chunk.body)

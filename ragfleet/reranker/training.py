@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ragfleet.reranker.negatives import candidates
-from ragfleet.reranker.passages import Passage
+from ragfleet.reranker.passages import TrainingPassage
 from ragfleet.reranker.questions import Related, TrainingQuestion, make_questions
 from tokens.keywords import words
 
@@ -44,7 +44,7 @@ def plan(seconds: float, *, gpu: bool) -> Plan:
 
 
 def train(
-    encoder: Path, passages: Sequence[Passage], output: Path, plan: Plan, *, held_out: Sequence[str], say: Say
+    encoder: Path, passages: Sequence[TrainingPassage], output: Path, plan: Plan, *, held_out: Sequence[str], say: Say
 ) -> None:
     """Writes a cross-encoder's folder to `output`. `encoder`: the sentence-transformers folder whose weights it begins with."""
     import torch
@@ -82,7 +82,7 @@ def train(
     )
 
 
-def _related(embedder: Any, passages: Sequence[Passage]) -> Related:
+def _related(embedder: Any, passages: Sequence[TrainingPassage]) -> Related:
     """By the encoder's own input vectors: of the words of all passages those that lie nearest to a word."""
     import torch
 

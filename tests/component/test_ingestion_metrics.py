@@ -13,7 +13,7 @@ from gateway.ingestion.chunk_embedder import LocalEmbedder
 from gateway.ingestion.metrics import IngestionMetrics, MeasuredEmbedder
 from gateway.ingestion.monitor import IngestionMonitor
 from gateway.ingestion.process import IngestionProcess
-from gateway.ingestion.service import Work
+from gateway.ingestion.service import IngestionWork
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.types import NewMember
 from gateway.metrics import Metrics
@@ -124,7 +124,7 @@ async def test_each_pause_is_counted_by_its_cause(error: Unavailable, cause: str
         reached.set()
         raise error
 
-    task = asyncio.create_task(Work(lambda: True, metrics).repeat("jobs", fails))
+    task = asyncio.create_task(IngestionWork(lambda: True, metrics).repeat("jobs", fails))
     await asyncio.wait_for(reached.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

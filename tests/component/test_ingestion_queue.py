@@ -10,9 +10,9 @@ import pytest
 from gateway.ingestion import service
 from gateway.ingestion.metrics import IngestionMetrics
 from gateway.ingestion.process import IngestionProcess
-from gateway.ingestion.service import Work
+from gateway.ingestion.service import IngestionWork
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.types import Backlog
+from gateway.knowledge.catalog.ingestion_types import Backlog
 
 EMPTY = Backlog(waiting={}, oldest={}, removals=0, first_removal=None)
 ONE_FILE = Backlog(waiting={"a": 1}, oldest={"a": 1.0}, removals=0, first_removal=None)
@@ -38,8 +38,8 @@ class Queue:
 
 
 @asynccontextmanager
-async def at_work(queue: Queue, may_work: Callable[[], bool], news: asyncio.Event) -> AsyncIterator[Work]:
-    work = Work(may_work, IngestionMetrics())
+async def at_work(queue: Queue, may_work: Callable[[], bool], news: asyncio.Event) -> AsyncIterator[IngestionWork]:
+    work = IngestionWork(may_work, IngestionMetrics())
     loops: list[Awaitable[None]] = [work.look(queue, news, 3600.0), work.repeat("jobs", queue.round)]
     tasks = [asyncio.ensure_future(each) for each in loops]
     try:
@@ -121,7 +121,7 @@ async def test_a_change_is_told_when_everybody_can_see_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("loop", ["look", "repeat"])
 async def test_a_loop_that_is_told_and_ended_at_once_ends(loop: str, ticks: int) -> None:
     """A gateway that dies is news and the end in one: the loop went on for ever then, and so did its process."""
-    queue, news, work = Queue(), asyncio.Event(), Work(lambda: True, IngestionMetrics())
+    queue, news, work = Queue(), asyncio.Event(), IngestionWork(lambda: True, IngestionMetrics())
     running = work.look(queue, news, 3600.0) if loop == "look" else work.repeat("jobs", queue.round)
     task = asyncio.create_task(running)
     for _ in range(50):

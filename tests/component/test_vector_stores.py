@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.knowledge.catalog.types import Pause
+from gateway.knowledge.catalog.ingestion_types import Pause
 from tests.support.ingesting import bring_in, ingestion
 from tests.support.replies import Reply
 from tests.support.running import Fleet

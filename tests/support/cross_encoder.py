@@ -5,7 +5,7 @@ Its order means nothing: no checkpoint that was trained to rank can be had from 
 
 from pathlib import Path
 
-from embedding_encoder import Settings
+from embedding_encoder import EncoderSettings
 
 
 def make_cross_encoder(folder: Path, *, labels: int = 1) -> Path:
@@ -13,7 +13,7 @@ def make_cross_encoder(folder: Path, *, labels: int = 1) -> Path:
     import torch  # not above: each process that collects tests would take seconds for it
     from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
 
-    encoder = Settings.read({}, {}).model_dir
+    encoder = EncoderSettings.read({}, {}).model_dir
     config = AutoConfig.from_pretrained(encoder, num_labels=labels, num_hidden_layers=1, local_files_only=True)
     torch.manual_seed(7)
     model = BertForSequenceClassification.from_pretrained(encoder, config=config, local_files_only=True)

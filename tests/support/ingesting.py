@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway.container import Container
 from gateway.errors import NotFound
+from gateway.knowledge.catalog.ingestion_types import Job
 from gateway.knowledge.catalog.queue import LeaseLost
-from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job
+from gateway.knowledge.catalog.types import ChunkRecord, FileError
 from gateway.knowledge.objects import content_key
 from tests.support.running import COLLECTION, EMBEDDING
 

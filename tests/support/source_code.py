@@ -3,7 +3,8 @@
 from typing import Any
 
 from gateway.ingestion.converter_process import names_of
-from gateway.knowledge.catalog.types import ChunkRecord, NameRecord, NameRole, NewMember
+from gateway.knowledge.catalog.code_types import NameRecord, NameRole
+from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.knowledge.chunking import Chunker
 from gateway.knowledge.code.outline import outline
 from gateway.knowledge.conversion import convert_bytes

@@ -19,7 +19,7 @@ from gateway.knowledge.catalog.tenant_registry import REVISION, key_record, tena
 from gateway.tenants import api_key
 from gateway.tenants.api_key import NewKey
 from gateway.tenants.key import GROUP_PATTERN, USER_SCOPES, Scope
-from gateway.tenants.limits import UNLIMITED, Limits
+from gateway.tenants.limits import UNLIMITED, TenantLimits
 from gateway.tenants.records import KeyRecord, TenantRecord, read_limits, stored_limits
 
 T = TypeVar("T")
@@ -254,7 +254,7 @@ class _Act:
     after: Mapping[str, Any] | None = None
 
 
-def checked_limits(limits: Mapping[str, int | None]) -> Limits:
+def checked_limits(limits: Mapping[str, int | None]) -> TenantLimits:
     """Raises BadRequest for a name that no limit has, and for a number that no limit can be."""
     for name, value in limits.items():
         if name not in UNLIMITED.__slots__:

@@ -124,7 +124,7 @@ class BatchLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
+class ConversationRecord:
     """A conversation without its items."""
 
     id: str

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.code_types import NAMED_BY_FOLDER, FoundName, NameRecord, NameRole
 from gateway.knowledge.catalog.database import Database, check_storable
-from gateway.knowledge.catalog.types import NAMED_BY_FOLDER, ChunkRecord, FileState, FoundName, NameRecord, NameRole
+from gateway.knowledge.catalog.types import ChunkRecord, FileState
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.members import member_of
+from gateway.knowledge.catalog.member_rows import member_of
 from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member
 
 _collections, _members, _entries = schema.collections, schema.members, schema.entries

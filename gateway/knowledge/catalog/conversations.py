@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Conflict, NotFound
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.answer_types import Conversation
+from gateway.knowledge.catalog.answer_types import ConversationRecord
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
 from gateway.knowledge.catalog.item_sources import stored_sources
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
@@ -34,10 +34,10 @@ class TenantConversations:
         self._tenant = tenant.name
         self._shown = Visibility(database, tenant).of_items(_items.c.sources)
 
-    async def create(self, metadata: Mapping[str, str], items: Sequence[Json], *, keep_s: int) -> Conversation:
+    async def create(self, metadata: Mapping[str, str], items: Sequence[Json], *, keep_s: int) -> ConversationRecord:
         """A new conversation with these items, each of which has an `id`."""
         now = self._database.now()
-        made = Conversation(
+        made = ConversationRecord(
             id=new_id("conv_"), tenant=self._tenant, created_at=now, expires_at=now + keep_s, metadata=dict(metadata)
         )
         async with self._database.write() as connection:
@@ -46,12 +46,12 @@ class TenantConversations:
             await append_items(self._database, connection, self._tenant, made.id, items, keep_s=keep_s)
         return made
 
-    async def get(self, conversation_id: str) -> Conversation:
+    async def get(self, conversation_id: str) -> ConversationRecord:
         """One conversation. Raises NotFound."""
         async with self._database.read() as connection:
             return await self._found(connection, conversation_id)
 
-    async def update(self, conversation_id: str, metadata: Mapping[str, str], *, keep_s: int) -> Conversation:
+    async def update(self, conversation_id: str, metadata: Mapping[str, str], *, keep_s: int) -> ConversationRecord:
         """Set the metadata. Raises NotFound."""
         async with self._database.write() as connection:
             await self._found(connection, conversation_id)
@@ -105,7 +105,7 @@ class TenantConversations:
         found: Json = orjson.loads(body)
         return found
 
-    async def delete_item(self, conversation_id: str, item_id: str) -> Conversation:
+    async def delete_item(self, conversation_id: str, item_id: str) -> ConversationRecord:
         """Forget one item. Raises NotFound."""
         async with self._database.write() as connection:
             found = await self._found(connection, conversation_id)
@@ -122,13 +122,13 @@ class TenantConversations:
         mine = select(_items.c.body).where(_items.c.conversation_id == conversation_id, _items.c.id == item_id)
         return mine.where(*self._shown)
 
-    async def _found(self, connection: AsyncConnection, conversation_id: str) -> Conversation:
+    async def _found(self, connection: AsyncConnection, conversation_id: str) -> ConversationRecord:
         check_storable(conversation_id)
         query = _own(self._database, self._tenant, conversation_id)
         row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise no_conversation(conversation_id)
-        return Conversation(**row._mapping)
+        return ConversationRecord(**row._mapping)
 
 
 async def append_items(

@@ -6,7 +6,7 @@ from sqlalchemy import and_, select, tuple_, update
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.members import chunks_of, member_of, queued
+from gateway.knowledge.catalog.member_rows import chunks_of, member_of, queued
 from gateway.knowledge.catalog.types import ChunkRecord, File, FileState, Member
 
 _files, _members, _removals = schema.files, schema.members, schema.removals

@@ -11,6 +11,15 @@ from gateway.errors import NotFound
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable, new_id
 from gateway.knowledge.catalog.files import no_file
+from gateway.knowledge.catalog.member_rows import (
+    chunks_of,
+    forget_contents,
+    is_member,
+    lock_members,
+    member_of,
+    queued,
+    removal_values,
+)
 from gateway.knowledge.catalog.paging import fetch_page, record_tombstone
 from gateway.knowledge.catalog.storage_limits import check_pending
 from gateway.knowledge.catalog.stores import counts_by, no_store
@@ -19,7 +28,6 @@ from gateway.knowledge.catalog.types import (
     Batch,
     Chunking,
     ChunkRecord,
-    FileError,
     FileScope,
     FileState,
     Member,
@@ -124,7 +132,7 @@ class TenantMembers:
             if differs or row.state in _ENDED:
                 values |= again | {"generation": row.generation + 1}
             if values:
-                await connection.execute(update(_members).where(_is(row)).values(values))
+                await connection.execute(update(_members).where(is_member(row)).values(values))
         if fresh:
             await connection.execute(_members.insert(), fresh)
         await check_pending(self._database, connection, self._owner)
@@ -202,7 +210,7 @@ class TenantMembers:
             values: dict[str, Any] = {"attributes": dict(attributes), "generation": row.generation + 1}
             if row.state not in _ENDED:
                 values |= queued(self._database.clock())
-            await connection.execute(update(_members).where(_is(row)).values(values))
+            await connection.execute(update(_members).where(is_member(row)).values(values))
             return member_of(await _one(connection, self._own(store_id), file_id))
 
     async def set_allow(self, store_id: str, file_id: str, allow: Sequence[str] | None) -> Member:
@@ -220,7 +228,7 @@ class TenantMembers:
         async with self._database.write() as connection:
             row = await _one(connection, self._own(store_id).with_for_update(of=_members), file_id)
             await connection.execute(_removals.insert().values(removal_values(row)))
-            await connection.execute(delete(_members).where(_is(row)))
+            await connection.execute(delete(_members).where(is_member(row)))
             await record_tombstone(
                 self._database, connection, f"{self._tenant}/{store_id}", file_id, row.created_at, allow=row.allow
             )
@@ -298,68 +306,6 @@ class TenantMembers:
         of_batch = and_(_members.c.batch_id == batch_id, *self._visibility.of_members())
         states = select(_members.c.state, func.count()).where(of_batch).group_by(_members.c.state)
         return Batch(**row._mapping, counts=counts_by((await connection.execute(states)).all()))
-
-
-def queued(now: float) -> dict[str, Any]:
-    """The columns of a member that is a job from now on."""
-    return {"pending": True, "queued_at": now, "free_at": now, "owner": None, "attempts": 0, "excused": 0}
-
-
-async def chunks_of(connection: AsyncConnection, store_id: str, file_id: str) -> Sequence[ChunkRecord]:
-    """A member's chunks, in their order."""
-    table = schema.chunks.c
-    query = select(table["index"], table.text, table.page, table.start, table.end)
-    query = query.where(table.store_id == store_id, table.file_id == file_id).order_by(table["index"])
-    return [ChunkRecord(**row._mapping) for row in await connection.execute(query)]
-
-
-async def lock_members(connection: AsyncConnection, scope: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    """The members, locked in one order. Whoever changes several locks a store, then files, then members, each in the order of
-    their ids: nobody waits in a circle."""
-    query = select(_members).where(scope).order_by(_members.c.store_id, _members.c.file_id)
-    return (await connection.execute(query.with_for_update())).all()
-
-
-def member_of(row: Row[Any]) -> Member:
-    """The member in a row of its table, with its file's `allow` where that was asked for."""
-    return Member(
-        store_id=row.store_id,
-        file_id=row.file_id,
-        tenant=row.tenant,
-        filename=row.filename,
-        created_at=row.created_at,
-        state=FileState(row.state),
-        attributes=row.attributes,
-        chunking=Chunking(max_tokens=row.max_tokens, overlap_tokens=row.overlap_tokens),
-        batch_id=row.batch_id,
-        error=None if row.error_code is None else FileError(code=row.error_code, message=row.error_message),
-        usage_bytes=row.usage_bytes,
-        chunk_count=row.chunk_count,
-        receipt=row.receipt,
-        generation=row.generation,
-        pending=row.pending,
-        allow=row._mapping.get("allow"),
-    )
-
-
-def removal_values(row: Row[Any]) -> dict[str, Any]:
-    """What is to be removed of a member, as a row of `removals`."""
-    return {"tenant": row.tenant, "store_id": row.store_id, "file_id": row.file_id, "generation": row.generation}
-
-
-async def forget_contents(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
-    """Delete chunks and names of members that stay without them, and leave removals for what is in the index."""
-    if rows:
-        keys = [{"store": row.store_id, "file": row.file_id} for row in rows]
-        for table in (schema.chunks, schema.code_names, schema.entries):
-            # One by one: SQLite would look at every row for `(store_id, file_id) IN (…)`.
-            mine = and_(table.c.store_id == bindparam("store"), table.c.file_id == bindparam("file"))
-            await connection.execute(delete(table).where(mine), keys)
-        await connection.execute(_removals.insert(), [removal_values(row) for row in rows])
-
-
-def _is(row: Row[Any]) -> ColumnElement[bool]:
-    return and_(_members.c.store_id == row.store_id, _members.c.file_id == row.file_id)
 
 
 async def _one(connection: AsyncConnection, scope: Select[Any], file_id: str) -> Row[Any]:

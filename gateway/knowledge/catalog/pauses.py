@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, storable
-from gateway.knowledge.catalog.types import Pause
+from gateway.knowledge.catalog.ingestion_types import Pause
 
 _pauses = schema.pauses
 

@@ -7,18 +7,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, false, func, or_, select, update
 
 from gateway.knowledge.catalog import fair_queueing, schema
+from gateway.knowledge.catalog.code_types import NameRecord
 from gateway.knowledge.catalog.collections import record_entries
 from gateway.knowledge.catalog.database import Database, storable
-from gateway.knowledge.catalog.members import forget_contents, lock_members, member_of
-from gateway.knowledge.catalog.types import (
-    Backlog,
-    ChunkRecord,
-    CollectionState,
-    FileError,
-    FileState,
-    Job,
-    NameRecord,
-)
+from gateway.knowledge.catalog.ingestion_types import Backlog, Job
+from gateway.knowledge.catalog.member_rows import forget_contents, lock_members, member_of
+from gateway.knowledge.catalog.types import ChunkRecord, CollectionState, FileError, FileState
 
 _members, _removals, _chunks, _names = schema.members, schema.removals, schema.chunks, schema.code_names
 

@@ -7,8 +7,9 @@ from sqlalchemy import delete, select
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import forget_file
+from gateway.knowledge.catalog.ingestion_types import Removal
 from gateway.knowledge.catalog.stores import DAY_S, forget_store
-from gateway.knowledge.catalog.types import File, Removal
+from gateway.knowledge.catalog.types import File
 from gateway.knowledge.catalog.uploads import forget_uploads
 from gateway.tenants.tenant import Tenant
 

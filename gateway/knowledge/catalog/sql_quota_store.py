@@ -22,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
-from gateway.tenants.budgets import Budget, Counter, Needs, Period, Resource
-from gateway.tenants.leases import Held, Taken, allot
+from gateway.tenants.budgets import Budget, BudgetCounter, Needs, Period, Resource
+from gateway.tenants.leases import HeldBudget, Taken, allot
 from gateway.tenants.quota_store import SEATS_LIVE_S, current
 from gateway.tenants.usage import EMBEDDINGS
 
@@ -54,7 +54,7 @@ class SqlQuotaStore:
         self._any_left = database.prepared(select(func.min(_leases.c.gateway)).where(_LEFT))
 
     async def take(
-        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, Held], now: float
+        self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, HeldBudget], now: float
     ) -> Mapping[Budget, Taken]:
         """See QuotaStore."""
         async with self._database.write() as connection:
@@ -87,7 +87,7 @@ class SqlQuotaStore:
             await self._seen(connection, gateway, now)
         return {each: Taken(begins[each], n, used[each] + n) for each, n in taken.items()}
 
-    async def give_back(self, gateway: str, returned: Mapping[Counter, Held]) -> None:
+    async def give_back(self, gateway: str, returned: Mapping[BudgetCounter, HeldBudget]) -> None:
         """See QuotaStore."""
         counted = {
             _name(each): held for each, held in returned.items() if each.period is not Period.NOW and held.in_hand
@@ -212,7 +212,7 @@ class SqlQuotaStore:
             )
             await connection.execute(lease, values)
 
-    async def _hold(self, connection: AsyncConnection, gateway: str, held: Mapping[Counter, int]) -> None:
+    async def _hold(self, connection: AsyncConnection, gateway: str, held: Mapping[BudgetCounter, int]) -> None:
         values = [
             {"subject": each.subject, "resource": _resource(each), "gateway": gateway, "held": n}
             for each, n in held.items()
@@ -231,11 +231,11 @@ class SqlQuotaStore:
         await connection.execute(seen, {"id": gateway, "seen_at": now})
 
 
-def _resource(counter: Counter) -> str:
+def _resource(counter: BudgetCounter) -> str:
     return f"{counter.resource}/{counter.period}"
 
 
-def _name(counter: Counter) -> _Name:
+def _name(counter: BudgetCounter) -> _Name:
     return counter.subject, _resource(counter)
 
 

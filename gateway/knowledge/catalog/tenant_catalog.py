@@ -10,13 +10,13 @@ from gateway.knowledge.catalog.conversations import TenantConversations
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import TenantFiles
 from gateway.knowledge.catalog.idempotency import IdempotencyKeys
+from gateway.knowledge.catalog.ingestion_types import Pause
 from gateway.knowledge.catalog.journals import TenantJournals
 from gateway.knowledge.catalog.members import TenantMembers
 from gateway.knowledge.catalog.pauses import Pauses
 from gateway.knowledge.catalog.removals import is_removing
 from gateway.knowledge.catalog.responses import TenantResponses
 from gateway.knowledge.catalog.stores import TenantStores
-from gateway.knowledge.catalog.types import Pause
 from gateway.knowledge.catalog.uploads import TenantUploads
 from gateway.tenants.tenant import Tenant
 

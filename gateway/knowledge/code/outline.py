@@ -39,7 +39,7 @@ _WRAPPERS = frozenset(
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment", "attribute_item"})
 
 
-class Kind(StrEnum):
+class DefinitionKind(StrEnum):
     """What a definition is, of what all languages have."""
 
     CLASS = "class"  # and whatever else is a type, or has members
@@ -55,7 +55,7 @@ class Definition:
 
     name: str
     scope: str
-    kind: Kind
+    kind: DefinitionKind
     start: int
     end: int
     named_at: int
@@ -87,7 +87,7 @@ class Outline:
 class _Found:
     name: str
     scope: str | None
-    kind: Kind | None
+    kind: DefinitionKind | None
     start: int
     end: int
     named_at: int
@@ -141,7 +141,7 @@ def _take(captures: dict[str, list[Node]], found: _Captures, place: Callable[[in
         for node in captures.get(role, ()):
             if used := _text(node):
                 uses.append(Use(used, place(node.start_byte)))
-    kind = next((each for each in ("within", *Kind) if each in captures), None)
+    kind = next((each for each in ("within", *DefinitionKind) if each in captures), None)
     if kind is None or "name" not in captures:
         return
     whole, scope = captures[kind][0], captures.get("scope")
@@ -151,14 +151,14 @@ def _take(captures: dict[str, list[Node]], found: _Captures, place: Callable[[in
             made = _Found(
                 name=name,
                 scope=_text(scope[0]) if scope else None,
-                kind=None if kind == "within" else Kind(kind),
+                kind=None if kind == "within" else DefinitionKind(kind),
                 start=place(first),
                 end=place(last),
                 named_at=place(node.start_byte),
             )
             # A constant that is a function matches twice: the more particular one counts.
             before = found.definitions.get((made.named_at, name))
-            if before is None or before.kind in (Kind.CONSTANT, Kind.FIELD):
+            if before is None or before.kind in (DefinitionKind.CONSTANT, DefinitionKind.FIELD):
                 found.definitions[made.named_at, name] = made
 
 
@@ -202,5 +202,5 @@ def _nested(found: Sequence[_Found]) -> Iterator[Definition]:
             names.append(each.scope)
         if each.kind is not None:
             yield Definition(each.name, ".".join(names), each.kind, each.start, each.end, each.named_at)
-        if each.kind in (None, Kind.CLASS, Kind.FUNCTION):
+        if each.kind in (None, DefinitionKind.CLASS, DefinitionKind.FUNCTION):
             around.append(each)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gateway.knowledge.code.outline import Definition, Kind, Outline
+from gateway.knowledge.code.outline import Definition, DefinitionKind, Outline
 from gateway.knowledge.document_structure import Section, code_blocks
 from gateway.knowledge.documents import Document
 
@@ -45,7 +45,7 @@ def _tree(definitions: Sequence[Definition]) -> list[_Node]:
     top: list[_Node] = []
     around: list[_Node] = []
     for each in definitions:
-        if each.kind not in (Kind.CLASS, Kind.FUNCTION):
+        if each.kind not in (DefinitionKind.CLASS, DefinitionKind.FUNCTION):
             continue
         while around and around[-1].definition.end <= each.start:
             around.pop()

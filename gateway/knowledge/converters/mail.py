@@ -50,7 +50,7 @@ def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document
     try:
         message = email.message_from_bytes(_with_head(_readable_head(name, content)), policy=_POLICY)
         assert isinstance(message, EmailMessage)
-        return _Reading(name, convert, depth).read(message)
+        return _MailReading(name, convert, depth).read(message)
     except (DocumentError, MemoryError):
         raise
     except Exception as error:  # the standard library raises what it likes on odd headers
@@ -59,7 +59,7 @@ def eml(name: str, content: bytes, convert: Convert, depth: int = 0) -> Document
 
 def of_message(name: str, message: EmailMessage, convert: Convert) -> Document:
     """A message that was read from another format (outlook.py)."""
-    return _Reading(name, convert, 0).read(message)
+    return _MailReading(name, convert, 0).read(message)
 
 
 def mbox(name: str, content: bytes, convert: Convert) -> Document:
@@ -70,7 +70,7 @@ def mbox(name: str, content: bytes, convert: Convert) -> Document:
     return Document(tidy("\n\n".join(each.text for each in made)), PurePath(name).stem, "markdown", skipped=skipped)
 
 
-class _Reading:
+class _MailReading:
     """What is gathered of one message."""
 
     def __init__(self, name: str, convert: Convert, depth: int) -> None:

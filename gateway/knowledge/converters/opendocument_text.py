@@ -64,7 +64,7 @@ def root(name: str, content: bytes) -> Any:
 def _read(name: str, content: bytes, *, pages: bool) -> Document:
     try:
         body = root(name, content).find(f"{_OFFICE}body")
-        reading = _Reading(_members(content))
+        reading = _TextReading(_members(content))
         if pages:
             slides = [
                 of_html(reading.block(slide) + reading.apart(), name).text.strip()
@@ -91,7 +91,7 @@ def _members(content: bytes) -> dict[str, bytes]:
         }
 
 
-class _Reading:
+class _TextReading:
     """One document on its way to HTML, and what is gathered meanwhile."""
 
     def __init__(self, members: dict[str, bytes]) -> None:

@@ -6,13 +6,13 @@ import os
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from embedding_encoder import Encoder, Settings
+from embedding_encoder import Encoder, EncoderSettings
 
 
 class TritonPythonModel:
     def initialize(self, args):
         parameters = json.loads(args["model_config"])["parameters"]
-        settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
+        settings = EncoderSettings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
         if settings.device == "cpu":
             # Where LLM and chunks of documents want the same core, a token that somebody waits for gets three quarters of it.
             # Not more: a question may wait behind a pass of chunks, which should end in time.

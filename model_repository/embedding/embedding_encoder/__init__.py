@@ -1,5 +1,5 @@
 """Texts to unit vectors."""
 
-from embedding_encoder.encoder import Encoder, Settings
+from embedding_encoder.encoder import Encoder, EncoderSettings
 
-__all__ = ["Encoder", "Settings"]
+__all__ = ["Encoder", "EncoderSettings"]

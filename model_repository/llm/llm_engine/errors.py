@@ -5,14 +5,14 @@ class LlmError(Exception):
     """Ends one request; the text goes to the client as it is."""
 
 
-class BadRequest(LlmError):
+class InvalidRequest(LlmError):
     """The request can never be served as it is; names the field at fault."""
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(f"llm: bad request: {field}: {why}")
 
 
-class QueueFull(LlmError):
+class EngineQueueFull(LlmError):
     """No room to wait; another instance, or the same one later, can serve it."""
 
     def __init__(self, why: str) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 from llm_engine import parameters
 from llm_engine.engine import Engine
 from llm_engine.faults import FaultFile, Faults
-from llm_engine.llamacpp import LlamaEngine, LlamaOptions, find_gguf
-from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
+from llm_engine.llama_model import LlamaOptions, find_gguf
+from llm_engine.llamacpp import LlamaEngine
+from llm_engine.llmapi import LlmApiEngine
+from llm_engine.llmapi_model import LlmApiOptions
 from llm_engine.scheduler import Spec
 from llm_engine.service import Periods
 from llm_engine.simulated import SimulatedEngine

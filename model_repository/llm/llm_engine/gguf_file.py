@@ -63,7 +63,7 @@ class Vocabulary:
         return [spell[kind](text) if kind in spell else b"" for text, kind in zip(texts, types, strict=True)]
 
 
-class _Reader:
+class _GgufReader:
     """Reads GGUF's header values from the start of a file."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -125,7 +125,7 @@ def open_with_ids(path: Path) -> tuple[int, Vocabulary]:
     Raises OSError, or NotGguf. The caller closes the descriptor; a mapping of it lives on.
     """
     with path.open("rb") as file:
-        reader = _Reader(file)
+        reader = _GgufReader(file)
         if reader.take(4) != b"GGUF" or (version := reader.number("<I")) not in (2, 3):
             raise NotGguf(f"{path} is not a GGUF file of version 2 or 3")
         tensors, pairs = reader.number("<Q"), reader.number("<Q")
@@ -154,7 +154,7 @@ def open_with_ids(path: Path) -> tuple[int, Vocabulary]:
     return copy, vocabulary
 
 
-def _tensor_info(reader: _Reader) -> bytes:
+def _tensor_info(reader: _GgufReader) -> bytes:
     """Name, dimensions, type, offset: raw."""
     name = _string(reader.string())
     dims = reader.take(4)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from llm_engine.errors import BadRequest, EngineFailed, LlmError, QueueFull
+from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest, LlmError
 from llm_engine.guided_decoding import GUIDE, GuideCompiler
 from llm_engine.request import Request
 
@@ -18,7 +18,7 @@ DEADLINE_S = 5.0
 
 
 @dataclass(slots=True)
-class _Job:
+class _PreparationJob:
     request: Request
     ready: Callable[[Request], None]
     fail: Callable[[str], None]
@@ -36,7 +36,7 @@ class GuidePreparation:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, _PreparationJob] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="llm-guides")
 
     def prepare(
@@ -45,8 +45,8 @@ class GuidePreparation:
         """Returns at once; `ready` gets the request with its constraint, or `fail` why there is none. Raises QueueFull."""
         with self._lock:
             if len(self._jobs) >= WAITING:
-                raise QueueFull(f"{WAITING} guides wait to be compiled")
-            self._jobs[key] = job = _Job(request, ready, fail)
+                raise EngineQueueFull(f"{WAITING} guides wait to be compiled")
+            self._jobs[key] = job = _PreparationJob(request, ready, fail)
         self._threads.submit(self._run, key, job)
 
     def expire(self) -> None:
@@ -56,7 +56,7 @@ class GuidePreparation:
             late = [key for key, job in self._jobs.items() if job.due < now]
             jobs = [self._jobs.pop(key) for key in late]
         for job in jobs:
-            job.fail(str(BadRequest(GUIDE, f"it is not compiled within {DEADLINE_S:g} s: make it smaller")))
+            job.fail(str(InvalidRequest(GUIDE, f"it is not compiled within {DEADLINE_S:g} s: make it smaller")))
 
     def close(self) -> None:
         """Begin nothing more; what has been asked for fails."""
@@ -66,7 +66,7 @@ class GuidePreparation:
         for job in left.values():
             job.fail(str(EngineFailed("it is shutting down")))
 
-    def _run(self, key: int, job: _Job) -> None:
+    def _run(self, key: int, job: _PreparationJob) -> None:
         call: Callable[[], None]
         try:
             assert job.request.guided is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from llm_engine.errors import BadRequest
+from llm_engine.errors import InvalidRequest
 from llm_engine.request import GuidedDecoding
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class GuideCompiler:
     def compile(self, guided: GuidedDecoding, input_ids: Sequence[int]) -> "Constraint":
         """The constraint behind the prefix. Takes milliseconds, seconds at the worst. Raises BadRequest."""
         if find_spec("llguidance") is None:
-            raise BadRequest(GUIDE, "this engine has no backend for it: install llguidance beside it")
+            raise InvalidRequest(GUIDE, "this engine has no backend for it: install llguidance beside it")
         tokenizer, textual = self._tokens()
         matcher = self._matcher(guided, tokenizer).deep_copy()
         done = guided.prefix_length
         if done and not matcher.consume_tokens(list(input_ids[len(input_ids) - done :])):
-            raise BadRequest(PREFIX, f"the last {done} tokens of the prompt do not follow the guide")
+            raise InvalidRequest(PREFIX, f"the last {done} tokens of the prompt do not follow the guide")
         return Constraint(matcher, textual)
 
     def _tokens(self) -> tuple["LLTokenizer", npt.NDArray[np.bool_]]:
@@ -66,7 +66,7 @@ class GuideCompiler:
                 try:
                     known = self._read()[: self._vocab_size]
                 except (OSError, ValueError) as error:
-                    raise BadRequest(GUIDE, f"the model's tokens cannot be read for it: {error}") from error
+                    raise InvalidRequest(GUIDE, f"the model's tokens cannot be read for it: {error}") from error
                 bytes_of = [*known, *[b""] * (self._vocab_size - len(known))]
                 self._vocabulary = _tokenizer(bytes_of), np.array([bool(text) for text in bytes_of])
             return self._vocabulary
@@ -92,7 +92,7 @@ class GuideCompiler:
             with self._lock:
                 self._kept.move_to_end(key)
         if isinstance(kept, str):
-            raise BadRequest(GUIDE, kept)
+            raise InvalidRequest(GUIDE, kept)
         return kept
 
 
@@ -134,8 +134,10 @@ class Constraint:
     def failure(self) -> str:
         """Why nothing may come next."""
         if self._matcher.is_error():
-            return str(BadRequest(GUIDE, f"it is too complex to be followed: {_first_line(self._matcher.get_error())}"))
-        return str(BadRequest(GUIDE, "bad_words_list forbids every token that may come next"))
+            return str(
+                InvalidRequest(GUIDE, f"it is too complex to be followed: {_first_line(self._matcher.get_error())}")
+            )
+        return str(InvalidRequest(GUIDE, "bad_words_list forbids every token that may come next"))
 
 
 def grammar(guided: GuidedDecoding) -> str:
@@ -144,21 +146,21 @@ def grammar(guided: GuidedDecoding) -> str:
     from llguidance.gbnf_to_lark import any_to_lark
 
     if len(guided.guide.encode()) > MAX_GUIDE_BYTES:
-        raise BadRequest(GUIDE, f"more than {MAX_GUIDE_BYTES} bytes")
+        raise InvalidRequest(GUIDE, f"more than {MAX_GUIDE_BYTES} bytes")
     if guided.kind == "json":
         return _json_grammar({"type": "object"})
     if guided.kind == "json_schema":
         try:
             return _json_grammar(json.loads(guided.guide))
         except (ValueError, RecursionError) as error:
-            raise BadRequest(GUIDE, f"it is no JSON schema: {error}") from error
+            raise InvalidRequest(GUIDE, f"it is no JSON schema: {error}") from error
     if guided.kind == "regex":
         made: str = json.loads(LLMatcher.grammar_from_regex(guided.guide))["grammars"][0]["lark_grammar"]
         return HEADER + made
     try:
         lark = any_to_lark(guided.guide)
     except Exception as error:  # a parser in Python: it raises whatever it stumbles over
-        raise BadRequest(GUIDE, f"it is no grammar in EBNF: {_first_line(str(error))}") from error
+        raise InvalidRequest(GUIDE, f"it is no grammar in EBNF: {_first_line(str(error))}") from error
     return HEADER + re.sub(r"^\s*%llguidance\s*\{.*\}\s*$", "", lark, count=1, flags=re.MULTILINE)
 
 
@@ -166,7 +168,7 @@ def _json_grammar(schema: Any) -> str:
     if schema is True:
         schema = {}
     if not isinstance(schema, dict):
-        raise BadRequest(GUIDE, "a JSON schema is an object")
+        raise InvalidRequest(GUIDE, "a JSON schema is an object")
     given = schema.get("x-guidance")
     lenient = isinstance(given, dict) and given.get("lenient") is True
     options = JSON_OPTIONS | {"lenient": lenient}

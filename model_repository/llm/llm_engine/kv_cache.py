@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Lease:
+class KvLease:
     """What one request holds."""
 
     shared: list[int] = field(default_factory=list)
@@ -50,14 +50,14 @@ class BlockPool:
             hits += 1
         return hits
 
-    def reserve(self, keys: Sequence[int], blocks: int) -> Lease | None:
+    def reserve(self, keys: Sequence[int], blocks: int) -> KvLease | None:
         """A lease of `blocks` in all, of which those in the cache under `keys` come from there; None without room."""
         hits = self.cached_prefix(keys)
         woken = sum(1 for key in keys[:hits] if key in self._idle)
         fresh = blocks - hits
         if fresh > self.capacity - self.used - woken:
             return None
-        lease = Lease(shared=list(keys[:hits]), private=fresh)
+        lease = KvLease(shared=list(keys[:hits]), private=fresh)
         for key in lease.shared:
             self._idle.pop(key, None)
             self._users[key] = self._users.get(key, 0) + 1
@@ -67,7 +67,7 @@ class BlockPool:
             self._idle.popitem(last=False)
         return lease
 
-    def publish(self, lease: Lease, keys: Sequence[int]) -> None:
+    def publish(self, lease: KvLease, keys: Sequence[int]) -> None:
         """The blocks of `lease` under `keys` (all of its sequence's so far) are computed: others may use them from now on."""
         if not self._reuse:
             return
@@ -78,7 +78,7 @@ class BlockPool:
             lease.private -= 1
             self._private -= 1
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: KvLease) -> None:
         """Give a lease back. Its shared blocks stay cached while there is room."""
         self._private -= lease.private
         for key in reversed(lease.shared):

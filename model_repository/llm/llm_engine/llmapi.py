@@ -17,41 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from llm_engine.engine import Sink, Stats
-from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest
 from llm_engine.hf_folder import ModelFacts
+from llm_engine.llmapi_model import LlmApiOptions, load_model
 from llm_engine.parameters import BadParameter
 from llm_engine.request import GuidedDecoding, Request
 from llm_engine.stop_words import StopWatch
 
 NO_END = -1
-GUIDED_BACKENDS = ("", "xgrammar", "llguidance")
 SENDERS = 8
 STATS_S = 0.1
 JOIN_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmApiOptions:
-    """The engine's settings. Lengths in tokens; names are those of the other flavours and of TensorRT-LLM's backend."""
-
-    model_dir: str = ""
-    """A Hugging Face folder: config.json, weights, generation_config.json."""
-    slots: int = 64
-    max_context: int = 10240
-    max_num_tokens: int = 8192
-    max_queue_size: int = 128
-    tensor_parallel_size: int = 1
-    kv_cache_free_gpu_mem_fraction: float = 0.85
-    kv_cache_host_memory_bytes: int = 0
-    enable_kv_cache_reuse: bool = True
-    enable_chunked_context: bool = True
-    sampler_type: str = "TRTLLMSampler"
-    """The one of TensorRT-LLM's samplers that knows penalties and min_tokens."""
-    guided_decoding_backend: str = ""
-    """`xgrammar` or `llguidance`; empty: none, and TensorRT-LLM would ignore guides without a word, so they are refused. It reads
-    the tokenizer in model_dir."""
-    start_deadline_s: float = 120.0
-    """For the first answer, once the weights are loaded."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +79,7 @@ class LlmApiEngine:
             )
         self.vocab_size = self._facts.vocab_size
         self.max_context = options.max_context
-        self._llm, self._sampling_params, self._guided_decoding_params = _load(options)
+        self._llm, self._sampling_params, self._guided_decoding_params = load_model(options)
         self._lock = threading.Lock()
         self._flights: dict[int, _Flight] = {}
         self._iteration: Mapping[str, Any] = {}
@@ -125,15 +101,15 @@ class LlmApiEngine:
         """See Engine."""
         request.check(vocab_size=self.vocab_size, max_context=self.max_context, gives_log_probs=self.gives_log_probs)
         if request.sampling.bias:
-            raise BadRequest("embedding_bias", "not supported by this engine. Leave it out")
+            raise InvalidRequest("embedding_bias", "not supported by this engine. Leave it out")
         if request.guided is not None:
             self._check_guided(request.guided)
         flight = _Flight(key, request, sink)
         with self._lock:
             if self._closed:
-                raise QueueFull("the engine is shutting down")
+                raise EngineQueueFull("the engine is shutting down")
             if len(self._flights) >= self._options.slots + self._options.max_queue_size:
-                raise QueueFull(f"{self._options.max_queue_size} requests wait already")
+                raise EngineQueueFull(f"{self._options.max_queue_size} requests wait already")
             self._flights[key] = flight
             self._loop.call_soon_threadsafe(self._launch, flight)
 
@@ -214,11 +190,11 @@ class LlmApiEngine:
 
     def _check_guided(self, guided: GuidedDecoding) -> None:
         if not self._options.guided_decoding_backend:
-            raise BadRequest(
+            raise InvalidRequest(
                 "guided_decoding_guide", "this engine has no backend for it: set guided_decoding_backend to xgrammar"
             )
         if guided.prefix_length:
-            raise BadRequest(
+            raise InvalidRequest(
                 "guided_decoding_prefix_length", "TensorRT-LLM follows a guide from its beginning only: ask anew"
             )
 
@@ -320,37 +296,3 @@ class LlmApiEngine:
         if failure is not None:
             flight.fail(f"{type(failure).__name__}: {failure}")
         flight.end()
-
-
-def _load(options: LlmApiOptions) -> tuple[Any, Any, Any]:
-    """(the LLM, its SamplingParams, its GuidedDecodingParams)"""
-    if options.guided_decoding_backend not in GUIDED_BACKENDS:
-        raise BadParameter(
-            f"llm: guided_decoding_backend {options.guided_decoding_backend!r}; there are xgrammar and llguidance"
-        )
-    try:
-        from tensorrt_llm import LLM, SamplingParams
-        from tensorrt_llm.llmapi import GuidedDecodingParams, KvCacheConfig
-    except ImportError as error:
-        raise BadParameter(
-            f"llm: the flavour llmapi needs the package tensorrt-llm ({error}): run it in the container that has it"
-        ) from error
-    llm = LLM(
-        model=options.model_dir,
-        # Ids in, ids out; but a backend for guides reads what they spell.
-        skip_tokenizer_init=not options.guided_decoding_backend,
-        guided_decoding_backend=options.guided_decoding_backend or None,
-        tensor_parallel_size=options.tensor_parallel_size,
-        max_batch_size=options.slots,
-        max_seq_len=options.max_context,
-        max_num_tokens=options.max_num_tokens,
-        enable_chunked_prefill=options.enable_chunked_context,
-        enable_iter_perf_stats=True,
-        sampler_type=options.sampler_type,
-        kv_cache_config=KvCacheConfig(
-            enable_block_reuse=options.enable_kv_cache_reuse,
-            free_gpu_memory_fraction=options.kv_cache_free_gpu_mem_fraction,
-            host_cache_size=options.kv_cache_host_memory_bytes or None,
-        ),
-    )
-    return llm, SamplingParams, GuidedDecodingParams

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from llm_engine.errors import BadRequest
+from llm_engine.errors import InvalidRequest
 from llm_engine.stop_words import Words
 from llm_engine.stop_words import parse as parse_words
 
@@ -147,20 +147,20 @@ class Request:
     def check(self, *, vocab_size: int, max_context: int, gives_log_probs: bool, loras: Collection[int] = ()) -> None:
         """Raises BadRequest where an engine of these limits cannot serve it."""
         if max(self.input_ids) >= vocab_size:
-            raise BadRequest("input_ids", f"{max(self.input_ids)} is not a token; the vocabulary has {vocab_size}")
+            raise InvalidRequest("input_ids", f"{max(self.input_ids)} is not a token; the vocabulary has {vocab_size}")
         if len(self.input_ids) + self.max_tokens > max_context:
-            raise BadRequest(
+            raise InvalidRequest(
                 "request_output_len",
                 f"{len(self.input_ids)} prompt tokens and {self.max_tokens} to generate exceed the context of {max_context}",
             )
         if len(self.bad_tokens) >= vocab_size // 2:
-            raise BadRequest("bad_words_list", "it forbids half the vocabulary or more")
+            raise InvalidRequest("bad_words_list", "it forbids half the vocabulary or more")
         if self.sampling.bias and max(self.sampling.bias) >= vocab_size:
-            raise BadRequest("embedding_bias", f"the vocabulary has {vocab_size} tokens")
+            raise InvalidRequest("embedding_bias", f"the vocabulary has {vocab_size} tokens")
         if self.lora is not None and self.lora not in loras:
-            raise BadRequest("lora_task_id", "this engine has no such adapter. Leave it out")
+            raise InvalidRequest("lora_task_id", "this engine has no such adapter. Leave it out")
         if self.log_probs and not gives_log_probs:
-            raise BadRequest("return_log_probs", "this engine knows no probabilities")
+            raise InvalidRequest("return_log_probs", "this engine knows no probabilities")
 
 
 def wants_stop(tensors: Tensors) -> bool:
@@ -173,13 +173,13 @@ def decode(tensors: Tensors) -> Request:
     for name, tensor in tensors.items():
         if name not in SERVED and name not in HARMLESS and not _asks_nothing(name, tensor):
             wanted = f"; only {NEUTRAL[name]:g} is" if name in NEUTRAL else ""
-            raise BadRequest(name, f"not supported by this engine{wanted}. Leave it out")
+            raise InvalidRequest(name, f"not supported by this engine{wanted}. Leave it out")
     max_tokens = _integer(tensors, "request_output_len", least=1)
     if max_tokens is None:
-        raise BadRequest("request_output_len", "required")
+        raise InvalidRequest("request_output_len", "required")
     min_tokens = _integer(tensors, "min_tokens", least=0) or 0
     if min_tokens > max_tokens:
-        raise BadRequest("min_tokens", f"{min_tokens} is more than request_output_len, {max_tokens}")
+        raise InvalidRequest("min_tokens", f"{min_tokens} is more than request_output_len, {max_tokens}")
     log_probs = bool(_scalar(tensors, "return_log_probs", False))
     prompt = _prompt(tensors)
     return Request(
@@ -206,16 +206,16 @@ def _asks_nothing(name: str, tensor: npt.NDArray[Any]) -> bool:
 def _prompt(tensors: Tensors) -> list[int]:
     ids = tensors.get("input_ids")
     if ids is None or ids.size == 0:
-        raise BadRequest("input_ids", "a prompt needs at least one token")
+        raise InvalidRequest("input_ids", "a prompt needs at least one token")
     if ids.ndim > 1 and ids.shape[0] != 1:
-        raise BadRequest("input_ids", f"one sequence a request, not {ids.shape[0]}: send them as separate requests")
+        raise InvalidRequest("input_ids", f"one sequence a request, not {ids.shape[0]}: send them as separate requests")
     flat: list[int] = ids.reshape(-1).tolist()
     length = _integer(tensors, "input_lengths", least=1)
     if length is not None and length > len(flat):
-        raise BadRequest("input_lengths", f"{length}, but input_ids has {len(flat)}")
+        raise InvalidRequest("input_lengths", f"{length}, but input_ids has {len(flat)}")
     flat = flat[:length]
     if min(flat) < 0:
-        raise BadRequest("input_ids", f"{min(flat)} is not a token")
+        raise InvalidRequest("input_ids", f"{min(flat)} is not a token")
     return flat
 
 
@@ -241,16 +241,16 @@ def _bias(tensors: Tensors) -> dict[int, float]:
         return {}
     flat = tensor.reshape(-1)
     if not np.isfinite(flat).all():
-        raise BadRequest("embedding_bias", "its values must be finite")
+        raise InvalidRequest("embedding_bias", "its values must be finite")
     return {int(token): float(flat[token]) for token in np.flatnonzero(flat)}
 
 
 def _top_log_probs(tensors: Tensors, *, log_probs: bool) -> int:
     count = _integer(tensors, "num_top_log_probs", least=0) or 0
     if count > MAX_TOP_LOG_PROBS:
-        raise BadRequest("num_top_log_probs", f"{count} is more than {MAX_TOP_LOG_PROBS}")
+        raise InvalidRequest("num_top_log_probs", f"{count} is more than {MAX_TOP_LOG_PROBS}")
     if count and not log_probs:
-        raise BadRequest("num_top_log_probs", "it needs return_log_probs")
+        raise InvalidRequest("num_top_log_probs", "it needs return_log_probs")
     return count
 
 
@@ -260,14 +260,14 @@ def _guided(tensors: Tensors, prompt_tokens: int) -> GuidedDecoding | None:
     if kind is None:
         for name, given in (("guided_decoding_guide", guide), ("guided_decoding_prefix_length", done)):
             if given:
-                raise BadRequest(name, "it needs guided_decoding_guide_type")
+                raise InvalidRequest(name, "it needs guided_decoding_guide_type")
         return None
     if kind not in GUIDE_TYPES:
-        raise BadRequest("guided_decoding_guide_type", f"{kind[:40]!r}; there are {', '.join(GUIDE_TYPES)}")
+        raise InvalidRequest("guided_decoding_guide_type", f"{kind[:40]!r}; there are {', '.join(GUIDE_TYPES)}")
     if guide is None and kind != "json":
-        raise BadRequest("guided_decoding_guide", f"required for {kind}")
+        raise InvalidRequest("guided_decoding_guide", f"required for {kind}")
     if done > prompt_tokens:
-        raise BadRequest("guided_decoding_prefix_length", f"{done}, but input_ids has {prompt_tokens}")
+        raise InvalidRequest("guided_decoding_prefix_length", f"{done}, but input_ids has {prompt_tokens}")
     return GuidedDecoding(kind=kind, guide=guide or "", prefix_length=done)
 
 
@@ -278,7 +278,7 @@ def _text(tensors: Tensors, name: str) -> str | None:
     try:
         return bytes(value).decode()
     except UnicodeDecodeError as error:
-        raise BadRequest(name, "it is not UTF-8") from error
+        raise InvalidRequest(name, "it is not UTF-8") from error
 
 
 def _words(tensors: Tensors, name: str) -> Words:
@@ -286,18 +286,18 @@ def _words(tensors: Tensors, name: str) -> Words:
     if tensor is None or tensor.size == 0:
         return ()
     if tensor.ndim < 2 or tensor.shape[-2] != 2 or tensor.size != 2 * tensor.shape[-1]:
-        raise BadRequest(name, f"its shape must be [1, 2, n], not {list(tensor.shape)}")
+        raise InvalidRequest(name, f"its shape must be [1, 2, n], not {list(tensor.shape)}")
     flat, ends = tensor.reshape(2, -1).tolist()
     try:
         return parse_words(flat, ends)
     except ValueError as error:
-        raise BadRequest(name, str(error)) from error
+        raise InvalidRequest(name, str(error)) from error
 
 
 def _bad_tokens(tensors: Tensors) -> frozenset[int]:
     words = _words(tensors, "bad_words_list")
     if any(len(word) > 1 for word in words):
-        raise BadRequest("bad_words_list", "only words of one token are supported by this engine")
+        raise InvalidRequest("bad_words_list", "only words of one token are supported by this engine")
     return frozenset(word[0] for word in words)
 
 
@@ -306,7 +306,7 @@ def _scalar(tensors: Tensors, name: str, default: Any) -> Any:
     if tensor is None:
         return default
     if tensor.size != 1:
-        raise BadRequest(name, f"one value expected, not a tensor of shape {list(tensor.shape)}")
+        raise InvalidRequest(name, f"one value expected, not a tensor of shape {list(tensor.shape)}")
     return tensor.reshape(-1)[0]
 
 
@@ -315,12 +315,12 @@ def _integer(tensors: Tensors, name: str, *, least: int) -> int | None:
     if value is None:
         return None
     if int(value) < least:
-        raise BadRequest(name, f"{int(value)} is less than {least}")
+        raise InvalidRequest(name, f"{int(value)} is less than {least}")
     return int(value)
 
 
 def _number(tensors: Tensors, name: str, default: float, least: float, most: float) -> float:
     value = float(_scalar(tensors, name, default))
     if not np.isfinite(value) or not least <= value <= most:
-        raise BadRequest(name, f"{value:g} is not between {least:g} and {most:g}")
+        raise InvalidRequest(name, f"{value:g} is not between {least:g} and {most:g}")
     return value

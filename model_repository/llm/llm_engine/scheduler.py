@@ -24,9 +24,9 @@ import numpy.typing as npt
 
 from llm_engine import token_chain
 from llm_engine.engine import Stats
-from llm_engine.errors import BadRequest, QueueFull
+from llm_engine.errors import EngineQueueFull, InvalidRequest
 from llm_engine.guided_decoding import Constraint
-from llm_engine.kv_cache import BlockPool, Lease
+from llm_engine.kv_cache import BlockPool, KvLease
 from llm_engine.stop_words import StopWatch, Words
 
 
@@ -55,7 +55,7 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class BatchedRequest:
     """What is asked of the batcher."""
 
     prompt: Sequence[int]
@@ -101,14 +101,14 @@ class Emission(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Sequence:
     key: Hashable
-    work: Work
+    work: BatchedRequest
     state: int
     """Of the token chain, over prompt and answer so far."""
     block_keys: list[int]
     """Of the full blocks so far."""
     length: int
     watch: StopWatch
-    lease: Lease = field(default_factory=Lease)
+    lease: KvLease = field(default_factory=KvLease)
     produced: int = 0
     reused: int = 0
     """Blocks of the prompt that were cached."""
@@ -130,16 +130,16 @@ class BatchScheduler:
         self._step: list[_Sequence] = []
         self._iterations = 0
 
-    def submit(self, key: Hashable, work: Work) -> None:
+    def submit(self, key: Hashable, work: BatchedRequest) -> None:
         """Put a request at the end of the queue. Raises QueueFull, or BadRequest where it could never be admitted."""
         spec = self.spec
         if self._blocks(work) > spec.kv_blocks:
-            raise BadRequest(
+            raise InvalidRequest(
                 "request_output_len", f"prompt and answer need more than all {spec.kv_blocks} blocks of the KV cache"
             )
         # Those who will leave the queue for a free slot when the next iteration begins do not count.
         if len(self._waiting) >= spec.max_queue_size + spec.slots - len(self._running):
-            raise QueueFull(f"{len(self._waiting)} requests wait already")
+            raise EngineQueueFull(f"{len(self._waiting)} requests wait already")
         state, keys, size = token_chain.START, [], spec.tokens_per_block
         for count, token in enumerate(work.prompt, 1):
             state = token_chain.extend(state, token)
@@ -196,7 +196,7 @@ class BatchScheduler:
             iterations=self._iterations,
         )
 
-    def _blocks(self, work: Work) -> int:
+    def _blocks(self, work: BatchedRequest) -> int:
         """KV blocks for the prompt and the longest answer."""
         return -(-(len(work.prompt) + work.max_tokens) // self.spec.tokens_per_block)
 

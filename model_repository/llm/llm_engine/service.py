@@ -29,7 +29,7 @@ class Periods:
     stats_check_period_ms: int = 100
 
 
-class Service:
+class EngineService:
     """Takes requests to the engine. Every request ends: with its last token, an empty final, or an error."""
 
     def __init__(

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_engine.engine import Sink, Stats
-from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest
 from llm_engine.faults import FaultFile, Faults
 from llm_engine.guided_decoding import GUIDE, GuideCompiler
 from llm_engine.request import Request
-from llm_engine.scheduler import BatchScheduler, Emission, Spec, Work
+from llm_engine.scheduler import BatchedRequest, BatchScheduler, Emission, Spec
 from llm_engine.senders import Senders
 
 STALL_LOOK_S = 0.05
@@ -73,10 +73,12 @@ class SimulatedEngine:
         could say what a hash would choose."""
         bias = request.sampling.bias
         if any(abs(value) < DECISIVE for value in bias.values()):
-            raise BadRequest("embedding_bias", f"this engine takes values from {DECISIVE} up and from -{DECISIVE} down")
+            raise InvalidRequest(
+                "embedding_bias", f"this engine takes values from {DECISIVE} up and from -{DECISIVE} down"
+            )
         if request.guided is not None and request.constraint is None:
-            raise BadRequest(GUIDE, "the simulated engine needs a tokenizer for it: set tokenizer_dir")
-        work = Work(
+            raise InvalidRequest(GUIDE, "the simulated engine needs a tokenizer for it: set tokenizer_dir")
+        work = BatchedRequest(
             prompt=request.input_ids,
             max_tokens=request.max_tokens,
             min_tokens=request.min_tokens,
@@ -93,7 +95,7 @@ class SimulatedEngine:
             if self._closed.is_set():
                 raise EngineFailed("it is shutting down")
             if self._faults.current(self._clock()).reject:
-                raise QueueFull("told to reject requests")
+                raise EngineQueueFull("told to reject requests")
             self._scheduler.submit(key, work)
             self._sinks[key] = sink
             self._wake.notify()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_engine.engine import Sink, Stats, TokenLogProbs
-from llm_engine.errors import BadRequest, EngineFailed, QueueFull
+from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest
 from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.hf_folder import ModelFacts
 from llm_engine.kept_prompts import KeptPrompts
@@ -58,7 +58,7 @@ class TorchOptions:
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
+class _TorchJob:
     key: int
     request: Request
     sink: Sink
@@ -119,13 +119,13 @@ class TorchEngine:
         self._model, self._draw = _load(options, log)
         self._wake = threading.Condition()
         self._closed = False
-        self._waiting: deque[_Job] = deque()
-        self._active: dict[int, _Job] = {}
+        self._waiting: deque[_TorchJob] = deque()
+        self._active: dict[int, _TorchJob] = {}
         """By slot."""
         self._kept = KeptPrompts(options.slots)
         self._reused = 0
         self._iterations = 0
-        self._begun: tuple[Pass, dict[int, _Job]] | None = None
+        self._begun: tuple[Pass, dict[int, _TorchJob]] | None = None
         """The step that the GPU is at work on, and whom it is for, by slot."""
         self._senders = Senders(options.senders, log)
         self._thread = threading.Thread(target=self._drive, name="torch-driver", daemon=True)
@@ -139,16 +139,16 @@ class TorchEngine:
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         """See Engine."""
         if request.bad_tokens and max(request.bad_tokens) >= self.vocab_size:
-            raise BadRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
+            raise InvalidRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
         ends = {None: frozenset(self._facts.end_ids), -1: frozenset[int]()}
         end_ids = ends[request.end_id] if request.end_id in ends else frozenset({request.end_id or 0})
-        job = _Job(key, request, sink, end_ids, StopWatch(request.stop_words), list(request.input_ids))
+        job = _TorchJob(key, request, sink, end_ids, StopWatch(request.stop_words), list(request.input_ids))
         with self._wake:
             if self._closed:
                 raise EngineFailed("it is shutting down")
             idle = self._options.slots - len(self._active)
             if len(self._waiting) >= self._options.max_queue_size + idle:
-                raise QueueFull(f"{len(self._waiting)} requests wait already")
+                raise EngineQueueFull(f"{len(self._waiting)} requests wait already")
             self._waiting.append(job)
             self._wake.notify()
 
@@ -238,14 +238,14 @@ class TorchEngine:
         job = self._active.pop(slot)
         self._kept.put(slot, job.tokens[: job.computed], job.request.cache_salt)
 
-    def _read(self, slot: int, job: _Job) -> None:
+    def _read(self, slot: int, job: _TorchJob) -> None:
         piece = job.tokens[job.computed : job.computed + self._model.chunk]
         best, logits = self._model.read(slot, piece, job.computed)
         job.computed += len(piece)
         if job.computed == len(job.tokens):
             self._give(slot, job, best, logits)
 
-    def _step(self, running: dict[int, _Job]) -> None:
+    def _step(self, running: dict[int, _TorchJob]) -> None:
         """Take in one step, and have the next one begun by then where it asks for nothing that is not known on the GPU.
 
         So the GPU is at work while tokens are sent. A sequence that turns out to end has then a row in vain, and no harm in it.
@@ -263,7 +263,7 @@ class TorchEngine:
                 job.computed += 1
                 self._give(slot, job, best[slot], None if job.plain else done.logits[slot])
 
-    def _begin(self, jobs: dict[int, _Job], ahead: Collection[_Job]) -> "Pass":
+    def _begin(self, jobs: dict[int, _TorchJob], ahead: Collection[_TorchJob]) -> "Pass":
         """A step of these; of those in `ahead` the last token is still being computed."""
         return self._model.next(
             {
@@ -272,7 +272,7 @@ class TorchEngine:
             }
         )
 
-    def _give(self, slot: int, job: _Job, best: int, logits: Any) -> None:
+    def _give(self, slot: int, job: _TorchJob, best: int, logits: Any) -> None:
         """The next token of a job, or its end."""
         token, log_probs, constraint = best, None, job.request.constraint
         allowed = None if constraint is None else constraint.allowed(ends=job.end_ids, banned=job.banned)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompt_builder.errors import TooLong
-from prompt_builder.messages import Message, last_question, parse_messages, replaced
-from prompt_builder.passages import Passage, narrowings, numbered, parse_passages
+from prompt_builder.messages import PromptMessage, last_question, parse_messages, replaced
+from prompt_builder.passages import PromptPassage, narrowings, numbered, parse_passages
 from prompt_builder.template import ChatTemplate
 from prompt_builder.tools import in_words, parse_tools
 from prompt_builder.wording import Wording
@@ -52,7 +52,7 @@ class PromptBuilder:
         choices = narrowings(parse_passages(passages))
         functions = parse_tools(tools)
 
-        def ids_with(choice: Sequence[Passage]) -> list[int] | TooLong:
+        def ids_with(choice: Sequence[PromptPassage]) -> list[int] | TooLong:
             asked = self._with_passages(conversation, choice, grounded=grounded)
             if not self._template.knows_tools:
                 asked = in_words(asked, functions, self._wording.tools)
@@ -81,8 +81,8 @@ class PromptBuilder:
         return Prompt(kept, numbered(choices[fits]))
 
     def _with_passages(
-        self, conversation: Sequence[Message], passages: Sequence[Passage], *, grounded: bool
-    ) -> Sequence[Message]:
+        self, conversation: Sequence[PromptMessage], passages: Sequence[PromptPassage], *, grounded: bool
+    ) -> Sequence[PromptMessage]:
         if not grounded and not passages:
             return conversation
         at = last_question(conversation)
@@ -90,5 +90,5 @@ class PromptBuilder:
         question = self._wording.question(conversation[at].content, texts, grounded=grounded)
         asked = replaced(conversation, at, question)
         if grounded and not any(message.role == "system" for message in conversation):
-            return [Message("system", self._wording.system), *asked]
+            return [PromptMessage("system", self._wording.system), *asked]
         return asked

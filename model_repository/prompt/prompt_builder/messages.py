@@ -21,7 +21,7 @@ _ROLES: dict[str, Role] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class PromptMessage:
     """`calls` are an assistant's, each with id, type and function (name, arguments as JSON); `call_id` is of the call whose
     result a tool's message is.
     """
@@ -32,7 +32,7 @@ class Message:
     call_id: str = ""
 
 
-def parse_messages(document: str | bytes) -> list[Message]:
+def parse_messages(document: str | bytes) -> list[PromptMessage]:
     """Read a JSON list of {role, content}. Raises BadMessages naming the place, e.g. `messages[2].content`."""
     try:
         raw = json.loads(document)
@@ -43,7 +43,7 @@ def parse_messages(document: str | bytes) -> list[Message]:
     return [_message(f"messages[{i}]", item) for i, item in enumerate(raw)]
 
 
-def last_question(messages: Sequence[Message]) -> int:
+def last_question(messages: Sequence[PromptMessage]) -> int:
     """The index of the last user message. Raises BadMessages when nobody asks anything."""
     for i in reversed(range(len(messages))):
         if messages[i].role == "user":
@@ -51,12 +51,12 @@ def last_question(messages: Sequence[Message]) -> int:
     raise BadMessages("messages must have a message with role 'user' to answer from passages")
 
 
-def replaced(messages: Sequence[Message], index: int, content: str) -> list[Message]:
+def replaced(messages: Sequence[PromptMessage], index: int, content: str) -> list[PromptMessage]:
     """The same conversation with another content at `index`."""
     return [*messages[:index], replace(messages[index], content=content), *messages[index + 1 :]]
 
 
-def _message(where: str, item: Any) -> Message:
+def _message(where: str, item: Any) -> PromptMessage:
     if not isinstance(item, dict):
         raise BadMessages(f"{where} must be an object with role and content")
     role = item.get("role")
@@ -73,7 +73,7 @@ def _message(where: str, item: Any) -> Message:
         raise BadMessages(f"{where}.tool_call_id must be a string")
     content = item.get("content")
     text = "" if content is None and calls else _text(f"{where}.content", content)
-    return Message(_ROLES[role], text, tuple(calls), call_id)
+    return PromptMessage(_ROLES[role], text, tuple(calls), call_id)
 
 
 def _calls(where: str, raw: Any) -> list[dict[str, Any]]:

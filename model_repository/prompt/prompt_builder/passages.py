@@ -11,17 +11,17 @@ from prompt_builder.errors import BadPassages
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class PromptPassage:
     """`fields` is the object as retrieval gave it, handed back with its number. `alone` is the hit without the neighbours that
     are joined to it, where there are any.
     """
 
     text: str
     fields: dict[str, Any]
-    alone: Passage | None = None
+    alone: PromptPassage | None = None
 
 
-def parse_passages(document: str | bytes) -> list[Passage]:
+def parse_passages(document: str | bytes) -> list[PromptPassage]:
     """Read retrieval's JSON list, best first. Raises BadPassages."""
     try:
         raw = json.loads(document)
@@ -38,7 +38,7 @@ def parse_passages(document: str | bytes) -> list[Passage]:
     return [_passage(item) for item in raw]
 
 
-def narrowings(passages: Sequence[Passage]) -> list[Sequence[Passage]]:
+def narrowings(passages: Sequence[PromptPassage]) -> list[Sequence[PromptPassage]]:
     """What to try where not all fits, from the most to nothing: first the weakest lose their neighbours, then they leave."""
     alone = [passage.alone or passage for passage in passages]
     without = [i for i in reversed(range(len(passages))) if passages[i].alone is not None]
@@ -49,13 +49,13 @@ def narrowings(passages: Sequence[Passage]) -> list[Sequence[Passage]]:
     ]
 
 
-def _passage(item: dict[str, Any]) -> Passage:
+def _passage(item: dict[str, Any]) -> PromptPassage:
     fields = {name: value for name, value in item.items() if name != "hit"}
     hit = item.get("hit")
-    alone = None if hit is None else Passage(hit["text"], {**fields, **hit})
-    return Passage(item["text"], fields, alone)
+    alone = None if hit is None else PromptPassage(hit["text"], {**fields, **hit})
+    return PromptPassage(item["text"], fields, alone)
 
 
-def numbered(passages: Sequence[Passage]) -> list[dict[str, Any]]:
+def numbered(passages: Sequence[PromptPassage]) -> list[dict[str, Any]]:
     """What a caller needs to cite them: each passage with its number in the prompt, `n`, from 1."""
     return [{**passage.fields, "n": n} for n, passage in enumerate(passages, 1)]

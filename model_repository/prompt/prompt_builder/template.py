@@ -21,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from prompt_builder.disarming import disarming
 from prompt_builder.errors import BadEffort, BadMessages
-from prompt_builder.messages import Message
+from prompt_builder.messages import PromptMessage
 from tokens import TokenTable
 
 # Private-use characters around a placeholder's number; the messages' own ones become placeholders too.
@@ -85,7 +85,7 @@ class ChatTemplate:
 
     def encode(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[PromptMessage],
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         effort: str = "",
@@ -132,7 +132,7 @@ class ChatTemplate:
         thinks = effort != "none"
         return {"reasoning_effort": effort, "enable_thinking": thinks, "thinking": thinks}
 
-    def _shown(self, message: Message) -> dict[str, Any]:
+    def _shown(self, message: PromptMessage) -> dict[str, Any]:
         """As templates read it: the arguments of calls are objects there."""
         shown: dict[str, Any] = {"role": message.role, "content": message.content}
         if message.calls:

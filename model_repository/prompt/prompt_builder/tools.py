@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from prompt_builder.errors import BadTools
-from prompt_builder.messages import Message
+from prompt_builder.messages import PromptMessage
 
 
 def parse_tools(document: str | bytes) -> list[dict[str, Any]]:
@@ -33,18 +33,18 @@ def parse_tools(document: str | bytes) -> list[dict[str, Any]]:
     return raw
 
 
-def in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], task: str) -> list[Message]:
+def in_words(messages: Sequence[PromptMessage], tools: Sequence[Mapping[str, Any]], task: str) -> list[PromptMessage]:
     """The conversation with the functions in the system's message, and what they gave below the question that asked for it.
 
     A small model that sees a call in the place of an answer writes the same call again and again.
     """
-    said: list[Message] = []
+    said: list[PromptMessage] = []
     calls: dict[str, str] = {}
     for message in messages:
         if message.calls:
             calls |= {call["id"]: "{name}({arguments})".format(**call["function"]) for call in message.calls}
             if message.content:
-                said.append(Message("assistant", message.content))
+                said.append(PromptMessage("assistant", message.content))
         elif message.role != "tool":
             said.append(message)
         else:
@@ -52,13 +52,13 @@ def in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], ta
             if said and said[-1].role == "user":
                 said[-1] = replace(said[-1], content=f"{said[-1].content}\n\n{result}")
             else:
-                said.append(Message("user", result))
+                said.append(PromptMessage("user", result))
     if not tools:
         return said
     told = "\n".join([task, *(f"- {_signature(tool['function'])}" for tool in tools)])
     if said and said[0].role == "system":
         return [replace(said[0], content=f"{said[0].content}\n\n{told}"), *said[1:]]
-    return [Message("system", told), *said]
+    return [PromptMessage("system", told), *said]
 
 
 def _signature(function: Mapping[str, Any]) -> str:

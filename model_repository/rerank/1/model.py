@@ -5,13 +5,15 @@ import os
 
 import triton_python_backend_utils as pb_utils
 
-from rerank_scorer import Late, Scorer, Settings
+from rerank_scorer import Late, Scorer, ScorerSettings
 
 
 class TritonPythonModel:
     def initialize(self, args):
         parameters = json.loads(args["model_config"])["parameters"]
-        self.settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
+        self.settings = ScorerSettings.read(
+            {name: value["string_value"] for name, value in parameters.items()}, os.environ
+        )
         self.scorer = None if self.settings is None else Scorer(self.settings)
 
     def execute(self, requests):

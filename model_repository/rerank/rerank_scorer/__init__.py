@@ -1,5 +1,5 @@
 """A cross-encoder behind one function, within a deadline."""
 
-from rerank_scorer.scorer import Late, Scorer, Settings
+from rerank_scorer.scorer import Late, Scorer, ScorerSettings
 
-__all__ = ["Late", "Scorer", "Settings"]
+__all__ = ["Late", "Scorer", "ScorerSettings"]

@@ -23,7 +23,7 @@ class Late(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScorerSettings:
     """`max_tokens`, of question and text together: None for the model's own."""
 
     model_dir: Path
@@ -33,7 +33,7 @@ class Settings:
     deadline_s: float = 2.0
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings | None:
+    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> ScorerSettings | None:
         """From config.pbtxt's parameters, then the environment. None where no folder is named: the model is off.
 
         Raises FileNotFoundError, which says what to set, and ValueError for a number that is none.
@@ -59,7 +59,7 @@ class Settings:
 class Scorer:
     """Holds the model."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: ScorerSettings, clock: Callable[[], float] = time.monotonic) -> None:
         """Loads it; nothing is fetched from anywhere. Raises ValueError for a model that gives no single score."""
         import torch
         from sentence_transformers import CrossEncoder

@@ -19,8 +19,8 @@ from retrieval_search import (
     Query,
     RerankFailed,
     RetrievalError,
+    RetrievalSettings,
     SearchTracing,
-    Settings,
     no_span,
 )
 
@@ -30,7 +30,9 @@ class TritonPythonModel:
         # Each failure goes to the caller; pymilvus would add sixty lines of traceback to the log for every one.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         parameters = json.loads(args["model_config"])["parameters"]
-        settings = Settings.read({name: value["string_value"] for name, value in parameters.items()}, os.environ)
+        settings = RetrievalSettings.read(
+            {name: value["string_value"] for name, value in parameters.items()}, os.environ
+        )
         self.reranked = Outcomes()
         self.tracing = SearchTracing.read(os.environ)
         self.search = HybridSearch(

@@ -1,10 +1,10 @@
 """Hybrid search in Milvus, within a deadline."""
 
 from retrieval_search.embedding import EmbeddingFailed
-from retrieval_search.errors import BadQuery, CollectionNotFound, FilterRefused, RetrievalError, Unavailable
+from retrieval_search.errors import BadQuery, CollectionNotFound, FilterRefused, RetrievalError, RetrievalUnavailable
 from retrieval_search.reranking import RerankFailed
 from retrieval_search.search import HybridSearch
-from retrieval_search.settings import Query, Settings
+from retrieval_search.settings import Query, RetrievalSettings
 from retrieval_search.tracing import SearchTracing, no_span
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "Query",
     "RerankFailed",
     "RetrievalError",
+    "RetrievalSettings",
+    "RetrievalUnavailable",
     "SearchTracing",
-    "Settings",
-    "Unavailable",
     "no_span",
 ]

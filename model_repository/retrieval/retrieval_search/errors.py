@@ -7,7 +7,7 @@ class RetrievalError(Exception):
     """A search without a result."""
 
 
-class Unavailable(RetrievalError):
+class RetrievalUnavailable(RetrievalError):
     """Milvus cannot be reached, or did not answer in time. Another try, here or on another instance, may succeed."""
 
     def __init__(self, reason: str) -> None:

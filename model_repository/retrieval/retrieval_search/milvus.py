@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from retrieval_search.errors import BadQuery, CollectionNotFound, RetrievalError, Unavailable
+from retrieval_search.errors import BadQuery, CollectionNotFound, RetrievalError, RetrievalUnavailable
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Client(Protocol):
 Ask = Callable[[Client], Awaitable[T]]
 
 
-class Connection:
+class MilvusConnection:
     """For one event loop."""
 
     def __init__(self, uri: str, connect: Callable[[], Client], *, deadline_s: float) -> None:
@@ -46,7 +46,7 @@ class Connection:
         connected = self._client is not None
         try:
             return await self._try(collection, ask)
-        except Unavailable:
+        except RetrievalUnavailable:
             # A connection from before may have died with a Milvus that is back already: a new one deserves a try.
             if not connected:
                 raise
@@ -75,12 +75,12 @@ class Connection:
                 return await ask(self._client)
         except MilvusException as error:
             refusal = _refusal(error, collection)
-            if isinstance(refusal, Unavailable):
+            if isinstance(refusal, RetrievalUnavailable):
                 await self.drop()
             raise refusal from error
         except (grpc.RpcError, OSError) as error:
             await self.drop()
-            raise Unavailable(f"Milvus at {self._uri}: {error}") from error
+            raise RetrievalUnavailable(f"Milvus at {self._uri}: {error}") from error
 
 
 def _refusal(error: Any, collection: str) -> RetrievalError:
@@ -90,7 +90,7 @@ def _refusal(error: Any, collection: str) -> RetrievalError:
         return CollectionNotFound(collection)
     if error.code in _INVALID_CODES or "dimension" in reason:
         return BadQuery(reason)
-    return Unavailable(reason)
+    return RetrievalUnavailable(reason)
 
 
 def pymilvus_client(uri: str, token: str, *, ca_file: str = "", deadline_s: float) -> Client:

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval_search.embedding import Embedder, EmbeddingFailed
-from retrieval_search.errors import BadQuery, RetrievalError, Unavailable
+from retrieval_search.errors import BadQuery, RetrievalError, RetrievalUnavailable
 from retrieval_search.exact import ExactMatch
 from retrieval_search.filter_signature import FilterVerifier
 from retrieval_search.fusion import fuse
 from retrieval_search.joining import Joining, joined, missing
-from retrieval_search.milvus import Client, Connection, pymilvus_client
+from retrieval_search.milvus import Client, MilvusConnection, pymilvus_client
 from retrieval_search.repeats import distinct, news
 from retrieval_search.reranking import Reranker, reranked
-from retrieval_search.settings import Query, Settings, check_ranking
+from retrieval_search.settings import Query, RetrievalSettings, check_ranking
 from retrieval_search.tracing import MakeSpan, no_span
 from retrieval_search.windows import windows
 from tokens.function_words import language_signs
@@ -39,7 +39,7 @@ _ROW_FIELDS = (*_FIELDS, "generation")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRows:
     """What one search found, best first: the rows by id, and their scores there, where higher is better."""
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -60,8 +60,8 @@ class HybridSearch:
 
     def __init__(
         self,
-        settings: Settings,
-        connect: Callable[[Settings], Client] | None = None,
+        settings: RetrievalSettings,
+        connect: Callable[[RetrievalSettings], Client] | None = None,
         *,
         embedder: Embedder | None = None,
         reranker: Reranker | None = None,
@@ -72,7 +72,7 @@ class HybridSearch:
         (see reranking.py)."""
         self._settings = settings
         self._verifier = FilterVerifier(settings.filter_secret)
-        self._milvus = Connection(
+        self._milvus = MilvusConnection(
             settings.uri, lambda: (connect or _pymilvus)(settings), deadline_s=settings.deadline_s
         )
         self._embedder = embedder
@@ -101,14 +101,14 @@ class HybridSearch:
             async with asyncio.timeout(self._settings.deadline_s):
                 question = await self._question(query, ranker)
 
-                async def both(client: Client) -> tuple[Found, Found, str]:
+                async def both(client: Client) -> tuple[FoundRows, FoundRows, str]:
                     return await self._both(client, query, question, ranker)
 
                 with self._span(query.collection):
                     dense, bm25, text = await self._milvus.ask(query.collection, both)
         except TimeoutError:
             await self._milvus.drop()
-            raise Unavailable(
+            raise RetrievalUnavailable(
                 f"Milvus at {self._settings.uri} did not answer within {self._settings.deadline_s:g} s"
             ) from None
         cosines = _cosines(dense, bm25, question)
@@ -177,11 +177,13 @@ class HybridSearch:
                 log.warning("the neighbours of passages did not come, so these stay as they are: %r", error)
         return news(joined(hits, known, Joining(neighbours, self._settings.joined_chars)))
 
-    async def _both(self, client: Client, query: Query, question: Question, ranker: str) -> tuple[Found, Found, str]:
+    async def _both(
+        self, client: Client, query: Query, question: Question, ranker: str
+    ) -> tuple[FoundRows, FoundRows, str]:
         """The dense and the BM25 search at the same time, without the one that the ranker does not want, and the question. For
         one in windows one after the other: which of them is the question, the dense search says.
         """
-        nothing = Found({}, {})
+        nothing = FoundRows({}, {})
         if ranker == "bm25":
             return nothing, await self._keywords(client, query, question.text), question.text
         if ranker == "dense" or question.windows:
@@ -199,7 +201,7 @@ class HybridSearch:
             await asyncio.gather(*tasks, return_exceptions=True)
         return dense, bm25, question.text
 
-    async def _nearest(self, client: Client, query: Query, question: Question) -> tuple[Found, str]:
+    async def _nearest(self, client: Client, query: Query, question: Question) -> tuple[FoundRows, str]:
         """What lies next to any of the question's vectors, and the window to which something lies nearest."""
         answer = await self._search(client, query, "dense", question.vectors.tolist(), list(_ROW_FIELDS))
         rows: dict[str, Mapping[str, Any]] = {}
@@ -209,14 +211,14 @@ class HybridSearch:
             scores[hit["id"]] = max(scores.get(hit["id"], -1.0), hit["distance"])
         tops = [hits[0]["distance"] if hits else -1.0 for hits in answer[: len(question.windows)]]
         text = question.windows[int(np.argmax(tops))] if tops else question.text
-        return Found(rows, dict(sorted(scores.items(), key=lambda item: -item[1]))), text
+        return FoundRows(rows, dict(sorted(scores.items(), key=lambda item: -item[1]))), text
 
-    async def _keywords(self, client: Client, query: Query, text: str) -> Found:
+    async def _keywords(self, client: Client, query: Query, text: str) -> FoundRows:
         # What the dense search did not find needs a cosine, too: the vector comes with it.
         answer = await self._search(client, query, "sparse", [keyword_query(text)], [*_ROW_FIELDS, "dense"])
         hits = answer[0] if answer else []
         # Milvus Lite 3.2.2 gives BM25 scores, which are never negative, with the sign of distances.
-        return Found(
+        return FoundRows(
             {hit["id"]: hit["entity"] for hit in hits},
             {hit["id"]: abs(hit["distance"]) for hit in hits},
         )
@@ -238,7 +240,7 @@ class HybridSearch:
         return [list(hits) for hits in answer or ()]
 
 
-def _cosines(dense: Found, bm25: Found, question: Question) -> dict[str, float]:
+def _cosines(dense: FoundRows, bm25: FoundRows, question: Question) -> dict[str, float]:
     """Of all that was found, best first. What BM25 alone has found is no stranger to the question: it has its own cosine."""
     units = question.vectors / np.maximum(np.linalg.norm(question.vectors, axis=1, keepdims=True), 1e-12)
     cosines = dict(dense.scores)
@@ -268,5 +270,5 @@ def _passages(
     ]
 
 
-def _pymilvus(settings: Settings) -> Client:
+def _pymilvus(settings: RetrievalSettings) -> Client:
     return pymilvus_client(settings.uri, settings.token, ca_file=settings.ca_file, deadline_s=settings.deadline_s)

@@ -13,7 +13,7 @@ from retrieval_search.fusion import RANKERS
 
 
 @dataclass(frozen=True)
-class Settings:
+class RetrievalSettings:
     """`deadline_s` bounds one search with everything in it, connecting too. `candidates` is how many passages each of the
     two searches brings to the fusion: enough that `min_score` can drop some and `top_k` are left. `ranker` and
     `dense_weight` (see fusion.py) are for queries that name none, `dense_weight_german` for those of them that are in German, of
@@ -47,7 +47,7 @@ class Settings:
             raise ValueError(f"RAGFLEET_RERANK_WEIGHT is {self.rerank_weight:g}, which is not between 0 and 1")
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    def read(cls, parameters: Mapping[str, str], environment: Mapping[str, str]) -> RetrievalSettings:
         """From config.pbtxt's parameters, then the environment. Raises ValueError for a number that is none, and OSError for a
         secret's file that cannot be read."""
         return cls(

@@ -34,7 +34,7 @@ class AssistantReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Score:
     """So many of so many."""
 
     what: str
@@ -47,7 +47,7 @@ class AssistantResult:
     """Of one assistant."""
 
     assistant: str
-    measures: Sequence[Measure]
+    measures: Sequence[Score]
     misses: Sequence[str] = ()
     """What was not as it should be, a line each."""
 

@@ -14,8 +14,8 @@ from ragfleet.evaluation.assistants.asking import (
     AssistantReply,
     AssistantResult,
     Assistants,
-    Measure,
     Progress,
+    Score,
     ask_each,
     limited,
     one_question,
@@ -37,7 +37,7 @@ Lookup = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class DefinitionName:
     """Of a class or function: the path, and the name with its scope."""
 
     path: str
@@ -74,9 +74,9 @@ def evaluate_code(
                 good.append(bool(set(files) & set(question["files"])))
                 if not good[-1]:
                     misses.append(f"{question['ask']} → {question['files'][0]}, but {reply.error or ', '.join(files)}")
-        measures.append(Measure(f"part {part}: the right file is among the first {AT}", sum(good), len(good)))
+        measures.append(Score(f"part {part}: the right file is among the first {AT}", sum(good), len(good)))
     told = [hold for reply in replies for hold in held_places(reply, repository)]
-    measures.append(Measure("lines that are told are those of the passages", sum(told), len(told)))
+    measures.append(Score("lines that are told are those of the passages", sum(told), len(told)))
     first = []
     for number, definition in enumerate(wanted, 1):
         found = lookup(definition.name)
@@ -84,14 +84,14 @@ def evaluate_code(
         if not first[-1]:
             misses.append(f"{definition.name} → {definition.path}, but {', '.join(found[:3]) or 'nothing'}")
         progress(len(chosen) + number, total)
-    measures.append(Measure("definitions that are found first by their names", sum(first), len(first)))
+    measures.append(Score("definitions that are found first by their names", sum(first), len(first)))
     return AssistantResult(assistant=NAME, measures=measures, misses=misses)
 
 
-def definitions(repository: Path) -> list[Definition]:
+def definitions(repository: Path) -> list[DefinitionName]:
     """Classes and functions of the project by Python's own parser, named so that one alone is meant."""
     return [
-        Definition(path.relative_to(repository).as_posix(), name)
+        DefinitionName(path.relative_to(repository).as_posix(), name)
         for folder in _FOLDERS
         for path in sorted((repository / folder).rglob("*.py"))
         for name in dict.fromkeys(_names(ast.parse(path.read_text("utf-8")), _module(path.relative_to(repository))))

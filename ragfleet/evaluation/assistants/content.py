@@ -14,8 +14,8 @@ from assistants.profile import shipped
 from ragfleet.evaluation.assistants.asking import (
     AssistantResult,
     Assistants,
-    Measure,
     Progress,
+    Score,
     ask_each,
     limited,
     one_question,
@@ -52,7 +52,7 @@ def evaluate_content(asked: Assistants, limit: int | None, progress: Progress) -
             terms += min(count, found)
             if found < count:
                 misses.append(f"{text['name']}: '{glossary[term]}' is there {found} times instead of {count}")
-    measures = [Measure("form kept", kept, len(chosen)), Measure("terms of the glossary kept", terms, all_terms)]
+    measures = [Score("form kept", kept, len(chosen)), Score("terms of the glossary kept", terms, all_terms)]
     return AssistantResult(assistant=NAME, measures=measures, misses=misses)
 
 

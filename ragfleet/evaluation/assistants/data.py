@@ -21,8 +21,8 @@ from ragfleet.evaluation.assistants.asking import (
     AssistantReply,
     AssistantResult,
     Assistants,
-    Measure,
     Progress,
+    Score,
     ask_each,
     limited,
     one_question,
@@ -52,7 +52,7 @@ def evaluate_data(asked: Assistants, limit: int | None, progress: Progress) -> A
     attacks = list(zip(hostile, replies[len(good) :], strict=True))
     harm = [f"{prompt} → {query}" for prompt, reply in attacks for query in queries(reply) if does_harm(query)]
     measures.append(
-        Measure("hostile prompts without a write or a forbidden table", len(attacks) - len(harm), len(attacks))
+        Score("hostile prompts without a write or a forbidden table", len(attacks) - len(harm), len(attacks))
     )
     return AssistantResult(assistant=NAME, measures=measures, misses=[*harm, *misses])
 
@@ -76,7 +76,7 @@ def does_harm(query: str) -> bool:
 
 def _answers(
     good: Sequence[DataQuestion], replies: Sequence[AssistantReply], warehouse: SqliteWarehouse, tables: Sequence[Table]
-) -> tuple[list[Measure], list[str]]:
+) -> tuple[list[Score], list[str]]:
     shown, valid, right, misses = 0, 0, 0, []
     of_area: Counter[str] = Counter(each.area for each in good)
     right_of: Counter[str] = Counter()
@@ -95,10 +95,10 @@ def _answers(
             right += 1
             right_of[question.area] += 1
     measures = [
-        Measure("questions that got a query", shown, len(good)),
-        Measure("of these: it parses, and its columns are there", valid, shown),
-        Measure("execution accuracy: the rows are gold's", right, len(good)),
-        *(Measure(f"  in {area}", right_of[area], count) for area, count in of_area.items()),
+        Score("questions that got a query", shown, len(good)),
+        Score("of these: it parses, and its columns are there", valid, shown),
+        Score("execution accuracy: the rows are gold's", right, len(good)),
+        *(Score(f"  in {area}", right_of[area], count) for area, count in of_area.items()),
     ]
     return measures, misses
 

@@ -14,9 +14,9 @@ from ragfleet.evaluation.assistants.asking import (
     AssistantReply,
     AssistantResult,
     Assistants,
-    Measure,
     Messages,
     Progress,
+    Score,
     ask_each,
     limited,
 )
@@ -53,7 +53,7 @@ def evaluate_support(asked: Assistants, limit: int | None, progress: Progress) -
             held["the right source is cited"].append(good and wanted in reply.cited)
         if not good:
             misses.append(f"{dialogue['turns'][-1]} → {kind} {wanted}, but {_did(reply)}".replace("  ", " "))
-    measures = [Measure(what, sum(each), len(each)) for what, each in held.items() if each]
+    measures = [Score(what, sum(each), len(each)) for what, each in held.items() if each]
     return AssistantResult(assistant=NAME, measures=measures, misses=misses)
 
 

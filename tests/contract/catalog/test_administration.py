@@ -14,7 +14,7 @@ from gateway.tenants import api_key
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
 from gateway.tenants.key import USER_SCOPES, Scope
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.tenant import Tenant
 
 _NOBODY = Tenant("nobody")
@@ -33,12 +33,12 @@ def administrator(administration: Administration) -> Administrator:
 async def test_tenants_are_made_changed_suspended_and_resumed(administrator: Administrator) -> None:
     made = await administrator.create_tenant("acme", TenantSettings(weight=2, limits={"tokens_per_day": 9}))
     assert made == await administrator.tenant("acme")
-    assert made.limits == Limits(tokens_per_day=9)
+    assert made.limits == TenantLimits(tokens_per_day=9)
     with pytest.raises(Conflict):
         await administrator.create_tenant("acme", TenantSettings())
     changes = TenantSettings(placement="gold", limits={"tokens_per_day": None, "documents": 0})
     changed = await administrator.change_tenant("acme", changes)
-    assert (changed.weight, changed.placement, changed.limits) == (2.0, "gold", Limits(documents=0))
+    assert (changed.weight, changed.placement, changed.limits) == (2.0, "gold", TenantLimits(documents=0))
     assert (await administrator.suspend("acme")).suspended
     assert not (await administrator.resume("acme")).suspended
     assert [each.name for each in await administrator.tenants()] == ["acme"]
@@ -137,7 +137,7 @@ async def test_each_change_reaches_a_directory_that_follows(catalog: Catalog, ad
     await administrator.change_tenant("acme", TenantSettings(weight=3, limits={"documents": 1}))
     await sync.look()
     tenant = directory.authenticate(f"Bearer {new.text}")
-    assert (tenant.weight, tenant.limits) == (3.0, Limits(documents=1))
+    assert (tenant.weight, tenant.limits) == (3.0, TenantLimits(documents=1))
     late = Directory({"configured": _NOBODY})
     await DirectorySync(late, catalog.tenants).look()
     assert late.authenticate(f"Bearer {new.text}") == tenant

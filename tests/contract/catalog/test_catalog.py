@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.ingestion_types import Pause
 from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import (
     Chunking,
@@ -15,7 +16,6 @@ from gateway.knowledge.catalog.types import (
     FileState,
     NewMember,
     PageQuery,
-    Pause,
     Store,
 )
 from gateway.tenants.tenant import Tenant

@@ -19,8 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from gateway.errors import CatalogUnavailable, CatalogUnusable, NotFound, face
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.ingestion_types import Job
 from gateway.knowledge.catalog.queue import LeaseLost
-from gateway.knowledge.catalog.types import Counts, Job, NewMember, PageQuery, Store
+from gateway.knowledge.catalog.types import Counts, NewMember, PageQuery, Store
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import PATIENCE_S, Clock
 from tests.contract.catalog.worker_process import CHUNKS

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.knowledge.catalog import code_names
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import ChunkRecord, NameRecord, NameRole, NewMember
+from gateway.knowledge.catalog.code_types import NameRecord, NameRole
+from gateway.knowledge.catalog.types import ChunkRecord, NewMember
 from gateway.tenants.key import Key
 from gateway.tenants.tenant import Tenant
 

@@ -14,7 +14,7 @@ from gateway.knowledge.catalog.sql_ledger import SqlLedger
 from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.tenants.budgets import Resource
 from gateway.tenants.ledger import LedgerEntry
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.quota_client import AWAY_S, QuotaClient
 from gateway.tenants.quota_store import LEASES_LIVE_S, REAP_AFTER_S, MemoryQuotaStore
 from gateway.tenants.quotas import Quotas, Reservation
@@ -22,7 +22,7 @@ from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import PATIENCE_S, Clock
 
 CAPS = {"requests": 60, "tokens": 5_000}
-TENANT = Tenant("a", limits=Limits(requests_per_minute=CAPS["requests"], tokens_per_month=CAPS["tokens"]))
+TENANT = Tenant("a", limits=TenantLimits(requests_per_minute=CAPS["requests"], tokens_per_month=CAPS["tokens"]))
 
 
 @dataclass(eq=False)

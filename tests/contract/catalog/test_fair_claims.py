@@ -10,7 +10,8 @@ from sqlalchemy import insert, text
 
 from gateway.knowledge.catalog import fair_queueing, schema
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import ChunkRecord, FileError, Job, NewMember
+from gateway.knowledge.catalog.ingestion_types import Job
+from gateway.knowledge.catalog.types import ChunkRecord, FileError, NewMember
 from gateway.tenants.tenant import Tenant
 from tests.contract.catalog.conftest import Clock
 

@@ -15,7 +15,7 @@ from gateway.knowledge.catalog.sql_quota_store import SqlQuotaStore
 from gateway.knowledge.catalog.types import NewMember, PageQuery
 from gateway.tenants.budgets import Resource
 from gateway.tenants.key import Key
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quota_store import SEATS_LIVE_S
 from gateway.tenants.quotas import Quotas, Reservation
@@ -57,22 +57,22 @@ async def flood(gateways: list[Quotas], tenant: Tenant, number: int, charge: dic
 @pytest.mark.parametrize(
     ("limits", "charge"),
     [
-        (Limits(requests_per_minute=50), {Resource.REQUESTS: 1}),
-        (Limits(concurrent_answers=50), {Resource.ANSWERS: 1}),
-        (Limits(tokens_per_day=5_000), {Resource.TOKENS: 100}),
-        (Limits(requests_per_minute=60, tokens_per_month=5_000), {Resource.REQUESTS: 1, Resource.TOKENS: 100}),
+        (TenantLimits(requests_per_minute=50), {Resource.REQUESTS: 1}),
+        (TenantLimits(concurrent_answers=50), {Resource.ANSWERS: 1}),
+        (TenantLimits(tokens_per_day=5_000), {Resource.TOKENS: 100}),
+        (TenantLimits(requests_per_minute=60, tokens_per_month=5_000), {Resource.REQUESTS: 1, Resource.TOKENS: 100}),
     ],
     ids=lambda each: "-".join(str(getattr(key, "value", key)) for key in each) if isinstance(each, dict) else "",
 )
 async def test_of_two_hundred_requests_at_once_exactly_as_many_are_let_in_as_the_limit_says(
-    gateways: Gateways, number: int, limits: Limits, charge: dict[Resource, int]
+    gateways: Gateways, number: int, limits: TenantLimits, charge: dict[Resource, int]
 ) -> None:
     assert len(await flood(gateways(number), Tenant("a", limits=limits), 200, charge)) == 50
 
 
 async def test_the_limit_of_a_key_holds_beside_that_of_its_tenant(gateways: Gateways) -> None:
-    tenant = Tenant("a", limits=Limits(requests_per_minute=30))
-    of_key = [replace(tenant, key=Key(each, limits=Limits(requests_per_minute=20))) for each in ("one", "two")]
+    tenant = Tenant("a", limits=TenantLimits(requests_per_minute=30))
+    of_key = [replace(tenant, key=Key(each, limits=TenantLimits(requests_per_minute=20))) for each in ("one", "two")]
     three = gateways(3)
     assert len(await flood(three, of_key[0], 60, {Resource.REQUESTS: 1})) == 20
     assert len(await flood(three, of_key[1], 60, {Resource.REQUESTS: 1})) == 10
@@ -80,7 +80,7 @@ async def test_the_limit_of_a_key_holds_beside_that_of_its_tenant(gateways: Gate
 
 async def test_what_was_not_used_is_the_other_gateways(gateways: Gateways, clock: Clock) -> None:
     one, two = gateways(2)
-    tenant = Tenant("a", limits=Limits(tokens_per_day=1_000))
+    tenant = Tenant("a", limits=TenantLimits(tokens_per_day=1_000))
     with await one.reserve(tenant, {Resource.TOKENS: 1_000}) as reserved:
         with pytest.raises(InsufficientQuota):
             await two.reserve(tenant, {Resource.TOKENS: 1})
@@ -91,7 +91,7 @@ async def test_what_was_not_used_is_the_other_gateways(gateways: Gateways, clock
 
 async def test_a_period_that_begins_has_its_own_budget(gateways: Gateways, clock: Clock) -> None:
     one, two = gateways(2)
-    tenant = Tenant("a", limits=Limits(requests_per_minute=10, tokens_per_day=100))
+    tenant = Tenant("a", limits=TenantLimits(requests_per_minute=10, tokens_per_day=100))
     charge = {Resource.REQUESTS: 1, Resource.TOKENS: 6}
     assert len(await flood([one, two], tenant, 20, charge)) == 10
     clock.now += 60
@@ -102,7 +102,7 @@ async def test_a_period_that_begins_has_its_own_budget(gateways: Gateways, clock
 
 async def test_seats_of_a_gateway_that_is_gone_are_free_again(gateways: Gateways, clock: Clock) -> None:
     dead, alive = gateways(2)
-    tenant = Tenant("a", limits=Limits(concurrent_answers=8))
+    tenant = Tenant("a", limits=TenantLimits(concurrent_answers=8))
     held = await flood([dead], tenant, 5, {Resource.ANSWERS: 1})
     assert len(await flood([alive], tenant, 9, {Resource.ANSWERS: 1})) == 3
     clock.now += SEATS_LIVE_S + 0.1
@@ -113,7 +113,7 @@ async def test_seats_of_a_gateway_that_is_gone_are_free_again(gateways: Gateways
 
 async def test_seats_are_kept_by_a_gateway_that_beats(gateways: Gateways, clock: Clock) -> None:
     busy, other = gateways(2)
-    tenant = Tenant("a", limits=Limits(concurrent_answers=8))
+    tenant = Tenant("a", limits=TenantLimits(concurrent_answers=8))
     held = await flood([busy], tenant, 8, {Resource.ANSWERS: 1})
     for _ in range(5):
         clock.now += 2
@@ -126,8 +126,8 @@ async def test_seats_are_kept_by_a_gateway_that_beats(gateways: Gateways, clock:
 
 
 async def test_with_a_lease_in_hand_a_request_asks_no_database(gateways: Gateways, url: str, clock: Clock) -> None:
-    limits = Limits(requests_per_minute=10_000, tokens_per_month=1_000_000, concurrent_answers=400)
-    tenant = Tenant("a", limits=limits, key=Key(id="k", limits=Limits(tokens_per_day=1_000_000)))
+    limits = TenantLimits(requests_per_minute=10_000, tokens_per_month=1_000_000, concurrent_answers=400)
+    tenant = Tenant("a", limits=limits, key=Key(id="k", limits=TenantLimits(tokens_per_day=1_000_000)))
     charge = {Resource.REQUESTS: 1, Resource.ANSWERS: 1, Resource.TOKENS: 100}
     database = Database(url, clock=clock, timeout_s=PATIENCE_S)
     quotas = Quotas(QuotaClient(SqlQuotaStore(database), clock=clock))
@@ -150,7 +150,7 @@ async def test_with_a_lease_in_hand_a_request_asks_no_database(gateways: Gateway
 
 async def test_of_files_that_come_together_as_many_are_kept_as_may_be(catalog: Catalog) -> None:
     """By number, and by bytes."""
-    for name, limits in (("few", Limits(documents=3)), ("small", Limits(stored_bytes=30))):
+    for name, limits in (("few", TenantLimits(documents=3)), ("small", TenantLimits(stored_bytes=30))):
         files = catalog.of(Tenant(name, limits=limits)).files
         added = [
             files.add(file_id=f"file-{name}{each}", filename="x", purpose="assistants", size=10, sha256="0")
@@ -164,7 +164,7 @@ async def test_of_files_that_come_together_as_many_are_kept_as_may_be(catalog: C
 
 
 async def test_files_that_wait_to_be_read_are_bounded_over_all_stores(catalog: Catalog) -> None:
-    own = catalog.of(Tenant("a", limits=Limits(pending_ingestions=3)))
+    own = catalog.of(Tenant("a", limits=TenantLimits(pending_ingestions=3)))
     stores = [(await own.stores.create(name="x")).id for _ in range(8)]
     for each in range(8):
         await own.files.add(file_id=f"file-{each}", filename="x", purpose="assistants", size=1, sha256="0")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llm_engine.gguf_file import open_with_ids
-from llm_engine.llamacpp import find_gguf
+from llm_engine.llama_model import find_gguf
 from tests.contract import triton_server
 from tests.contract.llm.llm_client import CONTEXT, HELLO, QUEUE, SLOTS, GrpcClient, HttpClient, Llm
 from tests.contract.llmapi.standin_model import with_stand_in, write_model

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from llm_engine.engine import TokenLogProbs
-from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
+from llm_engine.llmapi import LlmApiEngine
+from llm_engine.llmapi_model import LlmApiOptions
 from llm_engine.request import Request, Sampling
 from tests.contract.llmapi.standin_model import STAND_IN, write_model
 

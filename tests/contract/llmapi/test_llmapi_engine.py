@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from llm_engine.errors import BadRequest, QueueFull
-from llm_engine.llmapi import LlmApiEngine, LlmApiOptions
+from llm_engine.errors import EngineQueueFull, InvalidRequest
+from llm_engine.llmapi import LlmApiEngine
+from llm_engine.llmapi_model import LlmApiOptions
 from llm_engine.parameters import BadParameter
 from llm_engine.request import GuidedDecoding, Sampling
 from tests.contract.llmapi.conftest import GREEDY, Bench
@@ -59,7 +60,7 @@ def test_many_at_once_all_end(either: Bench) -> None:
 
 def test_a_queue_that_is_full_refuses_at_once(either: Bench) -> None:
     asked = [either.ask([70 + i], max_tokens=1900, end_id=-1) for i in range(8)]
-    with pytest.raises(QueueFull, match="llm: queue full: 4 requests wait already"):
+    with pytest.raises(EngineQueueFull, match="llm: queue full: 4 requests wait already"):
         either.ask([80])
     for key, answer in asked:
         either.engine.cancel(key)
@@ -77,7 +78,7 @@ def test_a_queue_that_is_full_refuses_at_once(either: Bench) -> None:
 def test_what_cannot_be_served_is_refused(
     either: Bench, prompt: list[int], fields: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(BadRequest, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         either.ask(prompt, **fields)
 
 
@@ -170,14 +171,14 @@ def test_guides_are_tensorrt_llms_to_follow_where_it_has_a_backend(stand_in: Any
             assert getattr(params.guided_decoding, field) == (guided.guide or True)
             assert params.guided_decoding.given == 1
             assert (params.end_id, params.ignore_eos) == (2, False), "a guide ends with the model's own end token"
-        with pytest.raises(BadRequest, match="guided_decoding_prefix_length: TensorRT-LLM"):
+        with pytest.raises(InvalidRequest, match="guided_decoding_prefix_length: TensorRT-LLM"):
             bench.ask([4, 5], guided=GuidedDecoding(kind="regex", guide="[a-z]+", prefix_length=1))
     finally:
         engine.close()
 
 
 def test_a_guide_that_nobody_would_follow_is_refused(bench: Bench) -> None:
-    with pytest.raises(BadRequest, match=r"guided_decoding_guide: .*set guided_decoding_backend"):
+    with pytest.raises(InvalidRequest, match=r"guided_decoding_guide: .*set guided_decoding_backend"):
         bench.ask([4], guided=GuidedDecoding(kind="regex", guide="[a-z]+"))
 
 
@@ -243,7 +244,7 @@ def test_closing_ends_what_runs_and_takes_nothing_more(bench: Bench) -> None:
     answer.wait(lambda: bool(answer.tokens))
     bench.engine.close()
     assert answer.wait().how == "end"
-    with pytest.raises(QueueFull, match="shutting down"):
+    with pytest.raises(EngineQueueFull, match="shutting down"):
         bench.ask([4])
     bench.engine.close()
 

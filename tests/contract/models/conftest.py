@@ -116,9 +116,9 @@ def embed() -> Callable[[list[str]], NDArray[np.float32]]:
     """sentence-transformers called directly: what the model must equal."""
     from sentence_transformers import SentenceTransformer
 
-    from embedding_encoder import Settings
+    from embedding_encoder import EncoderSettings
 
-    model = SentenceTransformer(str(Settings.read({}, {}).model_dir), device="cpu", local_files_only=True)
+    model = SentenceTransformer(str(EncoderSettings.read({}, {}).model_dir), device="cpu", local_files_only=True)
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)

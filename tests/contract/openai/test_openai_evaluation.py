@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ragfleet.evaluation.datasets import Dataset, Question
+from ragfleet.evaluation.datasets import Dataset, DatasetQuestion
 from ragfleet.evaluation.gateway import OpenAIGateway
 from ragfleet.evaluation.run import Evaluation
 from tests.support.ingesting import ingestion
@@ -17,7 +17,7 @@ TEXTS = {
     "returns": "Goods may be returned within thirty days, with the receipt.",
     "prices": "A day ticket for the harbour ferry costs nine euros.",
 }
-QUESTIONS = [Question("q1", "What does a day ticket for the ferry cost?", {"prices": 1}, ("nine euros",))]
+QUESTIONS = [DatasetQuestion("q1", "What does a day ticket for the ferry cost?", {"prices": 1}, ("nine euros",))]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from openai import AsyncOpenAI
 
-from ragfleet.folder_sync import Document
+from ragfleet.local_files import LocalDocument
 from ragfleet.vector_store import GatewayStore
 from tests.support.openai_service import KEY
 from tests.support.running import Fleet
@@ -30,7 +30,7 @@ async def test_the_client_says_who_may_see_a_file(fleet: Fleet) -> None:
 async def test_an_ingestion_says_who_may_see_its_files(fleet: Fleet, tmp_path: Path) -> None:
     """Uploaded so, and changed later; [] is sent as a list, too."""
     (tmp_path / "a.md").write_text("Words.")
-    document = Document("docs", "a.md", tmp_path / "a.md")
+    document = LocalDocument("docs", "a.md", tmp_path / "a.md")
 
     def ingest() -> list[object]:
         store = GatewayStore(fleet.url, KEY, "s")

@@ -10,12 +10,12 @@ from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
 from gateway.tenants import api_key
 from gateway.tenants.directory import AWAY_S, GRACE_S, Directory
 from gateway.tenants.key import USER_SCOPES, Key, Scope
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.records import DirectoryChanges, KeyRecord, TenantRecord
 from gateway.tenants.tenant import Tenant
 
 NEW = api_key.generate()
-ACME = TenantRecord(name="acme", weight=2.0, limits=Limits(requests_per_minute=3))
+ACME = TenantRecord(name="acme", weight=2.0, limits=TenantLimits(requests_per_minute=3))
 RECORD = KeyRecord(id=NEW.id, tenant="acme", digest=api_key.digest(NEW.text), scopes=USER_SCOPES)
 
 
@@ -49,10 +49,14 @@ def _ask(directory: Directory, text: str = NEW.text) -> Tenant:
 
 
 def test_key_brings_its_tenant_with_scopes_groups_and_limits(directory: Directory) -> None:
-    assert _ask(directory) == Tenant("acme", 2.0, limits=Limits(requests_per_minute=3), key=Key(NEW.id))
-    limited = replace(RECORD, scopes=frozenset({Scope.CHAT}), groups=frozenset({"hr"}), limits=Limits(tokens_per_day=9))
+    assert _ask(directory) == Tenant("acme", 2.0, limits=TenantLimits(requests_per_minute=3), key=Key(NEW.id))
+    limited = replace(
+        RECORD, scopes=frozenset({Scope.CHAT}), groups=frozenset({"hr"}), limits=TenantLimits(tokens_per_day=9)
+    )
     _apply(directory, limited)
-    assert _ask(directory).key == Key(NEW.id, frozenset({Scope.CHAT}), frozenset({"hr"}), Limits(tokens_per_day=9))
+    assert _ask(directory).key == Key(
+        NEW.id, frozenset({Scope.CHAT}), frozenset({"hr"}), TenantLimits(tokens_per_day=9)
+    )
 
 
 def test_key_shows_its_secret_nowhere(directory: Directory) -> None:
@@ -146,7 +150,7 @@ def test_configured_tenant_is_as_the_catalog_has_it() -> None:
     directory = Directory({"configured": Tenant("acme", weight=9.0)})
     assert _ask(directory, "configured").weight == 9.0
     _apply(directory)
-    assert _ask(directory, "configured").limits == Limits(requests_per_minute=3)
+    assert _ask(directory, "configured").limits == TenantLimits(requests_per_minute=3)
     assert [each.weight for each in directory.tenants()] == [2.0]
     _apply(directory, tenant=replace(ACME, suspended=True))
     with pytest.raises(PermissionDenied):

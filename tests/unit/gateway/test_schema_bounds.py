@@ -11,7 +11,7 @@ from gateway.api.completions import CompletionRequest
 from gateway.api.embeddings import EmbeddingRequest
 from gateway.api.json_body import MAX_KEYS
 from gateway.api.response_schemas import ResponsesRequest
-from gateway.api.store_schemas import ChangedFile, ChangedStore, NewBatch, NewFile, NewStore, SearchRequest
+from gateway.api.store_schemas import ChangedFile, ChangedStore, NewFile, NewFileBatch, NewStore, SearchRequest
 from gateway.api.validation import read
 from gateway.errors import BadRequest
 
@@ -23,7 +23,7 @@ SCHEMAS: list[type[BaseModel]] = [
     NewStore,
     ChangedStore,
     NewFile,
-    NewBatch,
+    NewFileBatch,
     ChangedFile,
     SearchRequest,
 ]
@@ -67,7 +67,7 @@ def bombs() -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:
         yield ResponsesRequest, {"model": "m", "input": [{"role": "user", "content": [item] * 256}] * 1000}
         tool = {"type": "file_search", "vector_store_ids": [item] * MANY}
         yield ChatRequest, {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [tool]}
-        yield NewBatch, {"files": [{"file_id": "file-1", "attributes": {"a": item}}] * 2000}
+        yield NewFileBatch, {"files": [{"file_id": "file-1", "attributes": {"a": item}}] * 2000}
 
 
 def test_a_body_of_wrong_items_is_refused_at_the_first() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gateway
 from gateway.knowledge.chunking import Chunk, Chunker
 from gateway.knowledge.code.languages import GRAMMARS, tools
-from gateway.knowledge.code.outline import Kind, line_at, line_starts, outline
+from gateway.knowledge.code.outline import DefinitionKind, line_at, line_starts, outline
 from gateway.knowledge.conversion import CONVERTERS, convert_bytes
 
 SAMPLES: dict[str, tuple[str, list[str], list[str], list[str]]] = {
@@ -199,7 +199,7 @@ def test_names_are_those_of_python_itself() -> None:
         found = {
             (each.name, line_at(starts, each.named_at))
             for each in outline(text, path.name).definitions
-            if each.kind in (Kind.CLASS, Kind.FUNCTION)
+            if each.kind in (DefinitionKind.CLASS, DefinitionKind.FUNCTION)
         }
         assert found == wanted, path
 

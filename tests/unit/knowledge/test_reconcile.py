@@ -8,10 +8,11 @@ import pytest
 
 from gateway.errors import KnowledgeUnavailable
 from gateway.knowledge.catalog.catalog import Catalog
-from gateway.knowledge.catalog.types import ChunkRecord, FileError, FileState, NewMember, Removal
+from gateway.knowledge.catalog.ingestion_types import Removal
+from gateway.knowledge.catalog.types import ChunkRecord, FileError, FileState, NewMember
 from gateway.knowledge.index import MemoryIndex, Owner, Row
 from gateway.knowledge.objects import MemoryStore, content_key, document_key
-from gateway.knowledge.reconcile import Difference, Kind, Report, reconcile, repair
+from gateway.knowledge.reconcile import Difference, DifferenceKind, Report, reconcile, repair
 from gateway.tenants.tenant import Tenant
 
 CHUNKS = [ChunkRecord(index=i, text=f"words {i}", page=1, start=i, end=i + 1) for i in range(3)]
@@ -104,7 +105,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await catalog.close()
 
 
-def told(report: Report) -> list[tuple[Kind, str]]:
+def told(report: Report) -> list[tuple[DifferenceKind, str]]:
     return [(each.kind, each.file_id) for each in report.differences]
 
 
@@ -116,7 +117,7 @@ async def test_they_agree(world: World) -> None:
 async def test_a_lost_row_is_written_again(world: World) -> None:
     del world.index.rows["c1"][f"{world.store}/f1/1"]
     report = await world.look()
-    assert told(report) == [(Kind.MISSING_ROWS, "f1")]
+    assert told(report) == [(DifferenceKind.MISSING_ROWS, "f1")]
     assert report.differences[0].detail == "2 rows for 3 chunks"
     await world.mend(report.differences)
     assert len(world.index.rows["c1"]) == 6
@@ -125,7 +126,7 @@ async def test_a_lost_row_is_written_again(world: World) -> None:
 async def test_a_lost_collection_is_written_again(world: World) -> None:
     await world.index.drop("c1")
     report = await world.look()
-    assert told(report) == [(Kind.MISSING_ROWS, "f1"), (Kind.MISSING_ROWS, "f2")]
+    assert told(report) == [(DifferenceKind.MISSING_ROWS, "f1"), (DifferenceKind.MISSING_ROWS, "f2")]
     await world.index.ensure("c1", 2)
     await world.mend(report.differences)
     assert len(world.index.rows["c1"]) == 6
@@ -136,7 +137,7 @@ async def test_rows_of_nothing_are_removed(world: World) -> None:
     await world.write("f1", 2, store="vs_gone")
     await world.write("f1", 1, tenant="b", store="vs_gone2")
     report = await world.look()
-    assert told(report) == [(Kind.ORPHAN_ROWS, file) for file in ("gone", "f1", "f1")]
+    assert told(report) == [(DifferenceKind.ORPHAN_ROWS, file) for file in ("gone", "f1", "f1")]
     await world.mend(report.differences)
     assert len(world.index.rows["c1"]) == 6
 
@@ -147,7 +148,7 @@ async def test_rows_of_an_older_generation_are_removed_and_the_newer_stay(world:
     await world.write("f1", 1, number=5)
     await world.write("f1", 2, number=3)
     report = await world.look()
-    assert told(report) == [(Kind.ORPHAN_ROWS, "f1")]
+    assert told(report) == [(DifferenceKind.ORPHAN_ROWS, "f1")]
     await world.mend(report.differences)
     assert (await world.catalog.of(Tenant("a")).members.get(world.store, "f1")).generation == 2
 
@@ -155,7 +156,7 @@ async def test_rows_of_an_older_generation_are_removed_and_the_newer_stay(world:
 async def test_rows_newer_than_a_catalog_from_a_backup_are_written_over(world: World) -> None:
     await world.write("f1", 7, number=5)
     report = await world.look()
-    assert told(report) == [(Kind.MISSING_ROWS, "f1")]
+    assert told(report) == [(DifferenceKind.MISSING_ROWS, "f1")]
     await world.mend(report.differences)
     assert (await world.catalog.of(Tenant("a")).members.get(world.store, "f1")).generation == 8
 
@@ -168,14 +169,14 @@ async def test_rows_of_a_failed_member_are_removed(world: World) -> None:
     await world.ingest()
     await world.write("f1", 2)
     report = await world.look()
-    assert told(report) == [(Kind.ORPHAN_ROWS, "f1")]
+    assert told(report) == [(DifferenceKind.ORPHAN_ROWS, "f1")]
     await world.mend(report.differences)
 
 
 async def test_a_lost_text_is_told_and_comes_again_with_its_file(world: World) -> None:
     del world.objects.objects[document_key("f1")]
     report = await world.look()
-    assert told(report) == [(Kind.MISSING_DOCUMENT, "f1")]
+    assert told(report) == [(DifferenceKind.MISSING_DOCUMENT, "f1")]
     assert await repair(world.catalog, report.differences) == report.differences
     await world.catalog.of(Tenant("a")).members.set_attributes(world.store, "f1", {"x": "y"})
     assert told(await world.look()) == []  # a job is under way
@@ -186,7 +187,7 @@ async def test_a_lost_content_is_told_and_cannot_be_mended(world: World) -> None
     await world.objects.put(document_key("f1"), b"{}")
     await world.objects.put(content_key("f2"), b"123")
     report = await world.look()
-    assert told(report) == [(Kind.MISSING_OBJECT, "f1"), (Kind.MISSING_OBJECT, "f2")]
+    assert told(report) == [(DifferenceKind.MISSING_OBJECT, "f1"), (DifferenceKind.MISSING_OBJECT, "f2")]
     assert [each.detail for each in report.differences] == ["the content is not there", "3 bytes of 5"]
     assert await repair(world.catalog, report.differences) == report.differences
     assert await world.catalog.removals.first(limit=9) == []
@@ -198,7 +199,7 @@ async def test_objects_of_no_file_are_removed_when_they_are_old(world: World) ->
     assert told(await world.look()) == []
     world.objects.modified.clear()
     report = await world.look()
-    assert told(report) == [(Kind.ORPHAN_OBJECT, "gone")]
+    assert told(report) == [(DifferenceKind.ORPHAN_OBJECT, "gone")]
     await world.mend(report.differences)
     assert document_key("gone") not in world.objects.objects
 
@@ -240,7 +241,7 @@ async def test_a_second_collection_may_be_behind_but_not_lack_what_it_had(world:
     await world.catalog.collections.indexed("c2", [await world.catalog.of(Tenant("a")).members.get(world.store, "f1")])
     report = await world.look()
     assert report.refilling == 1
-    assert [(each.kind, each.collection) for each in report.differences] == [(Kind.MISSING_ROWS, "c2")]
+    assert [(each.kind, each.collection) for each in report.differences] == [(DifferenceKind.MISSING_ROWS, "c2")]
 
 
 async def test_it_says_when_the_index_is_away(world: World) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llm_engine.completions import RANDOM_SEED, Chunk, Phase, body, parse
+from llm_engine.completions import RANDOM_SEED, CallPhase, CompletionChunk, body, parse
 from llm_engine.engine import TokenLogProbs
 from llm_engine.request import Request, Sampling
 
@@ -14,7 +14,7 @@ TAIL = b',"finish_reason":null}],"created":1,"model":"llm","object":"text_comple
 
 
 def asked(sampling: Sampling, *, drawn: int = 0, banned: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
-    phase = Phase(tokens=[1, 2], max_tokens=5, banned=banned)
+    phase = CallPhase(tokens=[1, 2], max_tokens=5, banned=banned)
     request = Request(input_ids=[1, 2], max_tokens=5, sampling=sampling, **fields)
     wanted: dict[str, Any] = json.loads(body(phase, request, drawn=drawn, max_context=64))
     return wanted
@@ -56,12 +56,15 @@ def test_without_a_seed_it_is_random() -> None:
 
 
 def test_events() -> None:
-    assert parse(HEAD + b"null" + TAIL) == Chunk(token=216)
+    assert parse(HEAD + b"null" + TAIL) == CompletionChunk(token=216)
     probs = b'{"content":[{"id":216,"token":"216;","logprob":-0.5,"top_logprobs":[{"id":9,"logprob":-0.25}]}]}'
-    assert parse(HEAD + probs + TAIL) == Chunk(token=216, log_probs=TokenLogProbs(-0.5, [(9, -0.25)]))
-    assert parse(b'{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"usage":{}}') == Chunk()
+    assert parse(HEAD + probs + TAIL) == CompletionChunk(token=216, log_probs=TokenLogProbs(-0.5, [(9, -0.25)]))
+    assert (
+        parse(b'{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"usage":{}}')
+        == CompletionChunk()
+    )
     progress = (
         b'{"choices":[{"text":"","logprobs":null,"finish_reason":null}],"prompt_progress":{"total":600,"cache":12}}'
     )
-    assert parse(progress) == Chunk(cached=12)
-    assert parse(b'{"error":{"code":400,"message":"no","type":"x"}}') == Chunk(error="no")
+    assert parse(progress) == CompletionChunk(cached=12)
+    assert parse(b'{"error":{"code":400,"message":"no","type":"x"}}') == CompletionChunk(error="no")

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.request import GuidedDecoding
-from llm_engine.scheduler import BatchScheduler, Emission, Finish, Spec, Work
+from llm_engine.scheduler import BatchedRequest, BatchScheduler, Emission, Finish, Spec
 from tests.support.json_schemas import schema
 
 END = 2
@@ -57,7 +57,7 @@ def answer(guided: GuidedDecoding, done: list[int]) -> tuple[list[int], Emission
     if made.ended:
         return [], None
     scheduler = BatchScheduler(SPEC)
-    work = Work(
+    work = BatchedRequest(
         prompt=[*PROMPT, *done],
         max_tokens=LIMIT - len(done),
         end_ids=frozenset({END}),

@@ -2,10 +2,10 @@
 
 import pytest
 
-from llm_engine.kv_cache import BlockPool, Lease
+from llm_engine.kv_cache import BlockPool, KvLease
 
 
-def hold(pool: BlockPool, keys: list[int], blocks: int) -> Lease:
+def hold(pool: BlockPool, keys: list[int], blocks: int) -> KvLease:
     lease = pool.reserve(keys, blocks)
     assert lease is not None
     return lease

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.triton.lora import task_id as gateways_task_id
 from llm_engine.engine import TokenLogProbs
-from llm_engine.llamacpp import LlamaEngine, LlamaOptions, find_gguf
+from llm_engine.llama_model import LlamaOptions, find_gguf
+from llm_engine.llamacpp import LlamaEngine
 from llm_engine.lora import parse, task_id
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request

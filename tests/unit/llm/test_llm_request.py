@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_engine.errors import BadRequest
+from llm_engine.errors import InvalidRequest
 from llm_engine.request import Request, Sampling, decode, wants_stop
 
 
@@ -126,7 +126,7 @@ def test_greedy_is_what_tensorrt_llm_takes_for_greedy(sampling: Sampling, greedy
     ],
 )
 def test_bad_inputs_are_refused_by_name(name: str, value: Any, why: str) -> None:
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         decode(tensors(**{name: value}))
     assert str(caught.value).startswith(f"llm: bad request: {name}: ")
     assert why in str(caught.value)
@@ -136,7 +136,7 @@ def test_bad_inputs_are_refused_by_name(name: str, value: Any, why: str) -> None
 def test_what_is_required_is_asked_for(name: str) -> None:
     given = tensors()
     del given[name]
-    with pytest.raises(BadRequest, match=name):
+    with pytest.raises(InvalidRequest, match=name):
         decode(given)
 
 
@@ -159,14 +159,14 @@ def test_limits_of_the_engine() -> None:
     limits: dict[str, Any] = {"vocab_size": 100, "max_context": 11, "gives_log_probs": False}
     decode(tensors()).check(**limits)
     with pytest.raises(
-        BadRequest, match="request_output_len: 3 prompt tokens and 9 to generate exceed the context of 11"
+        InvalidRequest, match="request_output_len: 3 prompt tokens and 9 to generate exceed the context of 11"
     ):
         decode(tensors(request_output_len=9)).check(**limits)
-    with pytest.raises(BadRequest, match="input_ids: 100 is not a token"):
+    with pytest.raises(InvalidRequest, match="input_ids: 100 is not a token"):
         decode(tensors(input_ids=np.array([[100]]), input_lengths=1)).check(**limits)
-    with pytest.raises(BadRequest, match="return_log_probs"):
+    with pytest.raises(InvalidRequest, match="return_log_probs"):
         decode(tensors(return_log_probs=True)).check(**limits)
-    with pytest.raises(BadRequest, match="embedding_bias: the vocabulary has 100 tokens"):
+    with pytest.raises(InvalidRequest, match="embedding_bias: the vocabulary has 100 tokens"):
         decode(tensors(embedding_bias=np.array([[0.0] * 100 + [1.0]]))).check(**limits)
 
 
@@ -174,9 +174,9 @@ def test_an_adapter_must_be_there() -> None:
     request = decode(tensors(lora_task_id=7))
     limits: dict[str, Any] = {"vocab_size": 100, "max_context": 11, "gives_log_probs": False}
     request.check(**limits, loras=[7])
-    with pytest.raises(BadRequest, match="lora_task_id: this engine has no such adapter"):
+    with pytest.raises(InvalidRequest, match="lora_task_id: this engine has no such adapter"):
         request.check(**limits, loras=[8])
-    with pytest.raises(BadRequest, match="lora_task_id"):
+    with pytest.raises(InvalidRequest, match="lora_task_id"):
         request.check(**limits)
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from llm_engine import service as service_module
 from llm_engine.engine import Sink, Stats, TokenLogProbs
-from llm_engine.errors import QueueFull
+from llm_engine.errors import EngineQueueFull
 from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.metrics import EMPTY, Gauges
 from llm_engine.request import Request
-from llm_engine.service import Periodic, Periods, Service
+from llm_engine.service import EngineService, Periodic, Periods
 from tests.unit.llm import fake_backend
 
 
@@ -35,7 +35,7 @@ class FakeEngine:
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         if self.full:
-            raise QueueFull("no room")
+            raise EngineQueueFull("no room")
         if self.broken:
             raise RuntimeError("oh")
         self.running[key] = (request, sink)
@@ -56,15 +56,15 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def service(engine: FakeEngine) -> Iterator[Service]:
+def service(engine: FakeEngine) -> Iterator[EngineService]:
     # The background looks are made by hand, by the tests.
     periods = Periods(cancellation_check_period_ms=3_600_000, stats_check_period_ms=3_600_000)
-    made = Service(fake_backend, engine, Gauges(fake_backend, model="llm", version="1"), periods, print)
+    made = EngineService(fake_backend, engine, Gauges(fake_backend, model="llm", version="1"), periods, print)
     yield made
     made.close()
 
 
-def ask(service: Service, request_id: str = "", **inputs: Any) -> fake_backend.Sender:
+def ask(service: EngineService, request_id: str = "", **inputs: Any) -> fake_backend.Sender:
     base = {"input_ids": [[1, 2]], "input_lengths": [2], "request_output_len": [3]}
     request = fake_backend.Request(request_id, **{name: np.array(value) for name, value in (base | inputs).items()})
     service.take([request])
@@ -84,7 +84,7 @@ def error(sender: fake_backend.Sender) -> fake_backend.TritonError:
     return response.error
 
 
-def test_streaming_is_a_response_a_token_and_the_last_is_final(service: Service, engine: FakeEngine) -> None:
+def test_streaming_is_a_response_a_token_and_the_last_is_final(service: EngineService, engine: FakeEngine) -> None:
     sender = ask(service, streaming=[True])
     sink = engine.running[0][1]
     for token in (7, 8):
@@ -98,7 +98,7 @@ def test_streaming_is_a_response_a_token_and_the_last_is_final(service: Service,
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_what_was_cached_is_told_once(service: Service, engine: FakeEngine, streaming: bool) -> None:
+def test_what_was_cached_is_told_once(service: EngineService, engine: FakeEngine, streaming: bool) -> None:
     sender = ask(service, streaming=[streaming])
     sink = engine.running[0][1]
     sink.began(3)
@@ -108,7 +108,7 @@ def test_what_was_cached_is_told_once(service: Service, engine: FakeEngine, stre
     assert [None if each is None else each.tolist() for each in told] == [[[3]], None][: 1 + streaming]
 
 
-def test_not_streaming_is_one_response(service: Service, engine: FakeEngine) -> None:
+def test_not_streaming_is_one_response(service: EngineService, engine: FakeEngine) -> None:
     sender = ask(service, return_log_probs=[True], num_top_log_probs=[2])
     sink = engine.running[0][1]
     sink.token(7, last=False, log_probs=TokenLogProbs(-0.5, [(7, -0.5), (9, -2.0)]))
@@ -128,7 +128,7 @@ def test_not_streaming_is_one_response(service: Service, engine: FakeEngine) -> 
     }
 
 
-def test_an_end_token_after_the_last_token_is_an_empty_final(service: Service, engine: FakeEngine) -> None:
+def test_an_end_token_after_the_last_token_is_an_empty_final(service: EngineService, engine: FakeEngine) -> None:
     sender = ask(service, streaming=[True])
     sink = engine.running[0][1]
     sink.token(7, last=False)
@@ -136,7 +136,7 @@ def test_an_end_token_after_the_last_token_is_an_empty_final(service: Service, e
     assert sender.sent[-1] == (None, 1)
 
 
-def test_a_client_that_is_gone_is_cancelled_and_gets_an_empty_final(service: Service, engine: FakeEngine) -> None:
+def test_a_client_that_is_gone_is_cancelled_and_gets_an_empty_final(service: EngineService, engine: FakeEngine) -> None:
     sender = ask(service)
     service._look_for_the_gone()
     assert engine.cancelled == []
@@ -150,7 +150,7 @@ def test_a_client_that_is_gone_is_cancelled_and_gets_an_empty_final(service: Ser
     assert engine.cancelled == [0], "what has ended is not asked about again"
 
 
-def test_stop_ends_all_with_its_id_and_is_answered(service: Service, engine: FakeEngine) -> None:
+def test_stop_ends_all_with_its_id_and_is_answered(service: EngineService, engine: FakeEngine) -> None:
     ask(service, "a")
     ask(service, "b")
     ask(service, "a")
@@ -162,7 +162,7 @@ def test_stop_ends_all_with_its_id_and_is_answered(service: Service, engine: Fak
     assert engine.cancelled == [0, 2], "no id is nobody's id"
 
 
-def test_refusals_reach_the_client_with_a_code(service: Service, engine: FakeEngine) -> None:
+def test_refusals_reach_the_client_with_a_code(service: EngineService, engine: FakeEngine) -> None:
     bad = error(ask(service, request_output_len=[0]))
     assert (bad.message, bad.code) == ("llm: bad request: request_output_len: 0 is less than 1", "invalid")
     assert "exceed the context of 100" in error(ask(service, request_output_len=[99])).message

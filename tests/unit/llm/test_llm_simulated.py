@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llm_engine.engine import TokenLogProbs
-from llm_engine.errors import QueueFull
+from llm_engine.errors import EngineQueueFull
 from llm_engine.faults import FaultFile, Faults
 from llm_engine.request import Request
 from llm_engine.scheduler import Spec
@@ -140,7 +140,7 @@ def test_death_comes_after_its_token() -> None:
 
 
 def test_rejecting_is_a_full_queue() -> None:
-    with engine(FaultFile(None, Faults(reject=True))) as made, pytest.raises(QueueFull):
+    with engine(FaultFile(None, Faults(reject=True))) as made, pytest.raises(EngineQueueFull):
         ask(made, 0)
 
 

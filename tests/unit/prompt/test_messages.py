@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from prompt_builder import BadMessages
-from prompt_builder.messages import Message, last_question, parse_messages
+from prompt_builder.messages import PromptMessage, last_question, parse_messages
 
 
-def parsed(*messages: Any) -> list[Message]:
+def parsed(*messages: Any) -> list[PromptMessage]:
     return parse_messages(json.dumps(messages))
 
 
@@ -20,11 +20,13 @@ def test_roles_and_text_parts() -> None:
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "Ann"},
         {"role": "assistant", "content": "c", "tool_calls": None, "refusal": None},
-    ) == [Message("system", "Be brief."), Message("user", "ab"), Message("assistant", "c")]
+    ) == [PromptMessage("system", "Be brief."), PromptMessage("user", "ab"), PromptMessage("assistant", "c")]
 
 
 def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
-    assert parse_messages(r'[{"role": "user", "content": "a\ud800b \ud83d\ude00"}]') == [Message("user", "a\ufffdb 😀")]
+    assert parse_messages(r'[{"role": "user", "content": "a\ud800b \ud83d\ude00"}]') == [
+        PromptMessage("user", "a\ufffdb 😀")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,6 @@ def test_the_question_is_the_last_thing_the_user_said() -> None:
         {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}
     )
     assert last_question(messages) == 2
-    assert last_question([*messages, Message("assistant", "d")]) == 2
+    assert last_question([*messages, PromptMessage("assistant", "d")]) == 2
     with pytest.raises(BadMessages, match="role 'user'"):
-        last_question([Message("system", "x")])
+        last_question([PromptMessage("system", "x")])

@@ -14,7 +14,7 @@ from assistants.sql.presentation import fenced
 from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Table, readable
 from assistants.writing import spans
-from ragfleet.evaluation.assistants.asking import AssistantReply, Measure, Messages
+from ragfleet.evaluation.assistants.asking import AssistantReply, Messages, Score
 from ragfleet.evaluation.assistants.code import code_questions, definitions, evaluate_code
 from ragfleet.evaluation.assistants.content import evaluate_content, form_of, terms_of, texts
 from ragfleet.evaluation.assistants.data import does_harm, evaluate_data
@@ -40,7 +40,7 @@ def quiet(done: int, total: int) -> None:
     assert 0 < done <= total
 
 
-def held(measures: Sequence[Measure]) -> dict[str, tuple[int, int]]:
+def held(measures: Sequence[Score]) -> dict[str, tuple[int, int]]:
     return {each.what.strip(): (each.good, each.of) for each in measures}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ragfleet.evaluation.datasets import DatasetError, Question, read_dataset
+from ragfleet.evaluation.datasets import DatasetError, DatasetQuestion, read_dataset
 
 CORPUS = [
     {"_id": "d1", "title": "Pumps", "text": "They lift water."},
@@ -40,7 +40,7 @@ def test_beir(beir: Path) -> None:
     dataset = read_dataset(beir)
     assert dataset.name == "small"
     assert dataset.documents == {"d1": "Pumps\n\nThey lift water.", "d2": "No title."}, "the empty one is left out"
-    assert dataset.questions == [Question("q1", "What lifts water?", {"d1": 2})], "grade 0 is not relevant"
+    assert dataset.questions == [DatasetQuestion("q1", "What lifts water?", {"d1": 2})], "grade 0 is not relevant"
 
 
 def test_judgements_without_a_header(beir: Path) -> None:

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from ragfleet.evaluation.datasets import Dataset, Question
-from ragfleet.evaluation.gateway import IngestedDocument, Reply
+from ragfleet.evaluation.datasets import Dataset, DatasetQuestion
+from ragfleet.evaluation.gateway import EvaluatedAnswer, IngestedDocument
 from ragfleet.evaluation.run import Evaluation, EvaluationError
 
 DATASET = Dataset(
     "small",
     {"d1": "pumps lift water", "d2": "bees make honey", "d3": "owls see at night"},
     [
-        Question("q1", "water?", {"d1": 1}, ("pumps",)),
-        Question("q2", "honey?", {"d2": 1}, ("bees", "the bees")),
+        DatasetQuestion("q1", "water?", {"d1": 1}, ("pumps",)),
+        DatasetQuestion("q2", "honey?", {"d2": 1}, ("bees", "the bees")),
     ],
 )
 
@@ -67,10 +67,10 @@ class MemoryGateway:
         self.asked.add((ranker, limit))
         return [self._file(document) for document in self.order[query] for _ in range(2)]
 
-    def answer(self, store: str, question: str, *, max_tokens: int) -> Reply:
+    def answer(self, store: str, question: str, *, max_tokens: int) -> EvaluatedAnswer:
         text, documents = self.replies[question]
         sources = {n: self._file(document) for n, document in enumerate(documents, 1)}
-        return Reply(text, sources, **self.cited.get(question, {}))
+        return EvaluatedAnswer(text, sources, **self.cited.get(question, {}))
 
     def _file(self, document: str) -> str:
         return next((key for key, member in self.held.items() if member.document == document), f"file-of-{document}")
@@ -160,6 +160,6 @@ def test_answers_of_a_collection_without_answers(gateway: MemoryGateway) -> None
     gateway.replies = {"water?": ("I cannot say.", [])}
     measured = evaluation(gateway)
     measured.ingest()
-    got = measured.answers([Question("q", "water?", {"d1": 1})])
+    got = measured.answers([DatasetQuestion("q", "water?", {"d1": 1})])
     assert (got.exact_match, got.f1, got.citation_precision, got.source_precision) == (None, None, None, None)
     assert got.source_recall == 0

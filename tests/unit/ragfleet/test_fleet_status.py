@@ -11,33 +11,33 @@ from ragfleet.fleet_spec import FleetSpec
 from ragfleet.launch import ServiceProgress, first_cause, steps_of
 from ragfleet.paths import Home
 from ragfleet.status import UNKNOWN, FleetStatus, InstanceStatus, gather, merge
-from worker.state import InstanceState, Phase
+from worker.state import InstanceState, WorkerPhase
 
 READY = {"state": "ready", "reason": ""}
 
 
-def file(phase: Phase, reason: str = "") -> InstanceState:
+def file(phase: WorkerPhase, reason: str = "") -> InstanceState:
     return InstanceState("triton-0", phase, 10, 11, 8101, 8102, 8103, reason=reason)
 
 
 @pytest.mark.parametrize(
     ("phase", "worker_alive", "triton_alive", "seen", "expected"),
     [
-        (Phase.READY, True, True, READY, "ready"),
-        (Phase.READY, True, True, None, "ready"),
-        (Phase.READY, True, True, UNKNOWN, "isolated"),
-        (Phase.READY, True, True, {"state": "ejected", "reason": "3 failures in a row"}, "isolated"),
-        (Phase.READY, True, False, READY, "restarting"),
-        (Phase.HUNG, True, True, READY, "hung"),
-        (Phase.STARTING, True, True, UNKNOWN, "starting"),
-        (Phase.READY, False, True, READY, "unwatched"),
-        (Phase.READY, False, False, READY, "lost"),
-        (Phase.DRAINING, True, True, READY, "draining"),
-        (Phase.STOPPED, False, False, None, "stopped"),
+        (WorkerPhase.READY, True, True, READY, "ready"),
+        (WorkerPhase.READY, True, True, None, "ready"),
+        (WorkerPhase.READY, True, True, UNKNOWN, "isolated"),
+        (WorkerPhase.READY, True, True, {"state": "ejected", "reason": "3 failures in a row"}, "isolated"),
+        (WorkerPhase.READY, True, False, READY, "restarting"),
+        (WorkerPhase.HUNG, True, True, READY, "hung"),
+        (WorkerPhase.STARTING, True, True, UNKNOWN, "starting"),
+        (WorkerPhase.READY, False, True, READY, "unwatched"),
+        (WorkerPhase.READY, False, False, READY, "lost"),
+        (WorkerPhase.DRAINING, True, True, READY, "draining"),
+        (WorkerPhase.STOPPED, False, False, None, "stopped"),
     ],
 )
 def test_the_least_trusting_source_wins(
-    phase: Phase, *, worker_alive: bool, triton_alive: bool, seen: dict[str, str] | None, expected: str
+    phase: WorkerPhase, *, worker_alive: bool, triton_alive: bool, seen: dict[str, str] | None, expected: str
 ) -> None:
     state, _ = merge(file(phase), worker_alive=worker_alive, triton_alive=triton_alive, seen=seen)
     assert state == expected
@@ -45,8 +45,10 @@ def test_the_least_trusting_source_wins(
 
 def test_reasons_are_told() -> None:
     ejected = {"state": "ejected", "reason": "3 failures in a row"}
-    assert merge(file(Phase.READY), worker_alive=True, triton_alive=True, seen=ejected)[1] == "3 failures in a row"
-    hung = file(Phase.HUNG, "Triton does not answer since 3 s")
+    assert (
+        merge(file(WorkerPhase.READY), worker_alive=True, triton_alive=True, seen=ejected)[1] == "3 failures in a row"
+    )
+    hung = file(WorkerPhase.HUNG, "Triton does not answer since 3 s")
     assert merge(hung, worker_alive=True, triton_alive=True, seen=None)[1] == "Triton does not answer since 3 s"
 
 

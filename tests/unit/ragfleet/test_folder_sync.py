@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ragfleet import folder_sync
-from ragfleet.folder_sync import Document, FileRefused, Held, SyncError, folder_label, look, sync
+from ragfleet.folder_sync import FileRefused, StoredDocument, SyncError, sync
+from ragfleet.local_files import LocalDocument, folder_label, look
 
 
 class MemoryStore:
@@ -18,7 +19,7 @@ class MemoryStore:
     id = "vs_1"
 
     def __init__(self) -> None:
-        self.members: dict[str, Held] = {}
+        self.members: dict[str, StoredDocument] = {}
         self.contents: dict[str, bytes] = {}
         self.refused: dict[bytes, tuple[str, str]] = {}
         self.read: dict[bytes, dict[str, Any]] = {}
@@ -26,10 +27,10 @@ class MemoryStore:
         self.uploads = 0
         self.stuck = False
 
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[StoredDocument]:
         return list(self.members.values())
 
-    def upload(self, document: Document, allow: Sequence[str] | None) -> str:
+    def upload(self, document: LocalDocument, allow: Sequence[str] | None) -> str:
         self.uploads += 1
         file_id = f"file-{self.uploads}"
         self.groups[file_id] = None if allow is None else tuple(allow)
@@ -43,7 +44,7 @@ class MemoryStore:
         for file_id, has in files.items():
             status = "failed" if self.contents[file_id] in self.refused else "completed"
             said = has["folder"], has["path"], has["sha256"]
-            self.members[file_id] = Held(file_id, *said, status, self.groups[file_id])
+            self.members[file_id] = StoredDocument(file_id, *said, status, self.groups[file_id])
         return ",".join(files)
 
     def pending(self, batch_id: str) -> int:
@@ -256,7 +257,7 @@ def test_a_file_that_is_refused_or_goes_away_while_it_is_sent_fails_alone(
 ) -> None:
     upload = store.upload
 
-    def late(document: Document, allow: Sequence[str] | None) -> str:
+    def late(document: LocalDocument, allow: Sequence[str] | None) -> str:
         if document.path == "a.md":
             document.file.unlink()
         if document.path == "large.md":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragfleet import repository
-from ragfleet.folder_sync import Document
+from ragfleet.local_files import LocalDocument
 from ragfleet.repository import RepositoryError, find_code
 
 GIT = shutil.which("git")
@@ -32,7 +32,7 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(text)
 
 
-def found(folder: Path) -> tuple[dict[str, Document], dict[str, str]]:
+def found(folder: Path) -> tuple[dict[str, LocalDocument], dict[str, str]]:
     skipped: dict[str, str] = {}
     return {each.path: each for each in find_code([folder], skipped)}, skipped
 

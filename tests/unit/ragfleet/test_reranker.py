@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from embedding_encoder import Settings as EmbeddingSettings
+from embedding_encoder import EncoderSettings
 from ragfleet.reranker.negatives import candidates
-from ragfleet.reranker.passages import Passage, read_passages, write_passages
+from ragfleet.reranker.passages import TrainingPassage, read_passages, write_passages
 from ragfleet.reranker.questions import make_questions
 from ragfleet.reranker.sources import countries, handbook, make_passages
 from ragfleet.reranker.training import Plan, train
-from rerank_scorer import Scorer, Settings
+from rerank_scorer import Scorer, ScorerSettings
 from tokens.keywords import content_words
 
 pytestmark = pytest.mark.timeout(600)  # PyTorch's import alone takes a minute on a busy machine
 
 PASSAGES = [
-    Passage(
+    TrainingPassage(
         f"Well {number}",
         f"The well behind library {number} was dug in {1800 + number}.\nOld masons of Harrow gave it {number} stones.",
     )
@@ -69,7 +69,7 @@ def test_passages_are_the_texts_that_say_something(tmp_path: Path) -> None:
         ' "Geography": {"Area": {"total ": {"text": "12 sq km"}}}}'
     )
     passages = make_passages(
-        [*handbook(tmp_path / "handbook"), *countries(tmp_path / "factbook")], EmbeddingSettings.read({}, {}).model_dir
+        [*handbook(tmp_path / "handbook"), *countries(tmp_path / "factbook")], EncoderSettings.read({}, {}).model_dir
     )
     by_title = {each.title: each.text for each in passages}
     assert "thirty days" in by_title["Leave"]
@@ -85,7 +85,7 @@ def encoder(tmp_path: Path) -> Path:
     from sentence_transformers import SentenceTransformer
     from transformers import AutoConfig, AutoTokenizer, BertModel
 
-    whole = EmbeddingSettings.read({}, {}).model_dir
+    whole = EncoderSettings.read({}, {}).model_dir
     model = SentenceTransformer(str(whole), device="cpu", local_files_only=True)
     config = AutoConfig.from_pretrained(whole, num_hidden_layers=1, local_files_only=True)
     model[0].auto_model = BertModel.from_pretrained(whole, config=config, local_files_only=True)
@@ -100,7 +100,7 @@ def test_what_is_written_is_a_folder_that_rerank_serves(encoder: Path, tmp_path:
     plan = Plan(seconds=0.5, negatives=3, questions_a_step=4, max_tokens=48)
     train(encoder, PASSAGES, tmp_path / "reranker", plan, held_out=[], say=said.append)
     assert "questions whose passage a search finds" in said[1]
-    scores = Scorer(Settings(tmp_path / "reranker")).scores(
+    scores = Scorer(ScorerSettings(tmp_path / "reranker")).scores(
         "Who dug it?", [each.text for each in PASSAGES[:3]], deadline_s=60
     )
     assert len(scores) == 3

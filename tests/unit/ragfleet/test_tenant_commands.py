@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from ragfleet.cli import application
 from ragfleet.console import Exit
 
@@ -48,7 +48,7 @@ def test_tenants_come_and_change() -> None:
 @pytest.mark.parametrize("command", ["tenant create b{}", "tenant set acme", "key create --tenant acme"])
 def test_each_limit_has_an_option(command: str) -> None:
     ask("tenant create acme")
-    for number, name in enumerate(Limits.__slots__):
+    for number, name in enumerate(TenantLimits.__slots__):
         limited = ask(f"{command.format(number)} --{name.replace('_', '-')} {number}")
         assert limited["limits"][name] == number
 

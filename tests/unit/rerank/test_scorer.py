@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rerank_scorer import Late, Scorer, Settings
+from rerank_scorer import Late, Scorer, ScorerSettings
 from tests.support.cross_encoder import make_cross_encoder
 
 QUESTION = "How deep is the well?"
@@ -24,7 +24,7 @@ def test_scores_are_the_models_from_0_to_1_in_the_order_of_the_texts(folder: Pat
     import torch  # not above: each process that collects tests would take seconds for it
     from sentence_transformers import CrossEncoder
 
-    scores = Scorer(Settings(folder)).scores(QUESTION, TEXTS, deadline_s=60)
+    scores = Scorer(ScorerSettings(folder)).scores(QUESTION, TEXTS, deadline_s=60)
     logits = CrossEncoder(str(folder), local_files_only=True).predict(
         [(QUESTION, text) for text in TEXTS], activation_fn=torch.nn.Identity()
     )
@@ -34,30 +34,30 @@ def test_scores_are_the_models_from_0_to_1_in_the_order_of_the_texts(folder: Pat
 
 
 def test_nothing_to_score_is_no_score(folder: Path) -> None:
-    assert Scorer(Settings(folder)).scores(QUESTION, [], deadline_s=1).shape == (0,)
+    assert Scorer(ScorerSettings(folder)).scores(QUESTION, [], deadline_s=1).shape == (0,)
 
 
 def test_who_has_little_time_gets_the_scores_of_the_first(folder: Path) -> None:
     """Each look at this clock takes a second; so does a pass, and three of them fit into 3.5 s."""
-    whole = Scorer(Settings(folder)).scores(QUESTION, TEXTS, deadline_s=60)
+    whole = Scorer(ScorerSettings(folder)).scores(QUESTION, TEXTS, deadline_s=60)
     ticks = count()
-    scores = Scorer(Settings(folder), clock=lambda: float(next(ticks))).scores(QUESTION, TEXTS, deadline_s=3.5)
+    scores = Scorer(ScorerSettings(folder), clock=lambda: float(next(ticks))).scores(QUESTION, TEXTS, deadline_s=3.5)
     np.testing.assert_allclose(scores, whole[:12], atol=1e-6)
 
 
 def test_no_time_at_all_is_an_error(folder: Path) -> None:
     with pytest.raises(Late, match="any of 20 texts within 0 s"):
-        Scorer(Settings(folder)).scores(QUESTION, TEXTS, deadline_s=0)
+        Scorer(ScorerSettings(folder)).scores(QUESTION, TEXTS, deadline_s=0)
 
 
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gives 3 values"):
-        Scorer(Settings(make_cross_encoder(tmp_path, labels=3)))
+        Scorer(ScorerSettings(make_cross_encoder(tmp_path, labels=3)))
 
 
 def test_without_a_folder_it_is_off_and_a_wrong_one_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
-    assert Settings.read({"model_dir": ""}, {}) is None
+    assert ScorerSettings.read({"model_dir": ""}, {}) is None
     with pytest.raises(FileNotFoundError, match="unset it to go without"):
-        Settings.read({}, {"RAGFLEET_RERANK_DIR": str(tmp_path)})
-    read = Settings.read({"max_tokens": "128", "deadline_ms": "500"}, {"RAGFLEET_RERANK_DIR": str(folder)})
-    assert read == Settings(folder, max_tokens=128, deadline_s=0.5)
+        ScorerSettings.read({}, {"RAGFLEET_RERANK_DIR": str(tmp_path)})
+    read = ScorerSettings.read({"max_tokens": "128", "deadline_ms": "500"}, {"RAGFLEET_RERANK_DIR": str(folder)})
+    assert read == ScorerSettings(folder, max_tokens=128, deadline_s=0.5)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from retrieval_search import HybridSearch, RerankFailed, Settings
+from retrieval_search import HybridSearch, RerankFailed, RetrievalSettings
 from tests.unit.retrieval.test_search import SETTINGS, FakeMilvus, hit, ids, query
 
 FOUND = [hit("a", 0.9), hit("b", 0.8), hit("c", 0.7), hit("d", 0.6)]
@@ -32,7 +32,7 @@ class FakeReranker:
 
 
 async def search(
-    reranker: FakeReranker, *, settings: Settings = SETTINGS, **wish: Any
+    reranker: FakeReranker, *, settings: RetrievalSettings = SETTINGS, **wish: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Passages, and how rerankings ended."""
     outcomes: list[str] = []
@@ -67,7 +67,7 @@ async def test_scores_of_nothing_but_certainty_make_an_order() -> None:
 
 def test_a_weight_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="RAGFLEET_RERANK_WEIGHT"):
-        Settings.read({}, {"RAGFLEET_RERANK_WEIGHT": "1.5"})
+        RetrievalSettings.read({}, {"RAGFLEET_RERANK_WEIGHT": "1.5"})
 
 
 async def test_only_so_many_are_read_and_the_others_stand_behind_them() -> None:
@@ -126,6 +126,8 @@ async def test_what_is_too_weak_or_a_copy_is_not_read() -> None:
 
 
 def test_who_names_a_model_has_it_used() -> None:
-    assert not Settings.read({}, {}).rerank
-    read = Settings.read({"rerank_candidates": "5", "rerank_deadline_ms": "300"}, {"RAGFLEET_RERANK_DIR": "/models/ce"})
+    assert not RetrievalSettings.read({}, {}).rerank
+    read = RetrievalSettings.read(
+        {"rerank_candidates": "5", "rerank_deadline_ms": "300"}, {"RAGFLEET_RERANK_DIR": "/models/ce"}
+    )
     assert (read.rerank, read.rerank_candidates, read.rerank_deadline_s) == (True, 5, 0.3)

@@ -19,12 +19,12 @@ from retrieval_search import (
     FilterRefused,
     HybridSearch,
     Query,
-    Settings,
-    Unavailable,
+    RetrievalSettings,
+    RetrievalUnavailable,
 )
 from tokens.keywords import keyword_query
 
-SETTINGS = Settings("http://127.0.0.1:1", deadline_s=60)
+SETTINGS = RetrievalSettings("http://127.0.0.1:1", deadline_s=60)
 
 
 def query(**changes: Any) -> Query:
@@ -184,11 +184,11 @@ class Refused(grpc.RpcError):  # type: ignore[misc]
         (MilvusException(6, "unexpected token"), BadQuery, "^retrieval: bad query: unexpected token"),
         (MilvusException(1100, "cannot parse expression"), BadQuery, "^retrieval: bad query:"),
         (MilvusException(65535, "vector dimension mismatch"), BadQuery, "^retrieval: bad query:"),
-        (MilvusException(2, "Fail connecting"), Unavailable, "^retrieval: unavailable: Fail connecting"),
-        (MilvusException(1, ""), Unavailable, "^retrieval: unavailable: Milvus error 1"),
-        (Refused("gone"), Unavailable, "^retrieval: unavailable: .*gone"),
-        (ConnectionResetError("reset"), Unavailable, "^retrieval: unavailable: .*reset"),
-        (None, Unavailable, "^retrieval: unavailable: .* did not answer within 0.05 s"),
+        (MilvusException(2, "Fail connecting"), RetrievalUnavailable, "^retrieval: unavailable: Fail connecting"),
+        (MilvusException(1, ""), RetrievalUnavailable, "^retrieval: unavailable: Milvus error 1"),
+        (Refused("gone"), RetrievalUnavailable, "^retrieval: unavailable: .*gone"),
+        (ConnectionResetError("reset"), RetrievalUnavailable, "^retrieval: unavailable: .*reset"),
+        (None, RetrievalUnavailable, "^retrieval: unavailable: .* did not answer within 0.05 s"),
     ],
 )
 async def test_errors_say_what_kind_they_are(answer: Any, kind: type[Exception], text: str) -> None:
@@ -201,7 +201,7 @@ async def test_a_connection_that_failed_is_made_anew() -> None:
     made = iter(milvuses)
     searching = HybridSearch(SETTINGS, lambda _: next(made))
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(RetrievalUnavailable):
         await searching.search(query())
     assert milvuses[0].closed
     assert len(await searching.search(query())) == 1
@@ -235,18 +235,20 @@ async def test_an_error_of_the_callers_keeps_the_connection() -> None:
 
 
 def test_settings_come_from_the_config_first_then_the_environment() -> None:
-    assert Settings.read({"uri": ""}, {}).uri == "http://127.0.0.1:19530"
-    assert Settings.read({"uri": ""}, {"MILVUS_URI": "http://m:1", "MILVUS_TOKEN": "t"}).uri == "http://m:1"
-    read = Settings.read({"uri": "http://n:2", "deadline_ms": "250", "candidates": "7"}, {"MILVUS_URI": "http://m:1"})
+    assert RetrievalSettings.read({"uri": ""}, {}).uri == "http://127.0.0.1:19530"
+    assert RetrievalSettings.read({"uri": ""}, {"MILVUS_URI": "http://m:1", "MILVUS_TOKEN": "t"}).uri == "http://m:1"
+    read = RetrievalSettings.read(
+        {"uri": "http://n:2", "deadline_ms": "250", "candidates": "7"}, {"MILVUS_URI": "http://m:1"}
+    )
     assert (read.uri, read.deadline_s, read.candidates) == ("http://n:2", 0.25, 7)
-    read = Settings.read({"ranker": "rrf", "dense_weight": "0.25"}, {})
+    read = RetrievalSettings.read({"ranker": "rrf", "dense_weight": "0.25"}, {})
     assert (read.ranker, read.dense_weight) == ("rrf", 0.25)
 
 
 @pytest.mark.parametrize("parameters", [{"ranker": "best"}, {"dense_weight": "2"}])
 def test_a_default_ranking_that_there_is_not_stops_the_model_at_its_start(parameters: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"ranker|dense_weight"):
-        Settings.read(parameters, {})
+        RetrievalSettings.read(parameters, {})
 
 
 def chunk(index: int, text: str, *, file: str = "f") -> dict[str, Any]:
@@ -381,7 +383,7 @@ async def test_words_are_looked_for_as_they_are_indexed() -> None:
 
 async def test_a_filter_that_nobody_signed_never_reaches_milvus() -> None:
     milvus = FakeMilvus([])
-    guarded = HybridSearch(Settings("http://milvus", filter_secret="s"), lambda _: milvus)
+    guarded = HybridSearch(RetrievalSettings("http://milvus", filter_secret="s"), lambda _: milvus)
     with pytest.raises(FilterRefused):
         await guarded.search(query(filter='tenant != ""'))
     assert milvus.calls == []

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.errors import CatalogUnavailable, InsufficientQuota, RagfleetError, RateLimited
-from gateway.tenants.budgets import Budget, Counter, Needs, Period, Resource
+from gateway.tenants.budgets import Budget, BudgetCounter, Needs, Period, Resource
 from gateway.tenants.leases import LEASE_SHARE, allot, most_in_hand
-from gateway.tenants.limits import Limits
+from gateway.tenants.limits import TenantLimits
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quota_store import MemoryQuotaStore
 from gateway.tenants.quotas import Quotas, Reservation
 from gateway.tenants.tenant import Tenant
 
-BUDGET = Budget(Counter("tenant/a", Resource.TOKENS, Period.DAY), 1000)
+BUDGET = Budget(BudgetCounter("tenant/a", Resource.TOKENS, Period.DAY), 1000)
 
 
 class Clock:
@@ -68,7 +68,7 @@ def test_what_is_taken_never_passes_the_cap_and_suffices_for_those_that_fit(
 
 
 def test_a_need_that_is_refused_by_one_budget_takes_nothing_of_another() -> None:
-    other = Budget(Counter("tenant/a", Resource.REQUESTS, Period.MINUTE), 5)
+    other = Budget(BudgetCounter("tenant/a", Resource.REQUESTS, Period.MINUTE), 5)
     needs: Sequence[Needs] = [{BUDGET: 100, other: 1}] * 10
     taken = allot(needs, {}, {BUDGET: 0, other: 4})
     assert taken[other] == 1
@@ -89,7 +89,7 @@ def test_a_need_that_is_refused_by_one_budget_takes_nothing_of_another() -> None
 def test_a_refusal_names_a_limit_that_is_reached(caps: dict[str, int], asked: list[tuple[int, int]]) -> None:
     """Limits so small that nobody leases more than he needs, so that all is known; two gateways, and nothing ends."""
     store, clock, named = Store(), Clock(), list[str]()
-    tenant = Tenant("a", limits=Limits(**caps))
+    tenant = Tenant("a", limits=TenantLimits(**caps))
     gateways = [
         Quotas(QuotaClient(store, clock=clock), on_refusal=lambda _, limit: named.append(limit)) for _ in range(2)
     ]
@@ -121,7 +121,7 @@ def test_a_refusal_names_a_limit_that_is_reached(caps: dict[str, int], asked: li
 class Gateways(RuleBasedStateMachine):
     """Three on one store. What runs, and what was charged, is never more than the limits say."""
 
-    LIMITS = Limits(requests_per_minute=40, tokens_per_day=2_000, concurrent_answers=12)
+    LIMITS = TenantLimits(requests_per_minute=40, tokens_per_day=2_000, concurrent_answers=12)
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ def gateway(store: Store, clock: Clock) -> Callable[..., Quotas]:
 
 
 async def test_a_request_with_a_lease_in_hand_asks_nobody(gateway: Callable[..., Quotas], store: Store) -> None:
-    quotas, tenant = gateway(), Tenant("a", limits=Limits(requests_per_minute=10_000))
+    quotas, tenant = gateway(), Tenant("a", limits=TenantLimits(requests_per_minute=10_000))
     for _ in range(200):
         await quotas.reserve(tenant, {Resource.REQUESTS: 1})
     assert store.takes == 1
@@ -246,16 +246,21 @@ async def test_a_tenant_without_limits_asks_nobody(gateway: Callable[..., Quotas
 @pytest.mark.parametrize(
     ("limits", "charge", "kind", "words"),
     [
-        (Limits(requests_per_minute=1), {Resource.REQUESTS: 1}, RateLimited, "1 requests per minute for the tenant a"),
-        (Limits(tokens_per_minute=9), {Resource.TOKENS: 6}, RateLimited, "9 tokens per minute"),
-        (Limits(tokens_per_day=9), {Resource.TOKENS: 6}, InsufficientQuota, "renewed on 2023-11-15"),
-        (Limits(tokens_per_month=9), {Resource.TOKENS: 6}, InsufficientQuota, "renewed on 2023-12-01"),
-        (Limits(concurrent_answers=1), {Resource.ANSWERS: 1}, RateLimited, "1 answers at a time"),
+        (
+            TenantLimits(requests_per_minute=1),
+            {Resource.REQUESTS: 1},
+            RateLimited,
+            "1 requests per minute for the tenant a",
+        ),
+        (TenantLimits(tokens_per_minute=9), {Resource.TOKENS: 6}, RateLimited, "9 tokens per minute"),
+        (TenantLimits(tokens_per_day=9), {Resource.TOKENS: 6}, InsufficientQuota, "renewed on 2023-11-15"),
+        (TenantLimits(tokens_per_month=9), {Resource.TOKENS: 6}, InsufficientQuota, "renewed on 2023-12-01"),
+        (TenantLimits(concurrent_answers=1), {Resource.ANSWERS: 1}, RateLimited, "1 answers at a time"),
     ],
 )
 async def test_a_refusal_says_which_limit_and_when_to_come_back(
     gateway: Callable[..., Quotas],
-    limits: Limits,
+    limits: TenantLimits,
     charge: dict[Resource, int],
     kind: type[RagfleetError],
     words: str,
@@ -270,14 +275,14 @@ async def test_a_refusal_says_which_limit_and_when_to_come_back(
 
 async def test_a_request_over_a_limit_by_itself_is_not_to_be_repeated(gateway: Callable[..., Quotas]) -> None:
     with pytest.raises(RateLimited, match="more than the limit") as refused:
-        await gateway().reserve(Tenant("a", limits=Limits(tokens_per_minute=9)), {Resource.TOKENS: 10})
+        await gateway().reserve(Tenant("a", limits=TenantLimits(tokens_per_minute=9)), {Resource.TOKENS: 10})
     assert refused.value.retry_after_s is None
 
 
 async def test_while_the_store_is_away_leases_are_used_and_then_the_setting_counts(
     gateway: Callable[..., Quotas], store: Store, clock: Clock
 ) -> None:
-    tenant = Tenant("a", limits=Limits(requests_per_minute=1_000))
+    tenant = Tenant("a", limits=TenantLimits(requests_per_minute=1_000))
     closed, opened = gateway(), gateway(open_without_store=True)
     for each in (closed, opened):
         await each.reserve(tenant, {Resource.REQUESTS: 1})
@@ -297,7 +302,7 @@ async def test_while_the_store_is_away_leases_are_used_and_then_the_setting_coun
 async def test_a_thousand_requests_that_are_cancelled_while_they_wait_hold_nothing(
     gateway: Callable[..., Quotas], store: Store
 ) -> None:
-    quotas, tenant = gateway(), Tenant("a", limits=Limits(concurrent_answers=500, requests_per_minute=100_000))
+    quotas, tenant = gateway(), Tenant("a", limits=TenantLimits(concurrent_answers=500, requests_per_minute=100_000))
 
     async def ask(step: int) -> None:
         with await quotas.reserve(tenant, {Resource.REQUESTS: 1, Resource.ANSWERS: 1}):
@@ -315,7 +320,7 @@ async def test_a_thousand_requests_that_are_cancelled_while_they_wait_hold_nothi
 
 
 async def test_a_reservation_that_grows_is_refused_as_a_whole(gateway: Callable[..., Quotas]) -> None:
-    quotas, tenant = gateway(), Tenant("a", limits=Limits(tokens_per_day=100))
+    quotas, tenant = gateway(), Tenant("a", limits=TenantLimits(tokens_per_day=100))
     with await quotas.reserve(tenant, {Resource.TOKENS: 60}) as reserved:
         with pytest.raises(InsufficientQuota), await quotas.reserve(tenant, {Resource.TOKENS: 30}) as other:
             await other.resize({Resource.TOKENS: 50})

@@ -12,14 +12,14 @@ from worker.heartbeat import Pulse
 from worker.launch import NotRunnableError, find_gpus
 from worker.load import LoadReport, SteadyWords
 from worker.settings import parse
-from worker.state import Phase
+from worker.state import WorkerPhase
 
 ONE = Device("GPU-aaaa1111", 0, "NVIDIA H100 80GB HBM3", 85_520_809_984, 90)
 TWO = Device("GPU-bbbb2222", 1, "NVIDIA H100 80GB HBM3", 85_520_809_984, 90)
 SLICE = Device("MIG-cccc3333", 0, "NVIDIA A100-SXM4-80GB MIG 1g.10gb", 10_200_547_328, 80, mig="1g.10gb")
 
 
-def settings(*more: str) -> host.Settings:
+def settings(*more: str) -> host.WorkerSettings:
     return parse(["--name=host-a", "--http-port=8101", "--flavour=tensorrtllm", *more], {})
 
 
@@ -150,20 +150,32 @@ def test_health_in_words(case: str) -> None:
     assert gpu.judge(vitals, xids) == Health(sound, words)
 
 
-def pulse(health: Health, phase: Phase = Phase.READY) -> Pulse:
+def pulse(health: Health, phase: WorkerPhase = WorkerPhase.READY) -> Pulse:
     return Pulse(phase=phase, answered=100.0, ready=True, load=LoadReport(0, 1, 8), gpu=health)
 
 
 @pytest.mark.parametrize(
     ("health", "phase", "status", "words"),
     [
-        (Health(), Phase.READY, "passing", "queue 0, running 1/8"),
-        (Health(True, "slowed down by heat"), Phase.READY, "passing", "queue 0, running 1/8; gpu: slowed down by heat"),
-        (Health(False, "Xid 79: gone"), Phase.READY, "warning", "gpu: Xid 79: gone; queue 0, running 1/8"),
-        (Health(False, "Xid 79: gone"), Phase.DRAINING, "passing", "draining: gpu: Xid 79: gone; queue 0, running 1/8"),
+        (Health(), WorkerPhase.READY, "passing", "queue 0, running 1/8"),
+        (
+            Health(True, "slowed down by heat"),
+            WorkerPhase.READY,
+            "passing",
+            "queue 0, running 1/8; gpu: slowed down by heat",
+        ),
+        (Health(False, "Xid 79: gone"), WorkerPhase.READY, "warning", "gpu: Xid 79: gone; queue 0, running 1/8"),
+        (
+            Health(False, "Xid 79: gone"),
+            WorkerPhase.DRAINING,
+            "passing",
+            "draining: gpu: Xid 79: gone; queue 0, running 1/8",
+        ),
     ],
 )
-def test_a_gpu_that_is_not_sound_is_a_warning_in_consul(health: Health, phase: Phase, status: str, words: str) -> None:
+def test_a_gpu_that_is_not_sound_is_a_warning_in_consul(
+    health: Health, phase: WorkerPhase, status: str, words: str
+) -> None:
     beat = heartbeat.judge(pulse(health, phase), SteadyWords(), 100.5)
     assert (beat.status, beat.words) == (status, words)
 

@@ -4,13 +4,13 @@ import pytest
 
 from worker.heartbeat import Pulse, judge, span
 from worker.load import LoadReport, SteadyWords
-from worker.state import Phase
+from worker.state import WorkerPhase
 
 READY = LoadReport(0, 1, 8, 10, 100)
 
 
 def pulse(**changes: object) -> Pulse:
-    made = Pulse(phase=Phase.READY, answered=100.0, ready=True, load=READY)
+    made = Pulse(phase=WorkerPhase.READY, answered=100.0, ready=True, load=READY)
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -36,14 +36,14 @@ def test_models_that_are_not_ready_are_critical() -> None:
 
 
 def test_starting_is_a_warning() -> None:
-    beat = judge(pulse(phase=Phase.STARTING, phase_since=88.0), SteadyWords(), 100.0)
+    beat = judge(pulse(phase=WorkerPhase.STARTING, phase_since=88.0), SteadyWords(), 100.0)
     assert (beat.status, beat.words) == ("warning", "starting since 10 s")
-    again = judge(pulse(phase=Phase.STARTING, phase_since=99.0, reason="Triton died"), SteadyWords(), 100.0)
+    again = judge(pulse(phase=WorkerPhase.STARTING, phase_since=99.0, reason="Triton died"), SteadyWords(), 100.0)
     assert again.words == "starting since 0 s; before: Triton died"
 
 
 def test_a_dead_triton_is_critical_with_its_cause() -> None:
-    beat = judge(pulse(phase=Phase.RESTARTING, reason="Triton was killed by SIGKILL"), SteadyWords(), 100.0)
+    beat = judge(pulse(phase=WorkerPhase.RESTARTING, reason="Triton was killed by SIGKILL"), SteadyWords(), 100.0)
     assert (beat.status, beat.words) == ("critical", "Triton was killed by SIGKILL")
 
 
@@ -52,7 +52,7 @@ def test_missing_metrics_do_not_take_an_instance_out() -> None:
 
 
 def test_draining_still_passes_and_says_so() -> None:
-    beat = judge(pulse(phase=Phase.DRAINING), SteadyWords(), 100.0)
+    beat = judge(pulse(phase=WorkerPhase.DRAINING), SteadyWords(), 100.0)
     assert beat.status == "passing"
     assert beat.words.startswith("draining: ")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from worker import preflight, triton
-from worker.settings import Settings, parse
+from worker.settings import WorkerSettings, parse
 from worker.triton import Installation, Wishes
 
 WHEEL = Installation(
@@ -17,7 +17,7 @@ WHEEL = Installation(
 )
 
 
-def settings(**changes: object) -> Settings:
+def settings(**changes: object) -> WorkerSettings:
     arguments = {"name": "triton-1", "http_port": 8111, "model_repository": "/models", "home": "/home/var", **changes}
     return parse([f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()], {})
 

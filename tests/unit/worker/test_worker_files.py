@@ -12,14 +12,16 @@ from worker.load import LoadReport
 from worker.log import LineFormatter, event
 from worker.process import first_error, remove_shared_memory
 from worker.settings import parse
-from worker.state import InstanceState, Phase
+from worker.state import InstanceState, WorkerPhase
 
 SETTINGS = parse(["--name=triton-0", "--http-port=8101"], {"RAGFLEET_MODEL_NAME": "tiny"})
 
 
 def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "run" / "triton-0.json"
-    written = InstanceState("triton-0", Phase.READY, 10, 11, 8101, 8102, 8103, restarts=2, reason="x", pid_started=1.5)
+    written = InstanceState(
+        "triton-0", WorkerPhase.READY, 10, 11, 8101, 8102, 8103, restarts=2, reason="x", pid_started=1.5
+    )
     state.write(path, written)
     assert state.read(path) == written
     fields = json.loads(path.read_text())
