@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httptools
 import orjson
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
@@ -244,6 +244,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._running = cycle
+        if cycle.scope["http_version"] != "1.1":
+            app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
     def on_response_complete(self) -> None:
@@ -275,6 +277,27 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             status=431,
             code="headers_too_large",
         )
+
+
+def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    """The app for a client of HTTP/1.0, which knows no chunks: a body of unknown length ends with the connection."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        is_open = False
+
+        async def sent(message: Message) -> None:
+            nonlocal is_open
+            if message["type"] == "http.response.start":
+                is_open = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
+                if is_open:
+                    cycle.chunked_encoding = cycle.keep_alive = False
+            elif is_open:
+                cycle.expected_content_length = len(message.get("body", b""))  # it counts what is still to come
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return served
 
 
 def _timeout(message: str) -> errors.BadRequest:

@@ -186,6 +186,24 @@ async def test_a_trailer_is_no_header(start: Start) -> None:
     assert error(answer)[0] == 401
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_of_http_1_0_gets_no_chunks(fleet: Fleet, stream: bool) -> None:
+    """Which it would take for a part of the answer."""
+    message = {"role": "user", "content": "How far is it?"}
+    body = json.dumps({"model": MODEL, "messages": [message], "max_tokens": 3, "stream": stream}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head, _, answer = (await sent(fleet, head % len(body) + body)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    if stream:
+        events = answer.split(b"\n\n")
+        assert events[-2:] == [b"data: [DONE]", b""]
+        assert all(json.loads(event.removeprefix(b"data: ")) for event in events[:-2])
+    else:
+        assert json.loads(answer)["choices"]
+
+
 async def test_pipelined_requests_are_answered_in_turn(fleet: Fleet) -> None:
     answer = await sent(fleet, (LIVE + b"\r\n") * 4 + LIVE + b"Connection: close\r\n\r\n")
     assert answer.count(b"HTTP/1.1 200") == 5

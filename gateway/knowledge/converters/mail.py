@@ -4,8 +4,9 @@ import base64
 import contextlib
 import email
 import email.policy
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from email.message import EmailMessage, MIMEPart
 from pathlib import PurePath
 
@@ -25,6 +26,8 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n|\r\r")
 _MAX_DEPTH = 3
 """Messages within messages that are read."""
 _MAX_ATTACHMENTS = 100
+_MAX_PARTS = 10_000
+"""Of one message that are read."""
 _FROM_LINE = re.compile(rb"^From [^\n]*\d\d?:\d\d[^\n]*\d{4}[^\n]{0,40}\r?\n(?=[!-9;-~]{1,76}:|>?From )", re.MULTILINE)
 """What parts the mails of a folder: it has a time, and a header follows; a sentence may begin so, too."""
 _KNOWN_HEADER = re.compile(
@@ -34,12 +37,23 @@ _KNOWN_HEADER = re.compile(
 
 
 class _BoundedHeaders(email.policy.EmailPolicy):
-    """Of headers that are too long the beginning."""
+    """Of headers that are too long the beginning; each is parsed once, and not each time that it is asked for (nine times of a
+    part, which took a millisecond)."""
 
     def header_source_parse(self, sourcelines: Sequence[str]) -> tuple[str, str]:
         """See EmailPolicy."""
         name, value = super().header_source_parse(list(sourcelines))
         return name, value[: _MAX_PARAMETERS if name.lower().startswith("content-") else _MAX_HEADER]
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        """See EmailPolicy."""
+        return _parsed(name, value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(name: str, value: str) -> str:
+    parsed: str = email.policy.default.header_fetch_parse(name, value)
+    return parsed
 
 
 _POLICY = _BoundedHeaders()
@@ -78,7 +92,7 @@ class _MailReading:
         self._convert = convert
         self._depth = depth
         self._attached: list[str] = []
-        self._attachments = self._replaced = 0
+        self._attachments = self._replaced = self._parts = 0
         self._skipped: list[Skipped] = []
 
     def read(self, message: EmailMessage) -> Document:
@@ -99,7 +113,7 @@ class _MailReading:
         if kind == "message/delivery-status":  # groups of headers, which the parser makes messages of
             return "\n\n".join(str(each).strip() for each in part.iter_parts())
         if part.is_multipart():
-            texts = [self._body(each) for each in part.iter_parts()]
+            texts = [self._body(each) for each in self._first(part.iter_parts())]
             if kind == "multipart/alternative":  # the last one is the richest, unless it is a stub
                 return _richest(texts)
             return "\n\n".join(filter(str.strip, texts))
@@ -112,6 +126,16 @@ class _MailReading:
         else:
             self._attach(filename or f"part{PurePath(kind).name and '.' + PurePath(kind).name}", content)
         return ""
+
+    def _first(self, parts: Iterable[MIMEPart]) -> Iterator[MIMEPart]:
+        """Those that are read."""
+        for part in parts:
+            self._parts += 1
+            if self._parts > _MAX_PARTS:
+                if self._parts == _MAX_PARTS + 1:
+                    self._skipped.append(Skipped("parts of the message", f"only the first {_MAX_PARTS:,} are read"))
+                return
+            yield part
 
     def _text(self, part: MIMEPart, kind: str, content: bytes) -> str:
         try:
