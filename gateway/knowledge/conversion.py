@@ -31,6 +31,7 @@ from gateway.knowledge.converters import (
     spreadsheet_xml,
     spreadsheets,
     text,
+    tnef,
     word,
 )
 from gateway.knowledge.converters.archives import OLE
@@ -85,6 +86,7 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".doc", ".dot"), legacy_office.doc),
         **dict.fromkeys((".ppt", ".pps", ".pot"), legacy_office.ppt),
         **dict.fromkeys((".msg", ".oft"), lambda name, content: outlook.msg(name, content, convert_bytes)),
+        ".tnef": lambda name, content: tnef.winmail(name, content, convert_bytes),
         ".mbox": lambda name, content: mail.mbox(name, content, convert_bytes),
         **dict.fromkeys((".toml", ".yaml", ".yml"), escapes.unicode_escapes),
         ".properties": escapes.properties,
@@ -107,6 +109,7 @@ _MARKS: Mapping[bytes, Converter] = MappingProxyType(
         b"{\\rtf": richtext.rtf,
         b"<!doctype html": markup.html,
         b"<html": markup.html,
+        tnef.SIGNATURE: CONVERTERS[".tnef"],
     }
 )
 """How contents begin that are surely of a kind, whatever their names end with."""

@@ -47,6 +47,13 @@ _OF_OLD = re.compile("cp(?:437|8[56])|mac")
 _IN_WORDS = re.compile(rb"(?<=[a-zA-Z])[\x80-\x91\x93-\xff](?=[a-zA-Z])")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|[\u2500-\u259f]")
 """Words of two scripts, and frames: an encoding that makes these is the wrong one."""
+_INNER_CAPITAL = re.compile("[а-яё][А-ЯЁ]")
+_ODD_CAPITALS = 2
+"""Capitals in the middle of words from which on Cyrillic is taken for an old Mac's, which has я where Windows has Я."""
+_OF_1250 = re.compile(rb"[\x80-\x9f]")
+"""Š, š, Ť, ť, Ž, ž, Ś, ś, Ź, ź of Windows; ISO 8859-2 has nothing there."""
+_OF_CZECH = re.compile(rb"[\xcc\xd8\xd9\xe8\xec\xf8\xf9\xfd]")
+"""Letters of Czech and Slovak in both, none of which is Polish."""
 _CONTEXT = 20
 _TELLING = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f]{1,%d}[\x80-\xff]+)*[\x00-\x7f]{0,%d}" % (_CONTEXT, _CONTEXT))
 """What is not ASCII, with a little around it: ASCII alone says nothing, and much of it drowns the rest."""
@@ -57,7 +64,7 @@ _FEW = 2
 _MANY_ZEROS = 0.2
 """Share of zero bytes above which a file may be UTF-16; a log that was cut off by a crash has some, too."""
 _COMMON = re.compile(
-    r"[\t\n\r\x20-\x7e\xa0-\u024f\u0370-\u06ff\u3001\u3002\u3040-\u30ff"
+    r"[\t\n\r\x20-\x7e\xa0-\u024f\u0370-\u06ff\u0900-\u0eff\u3001\u3002\u3040-\u30ff"
     r"\uff0c\u4e00-\u4eff\u5927-\u5929\uac00-\ud7a3]"
 )
 _MIN_COMMON = 0.05
@@ -278,5 +285,17 @@ def _likely(content: bytes) -> str:
         text = sample.decode(guess["encoding"], "replace")
         if len(_MIXED.findall(text)) <= 0.1 * telling:
             found = codecs.lookup(guess["encoding"]).name
-            return _SUPERSETS.get(found, found)
+            return _sibling(_SUPERSETS.get(found, found), bytes(sample))
     return "cp1252"
+
+
+def _sibling(encoding: str, sample: bytes) -> str:
+    """Of two encodings that are nearly the same, the one whose words look like words."""
+    if encoding == "cp1251":
+        mac = sample.decode("mac-cyrillic")
+        odd = len(_INNER_CAPITAL.findall(sample.decode("cp1251", "replace")))
+        return "mac-cyrillic" if odd >= _ODD_CAPITALS and odd > 2 * len(_INNER_CAPITAL.findall(mac)) else encoding
+    if encoding == "cp1250" and not _OF_1250.search(sample):
+        within = b"".join(re.findall(rb"[a-zA-Z\xc0-\xff]([\xa9\xab\xae\xb9\xbb])(?=[a-zA-Z\xc0-\xff]|\b)", sample))
+        return "iso8859-2" if within and _OF_CZECH.search(sample) else encoding
+    return encoding
