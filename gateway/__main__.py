@@ -14,8 +14,9 @@ from gateway import log_format
 from gateway.api.http_protocol import Connections, HttpLimits
 from gateway.api.tls_handshake import connection_protocol
 from gateway.app import create_app
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
 from gateway.container import Container
+from gateway.environment import ConfigError
 from gateway.errors import CatalogUnavailable, CatalogUnusable
 from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 from gateway.lifespan import drain

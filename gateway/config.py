@@ -6,64 +6,12 @@ Each setting is a variable `RAGFLEET_<NAME>`; the field's docstring gives its un
 
 import ipaddress
 import os
-import types
 import typing
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from pathlib import Path
 
-MAX_NUMBER = 10**12
-"""Of any setting: seconds, bytes, places. Timers and databases do not count much further."""
-
-
-class ConfigError(Exception):
-    """A setting that cannot be used; the message says which and why."""
-
-
-class WithoutKnowledge(StrEnum):
-    """What to do with a question to the knowledge base while Milvus is away."""
-
-    REFUSE = "refuse"  # 503: nothing is said that no document says
-    ANSWER = "answer"  # the model alone, marked as such
-
-
-class WithoutQuotas(StrEnum):
-    """What to do with a request whose tenant has limits, while the database that counts them is away and no lease is in hand."""
-
-    REFUSE = "refuse"  # 503: a limit is never passed
-    ALLOW = "allow"  # let in, uncounted
-
-
-class Rewrite(StrEnum):
-    """What is searched for a question that follows others."""
-
-    OFF = "off"  # the question as it stands
-    HISTORY = "history"  # behind an earlier question, where it seems to lean on one
-    MODEL = "model"  # as the fleet's model words it; where it cannot, by the history
-
-
-class ToolFormat(StrEnum):
-    """How the model writes calls of functions."""
-
-    AUTO = "auto"  # as its chat template looks
-    HERMES = "hermes"  # and Qwen
-    LLAMA3_JSON = "llama3_json"
-    MISTRAL = "mistral"
-    JSON = "json"  # it has no way of its own: JSON under a grammar
-
-
-class ToolDecision(StrEnum):
-    """Who decides whether an answer calls a function, where the client leaves it open."""
-
-    MODEL = "model"
-    WORDS = "words"  # that the question shares with a function: for models that are too small
-
-
-class LogFormat(StrEnum):
-    """How lines of the log look."""
-
-    TEXT = "text"
-    JSON = "json"
+from gateway.environment import ConfigError, converted, raw_value, variables
+from gateway.setting_values import LogFormat, Rewrite, ToolDecision, ToolFormat, WithoutKnowledge, WithoutQuotas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,8 +314,8 @@ class Settings:
         values: dict[str, typing.Any] = {}
         for field in fields(cls):
             for name in variables(field.name):
-                if (raw := _raw(env, name)) != "":
-                    values[field.name] = _convert(name, raw, hints[field.name])
+                if (raw := raw_value(env, name)) != "":
+                    values[field.name] = converted(name, raw, hints[field.name])
                     break
         if "home" in values:
             values.setdefault("tokenizer_dir", values["home"] / "models" / "smollm2")
@@ -391,74 +339,9 @@ class Settings:
             )
 
 
-FOREIGN = types.MappingProxyType(
-    {
-        "milvus_uri": ("MILVUS_URI",),
-        "trace_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT",),
-        "milvus_token": ("MILVUS_TOKEN",),
-        "consul_token": ("RAGFLEET_CONSUL_TOKEN", "CONSUL_HTTP_TOKEN"),
-        "s3_endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-        "s3_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-        "s3_access_key": ("AWS_ACCESS_KEY_ID",),
-        "s3_secret_key": ("AWS_SECRET_ACCESS_KEY",),
-        "s3_ca_file": ("AWS_CA_BUNDLE",),
-    }
-)
-"""Settings whose variables the tools of Milvus, OpenTelemetry, Consul and AWS have named."""
-
-
-_BOOLEANS = types.MappingProxyType(
-    {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-)
-
-
-def variables(field: str) -> tuple[str, ...]:
-    """The variables that a setting is read from; the first that is set counts. Each may end with `_FILE`, too."""
-    return FOREIGN.get(field, (f"RAGFLEET_{field.upper()}",))
-
-
 def is_loopback(host: str) -> bool:
     """Whether this names this machine and no other."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _raw(env: typing.Mapping[str, str], name: str) -> str:
-    """The value, or the content of the file that `<name>_FILE` names, without the white space around it."""
-    value, file = env.get(name, ""), env.get(f"{name}_FILE", "")
-    if value and file:
-        raise ConfigError(f"{name} and {name}_FILE are both set. Unset one of them.")
-    if not file:
-        return value
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}_FILE={file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _convert(name: str, raw: str, hint: typing.Any) -> typing.Any:
-    if isinstance(hint, types.UnionType):
-        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
-    if hint is bool:
-        if raw.lower() not in _BOOLEANS:
-            raise ConfigError(f"{name}={raw!r} is neither true nor false")
-        return _BOOLEANS[raw.lower()]
-    try:
-        value = hint(raw)
-    except ValueError as error:
-        raise ConfigError(f"{name}={raw[:80]!r} is not a valid {hint.__name__}") from error
-    if hint in (int, float):
-        _check_number(name, raw, value)
-    return value
-
-
-def _check_number(name: str, raw: str, value: float) -> None:
-    """A number that no setting can be: of other digits than a reader takes for such, below 0, or beyond anything."""
-    least = -1 if name == "RAGFLEET_RAG_MIN_SCORE" else 0  # a cosine
-    most = 65535 if name.endswith("_PORT") else MAX_NUMBER
-    if not raw.isascii() or "_" in raw:
-        raise ConfigError(f"{name}={raw[:80]!r} is not a plain number")
-    if not least <= value <= most:  # nan is neither
-        raise ConfigError(f"{name}={raw[:80]!r} is not between {least} and {most}")

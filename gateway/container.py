@@ -19,7 +19,7 @@ from gateway.assistants.files import AssistantFiles
 from gateway.assistants.service import AssistantService
 from gateway.assistants.support import open_support
 from gateway.batches.worker import BatchWorker
-from gateway.config import Settings, WithoutQuotas
+from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.migrating_generation import Generator
 from gateway.dispatch.mirroring import Mirroring
@@ -56,6 +56,7 @@ from gateway.routing import Placer, policies
 from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.stored_answers import StoredAnswers
+from gateway.setting_values import WithoutQuotas
 from gateway.telemetry import Tracing
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync

@@ -5,7 +5,7 @@ import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-from gateway.config import LogFormat
+from gateway.setting_values import LogFormat
 from gateway.telemetry import trace_id
 
 CURRENT_REQUEST: ContextVar[str] = ContextVar("request_id", default="")

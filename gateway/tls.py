@@ -4,7 +4,8 @@ import ssl
 from functools import cache
 from pathlib import Path
 
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:

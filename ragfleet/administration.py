@@ -45,7 +45,8 @@ def inspect_usage(tenant: str | None, work: "Callable[[UsageReport], Awaitable[T
 
 
 def _run(work: "Callable[[Administration], Awaitable[T]]") -> T:
-    from gateway.config import ConfigError, Settings
+    from gateway.config import Settings
+    from gateway.environment import ConfigError
     from gateway.errors import BadRequest, RagfleetError
     from gateway.knowledge.catalog.administration import Administration, audit_file
     from gateway.knowledge.catalog.catalog import Catalog, catalog_url

@@ -3,7 +3,8 @@
 import os
 from dataclasses import replace
 
-from gateway.config import Settings, variables
+from gateway.config import Settings
+from gateway.environment import variables
 from ragfleet import fleet_spec, supervisor
 from ragfleet.paths import home_from_environment
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from gateway import config
+from gateway.environment import variables
 from worker import settings as worker_settings
 
 UNITS = {"_s": "s", "_mb": "MiB", "_bytes": "bytes", "_tokens": "tokens"}
@@ -52,7 +53,7 @@ def all_settings() -> list[Setting]:
 def _of_gateway() -> Iterator[Setting]:
     meanings = docstrings(config.Settings)
     for field in fields(config.Settings):
-        names = ", ".join(config.variables(field.name))
+        names = ", ".join(variables(field.name))
         yield Setting(names, "gateway", _text(field.default), _unit(field.name), meanings.get(field.name, ""))
 
 

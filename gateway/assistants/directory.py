@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assistants.profile import Profile, ProfileError, read_folder, shipped
-from gateway.config import ConfigError
+from gateway.environment import ConfigError
 from gateway.tenants.tenant import Tenant
 
 PREFIX = "assistant:"

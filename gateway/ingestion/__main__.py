@@ -14,7 +14,8 @@ import socket
 import sys
 
 from gateway import log_format
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 from gateway.ingestion.service import serve
 from gateway.knowledge.objects import object_store
 

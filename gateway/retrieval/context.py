@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.admission.tenant_permits import TenantPermits
-from gateway.config import Settings, WithoutKnowledge
+from gateway.config import Settings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.hedging import HedgedCalls
 from gateway.errors import BadRequest, ContextLengthExceeded, KnowledgeUnavailable, NotFound, RagfleetError
@@ -23,6 +23,7 @@ from gateway.retrieval.filter_signature import FilterSigner
 from gateway.retrieval.passage import KnownPassages, Passage
 from gateway.retrieval.request import RetrievalRequest
 from gateway.retrieval.search import knowledge_away
+from gateway.setting_values import WithoutKnowledge
 from gateway.telemetry import OFF, Tracing
 from gateway.tenants.cache_salt import CacheSalts
 from gateway.tenants.tenant import Tenant

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from gateway.config import Rewrite, Settings
+from gateway.config import Settings
 from gateway.errors import RagfleetError
 from gateway.metrics import Metrics
 from gateway.retrieval.follow_up import searchable, standalone, with_history
+from gateway.setting_values import Rewrite
 
 Messages = Sequence[Mapping[str, str]]
 """OpenAI's."""

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Settings, ToolDecision, ToolFormat
+from gateway.config import Settings
 from gateway.serving.decoding_guide import LENIENT, Guide, GuideKind
 from gateway.serving.generation_request import GenerationRequest
 from gateway.serving.tool_decision import decided
 from gateway.serving.tool_parsers import PARSERS, BareJsonParser, ToolCallParser, guess
 from gateway.serving.tools import ToolUse
+from gateway.setting_values import ToolDecision, ToolFormat
 
 MAX_CALLS = 16
 """Of one answer, under a grammar."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config import ConfigError
+from gateway.environment import ConfigError
 from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
 from gateway.tenants import api_key as api_keys
 from gateway.tenants.key import GROUP_PATTERN, TENANTS_OWN, USER_SCOPES, Key, Scope

@@ -12,7 +12,8 @@ from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError
 from joserfc.jwt import JWTClaimsRegistry
 
-from gateway.config import ConfigError, Settings, is_loopback
+from gateway.config import Settings, is_loopback
+from gateway.environment import ConfigError
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.tenants.directory import Directory
 from gateway.tenants.jwks import Jwks

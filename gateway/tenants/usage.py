@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from gateway.config import ConfigError
+from gateway.environment import ConfigError
 
 EMBEDDINGS = "embeddings"
 """The route of embeddings, as metrics and the ledger name it."""

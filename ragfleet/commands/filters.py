@@ -27,7 +27,8 @@ def sign_filter(
     The secret is that of the gateways (RAGFLEET_FILTER_SECRET or RAGFLEET_FILTER_SECRET_FILE), or of the fleet on this machine.
     Whoever has the signature can read these rows until it expires.
     """
-    from gateway.config import ConfigError, Settings
+    from gateway.config import Settings
+    from gateway.environment import ConfigError
     from gateway.knowledge.filters import quote, search_filter
     from gateway.knowledge.index import ALIAS
     from gateway.retrieval.filter_signature import FilterSigner

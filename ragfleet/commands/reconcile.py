@@ -27,7 +27,7 @@ def reconcile(
 ) -> None:
     """Compare files and stores in SQL, contents, and rows in Milvus. Where they differ the exit status is 1, unless all of it is
     being repaired."""
-    from gateway.config import ConfigError
+    from gateway.environment import ConfigError
     from gateway.errors import RagfleetError
 
     try:

@@ -54,7 +54,7 @@ def reembed(
     as_json: Json = False,
 ) -> None:
     """Embed everything with another model, beside the index that serves; then switch to it, or back."""
-    from gateway.config import ConfigError
+    from gateway.environment import ConfigError
     from gateway.errors import RagfleetError
 
     if step is ReembedStage.START and not model:

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from gateway.api import authentication
-from gateway.config import WithoutQuotas
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
+from gateway.setting_values import WithoutQuotas
 from gateway.tenants import api_key, ledger, quota_client
 from gateway.tenants.directory import GRACE_S
 from gateway.tenants.quota_client import AWAY_S

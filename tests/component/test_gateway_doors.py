@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.config import ConfigError
+from gateway.environment import ConfigError
 from gateway.errors import RagfleetError
 from gateway.fleet.outlier_detection import OutlierSettings
 from gateway.lifespan import drain

@@ -13,7 +13,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
 from gateway.api import authentication
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 from gateway.tenants import jwks
 from gateway.tenants.oidc import TokenRules
 from tests.support.replies import Reply

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.config import ConfigError, Settings, WithoutKnowledge
+from gateway.config import Settings
+from gateway.environment import ConfigError
+from gateway.setting_values import WithoutKnowledge
 from gateway.triton.fake_answers import Script
 
 AWAY = Script(status=500, error="in ensemble 'context', retrieval: unavailable: Milvus did not answer within 5 s")

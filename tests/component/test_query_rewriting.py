@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Rewrite
 from gateway.retrieval.follow_up import with_history
 from gateway.retrieval.rewriting import TASK
+from gateway.setting_values import Rewrite
 from gateway.triton.fake_answers import Script, saying
 from tests.support.running import Fleet
 

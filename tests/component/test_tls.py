@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.api import http_protocol
-from gateway.config import ConfigError
+from gateway.environment import ConfigError
 from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.fleet_state import FleetState
 from gateway.tls import client_context, server_context

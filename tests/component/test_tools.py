@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import ToolFormat
+from gateway.setting_values import ToolFormat
 from tests.support.running import MODEL, Fleet
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway import telemetry
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 from gateway.serving.background import BackgroundAnswers
 from gateway.triton.fake_answers import Script
 from tests.support.gateway_client import Client

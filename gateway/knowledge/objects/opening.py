@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 from gateway.knowledge.objects.folder import FolderStore
 from gateway.knowledge.objects.store import ObjectStore, check_key
 

@@ -2,11 +2,11 @@
 
 from types import MappingProxyType
 
-from gateway.config import ToolFormat
 from gateway.serving.tool_parsers.bare_json import BareJsonParser
 from gateway.serving.tool_parsers.hermes import HermesParser
 from gateway.serving.tool_parsers.mistral import MistralParser
 from gateway.serving.tool_parsers.parser import ToolCallParser
+from gateway.setting_values import ToolFormat
 
 __all__ = ["PARSERS", "BareJsonParser", "ToolCallParser", "guess"]
 

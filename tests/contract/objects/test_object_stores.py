@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 from gateway.errors import NotFound, ObjectsUnavailable
 from gateway.knowledge.objects import MemoryStore, ObjectStore, object_store
 from gateway.knowledge.objects.s3 import S3Store

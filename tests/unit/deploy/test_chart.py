@@ -6,7 +6,8 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from gateway.config import Settings, variables
+from gateway.config import Settings
+from gateway.environment import variables
 from ragfleet.paths import PROJECT
 from worker.settings import VARIABLES, parse
 

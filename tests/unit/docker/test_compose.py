@@ -8,7 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gateway.config import Settings, variables
+from gateway.config import Settings
+from gateway.environment import variables
 from ragfleet.paths import PROJECT
 from tests.unit.docker.docker_files import COMPOSE, DOCKER, compose, environment, last_stage, specification
 from worker.settings import parse

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError
+from gateway.environment import ConfigError
 from gateway.errors import Unauthenticated
 from gateway.tenants.directory import Directory
 from gateway.tenants.key import Scope

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, Settings, variables
+from gateway.config import Settings
+from gateway.environment import ConfigError, variables
 
 
 def test_empty_environment_gives_the_defaults() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gateway.config import ToolDecision, ToolFormat
 from gateway.serving.decoding_guide import Guide, GuideKind
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.guide_bounds import MAX_ITEMS, bounded
 from gateway.serving.tool_calling import ToolCalling, calls_schema
 from gateway.serving.tool_decision import decided
 from gateway.serving.tools import FunctionTool, ToolUse
+from gateway.setting_values import ToolDecision, ToolFormat
 
 
 def function(name: str, schema: dict[str, Any] | None = None, about: str = "") -> FunctionTool:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import ToolFormat
 from gateway.serving.tool_parsers import PARSERS, guess
 from gateway.serving.tools import ArgumentsPiece, CallBegun, FunctionTool, TextPiece, ToolUse
+from gateway.setting_values import ToolFormat
 
 TOOLS = ToolUse(functions=[FunctionTool(name="add"), FunctionTool(name="look_up")])
 ADD = '{"name": "add", "arguments": {"a": 1, "b": "}\\"]"}}'

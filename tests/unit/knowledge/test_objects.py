@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
+from gateway.environment import ConfigError
 from gateway.errors import NotFound, ObjectsUnavailable
 from gateway.knowledge.objects import FolderStore, object_store
 
