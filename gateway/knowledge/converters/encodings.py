@@ -63,6 +63,8 @@ _FEW = 2
 """Letters with accents that say little: they are western Europe's unless something else is much likelier."""
 _MANY_ZEROS = 0.2
 """Share of zero bytes above which a file may be UTF-16; a log that was cut off by a crash has some, too."""
+_LEAST_PAIRS, _FEW_VALUES = 16, 3
+"""Bytes from which on, and values up to which, every second byte is looked at."""
 _COMMON = re.compile(
     r"[\t\n\r\x20-\x7e\xa0-\u024f\u0370-\u06ff\u0900-\u0eff\u3001\u3002\u3040-\u30ff"
     r"\uff0c\u4e00-\u4eff\u5927-\u5929\uac00-\ud7a3]"
@@ -139,10 +141,17 @@ def _decode(content: bytes) -> Decoded:
     plain = bad <= good or not bad
     if bad and good and b"\0" not in content and (mixed := _by_lines(content)):
         return mixed
-    if plain and utf8.is_text and content.count(0) < _MANY_ZEROS * len(content):
+    if plain and utf8.is_text and content.count(0) < _MANY_ZEROS * len(content) and not _is_of_two(content):
         return utf8
     wide = _without_mark(content) if b"\0" in content else None
     return wide or (utf8 if plain else _guessed(content) or utf8)
+
+
+def _is_of_two(content: bytes) -> bool:
+    """Whether every second byte is nearly always the same one, as in UTF-16 of one script: in Hindi it is a tab."""
+    if b"\0" not in content or not content.isascii() or len(content) < _LEAST_PAIRS:
+        return False
+    return any(len(set(content[start:65536:2])) <= _FEW_VALUES for start in (0, 1))
 
 
 def _marked(content: bytes) -> Decoded | None:
