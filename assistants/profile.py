@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -146,13 +146,3 @@ def read_folder(folder: Path) -> dict[str, Profile]:
 def shipped() -> dict[str, Profile]:
     """The four that come with the package."""
     return read_folder(Path(__file__).parent)
-
-
-def describe(profile: Profile) -> dict[str, Any]:
-    """For lists."""
-    return {
-        "name": profile.name,
-        "kind": profile.kind.value,
-        "description": profile.description,
-        "example": profile.example,
-    }

@@ -3,8 +3,9 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 SILENCE_SECONDS = 120.0
@@ -56,11 +57,21 @@ def stream(
         "stream_options": {"include_usage": True},
     }
     with _open(f"{gateway_url}/v1/chat/completions", key, body) as response:
-        for line in response:
+        for line in _lines(response):
             data = line.decode("utf-8").strip().removeprefix("data:").strip()
             if not data or data == "[DONE]":
                 continue
             yield from _read(json.loads(data), answer)
+
+
+def _lines(response: Iterable[bytes]) -> Iterator[bytes]:
+    """Raises AskError where the gateway goes, or says nothing for SILENCE_SECONDS."""
+    try:
+        yield from response
+    except TimeoutError:
+        raise AskError(f"The gateway said nothing for {SILENCE_SECONDS:g} s. See: ragfleet status") from None
+    except (OSError, HTTPException) as error:
+        raise AskError(f"The answer broke off ({error or type(error).__name__}). See: ragfleet status") from None
 
 
 def _read(chunk: Mapping[str, Any], answer: CitedAnswer) -> Iterator[str]:

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from assistants.profile import describe, shipped
 from ragfleet.assistant_files import work_on_file
 from ragfleet.client import connect, store_named, told
 from ragfleet.commands.demo import DOCUMENTS
@@ -41,10 +40,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The assistant; `ragfl
 def list_assistants(*, as_json: Json = False) -> None:
     """List the assistants that this fleet's key can ask."""
     _, seen = running_fleet()
-    with closing(connect(seen.gateway_url, seen.api_key)) as client:
-        names = [each.id for each in told(client.models.list) if each.id.startswith(PREFIX)]
-    known = {f"{PREFIX}{name}": describe(profile) for name, profile in shipped().items()}
-    found = [{"model": name, "description": known.get(name, {}).get("description", "")} for name in names]
+    found = [{"model": name, "description": facts["description"]} for name, facts in _assistants(seen).items()]
     if as_json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
@@ -54,6 +50,16 @@ def list_assistants(*, as_json: Json = False) -> None:
     for each in found:
         table.add_row(escape(each["model"]), escape(each["description"]))
     output().print(table)
+
+
+def _assistants(seen: FleetStatus) -> dict[str, dict[str, str]]:
+    """Of the key's tenant, by their names as models: description and example, as the gateway has them."""
+    with closing(connect(seen.gateway_url, seen.api_key)) as client:
+        models = [each for each in told(client.models.list) if each.id.startswith(PREFIX)]
+    facts = {each.id: (each.model_extra or {}).get("assistant") or {} for each in models}
+    return {
+        name: {what: str(each.get(what) or "") for what in ("description", "example")} for name, each in facts.items()
+    }
 
 
 def try_assistant(
@@ -70,7 +76,6 @@ def try_assistant(
     """Ask an assistant one question, and show its answer as it comes."""
     _, seen = running_fleet()
     name = name.removeprefix(PREFIX)
-    profile = shipped().get(name)
     if out is not None and file is None:
         raise fail("--out is for what comes of a --file.", Exit.USAGE)
     if file is not None:
@@ -83,8 +88,9 @@ def try_assistant(
         if not as_json:
             output().print(f"Written: [bold]{escape(str(target))}[/bold]")
         return
-    question = question or ("" if profile is None else profile.example)
-    if not question:
+    if not question.strip() and (facts := _assistants(seen).get(f"{PREFIX}{name}")) is not None:
+        question = facts["example"]
+    if not question.strip():
         raise fail(f"Say what '{name}' is to be asked: ragfleet assistant try {name} QUESTION", Exit.USAGE)
     if not as_json:
         output().print(f"[bold]{escape(question)}[/bold]\n")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import IncompleteRead
 from typing import Any
 
 import pytest
@@ -50,6 +51,30 @@ def test_text_sources_and_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.citations == [{"n": 1}]
     assert answer.finish_reason == "stop"
     assert answer.usage == {"total_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (TimeoutError("timed out"), "said nothing for 120 s"),
+        (ConnectionResetError(104, "Connection reset"), "broke off"),
+        (IncompleteRead(b""), "broke off"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception, said: str
+) -> None:
+    @contextmanager
+    def fake(url: str, key: str, body: Any = None) -> Iterator[Iterator[bytes]]:
+        def breaking() -> Iterator[bytes]:
+            yield f"data: {json.dumps(chunk({'content': 'a'}))}\n\n".encode()
+            raise fault
+
+        yield breaking()
+
+    monkeypatch.setattr(question, "_open", fake)
+    with pytest.raises(AskError, match=said):
+        list(question.stream("http://g", "k", "q?", store="default", max_tokens=5, answer=CitedAnswer()))
 
 
 def test_an_error_in_the_stream_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
