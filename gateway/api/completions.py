@@ -28,7 +28,7 @@ from gateway.api.validation import (
     items,
     read,
     refuse_unsupported,
-    token_ids,
+    texts_or_ids,
     without_nulls,
 )
 from gateway.dispatch.attempts import Attempt
@@ -118,10 +118,7 @@ class CompletionRequest(NamedUser, SamplingRequest):
     @property
     def prompts(self) -> list[str | list[int]]:
         """Each prompt by itself."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
-        ids = token_ids([each for each in self.prompt if isinstance(each, float)])
-        return [ids] if ids else [token_ids(each) if isinstance(each, list) else str(each) for each in self.prompt]
+        return texts_or_ids(self.prompt)
 
     def generation_requests(self, request_id: str, *, route: str) -> list[GenerationRequest]:
         """What is asked for, one for each prompt."""

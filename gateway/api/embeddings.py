@@ -30,7 +30,7 @@ from gateway.api.validation import (
     TokenId,
     items,
     read,
-    token_ids,
+    texts_or_ids,
     without_nulls,
 )
 from gateway.errors import BadRequest
@@ -65,10 +65,7 @@ class EmbeddingRequest(NamedUser):
     @property
     def inputs(self) -> list[str | list[int]]:
         """Each input by itself."""
-        if isinstance(self.input, str):
-            return [self.input]
-        ids = token_ids([each for each in self.input if isinstance(each, float)])
-        return [ids] if ids else [token_ids(each) if isinstance(each, list) else str(each) for each in self.input]
+        return texts_or_ids(self.input)
 
 
 class EmbeddingObject(TypedDict):

@@ -103,9 +103,13 @@ TokenId = Annotated[
 """Of a list with hundreds of thousands of them, so without a function of Python's for each."""
 
 
-def token_ids(given: Sequence[float]) -> list[int]:
-    """The ids themselves."""
-    return list(map(int, given))
+def texts_or_ids(given: str | Sequence[str | float | Sequence[float]]) -> list[str | list[int]]:
+    """Each text, or prompt of token ids, by itself: of one text, one list of ids, or a list of either."""
+    if isinstance(given, str):
+        return [given]
+    if ids := [int(each) for each in given if isinstance(each, float)]:
+        return [ids]
+    return [list(map(int, each)) if isinstance(each, list) else str(each) for each in given]
 
 
 def _shape(value: Any) -> str:

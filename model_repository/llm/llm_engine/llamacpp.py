@@ -22,7 +22,7 @@ import numpy.typing as npt
 from llm_engine import completions, lora
 from llm_engine.completions import CallPhase
 from llm_engine.engine import Sink, Stats, TokenLogProbs
-from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest
+from llm_engine.errors import EngineFailed, EngineQueueFull
 from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.kept_prompts import KeptPrompts
 from llm_engine.llama_model import LlamaOptions, load_model
@@ -97,12 +97,8 @@ class LlamaEngine:
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         """See Engine."""
-        ends = {None: self._vocabulary.end_ids, -1: frozenset[int]()}
-        end_ids = ends[request.end_id] if request.end_id in ends else frozenset({request.end_id or 0})
-        if request.bad_tokens and max(request.bad_tokens) >= self.vocab_size:
-            raise InvalidRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
-        watch = StopWatch(request.stop_words)
-        job = _LlamaJob(key, request, sink, end_ids, watch, list(request.input_ids))
+        end_ids = request.ends(self._vocabulary.end_ids)
+        job = _LlamaJob(key, request, sink, end_ids, StopWatch(request.stop_words), list(request.input_ids))
         with self._wake:
             if self._closed:
                 raise EngineFailed("it is shutting down")

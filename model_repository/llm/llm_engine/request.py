@@ -144,6 +144,12 @@ class Request:
     constraint: "Constraint | None" = field(default=None, compare=False)
     """What the engine's `guides` made of `guided`; it is this request's own, and changes with its tokens."""
 
+    def ends(self, of_model: Collection[int]) -> frozenset[int]:
+        """The tokens that end the answer. of_model: those of the model."""
+        if self.end_id is None:
+            return frozenset(of_model)
+        return frozenset() if self.end_id == -1 else frozenset({self.end_id})
+
     def check(self, *, vocab_size: int, max_context: int, gives_log_probs: bool, loras: Collection[int] = ()) -> None:
         """Raises BadRequest where an engine of these limits cannot serve it."""
         if max(self.input_ids) >= vocab_size:
@@ -155,6 +161,8 @@ class Request:
             )
         if len(self.bad_tokens) >= vocab_size // 2:
             raise InvalidRequest("bad_words_list", "it forbids half the vocabulary or more")
+        if self.bad_tokens and max(self.bad_tokens) >= vocab_size:
+            raise InvalidRequest("bad_words_list", f"the vocabulary has {vocab_size} tokens")
         if self.sampling.bias and max(self.sampling.bias) >= vocab_size:
             raise InvalidRequest("embedding_bias", f"the vocabulary has {vocab_size} tokens")
         if self.lora is not None and self.lora not in loras:

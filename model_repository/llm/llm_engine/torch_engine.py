@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_engine.engine import Sink, Stats, TokenLogProbs
-from llm_engine.errors import EngineFailed, EngineQueueFull, InvalidRequest
+from llm_engine.errors import EngineFailed, EngineQueueFull
 from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.hf_folder import ModelFacts
 from llm_engine.kept_prompts import KeptPrompts
@@ -138,10 +138,7 @@ class TorchEngine:
 
     def submit(self, key: int, request: Request, sink: Sink) -> None:
         """See Engine."""
-        if request.bad_tokens and max(request.bad_tokens) >= self.vocab_size:
-            raise InvalidRequest("bad_words_list", f"the vocabulary has {self.vocab_size} tokens")
-        ends = {None: frozenset(self._facts.end_ids), -1: frozenset[int]()}
-        end_ids = ends[request.end_id] if request.end_id in ends else frozenset({request.end_id or 0})
+        end_ids = request.ends(self._facts.end_ids)
         job = _TorchJob(key, request, sink, end_ids, StopWatch(request.stop_words), list(request.input_ids))
         with self._wake:
             if self._closed:
