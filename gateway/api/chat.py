@@ -178,7 +178,7 @@ class ChatCall(StreamingRequest):
         reason = self._finish_reason(answer, reader.calls)
         last = chunks.finish(reason, annotations, {**rag, **ragfleet_field(answer.attempts)})
         message = self._message(answer, reader, text, annotations)
-        return last, _shape(chunks.index, message, chunks.told, reason)
+        return last, _shape(chunks.index, message, chunks.kept_log_probs, reason)
 
     async def _stream_calls(
         self, out: EventWriter, reader: ToolCallReader, chunks: "ChunkWriter", notes: AttemptNotes | None

@@ -25,7 +25,7 @@ class ChunkWriter:
         log_probs: AnswerLogProbs | None = None,
         keeps: bool = False,
     ) -> None:
-        self._told: list[Json] | None = [] if keeps and log_probs is not None else None
+        self._kept: list[Json] | None = [] if keeps and log_probs is not None else None
         self._base = base
         self._usage = usage
         self.index = index
@@ -72,17 +72,17 @@ class ChunkWriter:
         return sse(self._body({"delta": delta, "finish_reason": reason}, extra))
 
     @property
-    def told(self) -> Json | None:
+    def kept_log_probs(self) -> Json | None:
         """Log probabilities of the whole answer so far, where they are kept."""
-        return None if self._told is None else {"content": self._told, "refusal": None}
+        return None if self._kept is None else {"content": self._kept, "refusal": None}
 
     def _piece(self, text: str) -> dict[str, Any]:
         return self._body({"delta": {"content": text}, "finish_reason": None}, {})
 
     def _body(self, choice: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         told = chunk_log_probs(self._log_probs)
-        if self._told is not None and told is not None:
-            self._told += told["content"]
+        if self._kept is not None and told is not None:
+            self._kept += told["content"]
         return {
             **self._base,
             "choices": [{"index": self.index, **choice, "logprobs": told}],

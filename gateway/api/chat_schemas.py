@@ -179,7 +179,7 @@ class ChatRequest(ConversationRequest):
         return [each.wire() for each in self.messages]
 
     @property
-    def said(self) -> Sequence[BaseMessage]:
+    def given_messages(self) -> Sequence[BaseMessage]:
         """See ConversationRequest."""
         return self.messages
 

@@ -204,13 +204,13 @@ class ConversationRequest(Bookkeeping, SamplingRequest):
 
     @model_validator(mode="after")
     def _files(self) -> Self:
-        if not self.model.startswith(PREFIX) and any(each.files for each in self.said):
+        if not self.model.startswith(PREFIX) and any(each.files for each in self.given_messages):
             raise ValueError(f"{self.text_param}: the models here read text alone, no file; assistants for texts do")
         return self
 
     @property
     @abstractmethod
-    def said(self) -> Sequence[BaseMessage]:
+    def given_messages(self) -> Sequence[BaseMessage]:
         """The messages as they came."""
 
     @property
@@ -305,7 +305,7 @@ class ConversationRequest(Bookkeeping, SamplingRequest):
             own_names=self.own_names,
             choices=self.choices,
             reasoning_effort=self.effort or "",
-            files=next((each.files for each in reversed(self.said) if each.role == "user"), ()),
+            files=next((each.files for each in reversed(self.given_messages) if each.role == "user"), ()),
             file_search=file_search.parameters if file_search and wants_search(self.tool_choice) else None,
             tools=tools,
             guide_param=self.functions_param if tools is not None else self.guided[1],

@@ -194,7 +194,7 @@ class ResponsesRequest(ConversationRequest):
         return self.max_output_tokens, "max_output_tokens"
 
     @property
-    def said(self) -> Sequence[BaseMessage]:
+    def given_messages(self) -> Sequence[BaseMessage]:
         """See ConversationRequest."""
         given = () if self.input is None or isinstance(self.input, str) else self.input
         return [each for each in given if isinstance(each, InputMessage)]
