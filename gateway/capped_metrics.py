@@ -1,7 +1,7 @@
 """Prometheus's metrics with a bound on their series: labels may hold what others choose, such as names of tenants."""
 
 from bisect import bisect_left
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import prometheus_client
 
@@ -14,10 +14,9 @@ OPEN = frozenset({"tenant", "tenant_class", "model", "instance", "gen_ai_request
 
 class _Capped(prometheus_client.metrics.MetricWrapperBase):
     def labels(self, *values: Any, **by_name: Any) -> Self:
-        if (
-            known := self._metrics.get(values)
-        ) is not None:  # by far the most often, and prometheus_client takes a lock
-            return cast("Self", known)
+        known = self._metrics.get(values)
+        if known is not None:  # by far the most often, and prometheus_client takes a lock
+            return known  # type: ignore[return-value]  # each is made by super().labels
         if by_name:
             values = tuple(by_name[name] for name in self._labelnames)
         if len(self._metrics) >= SERIES and tuple(map(str, values)) not in self._metrics:

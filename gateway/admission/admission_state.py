@@ -180,7 +180,10 @@ class AdmissionState:
         return self._refusal(words, status=429, retry_after_s=self._expected_s(len(self._queue)))
 
     def _dispatch(self) -> None:
-        while self._in_use < self._capacity and (entry := self._queue.pop(self._may_hold_more)) is not None:
+        while len(self._queue) and self._in_use < self._capacity:
+            entry = self._queue.pop(self._may_hold_more)
+            if entry is None:
+                return
             self._grant(entry)
             self._on_grant(entry)
 

@@ -189,6 +189,11 @@ class ChatRequest(ConversationRequest):
         return self.tools or ()
 
     @property
+    def has_tools(self) -> bool:
+        """See ConversationRequest."""
+        return bool(self.tools or self.functions)
+
+    @property
     def functions_offered(self) -> Mapping[str, FunctionDefinition]:
         """See ConversationRequest."""
         older = {f"functions.{index}": each for index, each in enumerate(self.functions or ())}

@@ -191,6 +191,8 @@ class ConversationRequest(Bookkeeping, SamplingRequest):
 
     @model_validator(mode="after")
     def _tools(self) -> Self:
+        if not self.has_tools and self.tool_choice in ("auto", "none"):
+            return self
         if sum(isinstance(each, FileSearch) for each in self.offered) > 1:
             raise ValueError("tools: there can be one file_search")
         check_functions(self.functions_offered, self.functions_param)
@@ -222,6 +224,11 @@ class ConversationRequest(Bookkeeping, SamplingRequest):
     @abstractmethod
     def offered(self) -> Sequence[FileSearch | OfferedTool]:
         """The tools."""
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether there are any, of whatever kind."""
+        return bool(self.offered)
 
     @property
     def functions_offered(self) -> Mapping[str, FunctionDefinition]:
@@ -291,7 +298,7 @@ class ConversationRequest(Bookkeeping, SamplingRequest):
     def generation_request(self, request_id: str, *, route: str) -> GenerationRequest:
         """What is asked for, without its wire form. route: as metrics name the path."""
         max_tokens, param = self.answer_limit
-        file_search, tools = self._file_search, self.tool_use
+        file_search, tools = (self._file_search, self.tool_use) if self.has_tools else (None, None)
         return GenerationRequest(
             id=request_id,
             route=route,

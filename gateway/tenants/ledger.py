@@ -163,7 +163,8 @@ class Ledger:
                 self._put(entry)
         async with self._turn:
             try:
-                while self._waiting:
+                # What comes meanwhile has its own turn: each transaction costs as much as a dozen rows.
+                for _ in range(0, len(self._waiting), BATCH):
                     await self._write(now)
                 await self._tend(now)
                 self._away = False

@@ -23,9 +23,8 @@ class Tenant:
 
     def smallest(self, limit: Callable[[TenantLimits], int | None]) -> int | None:
         """Of a limit of the tenant and its key's; None where neither has one."""
-        return min(
-            (found for each in (self.limits, self.key.limits) if (found := limit(each)) is not None), default=None
-        )
+        ours, of_key = limit(self.limits), limit(self.key.limits)
+        return ours if of_key is None else of_key if ours is None else min(ours, of_key)
 
     @property
     def tenant_class(self) -> str:

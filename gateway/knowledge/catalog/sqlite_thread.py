@@ -2,23 +2,31 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 Values = Mapping[str, Any]
 Rows = Sequence[Values]
+_Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
 class SqliteThread:
-    """One connection, opened with the first statement; the file and its tables are there already."""
+    """One connection, opened with the first statement; the file and its tables are there already.
+
+    Not an executor: its future, a second one for the loop and the bridge between them cost more than a short transaction does.
+    """
 
     def __init__(self, path: str, timeout_s: float) -> None:
         """timeout_s: for which a transaction waits for another writer."""
         self._path = path
         self._timeout_s = timeout_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
@@ -34,7 +42,7 @@ class SqliteThread:
             connection.execute("COMMIT")
             return found
 
-        return await self._run(write)
+        return await self._submit(partial(self._connected, write))
 
     async def scalar(self, statement: str, values: Values) -> Any:
         """The first value that a SELECT finds, or None. Raises sqlite3.Error."""
@@ -43,18 +51,43 @@ class SqliteThread:
             rows = connection.execute(statement, values).fetchall()  # to its end, for until then it holds a snapshot
             return rows[0][0] if rows else None
 
-        return await self._run(first)
+        return await self._submit(partial(self._connected, first))
 
     async def close(self) -> None:
         """Close the connection, after what is being done. Idempotent."""
         if self._closed:
             return
+        disconnected = None if self._thread is None else self._submit(self._disconnect)
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown(wait=False)
+        if disconnected is not None:
+            self._jobs.put(None)
+            await disconnected
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._connected, work)
+    def _submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        if self._closed:
+            raise RuntimeError("the connection is closed")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="sqlite", daemon=True)
+            self._thread.start()
+        self._jobs.put((work, loop, done))
+        return done
+
+    def _serve(self) -> None:
+        """The thread: one job after the other, but those that nobody waits for any more."""
+        while (job := self._jobs.get()) is not None:
+            work, loop, done = job
+            if done.cancelled():
+                continue
+            found, error = None, None
+            try:
+                found = work()
+            except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_tell, done, found, error)
+        self._disconnect()
 
     def _connected(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -72,3 +105,12 @@ class SqliteThread:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _tell(done: "asyncio.Future[Any]", found: Any, error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(found)
+    else:
+        done.set_exception(error)
