@@ -94,6 +94,8 @@ class Profile(BaseModel):
     """Whether it answers from stores."""
     stores: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(default_factory=list, max_length=100)
     """By name or id; none: all of the tenant's."""
+    without: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(default_factory=list, max_length=100)
+    """Names of stores that it does not answer from where it answers from all."""
     top_k: Annotated[int, Field(ge=1, le=50)] | None = None
     min_score: Annotated[float, Field(ge=0, le=1)] | None = None
     """As a search has it; None: as the deployment has it."""

@@ -11,7 +11,6 @@ from gateway.assistants.answer import ScriptedAnswer, StepAccount
 from gateway.errors import BadRequest, ContextLengthExceeded, Overloaded
 from gateway.retrieval.options import RetrievalOptions
 from gateway.retrieval.request import FileSearchParameters
-from gateway.retrieval.store_resolver import RAG
 from gateway.serving.choices import Choices
 from gateway.serving.citations import MadeFile
 from gateway.serving.decoding_guide import Guide
@@ -87,10 +86,9 @@ class AssistantJob:
         made = replace(request, model=self.model, messages=self._messages(), sampling=sampling, max_tokens=limit)
         if not profile.knowledge or request.file_search is not None:
             return made
-        if not profile.stores:
-            return replace(made, model=RAG)
         options = RetrievalOptions(max_num_results=profile.top_k, score_threshold=profile.min_score)
-        return replace(made, file_search=FileSearchParameters(stores=profile.stores, options=options))
+        asked = FileSearchParameters(stores=profile.stores, without=profile.without, options=options)
+        return replace(made, file_search=asked)
 
     def _messages(self) -> Sequence[Mapping[str, Any]]:
         """One message of the system: the profile's words, and behind them the client's."""

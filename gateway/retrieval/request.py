@@ -24,7 +24,9 @@ class FileSearchParameters:
     """What a request says of the stores that it wants to be answered from: OpenAI's tool `file_search`."""
 
     stores: Sequence[str]
-    """Ids or names."""
+    """Ids or names; none: all of the tenant's, where an assistant asks."""
+    without: Sequence[str] = ()
+    """Names of stores that are not among all of them."""
     filters: Mapping[str, Any] | None = None
     """OpenAI's, over the attributes of files."""
     options: RetrievalOptions = field(default_factory=RetrievalOptions)

@@ -51,17 +51,19 @@ class StoreResolver:
         Raises NotFound for what the tenant does not have, BadRequest for an expired store and for a filter that cannot be read,
         CatalogUnavailable.
         """
-        if file_search is not None:
+        if file_search is not None and file_search.stores:
             stores = await self._named(tenant, file_search.stores, param="tools", code="store_not_found")
             return await self._request(tenant, stores, ", ".join(file_search.stores), file_search)
+        if file_search is not None:
+            stores = await self._all(tenant, file_search.without)
+            return await self._request(tenant, stores, _names(stores), file_search)
         if not is_rag(model):
             return None
         name = model.partition(":")[2]
         stores = await (
             self._named(tenant, [name], param="model", code="model_not_found") if name else self._all(tenant)
         )
-        label = name or ", ".join(sorted(store.name or store.id for store in stores))
-        return await self._request(tenant, stores, label, None)
+        return await self._request(tenant, stores, name or _names(stores), None)
 
     async def stores(self, tenant: Tenant, names: Sequence[str]) -> Sequence[Store]:
         """The stores of these names or ids; all of the tenant's where there are none. Raises as `resolve` does."""
@@ -82,8 +84,9 @@ class StoreResolver:
             )
         return [store for store in found if store is not None]
 
-    async def _all(self, tenant: Tenant) -> Sequence[Store]:
-        stores = await self._catalog(tenant).stores.newest(MAX_STORES)
+    async def _all(self, tenant: Tenant, without: Sequence[str] = ()) -> Sequence[Store]:
+        newest = await self._catalog(tenant).stores.newest(MAX_STORES)
+        stores = [store for store in newest if store.name not in without]
         if not stores:
             raise NotFound(
                 "There is no knowledge store yet. Make one with `ragfleet ingest PATH`, or with /v1/vector_stores.",
@@ -119,6 +122,10 @@ class StoreResolver:
             )
         await self._catalog(tenant).stores.touch([store.id for store in stores])
         return request
+
+
+def _names(stores: Sequence[Store]) -> str:
+    return ", ".join(sorted(store.name or store.id for store in stores))
 
 
 def is_rag(model: str) -> bool:

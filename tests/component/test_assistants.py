@@ -82,3 +82,18 @@ async def test_a_tenants_own_assistant_is_nobody_elses(start: Callable[..., Any]
         listed = await fleet.get("/v1/models", headers=key)
         seen[name] = reply.status, "assistant:own" in {each["id"] for each in listed.json["data"]}
     assert seen == {"acme": (200, True), "other": (404, False)}
+
+
+async def test_one_that_answers_from_all_stores_searches_as_its_profile_says(
+    start: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "reader.yaml").write_text("knowledge: true\nwithout: [code]\ntop_k: 3\nmin_score: 0.25\nmax_tokens: 9\n")
+    fleet: Fleet = await start(assistants_dir=folder)
+    await fleet.learn("handbook", "prices", "code")
+    for name in ("reader", "support"):
+        reply = await fleet.post(asked(f"assistant:{name}", "When can I return it?"))
+        assert reply.status == 200, reply.json
+    inputs = [{tensor["name"]: tensor["data"][0] for tensor in call.body["inputs"]} for call in fleet.calls("context")]
+    wanted = {fleet.stores["handbook"], fleet.stores["prices"]}
+    assert [{store for store in fleet.stores.values() if store in each["filter"]} for each in inputs] == [wanted] * 2
+    assert (inputs[0]["top_k"], inputs[0]["min_score"]) == (3, pytest.approx(0.25))
