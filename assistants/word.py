@@ -161,9 +161,11 @@ def _lines(root: Any) -> Iterator[list[_Stretch]]:
     for paragraph in root.iter(f"{_W}p"):
         line: list[_Stretch] = []
         last: tuple[Any, ...] | None = None
+        run, look = None, ()  # one may have very much text, and very many properties
         for node in _own(paragraph):
             if node.tag == f"{_W}t":
-                look = _look(node)
+                if run is not (run := node.getparent()):
+                    look = _look(run)
                 if last == look:
                     line[-1].nodes.append(node)
                 else:
@@ -189,9 +191,8 @@ def _own(node: Any) -> Iterator[Any]:
             yield from _own(child)
 
 
-def _look(node: Any) -> tuple[Any, ...]:
-    """What two nodes have in common that look alike: where they stand, and their run's properties."""
-    run = node.getparent()
+def _look(run: Any) -> tuple[Any, ...]:
+    """What two runs have in common whose text looks alike: where they stand, and their properties."""
     properties = run.find(f"{_W}rPr")
     return run.getparent(), *(() if properties is None else map(_key, (p for p in properties if p.tag not in _UNSEEN)))
 

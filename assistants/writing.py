@@ -1,10 +1,11 @@
 """Long texts in pieces: what is to be done with a text, what of it is words and what is form, and where it can be cut. No I/O."""
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 
 MAX_TASK = 200
 """Characters of the line that says what is to be done."""
@@ -110,13 +111,13 @@ def spans(text: str, glossary: Mapping[str, str]) -> Iterator[Span]:
 def worded(parts: Sequence[str], glossary: Mapping[str, str]) -> Iterator[list[Span]]:
     """Of each part of a line without markup its words and form. A term that reaches over several parts stands in its first."""
     terms, glossary, start = _terms(glossary), _spaced(glossary), 0
-    found = [] if terms is None else list(terms.finditer("".join(parts)))
+    found = deque(() if terms is None else terms.finditer("".join(parts)))
     for part in parts:
         at, end = start, start + len(part)
         made: list[Span] = []
-        for match in found:
-            if match.end() <= start or match.start() >= end:
-                continue
+        while found and found[0].end() <= start:
+            found.popleft()
+        for match in takewhile(lambda match, end=end: match.start() < end, found):
             made += _trimmed(part[at - start : max(at, match.start()) - start])
             if match.start() >= start:
                 made.append(Span(_term(match[0], glossary), words=False))

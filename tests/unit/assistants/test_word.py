@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assistants import word
 from assistants.word import WordError, WordFile
 from tests.support.word_files import W, form, paragraph, run, word_file, words
 
@@ -131,3 +132,14 @@ def _with(name: str, data: bytes) -> bytes:
 def test_what_would_harm_is_refused(content: bytes) -> None:
     with pytest.raises(WordError):
         WordFile(content)
+
+
+def test_the_properties_of_a_run_are_looked_at_once_however_many_texts_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of 8 MB of properties and 8 MB of texts took its thread for ever."""
+    looked: list[object] = []
+    look = word._look
+    monkeypatch.setattr(word, "_look", lambda run: looked.append(run) or look(run))
+    properties, texts = "<w:b/>" * 50, "<w:t>valve </w:t>" * 50
+    body = paragraph(f"<w:r><w:rPr>{properties}</w:rPr>{texts}</w:r>" + run("opens"))
+    assert WordFile(word_file(body)).text == "valve " * 50 + "opens"
+    assert len(looked) == 2

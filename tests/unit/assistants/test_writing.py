@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistants.writing import Order, Task, as_words, order, pieces, spans
+from assistants.writing import Order, Task, as_words, order, pieces, spans, worded
 from ragfleet.evaluation.assistants.content import form_of
 
 MARKDOWN = """---
@@ -243,3 +243,11 @@ def test_no_text_takes_longer_than_its_length_explains(part: str) -> None:
     assert "".join(each.text for each in spans(text, {})) == text
     assert "".join(each.text for each in spans(text + "the" + " " * 100_000, {"the end": "the end"})).startswith(text)
     assert as_words(text).endswith("x")
+
+
+def test_parts_of_a_line_and_terms_in_it_take_a_time_by_their_number_alone() -> None:
+    """Each part with each term would be thousands of millions."""
+    parts = ["Dew", "point Pro ", "opens. "] * 50_000
+    found = list(worded(parts, {"Dewpoint Pro": "Taupunkt Pro"}))
+    assert len(found) == len(parts)
+    assert sum(span.text == "Taupunkt Pro" for spans in found for span in spans) == 50_000
