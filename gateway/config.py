@@ -203,8 +203,8 @@ class Settings:
     share, for models that are too small to decide it."""
 
     guide_max_string: int = 0
-    """Characters of a string, where a schema that guides an answer has no bound for it; its lists then have 16 items at the most.
-    0: no bound. Small models need one, or they fill a string until their tokens are used up."""
+    """Characters of a string, where a schema that guides an answer has no bound for it; its lists then have 16 items at the most
+    and its numbers 15 digits. 0: no bound. Small models need one, or they fill a string until their tokens are used up."""
 
     rag_top_k: int = 4
     """Passages asked from Milvus. Raising it finds more and fills the prompt."""

@@ -28,9 +28,14 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "instructor": ("instructor==1.17.0",),
     "llama_index": ("llama-index-core==0.14.25", "llama-index-llms-openai-like==0.8.1"),
     "haystack": ("haystack-ai==3.4.1",),
+    "guidellm": ("guidellm==0.8.1",),
+    "aiperf": ("aiperf==0.13.0",),
     "ai_sdk": ("ai@7.0.173", "@ai-sdk/openai@4.0.118", "zod@4.6.7"),
 }
 IN_JAVASCRIPT = {"ai_sdk"}
+BIG = {"guidellm", "aiperf"}
+UV = "uv==0.13.9"
+"""Installs them: pip tries versions of AIPerf's packages for longer than the bound."""
 SUITE_S = 600
 INSTALL_S = 600
 
@@ -60,8 +65,13 @@ def _installed(name: str, packages: Sequence[str], *commands: Sequence[str | Pat
 def _pytest(name: str) -> list[str | Path]:
     """The command of a suite in Python."""
     packages = [*PYTEST, *SUITES[name]]
-    pip = ["bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-    folder = _installed(name, packages, [sys.executable, "-m", "venv", "--clear", "."], pip)
+    pip = ["bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    ways = (
+        [[*pip, UV], ["bin/uv", "pip", "install", "-q", "-p", "bin/python", *packages]]
+        if name in BIG
+        else [[*pip, *packages]]
+    )
+    folder = _installed(name, packages, [sys.executable, "-m", "venv", "--clear", "."], *ways)
     return [
         folder / "bin" / "python", "-m", "pytest", "-q", "--tb=short", "-rf", "-p", "no:cacheprovider", "-c", os.devnull,
         "--rootdir", HERE, "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=session",
@@ -104,11 +114,21 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="without: all")
     parser.add_argument("--url", default="", help="of a gateway that runs, …/v1; without: an embedded fleet is started")
     parser.add_argument("--key", default="", help="for that gateway")
+    parser.add_argument(
+        "--tokenizer", type=Path, default=PROJECT / "var" / "models" / "smollm2", help="the model's folder"
+    )
     parser.add_argument("--port-base", type=int, default=24800)
     given = parser.parse_args()
     with _served(given.url, given.key, given.port_base) as (url, key):
-        model = OpenAI(base_url=url, api_key=key or "none").models.list().data[0].id
-        environment = {"RAGFLEET_URL": url, "RAGFLEET_KEY": key, "RAGFLEET_MODEL": model}
+        models = OpenAI(base_url=url, api_key=key or "none").models.list().data
+        model = models[0].id
+        environment = {
+            "RAGFLEET_URL": url,
+            "RAGFLEET_KEY": key,
+            "RAGFLEET_MODEL": model,
+            "RAGFLEET_EMBEDDING_MODEL": models[-1].id,
+            "RAGFLEET_TOKENIZER": str(given.tokenizer),
+        }
         found = {name: _run(name, environment) for name in given.suites or SUITES}
     print(f"| suite | packages | {model} |\n|---|---|---|")
     for name, (counts, _) in found.items():

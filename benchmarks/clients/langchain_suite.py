@@ -1,10 +1,11 @@
-"""LangChain's own standard tests of chat models, over chat completions and over responses."""
+"""LangChain's own standard tests: of chat models, over chat completions and over responses, and of embeddings."""
 
 import os
 from typing import Any
 
-from langchain_openai import ChatOpenAI
-from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 
 class TestChat(ChatModelIntegrationTests):
@@ -32,3 +33,25 @@ class TestResponses(TestChat):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {**super().chat_model_params, "use_responses_api": True}
+
+
+class TestEmbeddings(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[OpenAIEmbeddings]:
+        return OpenAIEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {
+            "model": os.environ["RAGFLEET_EMBEDDING_MODEL"],
+            "base_url": os.environ["RAGFLEET_URL"],
+            "api_key": os.environ["RAGFLEET_KEY"],
+            "check_embedding_ctx_length": False,  # or it sends ids of OpenAI's own tokenizer in place of texts
+            "timeout": 120,
+            "max_retries": 0,
+        }
+
+
+class TestEmbeddingsUnit(EmbeddingsUnitTests):
+    embeddings_class = TestEmbeddings.embeddings_class
+    embedding_model_params = TestEmbeddings.embedding_model_params

@@ -21,7 +21,7 @@ from gateway.api.idempotency import IdempotentDep
 from gateway.api.openapi import documented
 from gateway.api.pagination import ListBody, PageParameters, page_body
 from gateway.api.replies import JsonReply
-from gateway.api.validation import WHOLE, Metadata
+from gateway.api.validation import WHOLE, Metadata, naming_files
 from gateway.errors import BadRequest
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.tenants.caller import dump_caller
@@ -137,7 +137,8 @@ async def create_batch(
         batch["output_expires_after"] = request.output_expires_after.model_dump()
 
     async def work(catalog: TenantCatalog) -> JsonReply:
-        file = await catalog.files.get(request.input_file_id)
+        with naming_files("input_file_id"):
+            file = await catalog.files.get(request.input_file_id)
         if file.purpose != "batch":
             raise BadRequest(
                 f"The file {file.id!r} has the purpose '{file.purpose}'; upload it with the purpose 'batch'.",

@@ -146,6 +146,8 @@ class ChatRequest(ConversationRequest):
     def _calls_fit(self) -> "ChatRequest":
         if self.functions and any(not isinstance(each, FileSearch) for each in self.offered):
             raise ValueError("functions: cannot be combined with functions among 'tools'")
+        if self.functions and self.tool_choice != "auto":
+            raise ValueError("tool_choice: it is of 'tools'; of 'functions' it is function_call")
         if self.function_call not in (None, "none") and not self.functions:
             raise ValueError("function_call: there are no functions to call")
         called: set[str] = set()

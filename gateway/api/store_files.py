@@ -22,6 +22,7 @@ from gateway.api.serializers import (
     member_shape,
 )
 from gateway.api.store_schemas import ChangedFile, NewFile, NewFileBatch
+from gateway.api.validation import naming_files
 from gateway.knowledge.catalog.ingestion_types import Pause
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Batch, FileState, Member, Page
@@ -160,7 +161,8 @@ async def create_batch(
     members = request.members()
 
     async def work(catalog: TenantCatalog) -> JsonReply:
-        return _batch(await catalog.members.attach_batch(store_id, members))
+        with naming_files("files" if request.files else "file_ids"):
+            return _batch(await catalog.members.attach_batch(store_id, members))
 
     return await once(request.model_dump(exclude_unset=True), work)
 

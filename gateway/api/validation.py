@@ -5,7 +5,8 @@ that change nothing (nulls, defaults, bookkeeping fields) are accepted.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -19,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotFound
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,6 +34,10 @@ MAX_NAME = 128
 _LENGTH = re.compile(r"^Value( should have at (?:least|most) \d+) items? after validation, not \w+$")
 """Pydantic's word for the length of a string behind a validator of ours."""
 _ARM = re.compile(r"(str|int|float|bool|is-instance|[A-Z]\w*|.*[\[\]].*|[a-z]+(-[a-z]+)+)")
+
+
+_FIELD = re.compile(r"([A-Za-z_][\w.-]{0,200}): ")
+"""Before what a validator of ours says of one field of several."""
 
 
 def without_nulls(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,9 +79,24 @@ def complaint(kind: str, param: str | None, message: str) -> BadRequest:
     if kind == "missing":
         return BadRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
     message = _LENGTH.sub(r"String\1 characters", message.removeprefix("Value error, "))
-    if param is None and ": " in message:
-        param, _, message = message.partition(": ")
+    if kind == "value_error" and (field := _FIELD.match(message)):
+        message = message[field.end() :]
+        if param is None:
+            param = field[1]
+        elif param.rpartition(".")[2] != field[1]:
+            param = f"{param}.{field[1]}"
     return BadRequest(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")
+
+
+@contextmanager
+def naming_files(param: str) -> Iterator[None]:
+    """The 404 of a file names the parameter that it stands in; the catalog knows each as `file_id`."""
+    try:
+        yield
+    except NotFound as error:
+        if error.param == "file_id":
+            error.param = param
+        raise
 
 
 def _storable(value: str) -> str:

@@ -14,6 +14,7 @@ from gateway.api.pagination import ListBody, PageParameters, page_body
 from gateway.api.replies import JsonReply
 from gateway.api.serializers import DeletedObject, VectorStoreObject, deleted_shape, store_shape
 from gateway.api.store_schemas import ChangedStore, NewStore
+from gateway.api.validation import naming_files
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.catalog.types import Store
 
@@ -35,7 +36,8 @@ async def create_store(request: Annotated[NewStore, Depends(JsonBody(NewStore))]
             expires_after_days=None if request.expires_after is None else request.expires_after.days,
         )
         if members := request.members():
-            await catalog.members.attach(store.id, members)
+            with naming_files("file_ids"):
+                await catalog.members.attach(store.id, members)
             store = await catalog.stores.get(store.id)
         return JsonReply(_shape(store))
 

@@ -1,4 +1,4 @@
-"""Bounds for what a schema leaves open: a small model that is held to a grammar goes on in a string or a list for ever."""
+"""Bounds for what a schema leaves open: a small model under a grammar goes on with a string, a list or a number for ever."""
 
 import json
 from typing import Any
@@ -7,13 +7,18 @@ from gateway.serving.decoding_guide import Guide, GuideKind
 
 MAX_ITEMS = 16
 """Of a list without a bound."""
+MAX_NUMBER = 10**15
+"""Of a number without a bound, either way; up to there each whole number is one to JavaScript, too."""
+STEP = 1e-6
+"""Of a number that need not be whole."""
 _VALUES = frozenset({"const", "enum", "default", "examples"})
 """Keywords whose values are no schemas."""
 _SHAPED = frozenset({"const", "enum", "pattern", "format", "maxLength", "$ref"})
+_LOW, _HIGH = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 
 
 def bounded(guide: Guide | None, max_string: int) -> Guide | None:
-    """The same guide; strings and lists of a schema that has no bounds for them get some. max_string: characters; 0: nothing is
+    """The same guide; strings, lists and numbers get bounds where its schema has none. max_string: characters; 0: nothing is
     bounded. What meets the bounded schema meets the client's, too.
     """
     if guide is None or guide.kind is not GuideKind.JSON_SCHEMA or not max_string:
@@ -34,6 +39,23 @@ def bounded_schema(part: Any, max_string: int) -> Any:
         made["maxLength"] = max(max_string, _least(part, "minLength"))
     if "array" in kinds and "maxItems" not in part and isinstance(part.get("items"), dict):
         made["maxItems"] = max(MAX_ITEMS, _least(part, "minItems"))
+    if ("integer" in kinds or "number" in kinds) and _SHAPED.isdisjoint(part):
+        made |= _number(part, whole="number" not in kinds)
+    return made
+
+
+def _number(part: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+    """What is missing in the schema of a number, so that it has a last digit."""
+    low = [part[name] for name in _LOW if name in part]
+    high = [part[name] for name in _HIGH if name in part]
+    made: dict[str, Any] = {} if low else {"minimum": -MAX_NUMBER}
+    if not high:
+        made["maximum"] = MAX_NUMBER
+    # Where bounds lie between two steps there may be no step between the bounds.
+    on_steps = all(round(bound, 6) == bound for bound in (*low, *high))
+    wide = not (low and high) or min(high) - max(low) > 2 * STEP
+    if not whole and "multipleOf" not in part and on_steps and wide:
+        made["multipleOf"] = STEP
     return made
 
 

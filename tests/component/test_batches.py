@@ -145,7 +145,7 @@ async def test_a_file_that_is_none_fails_the_batch(
 @pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
-        ({"input_file_id": "file-none"}, 404, "file_id"),
+        ({"input_file_id": "file-none"}, 404, "input_file_id"),
         ({"endpoint": "/v1/moderations"}, 400, "endpoint"),
         ({"completion_window": "1h"}, 400, "completion_window"),
         ({"metadata": {"a": 1}}, 400, "metadata.a"),

@@ -301,7 +301,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"function_call": "auto"}, "function_call"),
     ({"tools": [TOOL], "guided_regex": "a"}, "guided_regex"),
     ({"tools": [TOOL], "ignore_eos": True}, "ignore_eos"),
-    ({"messages": [*ASKED, {"role": "assistant", "content": None}]}, "messages.1"),
+    ({"messages": [*ASKED, {"role": "assistant", "content": None}]}, "messages.1.content"),
     ({"messages": [*ASKED, {"role": "assistant", "tool_calls": [{}]}]}, "messages.1.tool_calls.0.id"),
     ({"messages": [*ASKED, {"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages.1.tool_calls.0.function"),
     ({"messages": [*ASKED, {"role": "assistant", "tool_calls": "x"}]}, "messages.1.tool_calls"),

@@ -250,9 +250,9 @@ async def test_other_tenants_things_are_as_unknown_as_any(acme: Client, globex: 
             said = said.replace(ident, NOBODYS[kind])
         assert said == nobodys.raw.decode().replace(file, NOBODYS["file"]), (method, path)
     own = await globex.store()
-    for path, body in (("files", {"file_id": file}), ("file_batches", {"file_ids": [file]})):
-        reply = await globex.call("POST", f"{PATH}/{own}/{path}", body)
-        assert (reply.status, reply.error["param"]) == (404, "file_id")
+    for path, name, asked in (("files", "file_id", file), ("file_batches", "file_ids", [file])):
+        reply = await globex.call("POST", f"{PATH}/{own}/{path}", {name: asked})
+        assert (reply.status, reply.error["param"]) == (404, name)
     reply = await globex.call("POST", PATH, {"file_ids": [file]})
     assert reply.status == 404
     assert [each["id"] for each in (await globex.ask("GET", PATH))["data"]] == [own], "all of it or nothing"

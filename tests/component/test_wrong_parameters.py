@@ -14,6 +14,9 @@ ASKED: dict[str, dict[str, Any]] = {
     "completions": {"prompt": "Hello?"},
     "responses": {"input": "Hello?"},
 }
+FUNCTION: dict[str, Any] = {"name": "look", "parameters": {"type": "object", "properties": {}}}
+TOOL = {"type": "function", "function": FUNCTION}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 NO_NUMBERS = ("3", [3], {"a": 3}, True, "", 10**300)
 NO_FLAGS = ("true", 1, 0, [True], {})
 NO_TEXTS = (1, True, ["x"], {"x": "y"})
@@ -110,6 +113,33 @@ MIXTURES: list[tuple[str, dict[str, Any], str]] = [
     ("completions", {"prompt": [[5]] * 32, "best_of": 8, "n": 2}, "best_of"),
     ("responses", {"top_logprobs": 1}, "top_logprobs"),
     ("responses", {"top_logprobs": 1, "include": ["file_search_call.results"]}, "top_logprobs"),
+    ("chat/completions", {"functions": [FUNCTION], "tool_choice": "required"}, "tool_choice"),
+    ("chat/completions", {"functions": [FUNCTION], "tool_choice": "none"}, "tool_choice"),
+    ("chat/completions", {"functions": [FUNCTION], "tools": [TOOL]}, "functions"),
+    ("chat/completions", {"functions": [FUNCTION], "function_call": {"name": "other"}}, "function_call"),
+    ("chat/completions", {"tools": [TOOL], "function_call": "auto"}, "function_call"),
+    ("chat/completions", {"tools": [TOOL, TOOL]}, "tools"),
+    ("chat/completions", {"tools": [TOOL], "guided_regex": "a"}, "guided_regex"),
+    ("chat/completions", {"tools": [TOOL], "ignore_eos": True, "max_tokens": 9}, "ignore_eos"),
+    ("chat/completions", {"response_format": SCHEMA, "guided_choice": ["a"]}, "guided_choice"),
+    ("chat/completions", {"response_format": SCHEMA, "ignore_eos": True, "max_tokens": 9}, "ignore_eos"),
+    ("chat/completions", {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    (
+        "chat/completions",
+        {"response_format": {"type": "json_object", "json_schema": {}}},
+        "response_format.json_schema",
+    ),
+    ("chat/completions", {"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
+    ("chat/completions", {"structured_outputs": {"regex": "a"}, "guided_json": {}}, "structured_outputs"),
+    ("chat/completions", {"stream_options": {"include_usage": True}}, "stream_options"),
+    ("completions", {"stream_options": {"include_usage": True}, "stream": False}, "stream_options"),
+    ("chat/completions", {"min_tokens": 9, "max_completion_tokens": 3}, "min_tokens"),
+    ("completions", {"ignore_eos": True}, "ignore_eos"),
+    ("chat/completions", {"messages": [{"role": "assistant"}]}, "messages.0.content"),
+    ("responses", {"previous_response_id": "resp_0", "conversation": "conv_0"}, "previous_response_id"),
+    ("responses", {"background": True, "store": False}, "background"),
+    ("responses", {"conversation": "conv_0", "store": False}, "store"),
+    ("responses", {"tool_choice": {"type": "file_search"}, "tools": [{"type": "function", **FUNCTION}]}, "tool_choice"),
     # What other paths have.
     ("chat/completions", {"echo": True}, "echo"),
     ("chat/completions", {"best_of": 2}, "best_of"),
@@ -120,6 +150,44 @@ MIXTURES: list[tuple[str, dict[str, Any], str]] = [
     ("responses", {"logprobs": True}, "logprobs"),
     ("responses", {"logit_bias": {"5": 1}}, "logit_bias"),
 ]
+
+
+STATIC = {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 51}
+OF_STORES: list[tuple[str, dict[str, Any], int, str]] = [
+    ("", {"file_ids": ["file-nobodys"]}, 404, "file_ids"),
+    ("", {"chunking_strategy": {"type": "static"}, "file_ids": ["file-0"]}, 400, "chunking_strategy.static"),
+    ("/files", {"file_id": "file-nobodys"}, 404, "file_id"),
+    (
+        "/files",
+        {"file_id": "file-0", "chunking_strategy": {"type": "static", "static": STATIC}},
+        400,
+        "chunking_strategy.static.chunk_overlap_tokens",
+    ),
+    ("/file_batches", {}, 400, "file_ids"),
+    ("/file_batches", {"file_ids": ["file-nobodys"]}, 404, "file_ids"),
+    ("/file_batches", {"files": [{"file_id": "file-nobodys"}]}, 404, "files"),
+    ("/file_batches", {"files": [{"file_id": "file-0"}], "file_ids": ["file-0"]}, 400, "file_ids"),
+    ("/file_batches", {"files": [{"file_id": "file-0"}], "attributes": {"a": 1}}, 400, "attributes"),
+    ("/search", {"query": "x", "filters": {"type": "in", "key": "a", "value": "b"}}, 400, "filters.value"),
+    ("/search", {"query": "x", "filters": {"type": "and", "filters": []}}, 400, "filters.filters"),
+    (
+        "/search",
+        {"query": "x", "ranking_options": {"hybrid_search": {"embedding_weight": 0, "text_weight": 0}}},
+        400,
+        "ranking_options.hybrid_search",
+    ),
+]
+
+
+async def test_what_a_store_is_told_and_cannot_be_is_named(fleet: Fleet) -> None:
+    store = (await fleet.post({}, path="/v1/vector_stores")).json["id"]
+    for path, body, status, param in OF_STORES:
+        reply = await fleet.post(body, path=f"/v1/vector_stores/{store}{path}" if path else "/v1/vector_stores")
+        assert (reply.status, reply.json["error"]["param"]) == (status, param), (path, body, reply.raw[:200])
+    assert [each["id"] for each in (await fleet.get("/v1/vector_stores")).json["data"]] == [store], "nothing was made"
+    batch = {"input_file_id": "file-nobodys", "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    reply = await fleet.post(batch, path="/v1/batches")
+    assert (reply.status, reply.json["error"]["param"]) == (404, "input_file_id")
 
 
 @pytest.mark.parametrize("path", TABLE)

@@ -134,11 +134,22 @@ SCHEMAS: list[tuple[Any, Any]] = [
         {"type": "array", "items": {"type": "string", "maxLength": 9}, "maxItems": MAX_ITEMS},
     ),
     ({"properties": {"type": {"type": "string"}}}, {"properties": {"type": {"type": "string", "maxLength": 9}}}),
+    ({"type": "integer"}, {"type": "integer", "minimum": -(10**15), "maximum": 10**15}),
+    ({"type": "integer", "minimum": 3}, {"type": "integer", "minimum": 3, "maximum": 10**15}),
+    ({"type": "integer", "exclusiveMaximum": 3}, {"type": "integer", "exclusiveMaximum": 3, "minimum": -(10**15)}),
+    ({"type": "number"}, {"type": "number", "minimum": -(10**15), "maximum": 10**15, "multipleOf": 1e-6}),
+    (
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 1e-6},
+    ),
+    ({"type": "number", "minimum": 1e-9, "maximum": 2e-9}, {"type": "number", "minimum": 1e-9, "maximum": 2e-9}),
+    ({"type": "integer", "enum": [1]}, {"type": "integer", "enum": [1]}),
+    ({"properties": {"type": {"const": 1}}}, {"properties": {"type": {"const": 1}}}),
 ]
 
 
 @pytest.mark.parametrize(("schema", "expected"), SCHEMAS)
-def test_strings_and_lists_without_an_end_get_one(schema: Any, expected: Any) -> None:
+def test_what_has_no_end_gets_one(schema: Any, expected: Any) -> None:
     guide = Guide(GuideKind.JSON_SCHEMA, json.dumps(schema))
     made = bounded(guide, 9)
     assert made is not None

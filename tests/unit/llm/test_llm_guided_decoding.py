@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from gateway.serving.guide_bounds import bounded_schema
 from llm_engine.guided_decoding import Constraint, GuideCompiler
 from llm_engine.request import GuidedDecoding
 
@@ -86,3 +88,28 @@ def test_json_has_no_white_space_to_get_lost_in(guides: GuideCompiler) -> None:
         said += VOCABULARY[chosen].decode()
         constraint.take(chosen)
     assert said == "[1, 1]"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer"},
+        {"type": "integer", "minimum": 7},
+        {"type": "number"},
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "number", "exclusiveMinimum": -2.5, "exclusiveMaximum": 40},
+        {"type": "number", "multipleOf": 0.25},
+    ],
+)
+@pytest.mark.parametrize("favourite", [b"9", b"0", b"1"])
+def test_a_model_that_goes_on_with_a_number_comes_to_its_end(
+    guides: GuideCompiler, schema: dict[str, object], favourite: bytes
+) -> None:
+    """As small models do: one digit again and again, and the end only where there is nothing else."""
+    constraint, written = made(guides, "json_schema", json.dumps(bounded_schema(schema, 9))), b""
+    while not constraint.ended and len(written) < 60:
+        may = spelled(constraint)
+        written += next((each for each in (favourite, b"1", b".", b"0") if each in may), min(may))
+        constraint.take(token(written[-1:]))
+    assert constraint.ended
+    Draft202012Validator(schema).validate(json.loads(written))
