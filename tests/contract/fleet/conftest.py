@@ -1,4 +1,4 @@
-"""A real Consul for this folder's tests, and doors that its checks knock at."""
+"""A real Consul for this folder's tests, and HTTP servers that its checks ask."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from ragfleet.consul_binary import ConsulMissingError, obtain
 from tests.contract.fleet.consul_agent import ConsulAgent
-from tests.contract.fleet.door import Door
+from tests.contract.fleet.http_server import FakeHttpServer
 
 
 @pytest.fixture(scope="session")
@@ -28,16 +28,14 @@ def consul(consul_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-async def doors() -> AsyncIterator[list[Door]]:
+async def servers() -> AsyncIterator[list[FakeHttpServer]]:
     """Three of them."""
-    made: list[Door] = []
-    servers = []
-    for _ in range(3):
-        door = Door()
-        server = await asyncio.start_server(door.serve, "127.0.0.1", 0)
-        door.port = server.sockets[0].getsockname()[1]
-        made.append(door)
-        servers.append(server)
+    made = [FakeHttpServer() for _ in range(3)]
+    listening = []
+    for each in made:
+        server = await asyncio.start_server(each.serve, "127.0.0.1", 0)
+        each.port = server.sockets[0].getsockname()[1]
+        listening.append(server)
     yield made
-    for server in servers:
+    for server in listening:
         server.close()

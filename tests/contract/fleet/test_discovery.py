@@ -10,7 +10,7 @@ from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetView
 from tests.contract.fleet.consul_agent import ConsulAgent
-from tests.contract.fleet.door import Door
+from tests.contract.fleet.http_server import FakeHttpServer
 from tests.support.fleet_views import view_where
 
 SOON = 5.0
@@ -34,17 +34,17 @@ def serving(view: FleetView) -> set[str]:
 
 
 @pytest.fixture
-def registered(consul: ConsulAgent, doors: list[Door]) -> Iterator[list[Door]]:
-    """triton-0 and triton-1 at the first two doors."""
+def registered(consul: ConsulAgent, servers: list[FakeHttpServer]) -> Iterator[list[FakeHttpServer]]:
+    """triton-0 and triton-1 at the first two servers."""
     for n in (0, 1):
-        consul.register(f"triton-{n}", doors[n].port)
-    yield doors
+        consul.register(f"triton-{n}", servers[n].port)
+    yield servers
     for name in ("triton-0", "triton-1", "triton-2"):
         consul.deregister(name)
 
 
 async def test_instances_come_with_their_meta_once_both_checks_pass(
-    consul: ConsulAgent, registered: list[Door]
+    consul: ConsulAgent, registered: list[FakeHttpServer]
 ) -> None:
     async with following(consul) as store:
         view = await view_where(store, lambda v: serving(v) == {"triton-0", "triton-1"}, SOON)
@@ -54,7 +54,9 @@ async def test_instances_come_with_their_meta_once_both_checks_pass(
         assert (instance.model, instance.slots) == ("m", 4)
 
 
-async def test_a_new_one_and_a_leaving_one_are_seen_at_once(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_a_new_one_and_a_leaving_one_are_seen_at_once(
+    consul: ConsulAgent, registered: list[FakeHttpServer]
+) -> None:
     async with following(consul) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         consul.register("triton-2", registered[2].port)
@@ -64,7 +66,7 @@ async def test_a_new_one_and_a_leaving_one_are_seen_at_once(consul: ConsulAgent,
 
 
 async def test_a_failing_one_stays_visible_with_its_reason_and_rejoins(
-    consul: ConsulAgent, registered: list[Door]
+    consul: ConsulAgent, registered: list[FakeHttpServer]
 ) -> None:
     async with following(consul) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
@@ -78,7 +80,7 @@ async def test_a_failing_one_stays_visible_with_its_reason_and_rejoins(
         await view_where(store, lambda v: serving(v) == {"triton-0", "triton-1"}, SOON)
 
 
-async def test_a_hung_one_is_isolated_by_the_checks_time(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_a_hung_one_is_isolated_by_the_checks_time(consul: ConsulAgent, registered: list[FakeHttpServer]) -> None:
     async with following(consul) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         registered[0].hang = True
@@ -87,7 +89,9 @@ async def test_a_hung_one_is_isolated_by_the_checks_time(consul: ConsulAgent, re
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
 
 
-async def test_a_worker_that_stops_beating_takes_its_instance_out(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_a_worker_that_stops_beating_takes_its_instance_out(
+    consul: ConsulAgent, registered: list[FakeHttpServer]
+) -> None:
     async with following(consul) as store:
         consul.register("triton-2", registered[2].port, ttl="1s")
         await view_where(store, lambda v: "triton-2" in serving(v), SOON)
@@ -97,7 +101,7 @@ async def test_a_worker_that_stops_beating_takes_its_instance_out(consul: Consul
         await view_where(store, lambda v: "triton-2" in serving(v), SOON)
 
 
-async def test_maintenance_is_told_apart_from_failure(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_maintenance_is_told_apart_from_failure(consul: ConsulAgent, registered: list[FakeHttpServer]) -> None:
     async with following(consul) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         consul.maintain("triton-0", "rolling+restart")
@@ -109,7 +113,7 @@ async def test_maintenance_is_told_apart_from_failure(consul: ConsulAgent, regis
         assert not view.members["triton-0"].draining
 
 
-async def test_changing_notes_cause_no_churn(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_changing_notes_cause_no_churn(consul: ConsulAgent, registered: list[FakeHttpServer]) -> None:
     async with following(consul) as store:
         before = await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         heard: list[FleetView] = []
@@ -123,7 +127,9 @@ async def test_changing_notes_cause_no_churn(consul: ConsulAgent, registered: li
         assert len(heard) == 2
 
 
-async def test_restart_on_the_same_data_never_empties_the_fleet(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_restart_on_the_same_data_never_empties_the_fleet(
+    consul: ConsulAgent, registered: list[FakeHttpServer]
+) -> None:
     async with following(consul) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         seen: list[FleetView] = []
@@ -139,7 +145,7 @@ async def test_restart_on_the_same_data_never_empties_the_fleet(consul: ConsulAg
 
 
 async def test_restart_on_an_empty_disk_keeps_the_fleet_until_it_registers_again(
-    consul: ConsulAgent, registered: list[Door]
+    consul: ConsulAgent, registered: list[FakeHttpServer]
 ) -> None:
     async with following(consul, hold_s=6.0) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
@@ -162,7 +168,9 @@ async def test_restart_on_an_empty_disk_keeps_the_fleet_until_it_registers_again
         await view_where(store, lambda v: serving(v) == {"triton-0", "triton-1"}, SOON)
 
 
-async def test_who_died_with_consul_is_not_believed_for_long(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_who_died_with_consul_is_not_believed_for_long(
+    consul: ConsulAgent, registered: list[FakeHttpServer]
+) -> None:
     async with following(consul, hold_s=60.0) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         consul.kill()
@@ -172,7 +180,7 @@ async def test_who_died_with_consul_is_not_believed_for_long(consul: ConsulAgent
         assert "503" in view.members["triton-0"].reason
 
 
-async def test_a_paused_consul_is_noticed_and_forgiven(consul: ConsulAgent, registered: list[Door]) -> None:
+async def test_a_paused_consul_is_noticed_and_forgiven(consul: ConsulAgent, registered: list[FakeHttpServer]) -> None:
     async with following(consul, wait_s=0.5, margin_s=0.5) as store:
         await view_where(store, lambda v: len(serving(v)) == 2, SOON)
         consul.pause()

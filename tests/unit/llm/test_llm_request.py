@@ -168,6 +168,14 @@ def test_limits_of_the_engine() -> None:
         decode(tensors(return_log_probs=True)).check(**limits)
     with pytest.raises(InvalidRequest, match="embedding_bias: the vocabulary has 100 tokens"):
         decode(tensors(embedding_bias=np.array([[0.0] * 100 + [1.0]]))).check(**limits)
+    with pytest.raises(InvalidRequest, match="bad_words_list: the vocabulary has 100 tokens"):
+        decode(tensors(bad_words_list=np.array([[[100], [1]]], np.int32))).check(**limits)
+
+
+def test_what_ends_an_answer() -> None:
+    assert decode(tensors()).ends((7, 8)) == {7, 8}
+    assert decode(tensors(end_id=0)).ends((7, 8)) == {0}
+    assert decode(tensors(end_id=-1)).ends((7, 8)) == frozenset()
 
 
 def test_an_adapter_must_be_there() -> None:

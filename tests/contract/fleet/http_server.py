@@ -1,9 +1,9 @@
-"""A server that a check or a scrape knocks at."""
+"""An HTTP server that checks ask and scrapes read."""
 
 import asyncio
 
 
-class Door:
+class FakeHttpServer:
     """An HTTP server that answers what it is told to, or not at all."""
 
     def __init__(self) -> None:
