@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import takewhile, zip_longest
+from itertools import zip_longest
 
 MAX_TASK = 200
 """Characters of the line that says what is to be done."""
@@ -117,7 +117,9 @@ def worded(parts: Sequence[str], glossary: Mapping[str, str]) -> Iterator[list[S
         made: list[Span] = []
         while found and found[0].end() <= start:
             found.popleft()
-        for match in takewhile(lambda match, end=end: match.start() < end, found):
+        for match in found:
+            if match.start() >= end:
+                break
             made += _trimmed(part[at - start : max(at, match.start()) - start])
             if match.start() >= start:
                 made.append(Span(_term(match[0], glossary), words=False))
