@@ -52,6 +52,7 @@ class Candidates:
     """The eligible accounts for one job. Cheap to make; a policy calls only what it needs."""
 
     __slots__ = (
+        "_deepest",
         "_exclude",
         "_expected",
         "_free_only",
@@ -86,6 +87,7 @@ class Candidates:
         self.now = now
         self.averages = averages
         self.keys = keys
+        self._deepest: int | None = None
         self.answer_tokens = averages.expected_answer(job.max_tokens)
         """Tokens that the answer is expected to have."""
         others = averages.others_share.value
@@ -127,7 +129,8 @@ class Candidates:
         found = dict.fromkeys(self._pool.order.least(LEAST, rng))
         if self.keys:
             by_name = self._pool.by_name
-            for name in self._index.holders(self.keys, HOLDERS):
+            self._deepest = self._index.deepest(self.keys)
+            for name in self._index.holders(self.keys, HOLDERS, self._deepest):
                 if name in by_name:
                     found[by_name[name]] = None
         if self._home is not None:
@@ -147,10 +150,10 @@ class Candidates:
     def cached_tokens(self, accounts: Sequence[InstanceLoad]) -> list[int]:
         """Prompt tokens that each instance will probably find in its cache; the last one is always computed."""
         keys, most = self.keys, len(self.job.prompt_ids) - 1
-        if not keys:
-            return [0] * len(accounts)
-        depth, block = self._index.depth, self._index.block_tokens
-        cached = [min(depth(a.name, keys) * block, most) for a in accounts]
+        block = self._index.block_tokens
+        deepest = self._index.deepest(keys) if self._deepest is None else self._deepest
+        depths = self._index.depths([a.name for a in accounts], keys, deepest)
+        cached = [depth and min(depth * block, most) for depth in depths]
         home = self._pool.by_name.get(self._home) if self._home is not None else None
         if home is not None and home in accounts:
             place = accounts.index(home)

@@ -34,9 +34,9 @@ def eligible_among(
         a
         for a in accounts
         if tokens <= a.limit
-        and a.name not in exclude
+        and (not a.tenant_classes or tenant in a.tenant_classes)
+        and (not exclude or a.name not in exclude)
         and (not lora or lora in a.instance.loras)
-        and (not (classes := a.instance.tenant_classes) or tenant in classes)
     ]
 
 

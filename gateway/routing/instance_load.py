@@ -23,17 +23,59 @@ RECENT = 4096
 class InstanceLoad:
     """The page of one instance in the ledger. Policies read it; the placer and its tickets write it."""
 
+    __slots__ = (  # thousands of them are looked at in turn
+        "_area_at",
+        "_area_at_sample",
+        "_counted",
+        "_decoding_area",
+        "_dispatched",
+        "_kv_at_sample",
+        "_measured_at",
+        "_others_at_sample",
+        "_others_waiting_at_sample",
+        "_produced_at_sample",
+        "_produced_by_ended",
+        "_released",
+        "averages",
+        "bucket",
+        "busy_since",
+        "context_calls",
+        "instance",
+        "knows_all",
+        "knows_kv",
+        "knows_queue",
+        "kv_capacity_tokens",
+        "kv_tokens",
+        "last_placement",
+        "latest",
+        "limit",
+        "load",
+        "name",
+        "ours",
+        "produced",
+        "queued",
+        "queued_tokens",
+        "seat",
+        "serving",
+        "slots",
+        "speed",
+        "tenant_classes",
+    )
+
     def __init__(self, instance: Instance, averages: FleetAverages) -> None:
         self.averages = averages
         self.instance = instance
         self.name = instance.name
         self.slots = max(instance.slots, 1)
+        self.tenant_classes = instance.tenant_classes
         self.speed = Speed(averages.speed(instance))
         self.load: LoadSample | None = None
         self.knows_queue = False
         """Whether the last sample says how many requests are in the instance."""
         self.knows_kv = False
         """Whether the last sample says how full the KV cache is, and how large it is."""
+        self.knows_all = False
+        """Both."""
         self.kv_capacity_tokens = 0.0
         """Tokens that the KV cache holds; 0 while it is not known."""
         self.ours = 0
@@ -60,8 +102,7 @@ class InstanceLoad:
         self.busy_since = 0.0
         """When the instance last began a prefill of ours, as far as we can tell."""
         self._measured_at = 0.0
-        self._decoding_area = 0.0
-        self._area_at = 0.0
+        self._decoding_area = self._area_at = 0.0
         self._produced_at_sample = 0
         self._area_at_sample = 0.0
         self._dispatched: deque[float] = deque(maxlen=RECENT)
@@ -70,23 +111,27 @@ class InstanceLoad:
         self._others_waiting_at_sample = 0.0
         self._kv_at_sample = 0.0
         self._counted = (0, 0)
-        self._snapshot: LoadSnapshot | None = None
+        self.latest: LoadSnapshot | None = None
+        """The last `snapshot`; None where something has changed since."""
 
     # what policies read
 
     def snapshot(self, now: float) -> LoadSnapshot:
         """All that a prediction needs, at most FRESH_S old."""
-        snapshot = self._snapshot
+        snapshot = self.latest
         if snapshot is None or now - snapshot.at > FRESH_S:
             overhead_s, token_s = self.prefill(now)
-            snapshot = self._snapshot = LoadSnapshot(
+            requests, remaining = self.ours + self.others(now), self._remaining_tokens()
+            snapshot = self.latest = LoadSnapshot(
                 now,
                 overhead_s,
                 token_s,
                 self.speed.step_s,
-                self._remaining_tokens(),
-                self.ours + self.others(now),
+                remaining,
+                requests,
                 self.queued_tokens + self.others_waiting(now) * self.averages.prompt_tokens.value,
+                max(requests + 1 - self.slots, 0.0) * remaining,
+                min(requests / self.slots, 1.0),
                 self.kv_capacity_tokens * (1.0 - self.kv_fraction(now)),
             )
         return snapshot
@@ -168,7 +213,7 @@ class InstanceLoad:
 
     def dispatched(self, now: float, compute_tokens: float, kv_tokens: float) -> None:
         """One of ours goes to the instance, with so many prompt tokens to compute."""
-        self._snapshot = None
+        self.latest = None
         if not self.queued:
             self.busy_since = now
         self.ours += 1
@@ -183,7 +228,7 @@ class InstanceLoad:
         Prefills are served one after the other, so a prompt's own time begins when it came or when the prompt
         before it was done, whichever is later.
         """
-        self._snapshot = None
+        self.latest = None
         spent = now - self.busy_since
         self.queued -= 1
         self.queued_tokens -= compute_tokens
@@ -193,7 +238,7 @@ class InstanceLoad:
 
     def learn_prefill(self, now: float, compute_tokens: float, spent: float) -> None:
         """So many prompt tokens took so many seconds; what was measured before counts the less the longer ago it was."""
-        self._snapshot = None
+        self.latest = None
         prefill = self.speed.prefill
         prefill.fade(exp(min(self._measured_at - now, 0.0) / DOUBT_S))
         prefill.learn(compute_tokens, spent, slower=self.averages.undisturbed)
@@ -210,7 +255,7 @@ class InstanceLoad:
         queued: bool,
     ) -> None:
         """One of ours left the instance, after `produced` tokens; `queued`: it never had a first token."""
-        self._snapshot = None
+        self.latest = None
         self._produced_by_ended += produced
         if queued:
             self.queued -= 1
@@ -278,11 +323,12 @@ class InstanceLoad:
     def _read(self, load: LoadSample | None) -> None:
         """Keep a sample, and what policies ask of it for every candidate of every request."""
         self.load = load
-        self._snapshot = None
+        self.latest = None
         blocks, size = (load.kv_max_blocks or 0, load.kv_block_tokens or 0) if load is not None else (0, 0)
         self.kv_capacity_tokens = float(blocks * size)
         self.knows_queue = load is not None and load.active is not None
         self.knows_kv = load is not None and load.kv_used_blocks is not None and self.kv_capacity_tokens > 0
+        self.knows_all = self.knows_queue and self.knows_kv
 
 
 def _requests_in(load: LoadSample) -> int | None:

@@ -28,5 +28,9 @@ class LoadSnapshot:
     """Requests in the instance, whoever sent them."""
     ahead: float
     """Prompt tokens that are to be computed before the next comer's."""
+    overflow_tokens: float
+    """To be decoded before a request more has a slot: those beyond the slots, times what they have still to go."""
+    crowd: float
+    """Requests for each slot, 1 at most."""
     kv_free: float
     """Tokens that the KV cache has room for; meaningless where the metrics do not tell."""

@@ -110,18 +110,21 @@ class PrefixIndex:
                 high = middle - 1
         return low
 
-    def holders(self, keys: Sequence[int], limit: int) -> list[str]:
+    def depths(self, names: Sequence[str], keys: Sequence[int], deepest: int) -> list[int]:
+        """`depth` of each: most instances hold nothing of a prompt, and of the others most hold all that anyone does."""
+        if not deepest:
+            return [0] * len(names)
+        some, most, depth = self._holders[keys[0]], self._holders[keys[deepest - 1]], self.depth
+        return [0 if name not in some else deepest if name in most else depth(name, keys) for name in names]
+
+    def holders(self, keys: Sequence[int], limit: int, deepest: int) -> list[str]:
         """Up to `limit` instances that hold something of the prompt, those that hold most of it first."""
+        if not deepest:
+            return []
         known = self._holders
-        low, high = 0, len(keys)
-        while low < high:  # the deepest block that anyone holds
-            middle = (low + high + 1) // 2
-            if keys[middle - 1] in known:
-                low = middle
-            else:
-                high = middle - 1
+        depth, stride = deepest, 1
         found: dict[str, None] = {}
-        depth, stride = low, 1
+        limit = min(limit, len(known[keys[0]]))  # nobody holds a later block without the first
         while depth > 0 and len(found) < limit:
             for name in known[keys[depth - 1]]:
                 found[name] = None
@@ -130,3 +133,19 @@ class PrefixIndex:
             depth -= stride  # ever larger steps back: a long prompt costs its logarithm
             stride *= 2
         return list(found)
+
+    def deepest(self, keys: Sequence[int]) -> int:
+        """How many leading blocks of the prompt anyone holds."""
+        known = self._holders
+        if not keys or keys[0] not in known:
+            return 0
+        if keys[-1] in known:
+            return len(keys)
+        low, high = 1, len(keys)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if keys[middle - 1] in known:
+                low = middle
+            else:
+                high = middle - 1
+        return low

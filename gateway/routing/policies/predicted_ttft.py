@@ -22,6 +22,7 @@ from random import Random
 
 from gateway.routing.candidates import Candidates
 from gateway.routing.instance_load import InstanceLoad
+from gateway.routing.load_snapshot import FRESH_S
 from gateway.routing.types import Choice, PlacementRequest
 
 BURDEN = 0.1
@@ -46,7 +47,8 @@ class PredictedTtft:
         ahead, requests = snapshot.ahead, snapshot.requests
         if not account.knows_queue:
             ahead, requests = account.queued_tokens, account.ours
-        steps = _steps(requests, account.slots, answer, snapshot.remaining_tokens)
+        overflow = max(requests + 1 - account.slots, 0.0) * snapshot.remaining_tokens
+        steps = (BURDEN * requests * answer + overflow) / account.slots
         return snapshot.overhead_s + ahead * snapshot.token_s + steps * snapshot.step_s
 
     def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
@@ -56,8 +58,9 @@ class PredictedTtft:
             return None
         lit = kv = True
         for a in accounts:
-            lit = lit and a.knows_queue
-            kv = kv and a.knows_kv
+            if not a.knows_all:
+                lit, kv = all(a.knows_queue for a in accounts), all(a.knows_kv for a in accounts)
+                break
         now, answer, prompt = candidates.now, candidates.answer_tokens, len(job.prompt_ids)
         cached = candidates.cached_tokens(accounts)
         best = max(cached)
@@ -67,18 +70,31 @@ class PredictedTtft:
         seconds: list[float] = []
         costs: list[float] = []
         for a, hit in zip(accounts, cached, strict=True):
-            snapshot, slots = a.snapshot(now), a.slots
-            ahead, requests = (snapshot.ahead, snapshot.requests) if lit else (a.queued_tokens, a.ours)
-            compute, token = prompt - hit, snapshot.token_s
-            steps = _steps(requests, slots, answer, snapshot.remaining_tokens)
-            wait = snapshot.overhead_s + (ahead + compute) * token + steps * snapshot.step_s
+            snapshot, slots = a.latest, a.slots
+            if snapshot is None or now - snapshot.at > FRESH_S:
+                snapshot = a.snapshot(now)
+            if lit:
+                ahead, requests, overflow, crowd = (
+                    snapshot.ahead,
+                    snapshot.requests,
+                    snapshot.overflow_tokens,
+                    snapshot.crowd,
+                )
+            else:
+                ahead, requests = a.queued_tokens, a.ours
+                overflow, crowd = max(requests + 1 - slots, 0.0) * snapshot.remaining_tokens, min(requests / slots, 1.0)
+            compute, token, step = prompt - hit, snapshot.token_s, snapshot.step_s
+            # The slots that are lost: the burden of those beside its answer, and where none is free, the wait for one.
+            wait = (
+                snapshot.overhead_s + (ahead + compute) * token + (BURDEN * requests * answer + overflow) / slots * step
+            )
             if (
                 kv and (lacking := compute + answer - snapshot.kv_free) > 0
             ):  # at least until the next of those inside ends
                 share = max(lacking / a.kv_capacity_tokens, 1 / max(requests, 1.0))
-                wait += share * snapshot.step_s * snapshot.remaining_tokens
+                wait += share * step * snapshot.remaining_tokens
             seconds.append(wait)
-            costs.append(wait + work * min(requests / slots, 1.0) * (best - hit) * token)
+            costs.append(wait + work * crowd * (best - hit) * token if best else wait)
         bound = min(costs) + self.grain
         ties = [i for i, cost in enumerate(costs) if cost <= bound]
         chosen = ties[int(self._rng.random() * len(ties))] if len(ties) > 1 else ties[0]
@@ -87,8 +103,3 @@ class PredictedTtft:
         if not lit:
             reason += ", own counts only"
         return Choice(account.instance, reason, cached_tokens=hit)
-
-
-def _steps(requests: float, slots: int, answer: float, remaining: float) -> float:
-    """Decoding steps that a request loses: the burden of those beside its answer, and where no slot is free, the wait for one."""
-    return (BURDEN * requests * answer + max(requests + 1 - slots, 0.0) * remaining) / slots

@@ -30,7 +30,8 @@ def test_a_third_conversation_takes_the_slot_unused_for_longest(index: PrefixInd
             index.record(name, index.keys(talk(number, 4)))
     assert [depth(index, "slots", talk(number, 4)) for number in (1, 2, 3)] == [0, 4, 4]
     assert [depth(index, "pool", talk(number, 4)) for number in (1, 2, 3)] == [4, 4, 4]
-    assert index.holders(index.keys(talk(1, 4)), 8) == ["pool"]
+    keys = index.keys(talk(1, 4))
+    assert index.holders(keys, 8, index.deepest(keys)) == ["pool"]
 
 
 def test_a_conversation_that_goes_on_keeps_its_slot(index: PrefixIndex) -> None:
