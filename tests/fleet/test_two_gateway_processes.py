@@ -1,6 +1,7 @@
 """Two gateway processes on one PostgreSQL, with real Triton, Milvus Lite and Consul: they agree, one of them ingests, and when
 it is killed the other goes on with everything."""
 
+import contextlib
 import os
 import re
 import signal
@@ -25,6 +26,15 @@ TEXTS = {
     "tides.md": "# Tides\n\nThe tide at Saint-Malo rises by thirteen metres twice a day.",
 }
 QUESTION = "How many eggs does a queen lay?"
+MODEL = "smollm2-135m-instruct"
+TENANTS = """
+tenants:
+  - name: acme
+    keys:
+      - all-key
+      - {key: hr-key, groups: [hr]}
+      - {key: sales-key, groups: [sales]}
+"""
 
 
 class GatewayProcess:
@@ -42,14 +52,20 @@ class GatewayProcess:
             "MILVUS_URI": f"http://127.0.0.1:{base + 8}",
             "RAGFLEET_TOKENIZER_DIR": str(fleet.home / "models" / "smollm2"),
             "RAGFLEET_API_KEY": "any",
+            "RAGFLEET_TENANTS_FILE": str(folder / "tenants.yaml"),
             "RAGFLEET_FILTER_SECRET_FILE": str(fleet.home / "run" / "filter_secret"),
             "RAGFLEET_CATALOG_URL": database,
             "RAGFLEET_OBJECTS_URL": f"file://{folder}/objects",
             "RAGFLEET_GATEWAY_PORT": str(port),
         }
+        (folder / "tenants.yaml").write_text(TENANTS)
         self._url = f"http://127.0.0.1:{port}"
         self.client = OpenAI(base_url=f"{self._url}/v1", api_key="any", max_retries=0, timeout=30)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def client_with(self, key: str) -> OpenAI:
+        """One that the caller closes."""
+        return OpenAI(base_url=f"{self._url}/v1", api_key=key, max_retries=0, timeout=60)
 
     def start(self) -> None:
         """Starts it and waits until it can serve."""
@@ -108,6 +124,74 @@ def gateways(
                 each.stop()
                 each.client.close()
             assert ragfleet("down").returncode == 0
+
+
+def _seen(client: OpenAI, store: str, file: str) -> dict[str, bool]:
+    """On which paths a key meets the file."""
+
+    def found(read: Callable[[], object]) -> bool:
+        try:
+            read()
+        except NotFoundError:
+            return False
+        return True
+
+    tools = [{"type": "file_search", "vector_store_ids": [store]}]
+    chat = client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=[{"role": "user", "content": QUESTION}], max_tokens=4, extra_body={"tools": tools}
+    )
+    return {
+        "file": found(lambda: client.files.retrieve(file)),
+        "content": found(lambda: client.files.content(file)),
+        "list": file in {each.id for each in client.files.list()},
+        "member": found(lambda: client.vector_stores.files.retrieve(file, vector_store_id=store)),
+        "text": found(lambda: list(client.vector_stores.files.content(file, vector_store_id=store))),
+        "members": file in {each.id for each in client.vector_stores.files.list(store)},
+        "search": file in {each.file_id for each in client.vector_stores.search(store, query=QUESTION)},
+        "sources": file in {each["file_id"] for each in chat.http_response.json()["rag"]["sources"]},
+    }
+
+
+@pytest.mark.timeout(600)
+def test_what_a_key_may_see_changes_at_once_at_both(gateways: list[GatewayProcess]) -> None:
+    with contextlib.ExitStack() as opened:
+        clients = {
+            (key, at): opened.enter_context(each.client_with(key))
+            for key in ("all-key", "hr-key", "sales-key")
+            for at, each in enumerate(gateways)
+        }
+        _change_and_look(clients)
+
+
+def _change_and_look(clients: dict[tuple[str, int], OpenAI]) -> None:
+    owner = clients["all-key", 0]
+    store = owner.vector_stores.create(name="for some")
+    text = TEXTS["bees.md"].encode()
+    file = owner.files.create(file=("bees.md", text), purpose="assistants", extra_body={"allow": ["hr"]}).id
+    owner.vector_stores.files.create(store.id, file_id=file)
+    eventually(
+        lambda: owner.vector_stores.files.retrieve(file, vector_store_id=store.id).status == "completed",
+        "the file is in",
+    )
+    answer = clients["hr-key", 1].responses.create(
+        model=MODEL,
+        input=QUESTION,
+        max_output_tokens=16,
+        tools=[{"type": "file_search", "vector_store_ids": [store.id]}],
+    )
+    allowed = {"all-key", "hr-key"}
+    for change in (None, ["sales"], []):
+        if change is not None:  # at one gateway, and asked at both
+            owner.post(f"/vector_stores/{store.id}/files/{file}", body={"allow": change}, cast_to=object)
+            allowed = {"all-key", *(f"{group}-key" for group in change)}
+        for (key, _), client in clients.items():
+            paths = _seen(client, store.id, file)
+            assert set(paths.values()) == {key in allowed}, (change, key, paths)
+            try:
+                client.responses.retrieve(answer.id)
+                assert key in allowed
+            except NotFoundError:
+                assert key not in allowed
 
 
 @pytest.mark.timeout(600)
