@@ -108,9 +108,8 @@ async def measure(fleet: EmbeddedFleet, trials: int, only: str) -> bool:
         async def embedding(key: str, text: str) -> float:
             return await post("/v1/embeddings", key, {"model": "all-MiniLM-L6-v2", "input": text})
 
-        print(
-            f"A coin's spread with {trials} trials each is {spread(trials):.3f}; {0.5 - bar(trials):.2f} to {0.5 + bar(trials):.2f} passes."
-        )
+        least, most = 0.5 - bar(trials), 0.5 + bar(trials)
+        print(f"A coin's spread with {trials} trials each is {spread(trials):.3f}; {least:.2f} to {most:.2f} passes.")
         print(
             "| what is timed | victim | trials each | area | median with | median without | |\n|---|---|---|---|---|---|---|"
         )
