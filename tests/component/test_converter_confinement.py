@@ -26,11 +26,11 @@ needs_all = pytest.mark.skipif(bool(LACKS), reason=LACKS)
 INSIDE = """
 import ctypes, json, os, socket, sys
 from pathlib import Path
-from gateway.ingestion.confinement import Limits, confine
+from gateway.ingestion.confinement import ProcessLimits, confine
 place, secret = Path(sys.argv[1]), Path(sys.argv[2])
 libraries = [Path(p) for p in ("/usr", "/lib", "/lib64", sys.base_prefix, sys.prefix) if Path(p).exists()]
 listener = socket.socket()
-failed = confine(Limits(memory_bytes=1 << 30, file_bytes=1 << 20), readable=libraries, writable=place)
+failed = confine(ProcessLimits(memory_bytes=1 << 30, file_bytes=1 << 20), readable=libraries, writable=place)
 def attempt(work):
     try:
         work()
