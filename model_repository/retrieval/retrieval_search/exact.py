@@ -1,7 +1,8 @@
 """Passages that have what a question names, whatever their vectors say: an embedding model knows no part numbers. No I/O.
 
 Below the threshold of the cosine a passage still counts if it has one of the question's codes or dates, in whatever spelling
-(tokens/spellings.py), or all of its content words.
+(tokens/spellings.py), or all of its content words. Where a question is about a code and nothing else ("Where is VK-4417-B?"),
+a passage without it does not count, however near: it is about another part.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _MOST_CODES = 32
 """Of one question, the last ones: each is looked for in each passage."""
 _LONGEST = 64
 """Characters of a code."""
+_ASKING = frozenset({"die", "find", "mean", "show", "tell"})
+"""Words with a meaning, none of which says what a question is about; "die" is German, too."""
+_LEAST_DIGITS_OF_A_PART = 3
+"""Of a word of letters and digits that is taken for one part's number, and no abbreviation: H2O, R2D2, COVID-19."""
 _LEAST_DIGITS = 4
 """Of a number without letters from which it is one of few. Lower: prices and counts bring in passages of any subject."""
 
@@ -36,6 +41,9 @@ class ExactMatch:
         }
         self._words = frozenset(content_words(question))
         self._symbols = frozenset(() if self._words else symbols(question))
+        rest = _TOKEN.sub(_without_code, spaced(question)) if any(map(_is_part, named)) else question
+        self.is_all = rest is not question and _ASKING.issuperset(content_words(rest))
+        """Whether the question is about codes and nothing else."""
 
     def __call__(self, text: str) -> bool:
         """Whether a passage has one of the codes, or all the words."""
@@ -63,6 +71,14 @@ def _is_code(token: str) -> bool:
     digits = sum(char.isdigit() for char in token)
     mixed = digits > 0 and any(char.isalpha() for char in token)
     return (mixed or digits >= _LEAST_DIGITS) and len(token) <= _LONGEST and not _COMMON.fullmatch(token)
+
+
+def _is_part(code: str) -> bool:
+    return any(char.isalpha() for char in code) and sum(char.isdigit() for char in code) >= _LEAST_DIGITS_OF_A_PART
+
+
+def _without_code(token: re.Match[str]) -> str:
+    return "" if _is_code(token[0].casefold()) else token[0]
 
 
 def _pattern(code: str) -> re.Pattern[str]:

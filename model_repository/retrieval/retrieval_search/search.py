@@ -25,7 +25,7 @@ from retrieval_search.joining import Joining, joined, missing
 from retrieval_search.milvus import Client, MilvusConnection, pymilvus_client
 from retrieval_search.repeats import distinct, news
 from retrieval_search.reranking import Reranker, reranked
-from retrieval_search.settings import Query, RetrievalSettings, check_ranking
+from retrieval_search.settings import EVERY_SCORE, Query, RetrievalSettings, check_ranking
 from retrieval_search.tracing import MakeSpan, no_span
 from retrieval_search.windows import windows
 from tokens.function_words import language_signs
@@ -114,7 +114,11 @@ class HybridSearch:
         cosines = _cosines(dense, bm25, question)
         nearest = cosines if ranker == "minmax" else dense.scores
         fused = fuse(nearest, bm25.scores, ranker=ranker, dense_weight=weight)
-        passages = distinct(_passages({**bm25.rows, **dense.rows}, cosines, fused, query, bm25.rows.keys()))
+        passages = distinct(
+            _passages(
+                {**bm25.rows, **dense.rows}, cosines, fused, query, None if ranker == "dense" else bm25.rows.keys()
+            )
+        )
         hits = (await self._reranked(query, text, passages, fused))[: query.top_k]
         if query.neighbours is None:
             return hits
@@ -257,16 +261,19 @@ def _passages(
     cosines: Mapping[str, float],
     order: Iterable[str],
     query: Query,
-    by_words: Set[str],
+    by_words: Set[str] | None,
 ) -> list[dict[str, Any]]:
     """Rows in the order of the fusion, with the cosine as their score; those under `min_score` are left out, unless they have
-    exactly what the question names. by_words: what BM25 has found.
+    exactly what the question names, and those over it that have not, where it is all that the question is about. by_words: what
+    BM25 has found; None: the cosine alone counts.
     """
     exact = ExactMatch(query.text)
+    only_exact = exact.is_all and by_words is not None and query.min_score > EVERY_SCORE
     return [
         {"id": key, **{name: rows[key][name] for name in _FIELDS}, "score": round(cosines[key], 6)}
         for key in order
-        if cosines[key] >= query.min_score or (key in by_words and exact(rows[key]["text"]))
+        if (cosines[key] >= query.min_score and not only_exact)
+        or (by_words is not None and (only_exact or key in by_words) and exact(rows[key]["text"]))
     ]
 
 

@@ -70,6 +70,10 @@ class RetrievalSettings:
         )
 
 
+EVERY_SCORE = -1.0
+"""A `min_score` that no cosine is below: without a threshold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """`vector` is FP32 [dimensions], of any length; `filter` a Milvus expression, "" for none. `ranker` and `dense_weight`:

@@ -72,3 +72,22 @@ def test_a_question_of_nothing_but_codes_is_looked_for_by_the_last_few() -> None
     asked = codes(" ".join(f"VK-{number}" for number in range(2000)) + " VK-1999")
     assert asked[-1] == "vk-1999"
     assert len(asked) == len(set(asked)) == 32
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Where is ZZ-9999-Q?", "ZZ-9999-Q", "Wo ist die ZZ-9999-Q?", "What is ZZ-9999-Q or VK-4417-B?", "F0418"],
+)
+def test_a_question_about_codes_and_nothing_else(question: str) -> None:
+    assert ExactMatch(question).is_all
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "My order is 88812-AB; how long may I return it?", "Which bolt fits ZZ-9999-Q?", "What is H2O?", "What is COVID-19?",
+        "2031-777", "Where is it?", "What happened in 1998?", "",
+    ],
+)  # fmt: skip
+def test_a_question_about_more_than_its_code(question: str) -> None:
+    assert not ExactMatch(question).is_all

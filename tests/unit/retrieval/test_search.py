@@ -376,6 +376,13 @@ async def test_what_has_the_code_of_the_question_counts_whatever_its_vector_says
     assert passages[0]["score"] == pytest.approx(0.110432)
 
 
+async def test_of_a_part_that_is_nowhere_nothing_is_told_of_others_that_are_near() -> None:
+    asked = "Where is VK-4418-B?"
+    assert ids((await search(DENSE, WORDS, min_score=0.3, text=asked))[0]) == []
+    assert ids((await search(DENSE, WORDS, min_score=0.3, text=f"{asked} Which bolt fits?"))[0])
+    assert ids((await search(DENSE, WORDS, text=asked))[0])  # without a threshold all are shown
+
+
 async def test_words_are_looked_for_as_they_are_indexed() -> None:
     _, milvus = await search([], text="保修期")
     assert milvus.calls[1]["data"] == ["保修 修期"]
