@@ -48,8 +48,11 @@ def _number(part: dict[str, Any], *, whole: bool) -> dict[str, Any]:
     """What is missing in the schema of a number, so that it has a last digit."""
     low = [part[name] for name in _LOW if name in part]
     high = [part[name] for name in _HIGH if name in part]
-    made: dict[str, Any] = {} if low else {"minimum": -MAX_NUMBER}
-    if not high:
+    made: dict[str, Any] = {}
+    # None that leaves no number: of one from 10^16 on nothing is bounded.
+    if not low and all(bound > -MAX_NUMBER for bound in high):
+        made["minimum"] = -MAX_NUMBER
+    if not high and all(bound < MAX_NUMBER for bound in low):
         made["maximum"] = MAX_NUMBER
     # Where bounds lie between two steps there may be no step between the bounds.
     on_steps = all(round(bound, 6) == bound for bound in (*low, *high))

@@ -142,6 +142,8 @@ SCHEMAS: list[tuple[Any, Any]] = [
         {"type": "number", "minimum": 0, "maximum": 1},
         {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 1e-6},
     ),
+    ({"type": "integer", "minimum": 10**16}, {"type": "integer", "minimum": 10**16}),
+    ({"type": "integer", "exclusiveMaximum": -(10**15)}, {"type": "integer", "exclusiveMaximum": -(10**15)}),
     ({"type": "number", "minimum": 1e-9, "maximum": 2e-9}, {"type": "number", "minimum": 1e-9, "maximum": 2e-9}),
     ({"type": "integer", "enum": [1]}, {"type": "integer", "enum": [1]}),
     ({"properties": {"type": {"const": 1}}}, {"properties": {"type": {"const": 1}}}),
