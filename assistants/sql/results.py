@@ -67,7 +67,8 @@ def cell(value: object) -> Cell:
             return str(value)
         value = int(value) if value == value.to_integral_value() and abs(value) < 10**15 else float(value)
     if isinstance(value, float):
-        return float(f"{value:.10g}") if math.isfinite(value) else str(value)  # JSON has no number for the others
+        shown = float(f"{value:.10g}")  # which is infinite for the largest there are
+        return shown if math.isfinite(shown) else str(value)  # JSON has no number for the others
     if isinstance(value, int) or value is None:
         return value
     text = value if isinstance(value, str) else value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -1,6 +1,7 @@
 """How results are told where cells are missing, tiny, huge, or no number that JSON has."""
 
 import json
+import sys
 from decimal import Decimal
 
 from hypothesis import given
@@ -52,6 +53,7 @@ def test_a_single_value_is_told_as_it_is() -> None:
     assert _told(1234567.5) == "The answer is 1,234,567.5."
     assert _told(2.5e300) == "The answer is 2.5e+300."
     assert _told(float("inf")) == "The answer is inf."
+    assert _told(sys.float_info.max) == "The answer is 1.7976931348623157e+308."
     assert _told(Decimal("12345.10")) == "The answer is 12,345.1."
     assert _told("a|b") == r"The answer is a\|b."
 
