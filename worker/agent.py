@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from worker import meta, state, triton
 from worker.backoff import Backoff
 from worker.gpu_watch import GpuWatch
-from worker.heartbeat import SILENCE, Pulse, judge
 from worker.launch import Launch
 from worker.load import LoadReport, SteadyWords
 from worker.log import event
@@ -23,6 +22,7 @@ from worker.process import TritonProcess, first_error, first_of, remove_shared_m
 from worker.registration import Registration
 from worker.settings import WorkerSettings
 from worker.state import InstanceState, WorkerPhase
+from worker.triton_health import SILENCE, Pulse, judge
 
 BEAT = 1.0
 LOAD_PERIOD = 3.0

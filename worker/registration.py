@@ -14,8 +14,8 @@ import aiohttp
 import consul.aio
 from consul.exceptions import ConsulException
 
-from worker.heartbeat import Beat
 from worker.log import event
+from worker.triton_health import Beat
 
 SERVICE = "ragfleet-triton"
 TTL = "5s"

@@ -18,8 +18,8 @@ import time
 import aiohttp
 import orjson
 
+from gateway.fleet.consul_health import OutageGrace, ReportedMember, read_entries
 from gateway.fleet.fleet_state import Clock, FleetState
-from gateway.fleet.health_checks import OutageGrace, ReportedMember, read_entries
 
 log = logging.getLogger(__name__)
 

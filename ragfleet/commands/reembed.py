@@ -135,7 +135,7 @@ async def _serving(settings: "Settings") -> list[str] | None:
     """The embedding model of each instance that passes its checks; None where Consul does not answer."""
     import aiohttp
 
-    from gateway.fleet.health_checks import read_entries
+    from gateway.fleet.consul_health import read_entries
     from gateway.tls import client_context
 
     url = f"{settings.consul_url.rstrip('/')}/v1/health/service/ragfleet-triton"

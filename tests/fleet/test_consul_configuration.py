@@ -14,8 +14,8 @@ import pytest
 from gateway.ingestion.lock import ConsulLock
 from ragfleet.paths import PROJECT
 from tests.fleet.real_parts import ConsulServer, eventually, get
-from worker.heartbeat import Beat
 from worker.registration import Registration
+from worker.triton_health import Beat
 
 CONFIGURATION = PROJECT / "consul"
 ACL = 'acl { enabled = true, default_policy = "deny" }\n'

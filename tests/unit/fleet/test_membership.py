@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gateway.fleet.health_checks import OutageGrace, read_entries
+from gateway.fleet.consul_health import OutageGrace, read_entries
 from gateway.fleet.view import FleetMember, Instance
 
 

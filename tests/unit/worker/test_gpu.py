@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from worker import gpu, heartbeat, host, meta
+from worker import gpu, host, meta, triton_health
 from worker.gpu import Device, Health, UnknownGpu, Vitals
 from worker.gpu_fake import FakeNvml
 from worker.gpu_watch import GpuWatch
-from worker.heartbeat import Pulse
 from worker.launch import NotRunnableError, find_gpus
 from worker.load import LoadReport, SteadyWords
 from worker.settings import parse
 from worker.state import WorkerPhase
+from worker.triton_health import Pulse
 
 ONE = Device("GPU-aaaa1111", 0, "NVIDIA H100 80GB HBM3", 85_520_809_984, 90)
 TWO = Device("GPU-bbbb2222", 1, "NVIDIA H100 80GB HBM3", 85_520_809_984, 90)
@@ -176,7 +176,7 @@ def pulse(health: Health, phase: WorkerPhase = WorkerPhase.READY) -> Pulse:
 def test_a_gpu_that_is_not_sound_is_a_warning_in_consul(
     health: Health, phase: WorkerPhase, status: str, words: str
 ) -> None:
-    beat = heartbeat.judge(pulse(health, phase), SteadyWords(), 100.5)
+    beat = triton_health.judge(pulse(health, phase), SteadyWords(), 100.5)
     assert (beat.status, beat.words) == (status, words)
 
 

@@ -1,6 +1,6 @@
 """What tells one version of an instance from another, and who may use it: the worker's side of a canary."""
 
-from gateway.fleet.health_checks import read_entries
+from gateway.fleet.consul_health import read_entries
 from worker.meta import describe
 from worker.settings import parse
 

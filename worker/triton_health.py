@@ -1,4 +1,4 @@
-"""What the worker tells Consul each second: a pure judgement over what it last saw of its Triton."""
+"""Whether a Triton is well, as its worker judges it each second and tells Consul: pure, over what was last seen of it."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.heartbeat import Pulse, judge, span
 from worker.load import LoadReport, SteadyWords
 from worker.state import WorkerPhase
+from worker.triton_health import Pulse, judge, span
 
 READY = LoadReport(0, 1, 8, 10, 100)
 
