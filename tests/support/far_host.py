@@ -21,6 +21,8 @@ from ragfleet import processes
 from ragfleet.paths import PROJECT
 
 DEADLINE = 10.0
+SPACE_DEADLINE = 60.0
+"""Of a command that makes or removes a namespace: a busy kernel clears up others first."""
 
 
 def unavailable() -> str:
@@ -163,4 +165,4 @@ def remove(kind: str, name: str) -> None:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=DEADLINE)
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=SPACE_DEADLINE)
