@@ -116,7 +116,7 @@ async def resume_tenant(tenant_name: TenantName, administrator: AdministratorDep
     return JsonReply(_tenant(resumed))
 
 
-@router.get("/keys", summary="Keys, newest first", **documented(KeysBody, 400, 404))
+@router.get("/keys", summary="Keys, newest first", **documented(KeysBody, 404))
 async def list_keys(administrator: AdministratorDep, query: Annotated[KeyParameters, Query()]) -> Response:
     """Of one tenant where it is named; revoked ones, too."""
     return JsonReply({"object": "list", "data": [_key(each) for each in await administrator.keys(query.tenant)]})
@@ -167,7 +167,7 @@ async def revoke_key(key_id: KeyId, administrator: AdministratorDep, parts: Cont
     return JsonReply(_key(revoked))
 
 
-@router.get("/audit", summary="What administrators did, newest first", **documented(AuditBody, 400, 404))
+@router.get("/audit", summary="What administrators did, newest first", **documented(AuditBody, 404))
 async def list_audit(parts: ContainerDep, query: Annotated[AuditParameters, Query()]) -> Response:
     """Who, what, before and after."""
     found = await parts.administration.trail.list(limit=query.limit + 1, after=query.after or None)

@@ -84,7 +84,7 @@ async def fleet(parts: ContainerDep) -> Response:
 @router.get(
     "/answers",
     summary="Requests that run, and the last ones that ended, of this gateway",
-    **documented(AnswersBody, 400),
+    **documented(AnswersBody),
 )
 async def answers(parts: ContainerDep, query: Annotated[AnswersParameters, Query()]) -> Response:
     """Without any text of them."""

@@ -153,7 +153,7 @@ async def create_batch(
     return reply
 
 
-@router.get("", summary="Batches, newest first", **documented(ListBody[BatchObject], 400, 404))
+@router.get("", summary="Batches, newest first", **documented(ListBody[BatchObject], 404))
 async def list_batches(catalog: CatalogDep, query: Annotated[PageParameters, Query()]) -> Response:
     """Batches of the tenant."""
     return JsonReply(page_body(await catalog.batches.page(query.page), lambda batch: batch))

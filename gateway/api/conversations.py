@@ -141,7 +141,7 @@ async def create_items(
     return await once(request.model_dump(warnings=False), work)
 
 
-@router.get("/{conversation_id}/items", summary="Items, newest first", **documented(ListBody[StoredItem], 400, 404))
+@router.get("/{conversation_id}/items", summary="Items, newest first", **documented(ListBody[StoredItem], 404))
 async def list_items(
     conversation_id: ConversationId, catalog: CatalogDep, query: Annotated[StoredItemPageParameters, Query()]
 ) -> Response:
@@ -150,7 +150,7 @@ async def list_items(
     return JsonReply(page_body(page, lambda item: item))
 
 
-@router.get("/{conversation_id}/items/{item_id}", summary="One item", **documented(StoredItem, 400, 404))
+@router.get("/{conversation_id}/items/{item_id}", summary="One item", **documented(StoredItem, 404))
 async def get_item(
     conversation_id: ConversationId, item_id: ItemId, catalog: CatalogDep, query: Annotated[ShownParameters, Query()]
 ) -> Response:

@@ -66,7 +66,7 @@ router = APIRouter(prefix="/v1/files", tags=["Files"])
     dependencies=WRITES,
     summary="Upload a file (multipart: file, purpose)",
     openapi_extra=_FORM,
-    **documented(FileObject, 400, 409, 413, 415, 507),
+    **documented(FileObject, 409, 413, 415, 507),
 )
 async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep, once: IdempotentDep) -> Response:
     """The file is in the object store before the catalog knows of it: what is listed can be read."""
@@ -104,7 +104,7 @@ async def create_file(request: Request, parts: ContainerDep, catalog: CatalogDep
     return await kept(objects, catalog, file_id, stored)
 
 
-@router.get("", dependencies=READS, summary="Files, newest first", **documented(ListBody[FileObject], 400, 404))
+@router.get("", dependencies=READS, summary="Files, newest first", **documented(ListBody[FileObject], 404))
 async def list_files(catalog: CatalogDep, query: Annotated[FilePageParameters, Query()]) -> Response:
     """Files of the tenant."""
     return JsonReply(page_body(await catalog.files.page(query.page, purpose=query.purpose), file_shape))

@@ -31,10 +31,10 @@ def documented(reply: Any, *refusals: int, body: type[BaseModel] | None = None) 
     """Keyword arguments for a router's method.
 
     reply: the type of the body of a 200, or OpenAPI's own words for it.
-    refusals: statuses that come besides 401, 403, 429 and 503.
-    body: what the request's looks like; the handler reads it by `JsonBody`, and 400, 413, 415 come with it.
+    refusals: statuses that come besides 400 (which is also what is no HTTP), 401, 403, 429 and 503.
+    body: what the request's looks like; the handler reads it by `JsonBody`, and 413, 415 come with it.
     """
-    statuses = {401, 403, 429, 503, *refusals, *((400, 413, 415) if body is not None else ())}
+    statuses = {400, 401, 403, 429, 503, *refusals, *((413, 415) if body is not None else ())}
     described: dict[str, Any] = {
         "response_model": None,
         "responses": {

@@ -63,7 +63,7 @@ def _generated(answer: Any, *headers: dict[str, Any]) -> dict[str, Any]:
         "tags": ["OpenAI"],
         "dependencies": [Depends(RequiredScope(Scope.CHAT))],
         "openapi_extra": {"parameters": list(headers)},
-        **documented(json_or_events(answer), 400, 404, 413, 415, 502, 504),
+        **documented(json_or_events(answer), 404, 413, 415, 502, 504),
     }
 
 

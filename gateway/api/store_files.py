@@ -72,7 +72,7 @@ async def attach_file(
     "/files",
     dependencies=READS,
     summary="Files of a store, newest first",
-    **documented(ListBody[StoreFileObject], 400, 404),
+    **documented(ListBody[StoreFileObject], 404),
 )
 async def list_store_files(
     store_id: StoreId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]
@@ -182,7 +182,7 @@ async def get_batch(store_id: StoreId, batch_id: BatchId, catalog: CatalogDep) -
     "/file_batches/{batch_id}/cancel",
     dependencies=WRITES,
     summary="Stop what has not come in yet",
-    **documented(FileBatchObject, 400, 404, 409),
+    **documented(FileBatchObject, 404, 409),
 )
 async def cancel_batch(store_id: StoreId, batch_id: BatchId, once: IdempotentDep) -> Response:
     """What is in stays in."""
@@ -197,7 +197,7 @@ async def cancel_batch(store_id: StoreId, batch_id: BatchId, once: IdempotentDep
     "/file_batches/{batch_id}/files",
     dependencies=READS,
     summary="Files of a batch",
-    **documented(ListBody[StoreFileObject], 400, 404),
+    **documented(ListBody[StoreFileObject], 404),
 )
 async def list_batch_files(
     store_id: StoreId, batch_id: BatchId, catalog: CatalogDep, query: Annotated[MemberPageParameters, Query()]

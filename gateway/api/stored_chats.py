@@ -74,7 +74,7 @@ router = APIRouter(prefix="/v1/chat/completions", tags=["OpenAI"], dependencies=
     "",
     summary="Stored chats, oldest first",
     openapi_extra={"parameters": [_BY_METADATA]},
-    **documented(ListBody[ChatCompletion], 400, 404),
+    **documented(ListBody[ChatCompletion], 404),
 )
 async def list_chats(catalog: CatalogDep, query: Annotated[ChatPageParameters, Query()]) -> Response:
     """Those that were made with `store`."""
@@ -106,7 +106,7 @@ async def delete_chat(completion_id: CompletionId, catalog: CatalogDep) -> Respo
 @router.get(
     "/{completion_id}/messages",
     summary="What a stored chat was asked, oldest first",
-    **documented(ListBody[StoredMessage], 400, 404),
+    **documented(ListBody[StoredMessage], 404),
 )
 async def list_messages(
     completion_id: CompletionId, catalog: CatalogDep, query: Annotated[MessagePageParameters, Query()]

@@ -70,7 +70,7 @@ class StoredItemPageParameters(PageParameters):
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI"], dependencies=[Depends(RequiredScope(Scope.CHAT))])
 
 
-@router.get("/{response_id}", summary="A stored answer", **documented(json_or_events(ResponseObject), 400, 404, 409))
+@router.get("/{response_id}", summary="A stored answer", **documented(json_or_events(ResponseObject), 404, 409))
 async def get_response(
     response_id: ResponseId,
     catalog: CatalogDep,
@@ -88,9 +88,7 @@ async def get_response(
     return StreamingResponse(events, headers={"cache-control": "no-cache"}, media_type="text/event-stream")
 
 
-@router.post(
-    "/{response_id}/cancel", summary="Stop a response in the background", **documented(ResponseObject, 400, 404)
-)
+@router.post("/{response_id}/cancel", summary="Stop a response in the background", **documented(ResponseObject, 404))
 async def cancel_response(response_id: ResponseId, catalog: CatalogDep, parts: ContainerDep) -> Response:
     """One that has ended stays as it is."""
     body = await catalog.responses.cancel(response_id)
@@ -109,7 +107,7 @@ async def delete_response(response_id: ResponseId, catalog: CatalogDep, parts: C
 @router.get(
     "/{response_id}/input_items",
     summary="What a stored answer was asked, newest first",
-    **documented(ListBody[StoredItem], 400, 404),
+    **documented(ListBody[StoredItem], 404),
 )
 async def list_input_items(
     response_id: ResponseId, catalog: CatalogDep, query: Annotated[StoredItemPageParameters, Query()]

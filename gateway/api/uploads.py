@@ -127,7 +127,7 @@ async def create_upload(
     "/{upload_id}/parts",
     summary="Add a part (multipart: data)",
     openapi_extra=_FORM,
-    **documented(UploadPartObject, 400, 404, 413, 415, 507),
+    **documented(UploadPartObject, 404, 413, 415, 507),
 )
 async def add_part(upload_id: UploadId, request: Request, parts: ContainerDep, catalog: CatalogDep) -> Response:
     """Several may come at once: their order is told at the end. One that is sent again is another part."""
@@ -207,7 +207,7 @@ async def complete_upload(
     return await kept(objects, catalog, file_id, stored)
 
 
-@router.post("/{upload_id}/cancel", summary="Give up a file that comes in parts", **documented(UploadObject, 400, 404))
+@router.post("/{upload_id}/cancel", summary="Give up a file that comes in parts", **documented(UploadObject, 404))
 async def cancel_upload(upload_id: UploadId, catalog: CatalogDep) -> Response:
     """Its parts are deleted."""
     return JsonReply(_shape(await catalog.uploads.cancel(upload_id)))

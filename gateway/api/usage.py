@@ -63,7 +63,7 @@ class AdminUsageParameters(UsageParameters):
     "/v1/usage",
     summary="What this tenant has used, by minute, hour or day",
     dependencies=[Depends(RequiredScope(*sorted(USER_SCOPES)))],
-    **documented(PAGE, 400),
+    **documented(PAGE),
 )
 async def tenant_usage(tenant: TenantDep, parts: ContainerDep, query: Annotated[UsageParameters, Query()]) -> Response:
     """Buckets as `/v1/organization/usage/completions` of OpenAI has them, with embeddings among the results."""
@@ -74,7 +74,7 @@ async def tenant_usage(tenant: TenantDep, parts: ContainerDep, query: Annotated[
     "/admin/usage",
     summary="What the tenants have used",
     dependencies=[Depends(RequiredScope(Scope.ADMIN))],
-    **documented(PAGE, 400),
+    **documented(PAGE),
 )
 async def all_usage(parts: ContainerDep, query: Annotated[AdminUsageParameters, Query()]) -> Response:
     """Of all, or of one of them."""

@@ -45,7 +45,7 @@ async def create_store(request: Annotated[NewStore, Depends(JsonBody(NewStore))]
 
 
 @router.get(
-    "", dependencies=READS, summary="Vector stores, newest first", **documented(ListBody[VectorStoreObject], 400, 404)
+    "", dependencies=READS, summary="Vector stores, newest first", **documented(ListBody[VectorStoreObject], 404)
 )
 async def list_stores(catalog: CatalogDep, query: Annotated[PageParameters, Query()]) -> Response:
     """Stores of the tenant."""
