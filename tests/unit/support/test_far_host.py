@@ -9,8 +9,6 @@ import pytest
 from tests.support import far_host
 from tests.support.hosts_network import HostsNetwork
 
-pytestmark = [pytest.mark.hosts, pytest.mark.brief]
-
 SPACES = Path("/run/netns")
 
 
