@@ -8,7 +8,7 @@ That is what lets `depth` be a binary search and `holders` look at the deepest b
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from zlib import crc32
 
 from gateway.routing.slot_prompts import SlotPrompts
@@ -99,16 +99,7 @@ class PrefixIndex:
     def depth(self, name: str, keys: Sequence[int]) -> int:
         """How many leading blocks of the prompt the instance holds."""
         held = self._held.get(name)
-        if not held or not keys or keys[0] not in held:
-            return 0
-        low, high = 1, len(keys)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if keys[middle - 1] in held:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return _leading(keys, held) if held else 0
 
     def depths(self, names: Sequence[str], keys: Sequence[int], deepest: int) -> list[int]:
         """`depth` of each: most instances hold nothing of a prompt, and of the others most hold all that anyone does."""
@@ -136,16 +127,20 @@ class PrefixIndex:
 
     def deepest(self, keys: Sequence[int]) -> int:
         """How many leading blocks of the prompt anyone holds."""
-        known = self._holders
-        if not keys or keys[0] not in known:
-            return 0
-        if keys[-1] in known:
-            return len(keys)
-        low, high = 1, len(keys)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if keys[middle - 1] in known:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return _leading(keys, self._holders)
+
+
+def _leading(keys: Sequence[int], known: Container[int]) -> int:
+    """How many of the first keys are known; no later one is without those before it."""
+    if not keys or keys[0] not in known:
+        return 0
+    if keys[-1] in known:
+        return len(keys)
+    low, high = 1, len(keys)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if keys[middle - 1] in known:
+            low = middle
+        else:
+            high = middle - 1
+    return low
