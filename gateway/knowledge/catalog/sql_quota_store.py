@@ -1,6 +1,7 @@
 """The store of the quotas in the catalog's database: exact over any number of gateways, by one transaction for each step."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import (
@@ -57,8 +58,7 @@ class SqlQuotaStore:
         self, gateway: str, needs: Sequence[Needs], held: Mapping[Budget, HeldBudget], now: float
     ) -> Mapping[Budget, Taken]:
         """See QuotaStore."""
-        async with self._database.write() as connection:
-            rows = await self._locked(connection, [_name(each.counter) for each in held])
+        async with self._locked({_name(each.counter) for each in held}) as (connection, rows):
             seats = await self._seats_of_others(connection, gateway, rows, now)
             begins, in_hand, used = {}, {}, {}
             for each, mine in held.items():
@@ -93,9 +93,8 @@ class SqlQuotaStore:
             _name(each): held for each, held in returned.items() if each.period is not Period.NOW and held.in_hand
         }
         seats = {each: held.given for each, held in returned.items() if each.period is Period.NOW}
-        async with self._database.write() as connection:
+        async with self._locked(counted) as (connection, rows):
             if counted:
-                rows = await self._locked(connection, counted)
                 leased = await self._leased(connection, gateway, rows)
                 used, mine = {}, {}
                 for name, held in counted.items():
@@ -122,8 +121,7 @@ class SqlQuotaStore:
         left = select(_leases).where(_LEFT).params(dead_before=dead_before)
         async with self._database.read() as connection:
             found = (await connection.execute(left)).all()
-        async with self._database.write() as connection:
-            rows = dict(await self._locked(connection, {(row.subject, row.resource) for row in found}))
+        async with self._locked({(row.subject, row.resource) for row in found}) as (connection, rows):
             # Whoever lives writes so while he holds these rows: who is dead now stays so.
             dead = [each for each in (await connection.execute(left)).all() if (each.subject, each.resource) in rows]
             for lease in dead:
@@ -140,10 +138,11 @@ class SqlQuotaStore:
             await self._count(connection, rows)
         return len(dead)
 
+    @asynccontextmanager
     async def _locked(
-        self, connection: AsyncConnection, counters: Collection[_Name]
-    ) -> Mapping[_Name, tuple[int, int]]:
-        """Begin and use of each, which nobody else changes until the end of this transaction."""
+        self, counters: Collection[_Name]
+    ) -> AsyncIterator[tuple[AsyncConnection, dict[_Name, tuple[int, int]]]]:
+        """A transaction, and begin and use of each, which nobody else changes until its end."""
         names = sorted(set(counters))
         query = (
             select(_quotas)
@@ -151,12 +150,16 @@ class SqlQuotaStore:
             .order_by(_quotas.c.subject, _quotas.c.resource)  # in one order, so that none waits for who waits for him
             .with_for_update()
         )
-        rows = (await connection.execute(query)).all()
-        if len(rows) < len(names):
-            fresh = [{"subject": subject, "resource": resource, "begin": 0, "used": 0} for subject, resource in names]
-            await connection.execute(self._database.insert(_quotas).on_conflict_do_nothing(), fresh)
-            rows = (await connection.execute(query)).all()
-        return {(row.subject, row.resource): (row.begin, row.used) for row in rows}
+        while True:
+            async with self._database.write() as connection:
+                rows = (await connection.execute(query)).all() if names else []
+                if len(rows) == len(names):
+                    yield connection, {(row.subject, row.resource): (row.begin, row.used) for row in rows}
+                    return
+            # The rows that were found are free again: who held them here would lock in another order those that are new.
+            async with self._database.write() as connection:
+                fresh = [{"subject": name, "resource": resource, "begin": 0, "used": 0} for name, resource in names]
+                await connection.execute(self._database.insert(_quotas).on_conflict_do_nothing(), fresh)
 
     async def _seats_of_others(
         self, connection: AsyncConnection, gateway: str, rows: Mapping[tuple[str, str], Any], now: float
