@@ -40,7 +40,7 @@ from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
-VERSION = 7
+VERSION = 8
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024

@@ -5,10 +5,11 @@ nothing (`_HELD`); what is left of blanks afterwards is the page's own layout, a
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from gateway.knowledge.converters.formulas import line
+from gateway.knowledge.converters.html_menus import is_menu
 from gateway.knowledge.converters.html_tables import grid, loose_parts, rows_of
 from gateway.knowledge.converters.tables import sparse_table
 
@@ -29,10 +30,6 @@ _AROUND_END = re.compile(r" *\n[ \n]*")
 _HELD = {" ": "\ufdd0", "\n": "\ufdd1"}  # noncharacters: no text has a meaning for them
 _HOLD, _RELEASE = str.maketrans(_HELD), str.maketrans({held: char for char, held in _HELD.items()})
 _NO_HELD = re.compile("[\ufdd0\ufdd1]")
-_MAX_OWN_WORDS = {"header": 3, "footer": 3}
-"""Words beside its links that a menu may have (8 in a <nav>); a footer has the copyright, too."""
-_TOLD = re.compile(r"\d[\d ()/-]{5,}\d|\S@\S")
-"""A telephone number or an address of mail: what says one beside its links is no menu."""
 _ENDS_IN_DIGIT, _RAISED = re.compile(r"[\d)\]]\Z"), re.compile(r"\s*[+\u2212\u2013-]?\d")
 _ITEM = re.compile(r"\n(?=[^\n])")
 _MAX_FRAME_DEPTH = 3
@@ -86,6 +83,8 @@ class MarkdownRenderer:
             if "-" in tag and (before := el.getprevious()) is not None and not before.tail:
                 out.append(" ")  # an element of a page's own making
             self._children(el, out)
+            if not len(el):
+                self._told(el, out)
             if tag in _APART or ("-" in tag and not el.tail):
                 out.append(" ")
 
@@ -96,6 +95,14 @@ class MarkdownRenderer:
             self._element(child, out)
             if child.tail:
                 out.append(self._text(child.tail))
+
+    def _told(self, el: Any, out: list[str]) -> None:
+        """What an element without words (an icon) says of itself to those who do not see it; all of what was cut."""
+        words = (el.text or "").strip()
+        if not words:
+            out.append(" ".join((el.get("aria-label") or el.get("alt") or el.get("title") or "").split()))
+        elif words.endswith(("…", "...")) and (whole := " ".join((el.get("title") or "").split())):
+            out.append(f" ({whole})")
 
     def _text(self, text: str) -> str:
         text = _NO_HELD.sub("", text)
@@ -118,7 +125,7 @@ class MarkdownRenderer:
         out.append("\n\n")
 
     def _leave_out(self, el: Any) -> bool:
-        if self._keep_menus or not _is_menu(el):
+        if self._keep_menus or not is_menu(el):
             return False
         self.menus += bool("".join(el.itertext()).strip())
         return True
@@ -235,6 +242,12 @@ class MarkdownRenderer:
     def _picture(self, el: Any, out: list[str]) -> None:
         out.append(f" {' '.join((el.get('alt') or el.get('title') or '').split())} ")
 
+    def _formula(self, el: Any, out: list[str]) -> None:
+        out.append(self._text(line(el)))
+
+    def _other_page(self, el: Any, out: list[str]) -> None:
+        self.frames += el.get("src") is not None
+
     def _field(self, el: Any, out: list[str]) -> None:
         out.append(f" {_entered(el)} ")
 
@@ -273,7 +286,7 @@ class MarkdownRenderer:
 
     def _template(self, el: Any, out: list[str]) -> None:
         """What elements of a page's own making are made of; others are for scripts."""
-        if el.get("shadowrootmode") is not None:
+        if el.get("shadowrootmode") is not None or el.get("shadowroot") is not None:
             self._block(el, out)
 
     def _row_alone(self, el: Any, out: list[str]) -> None:
@@ -358,23 +371,6 @@ def _entered(field: Any) -> str:
     return "" if kind in ("hidden", "password", "file") else field.get("value") or field.get("placeholder") or ""
 
 
-def _is_menu(el: Any) -> bool:
-    """Whether it is links and little else. A page's header or footer has to have several, or it is content; an article's is."""
-    links = [*(link for link in el.iter("a") if link.get("href") is not None), *el.iter("button", "select")]
-    if any((link.get("href") or "").startswith(("tel:", "mailto:")) for link in links):
-        return False
-    if next(el.iter("h1", "table", "article"), None) is not None:
-        return False
-    if el.tag in ("header", "footer"):
-        if len(links) < 2 or next(el.iterancestors("article"), None) is not None:
-            return False
-        links = [link for link in links if next(link.iterancestors("nav"), None) is None]
-        links += [nav for nav in el.iterdescendants("nav") if next(nav.iterancestors("nav"), None) is None]
-    words = Counter(" ".join(el.itertext()).split())
-    own = words - Counter(word for link in links for word in " ".join(link.itertext()).split())
-    return own.total() <= _MAX_OWN_WORDS.get(el.tag, 8) and not _TOLD.search(" ".join(own.elements()))
-
-
 _R = MarkdownRenderer
 _RENDERED: dict[str, Callable[[MarkdownRenderer, Any, list[str]], None]] = {
     **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), _R._heading),
@@ -384,8 +380,10 @@ _RENDERED: dict[str, Callable[[MarkdownRenderer, Any, list[str]], None]] = {
     **dict.fromkeys(("img", "area"), _R._picture),
     **dict.fromkeys(("abbr", "acronym", "dfn"), _R._abbreviation),
     **dict.fromkeys(("optgroup", "option"), _R._choices),
+    **dict.fromkeys(("del", "s", "strike"), _R._deleted),
     **dict.fromkeys(("td", "th", "tr"), _R._row_alone),
-    "br": _R._break, "hr": _R._rule, "a": _R._link, "q": _R._quotation, "del": _R._deleted, "blockquote": _R._quoted_block,
+    "br": _R._break, "hr": _R._rule, "a": _R._link, "q": _R._quotation, "blockquote": _R._quoted_block,
     "li": _R._item, "dt": _R._term, "dd": _R._definition, "sup": _R._raised, "svg": _R._drawing, "input": _R._field,
     "textarea": _R._text_field, "iframe": _R._frame, "template": _R._template, "table": _R._table,
+    "math": _R._formula, "frame": _R._other_page,
 }  # fmt: skip

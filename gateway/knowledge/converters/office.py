@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from gateway.knowledge.converters.archives import checked, fault, xml
 from gateway.knowledge.converters.completeness import left_out, unread_parts, with_more
 from gateway.knowledge.converters.encodings import decode
+from gateway.knowledge.converters.formulas import line
 from gateway.knowledge.converters.markup import of_html, tidy
 from gateway.knowledge.converters.text import document_of, title_of
 from gateway.knowledge.documents import Document, DocumentError, EncryptedDocument, Skipped
@@ -189,9 +190,14 @@ def _slide_paragraphs(slide: Any) -> Iterator[str]:
 
 
 def _made_plain(deck: Any) -> bool:
-    """Let what is merged over several rows stand in each of them, and no bar in a cell be the end of it."""
+    """Let a formula be a line of text, raised digits be no digits of the number before them, what is merged over several rows
+    stand in each of them, and no bar in a cell be the end of it."""
     found = False
     for slide in deck.slides:
+        for formula in list(slide._element.iter("{*}oMath")):
+            found |= _as_run(formula)
+        for run in slide._element.iter(f"{_A}r"):
+            found |= _raised(run)
         for shape in slide.shapes:
             for cell in shape.table.iter_cells() if shape.has_table else ():
                 for words in cell._tc.iter(f"{_A}t"):
@@ -205,6 +211,35 @@ def _made_plain(deck: Any) -> bool:
                     shape.table.cell(below, column).text = cell.text
                     found = True
     return found
+
+
+def _as_run(formula: Any) -> bool:
+    """Put the line that a formula is in its place in the paragraph."""
+    from lxml import etree
+
+    place = formula
+    while (holder := place.getparent()) is not None and holder.tag != f"{_A}p":
+        place = holder
+    if holder is None:
+        return False
+    run = etree.Element(f"{_A}r")
+    etree.SubElement(run, f"{_A}t").text = f" {line(formula)} "
+    place.addprevious(run)
+    formula.getparent().remove(formula)
+    return True
+
+
+def _raised(run: Any) -> bool:
+    """Write `^` before raised digits behind a digit."""
+    properties, before = run.find(f"{_A}rPr"), run.getprevious()
+    if properties is None or before is None or not (properties.get("baseline") or "").strip("0%").isdigit():
+        return False
+    words = run.find(f"{_A}t")
+    ends = (before.findtext(f"{_A}t") or "")[-1:]
+    if words is None or not ends.isdigit() or not re.match(r"\s*[+\u2212\u2013-]?\d", words.text or ""):
+        return False
+    words.text = f"^{words.text}"
+    return True
 
 
 def _saved(deck: Any) -> bytes:

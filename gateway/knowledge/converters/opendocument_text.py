@@ -3,6 +3,7 @@
 What stands apart follows at the end: notes, comments, page headers and footers. Of tracked changes the newer state is read.
 """
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from io import BytesIO
 from typing import Any
 
 from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.formulas import line
 from gateway.knowledge.converters.markup import of_html
 from gateway.knowledge.converters.text import title_of
 from gateway.knowledge.documents import Document, EncryptedDocument, Skipped
@@ -63,8 +65,9 @@ def root(name: str, content: bytes) -> Any:
 
 def _read(name: str, content: bytes, *, pages: bool) -> Document:
     try:
-        body = root(name, content).find(f"{_OFFICE}body")
-        reading = _TextReading(_members(content))
+        whole = root(name, content)
+        body = whole.find(f"{_OFFICE}body")
+        reading = _TextReading(_members(content), _raised_styles(whole))
         if pages:
             slides = [
                 of_html(reading.block(slide) + reading.apart(), name).text.strip()
@@ -91,16 +94,27 @@ def _members(content: bytes) -> dict[str, bytes]:
         }
 
 
+def _raised_styles(whole: Any) -> frozenset[str]:
+    """The names of styles whose words stand above the line."""
+    return frozenset(
+        style.get(f"{_STYLE}name") or ""
+        for style in whole.iter(f"{_STYLE}style")
+        for each in style.iterchildren(f"{_STYLE}text-properties")
+        if re.match(r"super|[1-9]", each.get(f"{_STYLE}text-position") or "")
+    )
+
+
 class _TextReading:
     """One document on its way to HTML, and what is gathered meanwhile."""
 
-    def __init__(self, members: dict[str, bytes]) -> None:
+    def __init__(self, members: dict[str, bytes], raised: frozenset[str] = frozenset()) -> None:
         self._members = members
         self._apart: list[str] = []
         self._boxes: list[str] = []
         self._depth = self._pictures = 0
         self._left = _MAX_CELLS
         self._objects: list[str] = []
+        self._raised = raised
 
     def block(self, node: Any) -> str:
         """An element that stands by itself. What is drawn in a paragraph follows behind it."""
@@ -174,6 +188,8 @@ class _TextReading:
         self._depth += 1
         inner = self._inline(node)
         self._depth -= 1
+        if node.get(f"{_TEXT}style-name") in self._raised:
+            inner = f"<sup>{inner}</sup>"
         link = node.get(_HREF)
         return f'<a href="{escape(link)}">{inner}</a>' if link and tag == f"{_TEXT}a" else inner
 
@@ -202,7 +218,7 @@ class _TextReading:
         inner = xml(part)
         if inner.tag.startswith(_MATHEMATICS):
             typed = [node.text or "" for node in inner.iter(f"{_MATHEMATICS}annotation")]
-            return f"<p>{escape(' '.join(typed) or ' '.join(inner.itertext()))}</p>"
+            return f"<p>{escape(' '.join(typed) or line(inner))}</p>"
         return self.block(inner)
 
     def _rows(self, table: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.knowledge.converters.archives import checked, fault, xml
 from gateway.knowledge.converters.completeness import left_out, unread_parts, with_more
+from gateway.knowledge.converters.formulas import line
 from gateway.knowledge.converters.markup import of_html
 from gateway.knowledge.converters.tables import markdown_table
 from gateway.knowledge.documents import Document, DocumentError, OversizedDocument, Skipped
@@ -32,7 +33,8 @@ _DESCRIBED = {
     f"{_V}textpath": ("string",),
 }
 """What says in words what a drawing shows: of pictures mammoth gives it, of shapes and letters as pictures (WordArt) not."""
-_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_MATH = f"{_M}t"
 _CR = re.compile(rb"<w:(?:cr|ptab)\b[^>]*/>")
 """Ends of lines and tabs of a kind that mammoth does not know; what they part would be one word."""
 _BEFORE = re.compile(rb'<w:gridBefore w:val="(\d{1,2})"/>(?:(?!</w:trPr>).){0,2000}</w:trPr>', re.DOTALL)
@@ -56,7 +58,7 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
         content = _as_mammoth_knows(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            prepared = pre_process_docx(BytesIO(content))  # equations as LaTeX
+            prepared = _with_lines(pre_process_docx(BytesIO(content)))  # equations as LaTeX
             skipped: list[Skipped] = []
             try:
                 source = mammoth.convert_to_html(prepared, style_map="comment-reference => sup").value
@@ -114,6 +116,34 @@ def _as_mammoth_knows(content: bytes) -> bytes:
                     data = _BEFORE.sub(lambda match: match[0] + b"<w:tc><w:p/></w:tc>" * int(match[1]), data)
                 new.writestr(part, data)
     return out.getvalue()
+
+
+def _with_lines(prepared: Any) -> Any:
+    """Equations that were not converted (they lack what Word always writes) as lines of text: mammoth passes over them."""
+    with zipfile.ZipFile(prepared) as old:
+        left = [part for part in filter(_PARTS.fullmatch, old.namelist()) if b"oMath>" in old.read(part)]
+        if not left:
+            return prepared
+        out = BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+            for part in old.namelist():
+                new.writestr(part, _lines_for_equations(old.read(part)) if part in left else old.read(part))
+    return out
+
+
+def _lines_for_equations(content: bytes) -> bytes:
+    from lxml import etree
+
+    root = xml(content)
+    for equation in list(root.iter(f"{_M}oMath")):
+        words = line(equation)
+        for part in list(equation):
+            equation.remove(part)
+        equation.tag = f"{_W}r"
+        etree.SubElement(equation, f"{_W}t").text = f" {words} "
+        if (holder := equation.getparent()).tag == f"{_M}oMathPara":
+            holder.addprevious(equation)
+    return bytes(etree.tostring(root))
 
 
 def _paragraphs(archive: zipfile.ZipFile) -> Iterator[str]:
