@@ -2,12 +2,15 @@
 
 Below the threshold of the cosine a passage still counts if it has one of the question's codes or dates, in whatever spelling
 (tokens/spellings.py), or all of its content words. Where a question is about a code and nothing else ("Where is VK-4417-B?"),
-a passage without it does not count, however near: it is about another part.
+a passage without it does not count, however near: it is about another part. So it is in any question of a sentence or two with
+a code that no passage has: what names others of its kind (INV-2024-0007 where INV-2024-0999 was asked for, Q3 for Q7) is about
+those.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Set
 
 from tokens.keywords import content_words, spaced, symbols, unaccented
 from tokens.spellings import joined, spellings
@@ -18,6 +21,8 @@ _PART = re.compile(r"[^\W\d_]+|\d+")
 _SEPARATOR = re.compile(r"[\W_]+")
 # 1998 is a year, 26th, 30min and 1990s are quantities: they stand in passages of any subject.
 _COMMON = re.compile(r"(?:1\d|20|21)\d\d|\d+(?:[.,:/-]\d+)*[^\W\d_]+")
+_COMPOUND = re.compile(r"\d+[^\W_]*(?:-[^\W_]+)*?-?[^\W\d_]{3,}\Z")
+"""A word that begins with a number: 400-seat, 1970er-Jahren."""
 _MOST_CODES = 32
 """Of one question, the last ones: each is looked for in each passage."""
 _LONGEST = 64
@@ -26,6 +31,8 @@ _ASKING = frozenset({"die", "find", "mean", "show", "tell"})
 """Words with a meaning, none of which says what a question is about; "die" is German, too."""
 _LEAST_DIGITS_OF_A_PART = 3
 """Of a word of letters and digits that is taken for one part's number, and no abbreviation: H2O, R2D2, COVID-19."""
+_MOST_WORDS = 40
+"""Of a question whose codes are what it is about; a mail has some that are not."""
 _LEAST_DIGITS = 4
 """Of a number without letters from which it is one of few. Lower: prices and counts bring in passages of any subject."""
 
@@ -44,19 +51,33 @@ class ExactMatch:
         rest = _TOKEN.sub(_without_code, spaced(question)) if any(map(_is_part, named)) else question
         self.is_all = rest is not question and _ASKING.issuperset(content_words(rest))
         """Whether the question is about codes and nothing else."""
+        short = len(question.split()) <= _MOST_WORDS
+        self._kinds = frozenset(filter(None, map(_kind, named))) if short else frozenset[str]()
 
     def __call__(self, text: str) -> bool:
         """Whether a passage has one of the codes, or all the words."""
-        folded = spaced(text).casefold()
-        if any(code.search(folded) for code in self._codes):
+        if self.has_code(text):
             return True
-        if self._spellings:
-            written = unaccented(text)
-            if not self._spellings.isdisjoint([*spellings(written), *_WORD.findall(written.casefold())]):
-                return True
         if self._symbols:
             return self._symbols.issubset(symbols(text))
         return bool(self._words) and self._words.issubset(content_words(text))
+
+    def has_code(self, text: str) -> bool:
+        """Whether a passage has one of the codes, in whatever spelling."""
+        folded = spaced(text).casefold()
+        if any(code.search(folded) for code in self._codes):
+            return True
+        written = unaccented(text) if self._spellings else ""
+        return bool(written) and not self._spellings.isdisjoint(
+            [*spellings(written), *_WORD.findall(written.casefold())]
+        )
+
+    def of_others(self, texts: Mapping[str, str]) -> Set[str]:
+        """Which of these passages, by their keys, are about others of the kind that the question asks for; none where one of them
+        has what it asks for."""
+        if not self._kinds or any(map(self.has_code, texts.values())):
+            return frozenset()
+        return {key for key, text in texts.items() if not self._kinds.isdisjoint(_kinds(text))}
 
 
 def codes(question: str) -> list[str]:
@@ -75,6 +96,20 @@ def _is_code(token: str) -> bool:
 
 def _is_part(code: str) -> bool:
     return any(char.isalpha() for char in code) and sum(char.isdigit() for char in code) >= _LEAST_DIGITS_OF_A_PART
+
+
+def _kind(code: str) -> str:
+    """What codes of a kind have in common: their letters (of those with many digits only how many) and where their digits are.
+    Nothing of a code without a letter, for numbers of prices and of orders look alike, nor of a compound with a number."""
+    if not any(char.isalpha() for char in code) or _COMPOUND.match(code):
+        return ""
+    many = _is_part(code)
+    return "".join("0" if part.isdigit() else "a" * len(part) if many else part for part in _PART.findall(code))
+
+
+def _kinds(text: str) -> Iterator[str]:
+    """The kinds of the codes of a passage."""
+    return (_kind(token) for token in _TOKEN.findall(spaced(text).casefold()) if _is_code(token))
 
 
 def _without_code(token: re.Match[str]) -> str:

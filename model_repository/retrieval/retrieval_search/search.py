@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,20 +259,22 @@ def _cosines(dense: FoundRows, bm25: FoundRows, question: Question) -> dict[str,
 def _passages(
     rows: Mapping[str, Mapping[str, Any]],
     cosines: Mapping[str, float],
-    order: Iterable[str],
+    order: Collection[str],
     query: Query,
     by_words: Set[str] | None,
 ) -> list[dict[str, Any]]:
     """Rows in the order of the fusion, with the cosine as their score; those under `min_score` are left out, unless they have
-    exactly what the question names, and those over it that have not, where it is all that the question is about. by_words: what
-    BM25 has found; None: the cosine alone counts.
+    exactly what the question names; and those over it that have not, where it is all that the question is about, or where they
+    are about others of its kind. by_words: what BM25 has found; None: the cosine alone counts.
     """
     exact = ExactMatch(query.text)
-    only_exact = exact.is_all and by_words is not None and query.min_score > EVERY_SCORE
+    by_name = by_words is not None and query.min_score > EVERY_SCORE
+    only_exact = exact.is_all and by_name
+    of_others = exact.of_others({key: rows[key]["text"] for key in order}) if by_name else frozenset[str]()
     return [
         {"id": key, **{name: rows[key][name] for name in _FIELDS}, "score": round(cosines[key], 6)}
         for key in order
-        if (cosines[key] >= query.min_score and not only_exact)
+        if (cosines[key] >= query.min_score and not only_exact and key not in of_others)
         or (by_words is not None and (only_exact or key in by_words) and exact(rows[key]["text"]))
     ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from retrieval_search.exact import ExactMatch, codes
 
@@ -91,3 +93,46 @@ def test_a_question_about_codes_and_nothing_else(question: str) -> None:
 )  # fmt: skip
 def test_a_question_about_more_than_its_code(question: str) -> None:
     assert not ExactMatch(question).is_all
+
+
+_SCHEMES = ["INV-2024-{}", "VK-{}-B", "R{}/24", "F{}", "AB.{}.X", "Auftrag_{}a"]
+_ASKED = [
+    "What is the total of {} and when is it due?", "Who signed {}, and where was it delivered to?",
+    "Wie hoch ist der Betrag von {}?", "{} — has it been paid by Acme?",
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(_SCHEMES), st.sampled_from(_ASKED), st.lists(st.integers(1000, 9999), min_size=2, max_size=8, unique=True)
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_a_record_that_is_nowhere_is_answered_by_no_other(scheme: str, asked: str, numbers: list[int]) -> None:
+    missing, *there = (scheme.format(number) for number in numbers)
+    passages = {
+        record: f"Invoice {record} of Acme, total {at * 37}.50 EUR, due in May." for at, record in enumerate(there)
+    }
+    passages["terms"] = "Invoices are paid within 30 days of 2024; the 1970er-Jahre are over."
+    assert ExactMatch(asked.format(missing)).of_others(passages) == set(there)
+    assert ExactMatch(asked.format(there[0])).of_others(passages) == set()
+    assert ExactMatch(f"Compare {there[0]} with {missing}.").of_others(passages) == set()
+
+
+@pytest.mark.parametrize(
+    ("question", "passage", "of_another"),
+    [
+        ("What is the total of Q7?", "| Quarter | Total |\n| Q1 | 10 |\n| Q2 | 20 |", True),
+        ("What is the total of Q2?", "| Quarter | Total |\n| Q1 | 10 |\n| Q2 | 20 |", False),
+        ("What is the total of Q7?", "| Part | Total |\n| A1 | 10 |", False),
+        ("What changed in v2.3?", "v2.1: faster. v2.2: smaller.", True),
+        ("What changed in v2.3?", "Version v 2.3 is smaller; v2.2 was not.", False),
+        ("Which bolt fits ZZ-9999-Q?", "VK-4417-B takes the bolt of the left rail.", True),
+        ("My order is AB-8881; how long may I return it?", "Goods may be returned for 30 days.", False),
+        ("What was new in the 1970er-Jahren?", "In the 1980er-Jahren it was rebuilt.", False),
+        ("Who sat in the 400-seat hall?", "The 300-seat hall is closed.", False),
+        ("What happened to order 88812?", "Order 77001 was sent.", False),
+        ("What is CO2?", "CO is a gas, and so is H2O.", False),
+        ("word " * 50 + "order AB-8881", "Order AB-7700 was sent.", False),
+    ],
+)
+def test_passages_about_others_of_a_kind(question: str, passage: str, of_another: bool) -> None:
+    assert bool(ExactMatch(question).of_others({"p": passage})) is of_another

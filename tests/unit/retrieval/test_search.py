@@ -383,6 +383,19 @@ async def test_of_a_part_that_is_nowhere_nothing_is_told_of_others_that_are_near
     assert ids((await search(DENSE, WORDS, text=asked))[0])  # without a threshold all are shown
 
 
+async def test_of_a_record_that_is_nowhere_nothing_is_told_of_others_of_its_kind() -> None:
+    other, terms = hit("other", 0.9), hit("terms", 0.5)
+    other["entity"]["text"] = "Invoice INV-2024-0007, total 12.50"
+    asked = "What is the total of {} for Acme?"
+    found = {
+        number: ids((await search([other, terms], min_score=0.3, text=asked.format(f"INV-2024-{number}")))[0])
+        for number in ("0007", "0999")
+    }
+    assert found == {"0007": ["other", "terms"], "0999": ["terms"]}
+    every = await search([other, terms], text=asked.format("INV-2024-0999"))
+    assert ids(every[0]) == ["other", "terms"]
+
+
 async def test_words_are_looked_for_as_they_are_indexed() -> None:
     _, milvus = await search([], text="保修期")
     assert milvus.calls[1]["data"] == ["保修 修期"]
