@@ -67,6 +67,9 @@ class Settings:
     """PEM of a private authority, trusted beside the public ones."""
     ingestion: bool = True
     """Whether this gateway starts an ingestion process beside it. Of all that run, one works at a time."""
+    ingestion_yield_s: float = 1.0
+    """A batch of chunks is not sent to a host where somebody waits for a first token, for so long at the most. Higher: answers
+    begin sooner while documents go in; lower: documents go in sooner while many ask. 0: it is sent at once."""
     convert_memory_mb: int = 1536
     """MiB of address space for the process that reads uploaded files. Raising it takes larger files."""
     convert_deadline_s: float = 120.0

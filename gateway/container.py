@@ -171,7 +171,11 @@ class Container:
         self.objects = object_store(settings)
         self.reserve = StorageReserve.from_settings(settings)
         self.administration = Administration(self.catalog.database, audit_file(settings.audit_file, settings.home))
-        self.ingestion = IngestionProcess(settings.home / "log" / "ingestion.log") if settings.ingestion else None
+        self.ingestion = (
+            IngestionProcess(settings.home / "log" / "ingestion.log", answering=self.placer.answering)
+            if settings.ingestion
+            else None
+        )
         if self.ingestion is not None:
             self.catalog.database.on_commit = self.ingestion.tell
         self.ingestion_monitor = IngestionMonitor(

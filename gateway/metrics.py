@@ -233,7 +233,10 @@ class Metrics:
 
         more: another process's exposition as text, to be given out with it.
         """
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version that is none
+            encode, content_type = choose_encoder("")
         if content_type.startswith("application/openmetrics"):
             return encode(_Joined(self.registry, more.decode())), content_type
         return encode(self.registry) + more, content_type

@@ -19,6 +19,9 @@ from gateway.environment import ConfigError
 from gateway.ingestion.service import serve
 from gateway.knowledge.objects import object_store
 
+NICENESS = 5
+"""Nobody waits for this process; the gateway, whose session it is in, and the engines go first where cores are short."""
+
 
 async def run(settings: Settings, *, child: bool, report_to: socket.socket | None) -> None:
     """Serve until told to stop."""
@@ -45,6 +48,7 @@ def main() -> int:
     parser.add_argument("--child", action="store_true", help="end when the standard input does")
     parser.add_argument("--report", type=int, metavar="FD", help="send metrics through this datagram socket")
     arguments = parser.parse_args()
+    os.nice(NICENESS)
     try:
         settings = Settings.from_env()
         log_format.configure(settings.log_format)

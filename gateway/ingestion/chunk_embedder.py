@@ -6,7 +6,7 @@ import json
 import struct
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import aiohttp
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from gateway.errors import KnowledgeUnavailable
 from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.view import FleetMember
+from gateway.ingestion.answer_watch import AnswerWatch
 from gateway.ingestion.fair_turns import TenantTurns
 from gateway.knowledge.embedder import FakeEmbedder, Vectors, parse_answer
+from gateway.routing.types import Answering
 from gateway.telemetry import traceparent
 
 _LENGTH = "Inference-Header-Content-Length"
+_NEVER = float("-inf")
 
 
 class TextsRefused(Exception):
@@ -48,8 +51,10 @@ class FleetEmbedder:
     An instance on a host where nobody was answered for CALM_S gets two requests of BATCH texts (GPU_BATCH): one at work, one that
     waits. On a host that answers somebody it gets small ones, one at a time, with pauses: embedding model and LLM share its
     cores, and the next question may come to this instance. In Triton's queue all of them stand behind questions (priority 2).
+    While somebody waits for a first token there, none is sent, for `yield_s` at the most.
 
     deadline_s: how long one batch is tried, on all instances. weights: of tenants (TenantTurns).
+    answers: what our gateway knows of those whom it answers; None: only the instances' metrics tell. clock: monotonic seconds.
     """
 
     BATCH = 8
@@ -63,6 +68,8 @@ class FleetEmbedder:
     """Pause after a batch on a busy instance, in multiples of the time that it took. Raising it spares answers, and is slower."""
     CALM_S = 3.0
     SHUN_S = 2.0
+    LOOK_S = 0.02
+    """From one look to the next whether somebody still waits."""
 
     def __init__(
         self,
@@ -72,7 +79,15 @@ class FleetEmbedder:
         tls: bool = False,
         deadline_s: float = 60.0,
         weights: Mapping[str, float] | None = None,
+        answers: AnswerWatch | None = None,
+        yield_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._answers = answers
+        self._yield_s = yield_s
+        self._clock = clock
+        self._sleep = sleep
         self._store = store
         self._http = http
         self._scheme = "https" if tls else "http"
@@ -102,9 +117,10 @@ class FleetEmbedder:
         vectors: dict[int, NDArray[np.float32]] = {}
         try:
             async with asyncio.TaskGroup() as group, self._turns.among(tenant):
+                await self._ask_gateway()
                 while waiting:
                     await self._turns.next(tenant, self.BATCH)
-                    seat = await self._place(model, time.monotonic() + self._deadline_s)
+                    seat = await self._place(model, self._clock() + self._deadline_s)
                     calm = self.GPU_BATCH if seat.member.instance.device == "gpu" else self.BATCH
                     size = self.BUSY_BATCH if self._busy(seat.member) else calm
                     batch, waiting[-size:] = waiting[-size:], []
@@ -118,22 +134,45 @@ class FleetEmbedder:
         self, seat: "_Seat", model: str, texts: Sequence[str], batch: list[int], vectors: dict[int, NDArray[np.float32]]
     ) -> None:
         """One batch, at this place; or at another where that instance fails."""
-        until = time.monotonic() + self._deadline_s
+        until = self._clock() + self._deadline_s
         while True:
-            name, started = seat.member.instance.name, time.monotonic()
-            busy = self._busy(seat.member)
+            name = seat.member.instance.name
             try:
+                await self._give_way(seat.member.instance.address)
+                started, busy = self._clock(), self._busy(seat.member)
                 found = await self._infer(seat.member, [texts[number] for number in batch], until - started)
                 vectors.update(zip(batch, found, strict=True))
                 if busy:
-                    await asyncio.sleep(self.BUSY_PAUSE * (time.monotonic() - started))
+                    await self._sleep(self.BUSY_PAUSE * (self._clock() - started))
                 return
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 fault = f"{name}: {error or type(error).__name__}"
-                self._shunned[name] = time.monotonic() + self.SHUN_S
+                self._shunned[name] = self._clock() + self.SHUN_S
             finally:
                 seat.leave()
             seat = await self._place(model, until, fault)
+
+    async def _give_way(self, address: str) -> None:
+        """Wait while somebody waits for a first token on this host, for `yield_s` at the most."""
+        until = self._clock() + self._yield_s
+        while await self._is_awaited(address) and (left := until - self._clock()) > 0:
+            await self._sleep(min(self.LOOK_S, left))
+
+    async def _is_awaited(self, address: str) -> bool:
+        hosts = await self._ask_gateway()
+        if hosts is None or (address in hosts and hosts[address].waits):
+            return True
+        here = (each.load for each in self._store.view.serving if each.instance.address == address)
+        return any(load is not None and load.waiting for load in here)
+
+    async def _ask_gateway(self) -> Mapping[str, Answering] | None:
+        """Whom our gateway answers; None: it had no time to say."""
+        if self._answers is None or not self._yield_s:
+            return {}
+        hosts = await self._answers.hosts()
+        for address, each in (hosts or {}).items():
+            self._answered[address] = max(self._answered.get(address, _NEVER), self._clock() - each.ago_s)
+        return hosts
 
     def _serving(self, model: str) -> list[FleetMember]:
         return [m for m in self._store.view.serving if m.instance.embedding_model == model]
@@ -146,23 +185,23 @@ class FleetEmbedder:
 
     def _busy(self, member: FleetMember) -> bool:
         """Whether the host of this instance answers somebody, or did a moment ago."""
-        now = time.monotonic()
+        now = self._clock()
         for each in self._store.view.serving:
             if each.load is not None and (each.load.active or each.load.waiting):
                 self._answered[each.instance.address] = now
-        return now - self._answered.get(member.instance.address, -self.CALM_S) < self.CALM_S
+        return now - self._answered.get(member.instance.address, _NEVER) < self.CALM_S
 
     async def _place(self, model: str, until: float, fault: str = "") -> "_Seat":
         """At the least busy instance with room. `fault`: why one is asked for again."""
         while True:
-            now = time.monotonic()
+            now = self._clock()
             if now > until:
                 reason = fault or f"no instance with the embedding model '{model}' is ready"
                 raise KnowledgeUnavailable(f"No chunks can be embedded: {reason}.", retry_after_s=5)
             free = [
                 member
                 for member in self._serving(model)
-                if self._shunned.get(member.instance.name, 0.0) < now
+                if self._shunned.get(member.instance.name, _NEVER) < now
                 and self._in_flight[member.instance.name] < self._room(member)
             ]
             if free:

@@ -6,8 +6,11 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from gateway.ingestion.answer_watch import QUESTION, told
+from gateway.routing.types import Answering
 
 log = logging.getLogger("ragfleet.ingestion")
 
@@ -19,7 +22,7 @@ class IngestionProcess:
     """Keeps one `python -m gateway.ingestion` alive while `run` runs. It reads the same environment; its log is at `log_file`.
 
     The child ends when its standard input does: also when the gateway is killed. It sends its metrics through a socket.
-    A byte on its standard input tells it that there may be work.
+    A byte on its standard input tells it that there may be work. Through the socket it asks whom we answer (`answering`).
     """
 
     FRESH_S = 10.0
@@ -31,8 +34,10 @@ class IngestionProcess:
         *,
         patience_s: float = 5.0,
         pause_s: tuple[float, float] = (0.5, 15.0),
+        answering: Callable[[], Mapping[str, Answering]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._answering = answering
         self._log_file = log_file
         self._patience_s = patience_s
         self._pause_s = pause_s
@@ -90,8 +95,12 @@ class IngestionProcess:
     async def _listen(self, ours: socket.socket) -> None:
         ours.setblocking(False)
         while True:
-            self._report = await asyncio.get_running_loop().sock_recv(ours, _REPORT_LIMIT)
-            self._reported = self._clock()
+            said = await asyncio.get_running_loop().sock_recv(ours, _REPORT_LIMIT)
+            if said == QUESTION:
+                with contextlib.suppress(OSError):  # it has ended, or asks faster than it reads
+                    ours.send(told(self._answering()))
+                continue
+            self._report, self._reported = said, self._clock()
 
     async def _start(self, report: int) -> asyncio.subprocess.Process:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)

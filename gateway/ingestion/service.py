@@ -20,6 +20,7 @@ from gateway.fleet.discovery import ConsulDiscovery
 from gateway.fleet.fleet_state import FleetState
 from gateway.fleet.scraper import MetricsScraper
 from gateway.ingestion import confinement
+from gateway.ingestion.answer_watch import AnswerWatch
 from gateway.ingestion.backfill import Backfill
 from gateway.ingestion.chunk_embedder import FleetEmbedder
 from gateway.ingestion.converter_pool import Converters
@@ -100,7 +101,14 @@ async def serve(
         tls = client_context(settings)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)))
         store = FleetState(time.monotonic)
-        instances = FleetEmbedder(store, http, tls=settings.triton_tls, weights=shares)
+        instances = FleetEmbedder(
+            store,
+            http,
+            tls=settings.triton_tls,
+            weights=shares,
+            answers=None if report_to is None else AnswerWatch(report_to),
+            yield_s=settings.ingestion_yield_s,
+        )
         embedder = MeasuredEmbedder(instances, metrics)
         writer = Writer(index, embedder, count=token_counter(folder), window=window_of(folder), tracing=tracing)
         collections = Collections(catalog, index, embedder)

@@ -14,7 +14,10 @@ from gateway.routing.instance_load import InstanceLoad
 from gateway.routing.policies.policy import Policy
 from gateway.routing.prefix_index import PrefixIndex
 from gateway.routing.ticket import ContextTicket, Ticket
-from gateway.routing.types import Choice, NoInstance, PlacementRequest, TicketOutcome, Why
+from gateway.routing.types import Answering, Choice, NoInstance, PlacementRequest, TicketOutcome, Why
+
+ANSWERED_S = 10.0
+"""What an instance did longer ago is not told of."""
 
 
 class Placer:
@@ -183,6 +186,19 @@ class Placer:
         """Requests that wait for a slot of an instance, whoever sent them."""
         account = self._accounts.get(name)
         return 0 if account is None else account.waiting(self._clock())
+
+    def answering(self) -> dict[str, Answering]:
+        """Hosts, by address, where an answer of ours is under way or was begun of late. Linear in the instances."""
+        now = self._clock()
+        found: dict[str, Answering] = {}
+        for account in self._accounts.values():
+            if not account.ours and not account.busy_since:
+                continue
+            ago = 0.0 if account.ours else now - account.busy_since
+            if ago < ANSWERED_S:
+                waits, least = found.get(account.instance.address, Answering(False, ago))
+                found[account.instance.address] = Answering(waits or account.queued > 0, min(least, ago))
+        return found
 
     def free_slots(self, job: PlacementRequest, exclude: Collection[str]) -> int:
         """Slots that a job could have at once, of all instances but those excluded. Linear in their number."""

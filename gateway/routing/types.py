@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.fleet.view import Instance
 
@@ -54,6 +54,15 @@ class Choice:
     reason: str
     cached_tokens: int = 0
     """Prompt tokens that the instance is expected to find in its prefix cache."""
+
+
+class Answering(NamedTuple):
+    """What a host has to do for whoever asks this gateway."""
+
+    waits: bool
+    """Whether somebody waits there for a first token."""
+    ago_s: float
+    """Seconds since an answer was begun there; 0 while one is under way."""
 
 
 class TicketOutcome(Enum):

@@ -42,6 +42,8 @@ LONG_ENUM, MAX_LONG_ENUM_CHARACTERS = 250, 15_000
 MAX_COUNT = 1_000_000
 MAX_NUMBER = 1e15
 MAX_PATTERN = 1000
+MAX_WORDS = 500
+"""Of a place, and of what is wrong there: names and references in it are the client's, and may be long."""
 _LOOKING_AROUND = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?<?[=!]|\\[1-9])")
 
 
@@ -49,7 +51,7 @@ class InvalidSchema(ValueError):
     """No answer can be held to it; `pointer` is the place, as a JSON pointer."""
 
     def __init__(self, pointer: str, why: str) -> None:
-        super().__init__(f"at '{pointer}': {why}")
+        super().__init__(f"at '{pointer[:MAX_WORDS]}': {why[:MAX_WORDS]}")
         self.pointer = pointer
 
 

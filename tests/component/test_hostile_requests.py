@@ -47,6 +47,7 @@ HEADERS = (
     (b"traceparent", b"00-" + b"f" * 32 + b"-" + b"0" * 16 + b"-zz"),
     (b"X-Request-Id", b"\xff" * 100),
     (b"Authorization", b"Bearer \xff"),
+    (b"Accept", b"application/openmetrics-text; version=x, text/plain; version=1.0.0; escaping=x"),
 )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.capped_metrics import SERIES
@@ -45,6 +47,14 @@ async def test_what_the_client_did_wrong_breaks_no_promise_and_what_we_did_does(
     assert (await fleet.chat("Hello")).status >= 500
     (breach,) = (await samples(fleet))["ragfleet_slo_breaches_total"]
     assert (breach.labels, breach.value) == ({"slo": "availability", "tenant_class": "default"}, 1)
+
+
+@given(version=st.one_of(st.text("0123456789.,rc+;= ", max_size=8), st.text(max_size=8)))
+def test_whatever_version_is_asked_for_there_is_an_exposition(version: str) -> None:
+    for kind in ("application/openmetrics-text", "text/plain"):
+        text, content_type = Metrics().render(f"{kind}; version={version}; escaping={version}")
+        assert text
+        assert content_type.startswith(("application/openmetrics-text", "text/plain"))
 
 
 async def test_models_that_nobody_has_are_one_series(fleet: Fleet) -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from gateway.errors import BadRequest
 from gateway.serving.decoding_guide import Guide, GuideKind
-from gateway.serving.json_schema import InvalidSchema, checked
+from gateway.serving.json_schema import MAX_WORDS, InvalidSchema, checked
 from tests.support.json_schemas import schema as generated
 
 NAME = {"type": "string"}
@@ -192,3 +192,19 @@ def test_the_guides_of_the_other_kinds() -> None:
         with pytest.raises(BadRequest) as caught:
             Guide.regex(wrong, param="guided_regex")
         assert caught.value.param == "guided_regex"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": f"#/{'a/' * 5000}"},
+        {"properties": {"n" * 10_000: {"type": "nothing"}}},
+        {"properties": {"n" * 10_000: {"$ref": f"#/{'b' * 10_000}"}}},
+        {"type": "object", "n" * 10_000: 1},
+    ],
+    ids=["a reference", "a name", "both", "a keyword"],
+)
+def test_what_a_client_named_is_repeated_up_to_a_bound(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSchema) as refused:
+        checked(schema, strict=True)
+    assert len(str(refused.value)) <= 2 * MAX_WORDS + 10
