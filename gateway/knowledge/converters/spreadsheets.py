@@ -15,11 +15,11 @@ from typing import Any
 
 from gateway.knowledge.converters.archives import checked, fault, xml
 from gateway.knowledge.converters.completeness import unread_parts
+from gateway.knowledge.converters.number_formats import number
 from gateway.knowledge.converters.tables import Region, sparse_table
 from gateway.knowledge.documents import Document, DocumentError, Skipped
 from gateway.knowledge.normalization import clean
 
-_CURRENCY = re.compile(r"\[\$([^\-\]\d]{1,5})[-\]]|([€$£¥₹₽₩])")
 _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")  # how Excel writes a carriage return, and an underscore before such
 _PLACE = re.compile(r"\$?[A-Z]{1,3}\$?\d{1,7}")
 _AROUND = re.compile(r"\{[^}]*\}(?:odd|even|first)(?:Header|Footer)")
@@ -27,7 +27,6 @@ _CODES = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f]{6}|\d{1,3}|[A-Za-z])')
 """Of a page header: fonts, colours, the number of the page."""
 _DRAWN_TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
 _DRAWN_PARAGRAPH = "{http://schemas.openxmlformats.org/drawingml/2006/main}p"
-_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]$]*\]')
 
 
 @dataclass(slots=True)
@@ -77,7 +76,7 @@ def shown(value: Any, number_format: str = "") -> str:
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, int | float):
-        return _number(value, number_format)
+        return number(value, number_format)
     if isinstance(value, date | time | timedelta):
         return _moment(value)
     return _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), str(value))
@@ -90,17 +89,6 @@ def _moment(value: date | time | timedelta) -> str:
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds").removesuffix(" 00:00:00")
     return value.isoformat()
-
-
-def _number(value: float, number_format: str) -> str:
-    pattern = _QUOTED.sub("", number_format)
-    if "%" in pattern:
-        return f"{value * 100:.15g}%"
-    if re.fullmatch("0{2,}", pattern) and value == int(value) >= 0:
-        return str(int(value)).zfill(len(pattern))
-    number = str(int(value)) if value == value // 1 and abs(value) < 1e21 else f"{value:.15g}"
-    currency = _CURRENCY.search(number_format)
-    return f"{number} {currency.group(1) or currency.group(2)}" if currency else number
 
 
 def document_of_sheets(name: str, sheets: Iterable[Sheet | Skipped]) -> Document:

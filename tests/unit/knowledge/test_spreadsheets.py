@@ -116,6 +116,23 @@ def test_formulas_without_values_are_there_and_told() -> None:
         (12.5, '#,##0.00\\ "€"', "12.5 €"),
         (12.5, "[$CHF-807] #,##0.00", "12.5 CHF"),
         (99, '"$"#,##0', "99 $"),
+        (7, '"INV-"00000', "INV-00007"),
+        (5, '0 "kg"', "5 kg"),
+        (5.25, '#,##0.00" m²"', "5.25 m²"),
+        (5, 'General" pieces"', "5 pieces"),
+        (1234567, '#,##0,"k"', "1234567"),
+        (30123456789, "000\\-0000\\-0000", "301-2345-6789"),
+        (123456789, "000-00-0000", "123-45-6789"),
+        (7, '"Q"0;[Red]"no"', "Q7"),
+        (-7, '"Q"0', "-7"),
+        (5, "_(* #,##0.00_);_(* (#,##0.00)", "5"),
+        (-5.5, "0.0;[Red]-0.0", "-5.5"),
+        (5, '[>3]"many";0" few"', "5"),
+        (0, "0;;", "0"),
+        (1e300, '0" x"', "1e+300 x"),
+        (45000, '#,##0 "days"', "45000 days"),
+        (12.5, "0.00E+00", "12.5"),
+        (5, "0;" * 5000, "5"),
         (True, "General", "TRUE"),
         (datetime.fromisoformat("2024-05-06"), "yyyy-mm-dd", "2024-05-06"),
         (datetime.fromisoformat("2024-05-06T14:30"), "General", "2024-05-06 14:30:00"),
@@ -130,6 +147,15 @@ def test_formulas_without_values_are_there_and_told() -> None:
 )
 def test_values_as_people_see_them(value: Any, number_format: str, text: str) -> None:
     assert shown(value, number_format) == text
+
+
+@given(st.text("ABCÄß-", min_size=1, max_size=6), st.integers(2, 8), st.integers(0, 9_999_999_999), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_numbers_of_records_are_found_as_they_are_seen(letters: str, places: int, number: int, quoted: bool) -> None:
+    words = letters + "N"
+    written = f'"{words}"' if quoted else "".join(f"\\{char}" for char in words)
+    assert shown(number, f"{written}{'0' * places}") == f"{words}{number:0{places}}"
+    assert shown(number, f"{'0' * places}{written}") == f"{number:0{places}}{words}"
 
 
 def test_formats_of_cells_count() -> None:
