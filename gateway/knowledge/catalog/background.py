@@ -53,9 +53,7 @@ class BackgroundQueue:
             .values(status=text("'in_progress'"))
         )
         self._end = database.prepared(job.values(owner=null(), ended_at=bindparam("now")))
-        self._read = database.prepared(
-            update(_jobs).where(_jobs.c.id == bindparam("answer_id")).values(read_at=bindparam("now"))
-        )
+        self._read = database.prepared(job.values(read_at=bindparam("now")))
         renewed = update(_jobs).where(*mine).values(lease_until=bindparam("until"))
         self._renew = database.prepared(renewed)
         self._renew_read = database.prepared(renewed.values(read_at=bindparam("now")))
@@ -93,12 +91,12 @@ class BackgroundQueue:
         else:
             batch = [(self._renew, [renewal])]
         if read and not all_read:
-            batch.append((self._read, [{"answer_id": each, "now": now} for each in read]))
+            batch.append((self._read, [{"owner": owner, "answer_id": each, "now": now} for each in read]))
         return set(await self._database.write_prepared(batch, (self._held, {"owner": owner})))
 
     async def _cancel_unread(self, owner: str, read: Collection[str], now: float) -> None:
         async with self._database.write() as connection:
-            unread = _unread(owner, now).where(_jobs.c.id.not_in(read))
+            unread = _unread(owner, now).where(_jobs.c.id.not_in(read)).order_by(_jobs.c.id).with_for_update()
             if ids := (await connection.scalars(unread)).all():
                 await connection.execute(update(_responses).where(_responses.c.id.in_(ids)).values(status="cancelled"))
                 ended = update(_jobs).where(_jobs.c.id.in_(ids))
@@ -127,16 +125,26 @@ class BackgroundQueue:
 
     async def release(self, owner: str) -> None:
         """Whoever comes first may take over what this owner holds."""
-        mine = update(_jobs).where(_jobs.c.owner == owner, _jobs.c.ended_at.is_(None))
+        mine = select(_jobs.c.id).where(_jobs.c.owner == owner, _jobs.c.ended_at.is_(None))
         async with self._database.write() as connection:
-            await connection.execute(mine.values(owner=None, lease_until=0.0))
+            ids = (await connection.scalars(mine.order_by(_jobs.c.id).with_for_update())).all()
+            free = update(_jobs).where(_jobs.c.id.in_(ids))
+            await connection.execute(free.values(owner=None, lease_until=0.0))
 
     async def forget(self, *, ended_s: float) -> None:
         """Delete the journals of answers that ended so long ago."""
         before = self._database.clock() - ended_s
         if await self._database.scalar_prepared(self._any_old, before=before):
             async with self._database.write() as connection:
-                await connection.execute(delete(_jobs).where(_jobs.c.id.in_(_ended(before).limit(200))))
+                old = _ended(before).limit(200).with_for_update(skip_locked=True)
+                ids = (await connection.scalars(old)).all()
+                await connection.execute(delete(_jobs).where(_jobs.c.id.in_(ids)))
+
+
+async def lock_jobs(connection: AsyncConnection, response_ids: Sequence[str]) -> None:
+    """Of these responses those that are being made, before the responses are changed: who writes their journals does so, too."""
+    made = select(_jobs.c.id).where(_jobs.c.response_id.in_(response_ids))
+    await connection.execute(made.order_by(_jobs.c.id).with_for_update())
 
 
 def _free(now: Any) -> Select[Any]:

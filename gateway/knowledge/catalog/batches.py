@@ -12,6 +12,7 @@ from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.answer_types import BatchJob, BatchLine
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.paging import fetch_page
+from gateway.knowledge.catalog.storage_limits import alone_for
 from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.tenants.tenant import Tenant
 
@@ -42,6 +43,7 @@ class TenantBatches:
             "lease_until": 0.0,
         }
         async with self._database.write() as connection:
+            await alone_for(self._database, connection, self._tenant)
             if (await connection.scalar(unfinished) or 0) >= MAX_UNFINISHED:
                 raise Overloaded(f"{MAX_UNFINISHED} batches are unfinished; wait for one of them.", retry_after_s=60)
             await connection.execute(_batches.insert(), row)
@@ -136,8 +138,9 @@ class BatchQueue:
 
     async def renew(self, owner: str, *, lease_s: float) -> Mapping[str, str]:
         """What this owner still holds, with longer leases: ids and statuses."""
-        change = update(_batches).where(*_held(owner)).values(lease_until=self._database.clock() + lease_s)
         async with self._database.write() as connection:
+            change = update(_batches).where(_batches.c.id.in_(await _lock_held(connection, owner)))
+            change = change.values(lease_until=self._database.clock() + lease_s)
             rows = (await connection.execute(change.returning(_batches.c.id, _batches.c.status))).all()
         return {row.id: row.status for row in rows}
 
@@ -175,14 +178,17 @@ class BatchQueue:
     async def release(self, owner: str) -> None:
         """Whoever comes first may work on what this owner has."""
         async with self._database.write() as connection:
-            await connection.execute(update(_batches).where(*_held(owner)).values(owner=None, lease_until=0.0))
+            free = update(_batches).where(_batches.c.id.in_(await _lock_held(connection, owner)))
+            await connection.execute(free.values(owner=None, lease_until=0.0))
 
     async def forget(self, *, ended_s: float) -> None:
         """Delete the batches that ended so long ago. Their files stay."""
         before = self._database.clock() - ended_s
         if await self._database.scalar_prepared(self._any_old, before=before):
             async with self._database.write() as connection:
-                await connection.execute(delete(_batches).where(_batches.c.ended_at <= before))
+                old = select(_batches.c.id).where(_batches.c.ended_at <= before)
+                ids = (await connection.scalars(old.with_for_update(skip_locked=True))).all()
+                await connection.execute(delete(_batches).where(_batches.c.id.in_(ids)))
 
 
 def _free(now: Any) -> Select[Any]:
@@ -192,6 +198,11 @@ def _free(now: Any) -> Select[Any]:
 
 def _held(owner: str) -> tuple[ColumnElement[bool], ...]:
     return _batches.c.owner == owner, _batches.c.ended_at.is_(None)
+
+
+async def _lock_held(connection: AsyncConnection, owner: str) -> Sequence[str]:
+    held = select(_batches.c.id).where(*_held(owner)).order_by(_batches.c.id).with_for_update()
+    return (await connection.scalars(held)).all()
 
 
 async def _set(connection: AsyncConnection, batch_id: str, body: Json) -> None:

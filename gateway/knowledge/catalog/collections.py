@@ -1,5 +1,6 @@
 """The Milvus collections that the catalog knows, and which members have their rows in each."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from gateway.knowledge.catalog.member_rows import member_of
 from gateway.knowledge.catalog.types import Collection, CollectionState, FileState, Member
 
 _collections, _members, _entries = schema.collections, schema.members, schema.entries
+_PAUSE_S = 0.05
+"""Until `drop` looks again whether the entries that others held are gone."""
 
 
 class CollectionRegistry:
@@ -62,7 +65,10 @@ class CollectionRegistry:
         for an unknown collection."""
         stale = []
         async with self._database.write() as connection:
-            await _known(connection, collection)
+            # Before the members, as `complete` has it: their entries refer to it.
+            here = select(_collections.c.name).where(_collections.c.name == collection)
+            if await connection.scalar(here.with_for_update(read=True, key_share=True)) is None:
+                raise _no_collection(collection)
             for each in sorted(members, key=lambda each: (each.store_id, each.file_id)):
                 same = and_(
                     _members.c.store_id == each.store_id,
@@ -83,10 +89,10 @@ class CollectionRegistry:
         async with self._database.write() as connection:
             await self._database.alone(connection)
             # Who completes a member reads its collection's row under a lock: past this line no one does.
-            rows = await connection.execute(select(_collections).with_for_update())
+            rows = await connection.execute(select(_collections).order_by(_collections.c.name).with_for_update())
             states = {row.name: row.state for row in rows}
             if name not in states:
-                raise NotFound(f"There is no collection {name!r}.")
+                raise _no_collection(name)
             if states[name] == CollectionState.ACTIVE.value:
                 return
             if await connection.scalar(select(1).select_from(_members).where(_behind(name)).limit(1)):
@@ -99,11 +105,30 @@ class CollectionRegistry:
 
     async def drop(self, name: str) -> None:
         """Forget a collection. Raises NotFound, and Conflict for the active one."""
+        while True:
+            if await self._try_drop(name):
+                return
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _try_drop(self, name: str) -> bool:
+        """Whether it is forgotten; else somebody takes a member out of it just now. Who waited for him here, with other members'
+        entries in hand, could be who he waits for."""
         async with self._database.write() as connection:
             await self._database.alone(connection)
-            if await _known(connection, name) == CollectionState.ACTIVE.value:
+            state = select(_collections.c.state).where(_collections.c.name == name).with_for_update()
+            if (found := await connection.scalar(state)) is None:
+                raise _no_collection(name)
+            if found == CollectionState.ACTIVE.value:
                 raise Conflict(f"{name!r} is the active collection: switch to another one first.")
+            here = _entries.c.collection == name
+            free = select(_entries.c.store_id, _entries.c.file_id).where(here).with_for_update(skip_locked=True)
+            await connection.execute(
+                delete(_entries).where(here, tuple_(_entries.c.store_id, _entries.c.file_id).in_(free))
+            )
+            if await connection.scalar(select(1).where(here).limit(1)) is not None:
+                return False
             await connection.execute(delete(_collections).where(_collections.c.name == name))
+            return True
 
 
 async def record_entries(database: Database, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
@@ -123,11 +148,8 @@ def _behind(collection: str) -> ColumnElement[bool]:
     return and_(_members.c.state == FileState.COMPLETED.value, ~present)
 
 
-async def _known(connection: AsyncConnection, name: str) -> str:
-    state = await connection.scalar(select(_collections.c.state).where(_collections.c.name == name))
-    if state is None:
-        raise NotFound(f"There is no collection {name!r}.")
-    return str(state)
+def _no_collection(name: str) -> NotFound:
+    return NotFound(f"There is no collection {name!r}.")
 
 
 def _collection(values) -> Collection:  # type: ignore[no-untyped-def]

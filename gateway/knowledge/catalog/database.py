@@ -32,6 +32,10 @@ _LOCK = 0x7261_6766
 KEEPALIVE_S, KEEPALIVES = 1, 3
 """A connection over TCP that nothing came over for a second is asked each second whether it is still there, three times."""
 
+ATTEMPTS = 3
+_UNDONE = ("40P01", "40001")
+"""What PostgreSQL calls a deadlock, and what cannot be serialized."""
+
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+psycopg",
@@ -44,7 +48,10 @@ class Database:
     """Connections to one database; nothing is opened until the first transaction, which also makes the tables.
 
     SQLite: WAL, so that readers never wait; writers take their turns (BEGIN IMMEDIATE), in this process by a lock.
-    PostgreSQL: reads see one snapshot (REPEATABLE READ), writes lock the rows that they decide on.
+    PostgreSQL: reads see one snapshot (REPEATABLE READ), writes lock the rows that they decide on. All lock in one order, so that
+    nobody waits in a circle: an idempotency key, a collection, a store, files, members, what hangs on these; answers in the
+    making, responses, their conversation; of each table by the keys; a tenant's advisory lock last. Who deletes what is old, or
+    takes what is free, passes over what others hold (SKIP LOCKED).
     clock: Unix seconds; the ingestion's leases are counted on it.
     """
 
@@ -156,7 +163,8 @@ class Database:
     ) -> list[Any]:
         """Texts of `prepared` with their rows, in one transaction: for what is written with every request.
 
-        first: a SELECT, whose first column comes back as it is before the rest. Unlike `write` it wakes nobody (`on_commit`).
+        first: a SELECT, whose first column comes back as it is before the rest. Unlike `write` it wakes nobody (`on_commit`), and
+        what PostgreSQL undid in favour of another transaction is done again: there is nothing around it that would have to be.
         Raises CatalogUnavailable.
         """
         with _translated():
@@ -164,13 +172,24 @@ class Database:
             if self._writer is not None:
                 async with self._turn:
                     return await self._writer.write(batch, first)
-            async with self._writing.begin() as connection:
-                found: list[Any] = []
-                if first is not None:
-                    found = list((await connection.exec_driver_sql(*first)).scalars())
-                for statement, rows in batch:
-                    await connection.exec_driver_sql(statement, list(rows))
-                return found
+            attempt = 1
+            while True:
+                try:
+                    return await self._write_batch(batch, first)
+                except exc.OperationalError as error:
+                    if attempt == ATTEMPTS or not _is_undone(error):
+                        raise
+                    log.warning("the catalog's database, once more: %s", error)
+                attempt += 1
+
+    async def _write_batch(self, batch: Sequence[tuple[str, Rows]], first: tuple[str, Values] | None) -> list[Any]:
+        async with self._writing.begin() as connection:
+            found: list[Any] = []
+            if first is not None:
+                found = list((await connection.exec_driver_sql(*first)).scalars())
+            for statement, rows in batch:
+                await connection.exec_driver_sql(statement, list(rows))
+            return found
 
     def within(self, connection: AsyncConnection) -> Self:
         """The same database, whose reads and writes are all part of the transaction that this connection is in."""
@@ -269,7 +288,7 @@ def _translated() -> Iterator[None]:
         *(exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError),
         *(sqlite3.OperationalError, OSError),
     ) as error:
-        log.warning("the catalog's database: %s", error)
+        log.log(logging.ERROR if _is_undone(error) else logging.WARNING, "the catalog's database: %s", error)
         raise CatalogUnavailable(
             "The catalog's database does not answer; try again shortly.", retry_after_s=1
         ) from error
@@ -285,6 +304,11 @@ def _translated() -> Iterator[None]:
         if isinstance(error.orig, RagfleetError):
             raise error.orig from None
         raise
+
+
+def _is_undone(error: Exception) -> bool:
+    """Whether nothing is wrong but what another transaction did at the same time."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDONE
 
 
 def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:

@@ -74,5 +74,7 @@ class Inventory:
             if generation is not None:
                 wanted = wanted.where(_members.c.generation <= generation)
         async with self._database.write() as connection:
+            # Nothing joins the store between the look and the removal, which would take it out of the index again.
+            await connection.execute(select(schema.stores.c.id).where(schema.stores.c.id == store_id).with_for_update())
             if await connection.scalar(wanted.limit(1)) is None:
                 await connection.execute(_removals.insert().values(values))

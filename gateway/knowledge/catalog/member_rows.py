@@ -30,8 +30,7 @@ async def chunks_of(connection: AsyncConnection, store_id: str, file_id: str) ->
 
 
 async def lock_members(connection: AsyncConnection, scope: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    """The members, locked in one order. Whoever changes several locks a store, then files, then members, each in the order of
-    their ids: nobody waits in a circle."""
+    """The members, locked in one order, see `database.py`."""
     query = select(schema.members).where(scope).order_by(schema.members.c.store_id, schema.members.c.file_id)
     return (await connection.execute(query.with_for_update())).all()
 

@@ -146,12 +146,15 @@ class TenantMembers:
         change = update(_files).where(_files.c.id == bindparam("file")).values(allow=bindparam("groups"))
         await connection.execute(change, sorted(shown, key=lambda each: str(each["file"])))
 
-    async def _filenames(self, connection: AsyncConnection, file_ids: list[str]) -> dict[str, str]:
-        """Raises NotFound. They are not deleted before the transaction ends."""
+    async def _filenames(
+        self, connection: AsyncConnection, file_ids: list[str], *, changing: bool = False
+    ) -> dict[str, str]:
+        """Raises NotFound. They are not deleted before the transaction ends. changing: nobody else changes them, either."""
         files = schema.files.c
         query = select(files.id, files.filename).where(files.tenant == self._tenant, files.id.in_(file_ids))
         query = query.where(*self._visibility.conditions(files.allow))
-        found = await connection.execute(query.order_by(files.id).with_for_update(read=True, key_share=True))
+        lock = query.order_by(files.id).with_for_update(read=not changing, key_share=True)
+        found = await connection.execute(lock)
         names = dict(found.all())
         for file_id in file_ids:
             if file_id not in names:
@@ -203,7 +206,8 @@ class TenantMembers:
         check_storable(store_id, file_id)
         async with self._database.write() as connection:
             await _one(connection, self._own(store_id), file_id)
-            await self._filenames(connection, [file_id])  # locked before its members, see `lock_members`
+            # Locked before its members, see `lock_members`; and so that `set_allow` may follow in the same transaction.
+            await self._filenames(connection, [file_id], changing=True)
             row = await _one(connection, self._own(store_id).with_for_update(of=_members), file_id)
             if row.attributes == dict(attributes):
                 return member_of(row)
@@ -251,9 +255,12 @@ class TenantMembers:
                 *self._visibility.of_members(),
             )
             ended = {"state": FileState.CANCELLED.value, "pending": False, "owner": None}
-            await lock_members(connection, waiting)
-            change = update(_members).where(waiting).values(**ended, usage_bytes=0, chunk_count=0, receipt=None)
-            await forget_contents(connection, (await connection.execute(change.returning(*_members.c))).all())
+            rows = await lock_members(connection, waiting)
+            # These and no others: what was taken up anew since then is not locked in its turn.
+            locked = and_(waiting, _members.c.file_id.in_([row.file_id for row in rows]))
+            change = update(_members).where(locked).values(**ended, usage_bytes=0, chunk_count=0, receipt=None)
+            await connection.execute(change)
+            await forget_contents(connection, rows)
             await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
             return await self._batch(connection, store_id, batch_id)
 

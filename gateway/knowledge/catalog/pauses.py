@@ -28,6 +28,7 @@ class Pauses:
     async def clear(self) -> None:
         """The ingestion waits for nothing any more."""
         async with self._database.write() as connection:
+            await connection.execute(select(_pauses.c.cause).order_by(_pauses.c.cause).with_for_update())
             await connection.execute(delete(_pauses))
 
     async def all(self) -> Sequence[Pause]:

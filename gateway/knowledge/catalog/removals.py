@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Table, delete, select, tuple_
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
 from gateway.knowledge.catalog.files import forget_file
 from gateway.knowledge.catalog.ingestion_types import Removal
+from gateway.knowledge.catalog.responses import forget_responses
 from gateway.knowledge.catalog.stores import DAY_S, forget_store
 from gateway.knowledge.catalog.types import File
 from gateway.knowledge.catalog.uploads import forget_uploads
@@ -16,6 +17,8 @@ from gateway.tenants.tenant import Tenant
 _removals = schema.removals
 _EXPIRE = 200
 """Things that one call of `expire` deletes at the most, of a kind."""
+_FORGET = 1000
+"""Rows that nothing hangs on, likewise."""
 _LOOK = 256
 """Removals that `is_removing` looks through. They are done oldest first, so a queue longer than this says that ours is in it."""
 
@@ -63,15 +66,20 @@ class RemovalQueue:
                     await forget_store(self._database, connection, row)
                     ended += 1
         await forget_uploads(self._database, limit=_EXPIRE)
-        for table in schema.responses, schema.chat_completions, schema.conversations:
-            old_answers = select(table.c.id).where(table.c.expires_at <= now).limit(_EXPIRE)
-            async with self._database.write() as connection:
-                await connection.execute(delete(table).where(table.c.id.in_(old_answers)))
-        tombstones, keys = schema.tombstones, schema.idempotency
-        async with self._database.write() as connection:
-            await connection.execute(delete(tombstones).where(tombstones.c.deleted_at <= now - DAY_S))
-            await connection.execute(delete(keys).where(keys.c.expires_at <= now))
+        await forget_responses(self._database, limit=_EXPIRE)
+        for table in schema.chat_completions, schema.conversations, schema.idempotency:
+            await self._forget(table, table.c.expires_at <= now)
+        await self._forget(schema.tombstones, schema.tombstones.c.deleted_at <= now - DAY_S)
         return ended
+
+    async def _forget(self, table: Table, old: ColumnElement[bool]) -> None:
+        """Delete rows that are old, but for those that somebody uses just now."""
+        key = table.primary_key.columns.values()
+        free = select(*key).where(old).limit(_FORGET).with_for_update(skip_locked=True)
+        async with self._database.write() as connection:
+            rows = [tuple(row) for row in await connection.execute(free)]
+            if rows:
+                await connection.execute(delete(table).where(tuple_(*key).in_(rows)))
 
 
 async def is_removing(database: Database, tenant: Tenant, *, store_id: str | None, file_id: str | None) -> bool:

@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import BadRequest, Conflict, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, EventRow, ResponseRecord
-from gateway.knowledge.catalog.background import begun
+from gateway.knowledge.catalog.background import begun, lock_jobs
 from gateway.knowledge.catalog.conversations import append_items
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.item_sources import answer_sources, stored_sources
 from gateway.knowledge.catalog.journals import events_after, note_reading
 from gateway.knowledge.catalog.paging import fetch_page
+from gateway.knowledge.catalog.storage_limits import alone_for
 from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
@@ -56,10 +57,13 @@ class TenantResponses:
             _jobs.c.tenant == self._tenant, _jobs.c.ended_at.is_(None), _jobs.c.kind == AnswerKind.BACKGROUND
         )
         async with self._database.write() as connection:
-            if job.kind is AnswerKind.BACKGROUND and (await connection.scalar(open_jobs) or 0) >= limit:
-                raise Overloaded(
-                    f"{limit} answers are being made in the background already; wait for one of them.", retry_after_s=5
-                )
+            if job.kind is AnswerKind.BACKGROUND:
+                await alone_for(self._database, connection, self._tenant)
+                if (await connection.scalar(open_jobs) or 0) >= limit:
+                    raise Overloaded(
+                        f"{limit} answers are being made in the background already; wait for one of them.",
+                        retry_after_s=5,
+                    )
             await self._insert(connection, record, keep_s)
             await connection.execute(_jobs.insert(), begun(job, self._tenant, owner=owner, now=now, lease_s=lease_s))
 
@@ -95,6 +99,7 @@ class TenantResponses:
                 raise BadRequest(
                     "Only a response that was made with background=true can be cancelled.", code="not_cancellable"
                 )
+            await lock_jobs(connection, [response_id])
             mine = _responses.c.id == response_id
             change = update(_responses).where(mine, _responses.c.status.in_(UNFINISHED)).values(status="cancelled")
             if (await connection.execute(change)).rowcount:
@@ -157,6 +162,7 @@ class TenantResponses:
         mine = delete(_responses).where(_responses.c.id == response_id, _responses.c.tenant == self._tenant)
         async with self._database.write() as connection:
             await self._check_shown(connection, response_id)
+            await lock_jobs(connection, [response_id])
             if not (await connection.execute(mine)).rowcount:
                 raise no_response(response_id)
 
@@ -215,7 +221,13 @@ class TenantResponses:
         if items := await self._rows(connection, record, row["previous_id"], record.conversation_id):
             await connection.execute(_items.insert(), items)
         if record.chain:
-            kept = update(_responses).where(_responses.c.id.in_(record.chain), _responses.c.tenant == self._tenant)
+            # In one order: several answers may continue the same ones.
+            chain = select(_responses.c.id).where(
+                _responses.c.id.in_(record.chain), _responses.c.tenant == self._tenant
+            )
+            lock = chain.order_by(_responses.c.id).with_for_update(key_share=True)
+            ids = (await connection.scalars(lock)).all()
+            kept = update(_responses).where(_responses.c.id.in_(ids))
             await connection.execute(kept.values(expires_at=expires_at))
 
     async def _converse(
@@ -272,6 +284,17 @@ class TenantResponses:
         return select(_responses).where(
             _responses.c.tenant == self._tenant, _responses.c.expires_at > self._database.now()
         )
+
+
+async def forget_responses(database: Database, *, limit: int) -> None:
+    """Delete answers past their retention, but for those that somebody changes just now."""
+    old = select(_responses.c.id).where(_responses.c.expires_at <= database.now())
+    async with database.write() as connection:
+        ids = (await connection.scalars(old.limit(limit))).all()
+        await lock_jobs(connection, ids)
+        free = old.where(_responses.c.id.in_(ids)).with_for_update(skip_locked=True)
+        gone = (await connection.scalars(free)).all()
+        await connection.execute(delete(_responses).where(_responses.c.id.in_(gone)))
 
 
 def no_response(response_id: str) -> NotFound:

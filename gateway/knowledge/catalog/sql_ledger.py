@@ -72,7 +72,9 @@ class SqlLedger:
         if await self._database.scalar_prepared(self._any_left, **values) is None:
             return 0
         async with self._database.write() as connection:
-            settle = update(_ledger).where(_LEFT).values(state="settled", outcome="lost")
+            # Not those that are written this moment, in an order of their own: their gateway lives after all.
+            free = select(_ledger.c.id).where(_LEFT).with_for_update(skip_locked=True)
+            settle = update(_ledger).where(_ledger.c.id.in_(free)).values(state="settled", outcome="lost")
             return (await connection.execute(settle, values)).rowcount
 
     async def gateways(self, since: float) -> Mapping[str, float]:
@@ -86,7 +88,8 @@ class SqlLedger:
         if await self._database.scalar_prepared(self._any_old, before=before) is None:
             return
         async with self._database.write() as connection:
-            await connection.execute(delete(_ledger).where(_OLD), {"before": before})
+            free = select(_ledger.c.id).where(_OLD).with_for_update(skip_locked=True)
+            await connection.execute(delete(_ledger).where(_ledger.c.id.in_(free)), {"before": before})
 
     async def usage(self, query: UsageQuery) -> Sequence[UsageRow]:
         """See UsageSource."""

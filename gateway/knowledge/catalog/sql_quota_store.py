@@ -218,7 +218,7 @@ class SqlQuotaStore:
     async def _hold(self, connection: AsyncConnection, gateway: str, held: Mapping[BudgetCounter, int]) -> None:
         values = [
             {"subject": each.subject, "resource": _resource(each), "gateway": gateway, "held": n}
-            for each, n in held.items()
+            for each, n in sorted(held.items(), key=lambda item: _name(item[0]))
         ]
         insert = self._database.insert(_seats)
         hold = insert.on_conflict_do_update(

@@ -27,7 +27,7 @@ async def check_stored(database: Database, connection: AsyncConnection, tenant: 
     size = tenant.smallest(lambda limits: limits.stored_bytes)
     if files is None and size is None:
         return
-    await _alone(database, connection, tenant)
+    await alone_for(database, connection, tenant.name)
     count = total = 0
     coming = _uploads.c.status == UploadState.PENDING, _uploads.c.expires_at > database.now()
     for table, conditions in (_files, ()), (_uploads, coming):
@@ -47,7 +47,7 @@ async def check_pending(database: Database, connection: AsyncConnection, tenant:
     most = tenant.smallest(lambda limits: limits.pending_ingestions)
     if most is None:
         return
-    await _alone(database, connection, tenant)
+    await alone_for(database, connection, tenant.name)
     query = select(func.count()).where(_members.c.tenant == tenant.name, _members.c.pending)
     if (count := (await connection.execute(query)).scalar_one()) > most:
         raise RateLimited(
@@ -57,6 +57,6 @@ async def check_pending(database: Database, connection: AsyncConnection, tenant:
         )
 
 
-async def _alone(database: Database, connection: AsyncConnection, tenant: Tenant) -> None:
+async def alone_for(database: Database, connection: AsyncConnection, tenant: str) -> None:
     """Nobody else adds to this tenant until the end of the transaction; on SQLite nobody ever does."""
-    await database.alone(connection, _LOCKS + zlib.crc32(tenant.name.encode()))
+    await database.alone(connection, _LOCKS + zlib.crc32(tenant.encode()))

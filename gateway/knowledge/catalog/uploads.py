@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import BadRequest, NotFound, RateLimited
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database, check_storable
-from gateway.knowledge.catalog.storage_limits import check_stored
+from gateway.knowledge.catalog.storage_limits import alone_for, check_stored
 from gateway.knowledge.catalog.types import Upload, UploadState
 from gateway.knowledge.catalog.visibility import Visibility
 from gateway.tenants.tenant import Tenant
@@ -56,6 +56,7 @@ class TenantUploads:
         pending = _uploads.c.status == UploadState.PENDING, _uploads.c.expires_at > now
         async with self._database.write() as connection:
             await connection.execute(_uploads.insert().values({c: getattr(upload, c) for c in _uploads.c.keys()}))  # noqa: SIM118 - columns
+            await alone_for(self._database, connection, self._tenant)
             count = await connection.scalar(select(func.count()).where(_uploads.c.tenant == self._tenant, *pending))
             if (count or 0) > MOST_PENDING:
                 raise RateLimited(
@@ -159,9 +160,10 @@ async def forget_uploads(database: Database, *, limit: int) -> None:
                 )
                 await _forget_parts(connection, Upload(**row._mapping))
     ended = _uploads.c.status != UploadState.PENDING, _uploads.c.expires_at <= now - KEPT_S
-    old = select(_uploads.c.id).where(*ended).limit(limit)
+    old = select(_uploads.c.id).where(*ended).limit(limit).with_for_update(skip_locked=True)
     async with database.write() as connection:
-        await connection.execute(delete(_uploads).where(_uploads.c.id.in_(old)))
+        ids = (await connection.scalars(old)).all()
+        await connection.execute(delete(_uploads).where(_uploads.c.id.in_(ids)))
 
 
 async def _forget_parts(connection: AsyncConnection, upload: Upload) -> None:

@@ -1,11 +1,15 @@
 """The catalog on SQLite and on a real PostgreSQL, where the machine has its binaries."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from gateway.knowledge.catalog.catalog import Catalog
+from gateway.knowledge.catalog.database import Database
 from gateway.tenants import account, quota_client
 from tests.support.postgres import emptied, postgres_server
 
@@ -55,3 +59,16 @@ async def catalog(url: str, clock: Clock) -> AsyncIterator[Catalog]:
     made = Catalog(url, clock=clock, timeout_s=PATIENCE_S)
     yield made
     await made.close()
+
+
+async def waiting(database: Database, number: int, *, unless: asyncio.Task[Any] | None = None) -> None:
+    """Until so many connections wait for a lock, or the task has come to its end without."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while unless is None or not unless.done():
+            async with database.read() as connection:
+                if await connection.scalar(query) == number:
+                    return
+            await asyncio.sleep(0.02)

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
@@ -17,7 +17,7 @@ from gateway.tenants.limits import TenantLimits
 from gateway.tenants.quota_client import QuotaClient
 from gateway.tenants.quotas import Quotas
 from gateway.tenants.tenant import Tenant
-from tests.contract.catalog.conftest import PATIENCE_S
+from tests.contract.catalog.conftest import PATIENCE_S, waiting
 from tests.support.postgres import emptied
 
 ONE = {Resource.REQUESTS: 1}
@@ -60,16 +60,3 @@ async def test_a_key_that_is_new_at_two_gateways_while_its_tenant_is_busy(databa
         assert await connection.scalar(select(func.count()).select_from(schema.quotas)) == 2
     await first.close()
     await second.close()
-
-
-async def waiting(database: Database, number: int) -> None:
-    """Until so many connections wait for a lock."""
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            async with database.read() as connection:
-                if await connection.scalar(query) == number:
-                    return
-            await asyncio.sleep(0.02)
