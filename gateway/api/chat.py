@@ -1,6 +1,6 @@
 """`POST /v1/chat/completions`: one request and its answer, streamed or whole."""
 
-import secrets
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -60,7 +60,7 @@ class ChatCall(StreamingRequest):
         if journals is not None and wire.stream and journals.wanted(wire.model, header=journaled, store=wire.store):
             self._journals, self._raw, self._journal_required = journals, raw, journaled or wire.store
         self._request = self._wire.generation_request(request_id, route=self.ROUTE)
-        self._id = f"chatcmpl-{secrets.token_hex(16)}"
+        self._id = f"chatcmpl-{os.urandom(16).hex()}"
         self._base = {
             "id": self._id,
             "object": "chat.completion.chunk" if self._wire.stream else "chat.completion",

@@ -7,12 +7,14 @@ sent: the deadlines are seen to by one look at all connections each second, and 
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httptools
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
@@ -125,6 +127,40 @@ class ReadRate:
         return self._credit_s < 0
 
 
+class Departure:
+    """Tells whoever answers a request that its client has left, without a task that waits for it. One for each request."""
+
+    __slots__ = ("_flow", "_left", "_on_leave")
+
+    def __init__(self, flow: FlowControl) -> None:
+        self._flow = flow
+        self._left = False
+        self._on_leave: Callable[[], None] | None = None
+
+    def watch(self, on_leave: Callable[[], None]) -> None:
+        """Call this once when the client leaves; at once where it has. To be called when the body has been read."""
+        self._on_leave = on_leave
+        self._flow.resume_reading()  # else nobody would notice; uvicorn's `receive` does the same
+        if self._left:
+            on_leave()
+
+    def ignore(self) -> None:
+        """Nobody wants to know any more."""
+        self._on_leave = None
+
+    def happen(self) -> None:
+        """The client has left."""
+        self._left = True
+        on_leave, self._on_leave = self._on_leave, None
+        if on_leave is not None:
+            on_leave()
+
+
+def departure_of(scope: Scope) -> Departure | None:
+    """Of the request's client; None under another server, where only `receive` tells."""
+    return scope.get("ragfleet.departure")
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -148,6 +184,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._linger_until: float | None = None
         self._linger_bytes = 0
         self._running: RequestResponseCycle | None = None
+        self._departure: Departure | None = None
+        """Of the client, for the request that runs."""
 
     # The connection
 
@@ -164,8 +202,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # uvicorn tells the latest request only.
         for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+                self._abandon(cycle)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -208,7 +245,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refusal = self._head_too_large()
             raise ValueError
         if self._body is None:  # a trailer is nothing that anybody here reads
-            super().on_header(name, value)
+            name = name.lower()  # the rest is uvicorn's, without the call for each field
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._progress += 1
@@ -244,6 +284,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._running = cycle
+        self._departure = cycle.scope["ragfleet.departure"] = Departure(self.flow)  # type: ignore[typeddict-unknown-key]
         if cycle.scope["http_version"] != "1.1":
             app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
@@ -266,9 +307,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_response(error))
         if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            self._abandon(cycle)
         self.transport.close()
+
+    def _abandon(self, cycle: RequestResponseCycle) -> None:
+        """Nobody reads its answer any more."""
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle is self._running and self._departure is not None:
+            self._departure.happen()
 
     def _head_too_large(self) -> errors.BadRequest:
         limits = self._limits

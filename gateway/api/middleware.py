@@ -3,8 +3,8 @@
 Not Starlette's BaseHTTPMiddleware: it copies every chunk of a stream through a queue.
 """
 
+import os
 import re
-import secrets
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -30,7 +30,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(16)}".encode()
+        request_id = given if REQUEST_ID.fullmatch(given) else f"req-{os.urandom(16).hex()}".encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         CURRENT_REQUEST.set(request_id.decode())  # the server has a context for each request
 

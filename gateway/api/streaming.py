@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import errors
 from gateway.api.authentication import Authenticator
 from gateway.api.bodies import Bodies
+from gateway.api.http_protocol import Departure, departure_of
 from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer
@@ -235,33 +236,45 @@ class StreamingEndpoint:
                 request_id = scope["state"]["request_id"]
                 request = await held.parsed(body, lambda body: self._opener(body, tenant, request_id, headers))
                 del body  # the request has its own copy of what is in it
-                await _answer(request, ResponseWriter(scope, send), receive)
+                await _answer(request, ResponseWriter(scope, send), departure_of(scope), receive)
 
 
-async def _answer(request: StreamingRequest, out: ResponseWriter, receive: Receive) -> None:
-    # A task of its own: a token then resumes five frames, not these and the whole stack of middleware above them.
-    work = asyncio.ensure_future(request.serve(out))
-    watcher = asyncio.ensure_future(_watch(receive, out, work.cancel))
+async def _answer(
+    request: StreamingRequest, out: ResponseWriter, departure: Departure | None, receive: Receive
+) -> None:
+    """Serve a request, which is cancelled when its client leaves. departure: None where only `receive` tells of it."""
+    task = asyncio.current_task()
+    assert task is not None
+    left = False
+
+    def leave() -> None:
+        nonlocal left
+        if not left and not out.complete:
+            left = True
+            task.cancel()
+
+    watcher = asyncio.ensure_future(_watch(receive, leave)) if departure is None else None
     try:
-        await work
+        if departure is not None:
+            departure.watch(leave)
+        await request.serve(out)
     except errors.RagfleetError as error:
         await out.error(error, request.failure(error) if out.started else b"")
     except asyncio.CancelledError:
-        if not (watcher.done() and not watcher.cancelled()):
-            work.cancel()
+        if not left or task.uncancel() > 0:  # it is the server that ends it
             raise
     finally:
-        watcher.cancel()
+        if departure is not None:
+            departure.ignore()
+        if watcher is not None:
+            watcher.cancel()
 
 
-async def _watch(receive: Receive, out: ResponseWriter, leave: Callable[[], Any]) -> None:
+async def _watch(receive: Receive, leave: Callable[[], None]) -> None:
     """Call `leave` when the client leaves. The server says "disconnect" after a whole answer, too."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    if not out.complete:
-        leave()
-        return
-    await asyncio.Event().wait()  # so that only a client that left early ends this task
+    leave()
 
 
 async def send_json(

@@ -1,6 +1,6 @@
 """What a policy chooses from: the pool of one model, seen for one job at one moment."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
 from gateway.routing.bucket_queue import BucketQueue
@@ -29,11 +29,15 @@ ALONE = 0.2
 class InstancePool:
     """The serving instances of one model, ordered by standing work; or all of them, unordered, for context calls."""
 
-    def __init__(self, grain: float) -> None:
+    def __init__(self, grain: float, standing: Callable[[InstanceLoad, float], float]) -> None:
+        """standing: an instance's standing work at a moment, in the unit of the grain."""
         self.accounts: list[InstanceLoad] = []
         self.by_name: dict[str, InstanceLoad] = {}
-        self.order = BucketQueue(grain)
         self.ring = ConsistentHash()
+        self._order = BucketQueue(grain)
+        self._standing = standing
+        self._changed: dict[InstanceLoad, None] = {}
+        """Whose load has changed since the order was asked for: a small pool never asks for it."""
 
     def add(self, account: InstanceLoad) -> None:
         """An instance begins to serve."""
@@ -46,6 +50,19 @@ class InstancePool:
         self.accounts.remove(account)
         del self.by_name[account.name]
         self.ring.remove(account.name)
+        self._changed.pop(account, None)
+        self._order.remove(account)
+
+    def changed(self, account: InstanceLoad) -> None:
+        """The load of one that serves has changed."""
+        self._changed[account] = None
+
+    def least(self, now: float, rng: Random) -> list[InstanceLoad]:
+        """About the LEAST accounts with the least standing work."""
+        for account in self._changed:
+            self._order.put(account, self._standing(account, now))
+        self._changed.clear()
+        return self._order.least(LEAST, rng)
 
 
 class Candidates:
@@ -126,7 +143,7 @@ class Candidates:
         accounts = self._pool.accounts
         if len(accounts) <= SMALL:
             return self.everyone()
-        found = dict.fromkeys(self._pool.order.least(LEAST, rng))
+        found = dict.fromkeys(self._pool.least(self.now, rng))
         if self.keys:
             by_name = self._pool.by_name
             self._deepest = self._index.deepest(self.keys)

@@ -33,7 +33,7 @@ class Placer:
         self._rng = rng
         self._accounts: dict[str, InstanceLoad] = {}
         self._pools: dict[str, InstancePool] = {}
-        self._everywhere = InstancePool(policy.grain)
+        self._everywhere = InstancePool(policy.grain, policy.standing)
         self._members: dict[str, FleetMember] = {}
 
     # what is known of the fleet
@@ -77,12 +77,12 @@ class Placer:
                 self.index.resize(name, account.kv_capacity_tokens, prompts=account.instance.cached_prompts)
         else:
             account.forget_sample()
-        self._reorder(account)
+        self._changed(account)
 
     def _pool(self, model: str) -> InstancePool:
         pool = self._pools.get(model)
         if pool is None:
-            pool = self._pools[model] = InstancePool(self.policy.grain)
+            pool = self._pools[model] = InstancePool(self.policy.grain, self.policy.standing)
         return pool
 
     def _withdraw(self, account: InstanceLoad) -> None:
@@ -90,16 +90,13 @@ class Placer:
         account.forget_sample()
         if account.serving:
             account.serving = False
-            pool = self._pool(account.instance.model)
-            pool.remove(account)
-            pool.order.remove(account)
+            self._pool(account.instance.model).remove(account)  # first: its seat is in the order of this one
             self._everywhere.remove(account)
 
-    def _reorder(self, account: InstanceLoad) -> None:
-        """The account's load changed: keep the pool's order true."""
+    def _changed(self, account: InstanceLoad) -> None:
+        """The account's load changed: the pool's order is to be true when it is asked for."""
         if account.serving:
-            work = self.policy.standing(account, self._clock())
-            self._pool(account.instance.model).order.put(account, work)
+            self._pools[account.instance.model].changed(account)
 
     # what is asked of it
 
@@ -133,10 +130,10 @@ class Placer:
             now=candidates.now,
             keys=keys,
             kv_tokens=len(job.prompt_ids) + candidates.answer_tokens,
-            on_change=self._reorder,
+            on_change=self._changed,
             on_end=self._settle,
         )
-        self._reorder(account)
+        self._changed(account)
         return ticket
 
     def place_context(
@@ -225,4 +222,4 @@ class Placer:
             if produced and account.serving:
                 whole = [*ticket.job.prompt_ids, *produced]
                 self.index.record(account.name, self.index.keys(whole, salt=ticket.job.prefix_salt))
-        self._reorder(account)
+        self._changed(account)

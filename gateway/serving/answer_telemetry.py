@@ -113,7 +113,7 @@ class AnswerTelemetry:
             self._keep("ttft", False)
         if self.choices is None:
             return
-        usage = self.choices.usage
+        usage = self.record.usage
         metrics.genai_tokens.labels(*self._labels, "input").observe(usage.prompt)
         metrics.genai_tokens.labels(*self._labels, "output").observe(usage.completion)
         if self._first is not None and len(self.choices.answers) == 1 and usage.completion > 1:

@@ -6,7 +6,7 @@ and again, so that of a gateway that dies at most CHECKPOINT_TOKENS of each stre
 
 import asyncio
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class LedgerEntry:
     model: str
     reserved: int
     """Tokens that it may take."""
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    id: str = field(default_factory=lambda: os.urandom(16).hex())
     created_at: float = field(default_factory=time.time)
     prompt: int = 0
     cached: int = 0

@@ -226,6 +226,18 @@ async def test_who_pipelines_and_leaves_stops_the_first_request_too(fleet: Fleet
     await fleet.until(lambda: [call.end for call in fleet.calls()] == ["gone"])
 
 
+async def test_a_client_is_missed_that_leaves_behind_a_large_body(fleet: Fleet) -> None:
+    """While a body fills the buffer nothing is read of the connection, its end neither."""
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode() + b" " * 300_000
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    for triton in fleet.tritons:
+        triton.always["llm"] = Script(stall_after=0)
+    async with connected(fleet) as (_, writer):
+        writer.write(head + body)
+        await fleet.until(lambda: len(fleet.calls()) == 1)
+    await fleet.until(lambda: [call.end for call in fleet.calls()] == ["gone"])
+
+
 @pytest.mark.parametrize("cap", ["max_connections", "max_connections_per_address"])
 async def test_connections_over_the_bound_are_told_so(start: Start, cap: str) -> None:
     fleet = await start(**{"max_connections_per_address": 9, cap: 3})

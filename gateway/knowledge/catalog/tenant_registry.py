@@ -25,7 +25,7 @@ class TenantRegistry:
     async def changes(self, since: int | None) -> DirectoryChanges | None:
         """What was changed after the revision `since`; everything that is still good for None, and for a revision that this
         database has not reached (it was restored from a backup). None: nothing."""
-        if since is not None and await self._database.scalar_prepared(self._revision) == since:
+        if since is not None and (await self._database.scalar_prepared(self._revision) or 0) == since:
             return None
         async with self._database.read() as connection:
             revision = await connection.scalar(select(_revisions.c.value).where(_revisions.c.name == REVISION)) or 0

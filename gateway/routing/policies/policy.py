@@ -15,7 +15,7 @@ class Policy(Protocol):
         """Width of a bucket of the pool's order, in the unit of `standing`; differences below it do not matter."""
 
     def standing(self, account: InstanceLoad, now: float) -> float:
-        """How loaded an account is before any job: what the pool is kept ordered by. Called at each change."""
+        """How loaded an account is before any job: what a large pool is ordered by."""
 
     def choose(self, candidates: Candidates, job: PlacementRequest) -> Choice | None:
         """The instance for the job and why; None when no candidate is eligible."""

@@ -44,6 +44,20 @@ async def test_tenants_are_made_changed_suspended_and_resumed(administrator: Adm
     assert [each.name for each in await administrator.tenants()] == ["acme"]
 
 
+async def test_a_catalog_without_any_change_is_asked_for_its_revision_alone(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await catalog.tenants.changes(None)
+    assert first is not None
+    assert first.revision == 0
+
+    def read() -> None:
+        pytest.fail("a transaction, twice a second, of every gateway without tenants")
+
+    monkeypatch.setattr(catalog.database, "read", read)
+    assert await catalog.tenants.changes(first.revision) is None
+
+
 async def test_keys_are_made_rotated_and_revoked(catalog: Catalog, administrator: Administrator, clock: Any) -> None:
     await administrator.create_tenant("acme", TenantSettings())
     plain, text_of_plain = await administrator.create_key("acme")
