@@ -69,7 +69,7 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         **dict.fromkeys((".csv", ".tsv", ".tab", ".psv"), delimited.table),
         **dict.fromkeys((*_CODE, *GRAMMARS), text.code),
         **dict.fromkeys((".tex", ".bib", ".sty", ".cls", ".ltx"), latex.latex),
-        **dict.fromkeys((".json", ".geojson", ".webmanifest"), escapes.json),
+        **dict.fromkeys((".json", ".geojson", ".webmanifest", ".jsonc", ".json5"), escapes.json),
         **dict.fromkeys((".jsonl", ".ndjson"), escapes.json_lines),
         **dict.fromkeys(
             (".xml", ".xsd", ".xsl", ".opml", ".gpx", ".kml", ".resx", ".xlf", ".tmx", ".plist", ".wsdl"), escapes.xml
@@ -165,9 +165,27 @@ _ADVICE: Mapping[str, str] = MappingProxyType(
 """What to do with files of kinds that are not read."""
 
 _OF_TEXT: Mapping[Converter, Converter] = MappingProxyType(
-    {spreadsheets.xls: delimited.table, legacy_office.doc: text.plain, legacy_office.ppt: text.plain}
+    {
+        spreadsheets.xls: delimited.table,
+        spreadsheets.xlsx: delimited.table,
+        legacy_office.doc: text.plain,
+        legacy_office.ppt: text.plain,
+    }
 )
-"""What programs write under the endings of old formats."""
+"""What programs write under the endings of office formats."""
+
+_BINARY: Mapping[bytes, str] = MappingProxyType(
+    {
+        b"\x1f\x8b": ".gz",
+        b"SQLite format 3\0": ".sqlite",
+        b"7z\xbc\xaf\x27\x1c": ".7z",
+        b"Rar!\x1a\x07": ".rar",
+        b"BZh9": ".bz2",
+        b"\xfd7zXZ\0": ".xz",
+        b"PAR1": ".parquet",
+    }
+)
+"""How contents begin that are no text, whatever their names say; by the ending that they should have."""
 
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 """Read where there is text recognition; refused by name where there is none."""
@@ -219,6 +237,10 @@ def _converter(name: str, content: bytes, recognition: TextRecognition | None) -
     return partial(pdf.pdf, recognition=recognition) if known is pdf.pdf else known
 
 
+_TABLE_ALONE = re.compile(rb"<(?:table|meta|style|head|body|div|center)[\s>]")
+"""How pages begin that programs write as workbooks."""
+
+
 def _by_start(known: Converter | None, content: bytes) -> Converter | None:
     """What a text surely is by how it begins."""
     start = _BEFORE_MARKS.sub(b"", content[:2048]).lower()
@@ -230,6 +252,8 @@ def _by_start(known: Converter | None, content: bytes) -> Converter | None:
     if known is None and (start.startswith(b"<?xml") or (b"<?xml" in content[:100] and start.startswith(b"<"))):
         return escapes.xml
     of_office = known is None or known in _OF_TEXT
+    if known in (spreadsheets.xls, spreadsheets.xlsx, legacy_office.doc) and _TABLE_ALONE.match(start):
+        return markup.html
     if (
         (of_office or known is escapes.xml)
         and b"<workbook" in start
@@ -244,6 +268,9 @@ def _by_start(known: Converter | None, content: bytes) -> Converter | None:
 
 def _by_content(name: str, content: bytes) -> Converter:
     known = CONVERTERS.get(PurePath(name).suffix.lower())
+    for mark, ending in _BINARY.items():
+        if content.startswith(mark):
+            return _known(name, None, ending)
     if (marked := _by_start(known, content)) is not None:
         return marked
     if content.startswith(b"PK\x03\x04") and known is not spreadsheets.calamine:
@@ -260,9 +287,10 @@ def _by_content(name: str, content: bytes) -> Converter:
     return _known(name, known)
 
 
-def _known(name: str, known: Converter | None) -> Converter:
+def _known(name: str, known: Converter | None, ending: str | None = None) -> Converter:
+    """ending: of what it really is, where that is known."""
     if known is None:
-        advice = _ADVICE.get(PurePath(name).suffix.lower())
+        advice = _ADVICE.get(ending or PurePath(name).suffix.lower())
         todo = f"{advice}; " if advice else ""
         raise UnsupportedDocument(f"{name}: this kind of file cannot be read; {todo}supported are {_KINDS}")
     return known

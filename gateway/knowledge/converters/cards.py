@@ -14,12 +14,14 @@ _CHARSET = re.compile(r"CHARSET=\"?([\w.:-]{2,40})", re.IGNORECASE)
 _ENCODED = re.compile(
     r"^(?:PHOTO|LOGO|SOUND|KEY|ATTACH)\b[^:\n]*(?:BASE64|ENCODING=B\b)[^:\n]*:.*$", re.MULTILINE | re.IGNORECASE
 )
+_PARTED = re.compile(rb"([\xc2-\xf4][\x80-\xbf]{0,2})\r?\n[ \t](?=[\x80-\xbf])")
+"""The bytes of a character, parted by a fold."""
 _ESCAPE = re.compile(r"\\([\\,;nN:])")
 
 
 def card(name: str, content: bytes) -> Document:
     """Its lines as they were before they were folded (in the middle of words) and escaped; without pictures."""
-    decoded = decode(name, content)
+    decoded = decode(name, _PARTED.sub(rb"\1", content))
     lines: list[str] = []
     for line in re.split(r"\r\n|\r|\n", decoded.text):
         if lines and line[:1] in (" ", "\t"):

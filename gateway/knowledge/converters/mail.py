@@ -1,6 +1,7 @@
 """Mail and saved pages (MIME): headers, the text, and what is attached, each by its own converter."""
 
 import base64
+import binascii
 import contextlib
 import email
 import email.policy
@@ -28,6 +29,16 @@ _MAX_DEPTH = 3
 _MAX_ATTACHMENTS = 100
 _MAX_PARTS = 10_000
 """Of one message that are read."""
+_ENDINGS = {"calendar": "ics", "markdown": "md", "x-vcard": "vcf", "vcard": "vcf", "x-markdown": "md", "x-log": "log"}
+"""Of files, by the kinds of parts without a name that are called otherwise."""
+_BODIES = frozenset({"text/plain", "text/html", "text/enriched", "text/richtext"})
+_ENRICHED = re.compile(r"<<|</?[a-zA-Z][a-zA-Z-]{0,60}>")
+_UUENCODED = re.compile(
+    r"^begin [0-7]{3,4} (?P<name>[^\n]{1,255})\n(?P<lines>(?:[!-`][ -`]{0,90}\n)+)[ `]?\n?end[ \r]*$", re.MULTILINE
+)
+_NO_BASE64 = re.compile(rb"\w[ \t]+\w+[ \t]+\w|[\x80-\xff]")
+"""Words with blanks between, or letters that no such code has."""
+_NO_LETTER_OF_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _FROM_LINE = re.compile(rb"^From [^\n]*\d\d?:\d\d[^\n]*\d{4}[^\n]{0,40}\r?\n(?=[!-9;-~]{1,76}:|>?From )", re.MULTILINE)
 """What parts the mails of a folder: it has a time, and a header follows; a sentence may begin so, too."""
 _KNOWN_HEADER = re.compile(
@@ -107,24 +118,35 @@ class _MailReading:
 
     def _body(self, part: MIMEPart) -> str:
         kind, filename = part.get_content_type(), part.get_filename()
-        if kind == "message/rfc822":
-            self._attach(f"{filename or 'message'}.eml", _inner(part))
-            return ""
-        if kind == "message/delivery-status":  # groups of headers, which the parser makes messages of
-            return "\n\n".join(str(each).strip() for each in part.iter_parts())
+        if kind in ("message/rfc822", "message/external-body", "message/delivery-status"):
+            return self._message(part, kind, filename)
         if part.is_multipart():
             texts = [self._body(each) for each in self._first(part.iter_parts())]
             if kind == "multipart/alternative":  # the last one is the richest, unless it is a stub
                 return _richest(texts)
             return "\n\n".join(filter(str.strip, texts))
-        payload = part.get_payload(decode=True)
-        content = payload if isinstance(payload, bytes) else b""
-        if kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment":
+        content = _payload(part)
+        if (
+            kind in ("text/plain", "text/html", "text/enriched", "text/richtext")
+            and part.get_content_disposition() != "attachment"
+        ):
             return self._text(part, kind, content)
         if part.get_content_maintype() in ("image", "audio", "video", "font") or kind == "text/css":
             self._skipped.append(Skipped(filename or kind, "pictures, sound and styles in a message are not read"))
         else:
-            self._attach(filename or f"part{PurePath(kind).name and '.' + PurePath(kind).name}", content)
+            ending = PurePath(kind).name
+            self._attach(filename or f"part{ending and '.' + _ENDINGS.get(ending, ending)}", content)
+        return ""
+
+    def _message(self, part: MIMEPart, kind: str, filename: str | None) -> str:
+        """A part that the parser makes messages of."""
+        if kind == "message/delivery-status":  # groups of headers
+            return "\n\n".join(str(each).strip() for each in part.iter_parts())
+        if kind == "message/rfc822":
+            self._attach(f"{filename or 'message'}.eml", _inner(part))
+        else:
+            place = part.get_param("url") or part.get_param("name") or part.get_param("access-type") or "elsewhere"
+            self._skipped.append(Skipped(f"part at {place}", "it is not in the message"))
         return ""
 
     def _first(self, parts: Iterable[MIMEPart]) -> Iterator[MIMEPart]:
@@ -147,9 +169,20 @@ class _MailReading:
         self._replaced += decoded.replaced
         if kind == "text/html":
             return of_html(text, self._name).text
+        if kind != "text/plain":  # with <bold> and the like, and << for a bracket
+            text = _ENRICHED.sub(lambda tag: "<" if tag[0] == "<<" else "", text)
+        text = _UUENCODED.sub(self._uuencoded, text)
         if part.get_param("format") == "flowed":
             text = re.sub(r" \r?\n", "" if str(part.get_param("delsp")).lower() == "yes" else " ", text)
         return clean(text)
+
+    def _uuencoded(self, found: re.Match[str]) -> str:
+        """Attach what old programs wrote into the text. What is no such code stays there."""
+        with contextlib.suppress(ValueError):  # binascii's is one
+            lines = found["lines"].encode("ascii").splitlines()
+            self._attach(PurePath(found["name"].strip()).name or "part", b"".join(map(binascii.a2b_uu, lines)))
+            return ""
+        return found[0]
 
     def _attach(self, name: str, content: bytes) -> None:
         self._attachments += 1
@@ -165,6 +198,22 @@ class _MailReading:
             return
         self._attached.append(f"## Attachment: {name}\n\n{made.text}")
         self._skipped += [Skipped(f"{where}: {each.part}", each.reason) for each in made.skipped]
+
+
+def _payload(part: MIMEPart) -> bytes:
+    """The content of a part as its encoding says, or as it is where that cannot be so: some only say that it is base64."""
+    if str(part.get("content-transfer-encoding", "")).strip().lower() != "base64" or part.is_multipart():
+        payload = part.get_payload(decode=True)
+        return payload if isinstance(payload, bytes) else b""
+    raw = str(part.get_payload()).encode("utf-8", "surrogateescape")
+    try:
+        return base64.b64decode(b"".join(raw.split()), validate=True)
+    except ValueError:
+        if _NO_BASE64.search(raw):
+            return raw
+    code = _NO_LETTER_OF_BASE64.sub(b"", raw)
+    code = code[:-1] if len(code) % 4 == 1 else code  # it was cut off
+    return base64.b64decode(code + b"=" * (-len(code) % 4))
 
 
 def _richest(texts: list[str]) -> str:

@@ -4,6 +4,7 @@ Small files are made here. The real ones are in ../shared/data/formats, or where
 of the table is skipped.
 """
 
+import gzip
 import json
 import os
 import zipfile
@@ -181,6 +182,9 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
         ("a.doc", OLE + bytes(600), "invalid_file", "damaged"),
         ("a.zip", zipped(a=b"text"), "unsupported_file", "supported are"),
         ("a.csv", bytes(range(256)), "invalid_file", "not text"),
+        ("a.txt", gzip.compress(b"some words" * 20, mtime=0), "unsupported_file", "unpack it"),
+        ("a.csv", b"SQLite format 3\0" + bytes(200), "unsupported_file", "as csv"),
+        ("a.log", b"7z\xbc\xaf\x27\x1c" + bytes(50), "unsupported_file", "unpack it"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -188,6 +192,22 @@ def test_what_cannot_be_read(name: str, content: bytes, code: str, words: str) -
     with pytest.raises(DocumentError, match=words) as caught:
         convert_bytes(name, content)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", ["a.xls", "a.xlsx", "a.doc"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<table border=1><tr><th>k</th><th>v</th></tr><tr><td>a</td><td>1</td></tr></table>",
+        '<meta http-equiv="Content-Type" content="text/html"><style>td{}</style><table><tr><td>k<td>v<tr><td>a<td>1</table>',
+    ],
+)
+def test_pages_that_programs_call_office_documents(name: str, content: str) -> None:
+    assert "| a | 1 |" in convert_bytes(name, content.encode()).text
+
+
+def test_a_table_of_text_that_is_called_a_workbook() -> None:
+    assert "| a | 1 |" in convert_bytes("a.xlsx", b"k;v\na;1\nb;2\n").text
 
 
 def test_a_zip_bomb_is_seen_before_it_goes_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Mail, rich text and data: as their readers see them, not as they are written down."""
 
 import base64
+import binascii
 import json
 from email.message import EmailMessage
 
@@ -311,3 +312,51 @@ def test_entities_of_markdown_are_letters_but_not_in_code() -> None:
 def test_pictures_in_bytes_as_they_are_part_nothing_of_rich_text(picture: bytes) -> None:
     rich = rb"{\rtf1\ansi Before {\pict\pngblip\bin%d %s}after.\par}" % (len(picture), picture)
     assert convert_bytes("a.rtf", rich).text.split() == ["Before", "after."]
+
+
+_HEAD = "From: a@example.com\nSubject: s\nMIME-Version: 1.0\n"
+
+
+def _read(head: str, body: bytes) -> str:
+    return convert_bytes("a.eml", f"{_HEAD}{head}\n\n".encode() + body).text
+
+
+@given(st.text("abcdefgh äöü€,.\n", min_size=30, max_size=200), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_what_is_said_to_be_base64_is_read_whether_it_is_or_not(text: str, cut: int) -> None:
+    text = f"The pump is in the cellar. {text} end"
+    head = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64"
+    words = text.encode()
+    code = base64.encodebytes(words).rstrip(b"=\n")
+    whole = " ".join(convert_bytes("a.txt", words).text.split())
+    assert whole in " ".join(_read(head, words).split())
+    found = " ".join(_read(head, code[: len(code) - cut]).split())
+    assert whole[:25] in found
+    if not cut:
+        assert whole in found
+
+
+def test_files_that_old_programs_wrote_into_the_text() -> None:
+    data = b"The valve is open.\n" * 20
+    lines = b"".join(binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45))
+    text = _read("", b"See it.\nbegin 644 note.txt\n" + lines + b"`\nend\nGreetings\nbegin 644 no code\nhere\nend\n")
+    assert text.count("The valve is open.") == 20
+    for words in ("See it.", "## Attachment: note.txt", "Greetings", "begin 644 no code here end"):
+        assert words in " ".join(text.split())
+
+
+def test_parts_of_kinds_that_few_programs_write() -> None:
+    assert "Rich <words> here" in _read(
+        "Content-Type: text/enriched", b"<bold>Rich</bold> <<words> <color>here</color>"
+    )
+    calendar = b"BEGIN:VCALENDAR\nDESCRIPTION:Bring the\\, gl\n oves\nEND:VCALENDAR\n"
+    assert "Bring the, gloves" in _read("Content-Type: text/calendar", calendar)
+    head = 'Content-Type: message/external-body; access-type=URL; URL="http://example.com/f"'
+    made = convert_bytes("a.eml", f"{_HEAD}{head}\n\nContent-Type: text/plain\n\n".encode())
+    assert [each.part for each in made.skipped] == ["part at http://example.com/f"]
+
+
+def test_a_character_that_a_fold_of_a_calendar_parts() -> None:
+    assert (
+        "Größe" in convert_bytes("a.ics", b"BEGIN:VCALENDAR\r\nSUMMARY:Gr\xc3\r\n \xb6\xc3\x9fe\r\nEND:VCALENDAR").text
+    )
