@@ -34,11 +34,17 @@ _MAX_LAYOUT_PAGES = 500
 """Pages on which tables are looked for: it takes as long again as reading them."""
 _MAX_PICTURES = 20
 """Of a page, in which text is looked for."""
+_FEW_CHARS, _MANY_PIXELS = 200, 500_000
+"""A page of fewer characters, with a picture of so many pixels, is a scan with a stamp or a number of its page on it."""
 _MAX_NAMES = 5
 """Of fonts that are told of a page."""
 _UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
 _MAX_UNREADABLE = 0.2
 """The share of characters that stand for nothing above which a page's text is told to be none."""
+_PARTED_CODE = re.compile(r"(?<=[A-Z\d])-\n(?=\d)|(?<=\d)-\n(?=[A-Z])")
+"""VK- at the end of a line, and 4417-B in the next one."""
+_DRAWN_TWICE = re.compile(r"^(?=[\W\d_]{0,30}[^\W\d_])(\S.{3,198}\S)\1{1,3}$", re.MULTILINE)
+"""A line that was drawn again a little beside itself, to be bold."""
 _HYPHENATED = re.compile(r"([^\W\d_]{2,})-\n([^\W\d_A-Z][^\W\d_]+)")
 
 
@@ -66,6 +72,7 @@ def pdf(name: str, content: bytes, recognition: TextRecognition | None = None) -
         raise CorruptDocument(f"{name} is not a readable PDF: {failed[0].part}: {failed[0].reason}")
     words = Counter(re.findall(r"[^\W_]+(?:-[^\W_]+)*", "\n".join(pages)))
     pages = [_HYPHENATED.sub(lambda match: _joined(match, words), page) for page in pages]
+    pages = [_DRAWN_TWICE.sub(r"\1", _PARTED_CODE.sub("-", page)) for page in pages]
     pages[-1:] = ["\n\n".join(filter(None, [page, *_of_the_whole(reader, "\n".join(pages))])) for page in pages[-1:]]
     if count > _MAX_LAYOUT_PAGES:
         failed.append(Skipped("rows of tables", f"they are looked for on the first {_MAX_LAYOUT_PAGES} pages"))
@@ -98,13 +105,15 @@ def _read(
             unreadable = names_of_fonts(page)
         if unreadable:
             failed.append(Skipped(f"page {number + 1}", _of_fonts(unreadable)))
-        if not pages[-1] and _has_picture(page):
+        few = len("".join(pages[-1].split())) < _FEW_CHARS
+        if few and _has_picture(page, _MANY_PIXELS if pages[-1] else 1):
             try:
                 found = _read_in_pictures(page, recognition)
-                pages[-1] = found.text
                 recognized.append(found.on_page(number + 1))
+                pages[-1] = "\n\n".join(filter(None, [pages[-1], found.text]))
             except NotRecognized as error:
-                failed.append(Skipped(f"page {number + 1}", str(error)))
+                where = f"picture on page {number + 1}" if pages[-1] else f"page {number + 1}"
+                failed.append(Skipped(where, str(error)))
     return pages, failed, recognized
 
 
@@ -241,11 +250,22 @@ def _addresses(page: Any, text: str) -> Iterator[str]:
             yield address
 
 
-def _has_picture(page: Any) -> bool:
+def _has_picture(page: Any, pixels: int) -> bool:
+    """Whether there is one of at least so many pixels."""
     objects: Any = page
     for key in ("/Resources", "/XObject"):
         objects = objects.get(key, {}).get_object() if key in objects else {}
-    return any(each.get_object().get("/Subtype") == "/Image" for each in objects.values())
+    pictures = (each.get_object() for each in objects.values())
+    return any(
+        picture.get("/Subtype") == "/Image" and (pixels <= 1 or _pixels(picture) >= pixels) for picture in pictures
+    )
+
+
+def _pixels(picture: Any) -> int:
+    try:
+        return int(picture["/Width"]) * int(picture["/Height"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def _read_in_pictures(page: Any, recognition: TextRecognition | None) -> PictureText:

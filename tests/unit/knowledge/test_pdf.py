@@ -191,3 +191,22 @@ def test_columns_that_were_written_line_by_line_are_read_one_after_the_other(
     assert " ".join(columns[0]) in text
     assert text.index("A title") < text.index("l0w0") < text.index("r0w0") < text.index("A last line")
     assert " ".join(columns[1]) in text
+
+
+@given(st.from_regex(r"[A-Z]{2,4}-[0-9]{3,5}-[A-Z0-9]{1,4}", fullmatch=True), st.integers(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_a_code_that_a_line_parts_is_one(code: str, place: int) -> None:
+    parts = code.split("-")
+    first, second = "-".join(parts[: place + 1]) + "-", "-".join(parts[place + 1 :])
+    if not (first[-2].isdigit() or second[0].isdigit()):
+        return
+    text = convert_bytes("a.pdf", drawn(lines(f"The part {first}", f"{second} is here, by 1990-", "and well-"))).text
+    assert f"The part {code} is here" in text
+
+
+def test_a_line_that_was_drawn_twice_to_be_bold_is_there_once() -> None:
+    bold = at(72, 700, "Terms of payment") + at(72.3, 700, "Terms of payment")
+    text = convert_bytes("a.pdf", drawn(bold + lines("haha haha", "1212121212", "so so", top=680))).text
+    assert text.count("Terms") == 1
+    for line in ("haha haha", "1212121212", "so so"):
+        assert line in text

@@ -13,6 +13,7 @@ from gateway.knowledge.conversion import convert_bytes
 from gateway.knowledge.converters.tesseract import Tesseract, TesseractUnavailable, prepared
 from gateway.knowledge.converters.text_recognition import NotRecognized, PictureText, TextRecognition, check_pixels
 from gateway.knowledge.documents import Document, EmptyDocument, UnsupportedDocument
+from tests.unit.knowledge.pdf_file import drawn, lines
 
 SENTENCE = "The well behind the library is forty metres deep."
 
@@ -89,6 +90,28 @@ def test_a_file_has_so_much_time_and_then_its_pages_are_named(
     assert [each.part for each in document.skipped] == ["page 4", "page 5"]
     assert "75 s" in document.skipped[0].reason
     assert engine.seconds == [20, 20, 15]
+
+
+def _with_words(*words: str) -> bytes:
+    """A scan with some words on it, as scanners and archives stamp them."""
+    stamp = PdfReader(BytesIO(drawn(lines(*words))))
+    writer = PdfWriter(clone_from=BytesIO(scan(picture(size=(1400, 600)))))
+    writer.pages[0].merge_page(stamp.pages[0])
+    file = BytesIO()
+    writer.write(file)
+    return file.getvalue()
+
+
+def test_a_scan_with_a_stamp_on_it_is_read_or_told(recognition: TextRecognition) -> None:
+    stamped = _with_words("Archive, page 7")
+    document = convert_bytes("scan.pdf", stamped, recognition)
+    assert document.text.strip().split("\n\n") == ["Archive, page 7", "1400 by 600"]
+    assert document.receipt()["recognized"]
+    document = convert_bytes("scan.pdf", stamped)
+    assert document.text.strip() == "Archive, page 7"
+    assert [each.part for each in document.skipped] == ["picture on page 1"]
+    full = _with_words(*[f"Line {number} of a page that has words enough of its own." for number in range(9)])
+    assert convert_bytes("report.pdf", full, recognition).recognized == ()
 
 
 def test_without_recognition_they_fail_by_name() -> None:
