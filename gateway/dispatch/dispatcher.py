@@ -23,6 +23,7 @@ class Dispatch:
         "first_token_at",
         "instance",
         "kv_block_tokens",
+        "more_tokens",
         "placed_at",
     )
 
@@ -39,6 +40,8 @@ class Dispatch:
         """Monotonic seconds, both."""
         self.kv_block_tokens = ticket.kv_block_tokens if isinstance(ticket, Ticket) else 0
         """Of its prefix cache, by its last metrics: there may be none any more when they are asked for. 0: not known."""
+        self.more_tokens: Callable[[int], None] = ticket.tokens if isinstance(ticket, Ticket) else _no_tokens
+        """So many more tokens came, after the first ones; called with each token of a stream."""
         self._ticket = ticket
         self._pass = dispatch_pass
         self._on_end = on_end
@@ -68,10 +71,6 @@ class Dispatch:
             self._ticket.first_token(now)
             self._pass.record(DispatchOutcome.SUCCESS)
         self.more_tokens(count)
-
-    def more_tokens(self, count: int) -> None:
-        """So many more tokens came, after the first ones."""
-        self._ticket.tokens(count)  # type: ignore[union-attr]  # only generations have tokens
 
     def succeeded(self, produced: Sequence[int] = ()) -> None:
         """It did the whole job; `produced` are the answer's ids."""
@@ -243,6 +242,10 @@ class Dispatcher:
             # Half-open, and its probes are taken: not for us.
             ticket.release(TicketOutcome.REJECTED)
             excluded |= {ticket.instance.name}
+
+
+def _no_tokens(count: int) -> None:
+    raise AssertionError("only generations have tokens")
 
 
 def _translate(error: NoInstance) -> RagfleetError:
