@@ -88,7 +88,8 @@ class SamplingRequest(GuideParameters):
     """How tokens are chosen and when they end, the same for every path that generates."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """0: the likeliest token alone."""
     top_k: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = None
     """Extension: sample from the k likeliest tokens; 0 for all, and vLLM's -1, too."""
     min_tokens: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = None
@@ -146,8 +147,8 @@ class SamplingRequest(GuideParameters):
             )
         return SamplingParameters(
             temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=None if self.top_k is None else max(0, self.top_k),
+            top_p=self.top_p or None,
+            top_k=1 if self.top_p == 0 else None if self.top_k is None else max(0, self.top_k),
             min_tokens=max_tokens if self.ignore_eos else self.min_tokens,
             repetition_penalty=self.repetition_penalty,
             presence_penalty=self.presence_penalty,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from gateway.api.call_items import (
     CallItem,
@@ -70,11 +70,23 @@ MessageContent = Annotated[
 ]
 
 
-class InputMessage(ReturnedMessage, BaseMessage):
+def _known_item(kind: Any) -> Any:
+    if kind != "message":
+        listed = ", ".join(f"'{name}'" for name in ("message", *_KINDS))
+        raise ValueError(f"there are items of the types {listed}")
+    return kind
+
+
+class TypedItem(BaseModel):
+    """An item's type, which is read before the rest: a message stands for every item of an unknown type."""
+
+    type: Annotated[Literal["message"], BeforeValidator(_known_item)] = "message"
+
+
+class InputMessage(ReturnedMessage, BaseMessage, TypedItem):
     """A message; one of our own answers comes back with its id and status."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: MessageContent
 

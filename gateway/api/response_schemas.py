@@ -186,7 +186,11 @@ class ResponsesRequest(ConversationRequest):
         return self.top_logprobs if LOG_PROBS in (self.include or ()) else None
 
     text_param: ClassVar[str] = "input"
-    own_names: ClassVar[Mapping[str, str]] = {"reasoning_effort": "reasoning.effort", "logprobs": "include"}
+    own_names: ClassVar[Mapping[str, str]] = {
+        "messages": "input",
+        "reasoning_effort": "reasoning.effort",
+        "logprobs": "include",
+    }
 
     @property
     def answer_limit(self) -> tuple[int | None, str]:

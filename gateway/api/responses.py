@@ -1,5 +1,6 @@
 """`POST /v1/responses`: an answer as a list of items, whole or as events, which is stored at its end."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from gateway.api.response_output import (
     new_call_id,
     reasoning_item,
 )
-from gateway.api.response_schemas import parse_responses
+from gateway.api.response_schemas import ResponsesRequest, parse_responses
 from gateway.api.response_serializers import new_response
+from gateway.api.response_streams import cancelled_event
 from gateway.api.streaming import NOTHING_SAID, EventWriter, ResponseWriter, StreamHeaders, StreamingRequest
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, ResponseRecord
 from gateway.knowledge.catalog.types import SOURCES
@@ -102,7 +104,8 @@ class ResponsesCall(StreamingRequest):
             raise
         if events is not None:
             await send_events(out, events)
-            await out.end(b"")
+            catalog = self._stored.catalog(self._tenant)
+            await out.end(await cancelled_event(events, catalog, self._response["id"]))
             return
         if self._wire.background:
             await out.json(self._response)
@@ -152,8 +155,23 @@ class ResponsesCall(StreamingRequest):
         self._input = await self._stored.referred(self._tenant, self._input)
         raw = {name: value for name, value in self._raw.items() if name not in ("previous_response_id", "conversation")}
         self._raw = {**raw, "input": [*self._history.items, *self._input]}
-        self._wire = parse_responses(self._raw)
-        self._request = self._wire.generation_request(self._request_id, route=self.ROUTE)
+        try:
+            self._wire = parse_responses(self._raw)
+            self._request = self._wire.generation_request(self._request_id, route=self.ROUTE)
+        except errors.BadRequest as error:
+            self._as_sent(error, given)
+            raise
+
+    def _as_sent(self, error: errors.BadRequest, given: ResponsesRequest) -> None:
+        """Items of the input are counted from the first one that the client has sent, not from the first one that is stored."""
+        item = re.match(r"input\.(\d+)", error.param or "")
+        if item is None:
+            return
+        at = int(item[1]) - len(self._history.items)
+        own = f"input.{at}" if at >= 0 else "conversation" if given.kept_in is not None else "previous_response_id"
+        param = f"{own}{(error.param or '')[item.end() :]}" if at >= 0 else own
+        error.message = error.message.replace(f"'{error.param}'", f"'{param}'", 1)
+        error.param = param
 
     async def _kept(self, response: Json) -> Json:
         """The response after it was stored, where it is to be. Raises CatalogUnavailable where its client has asked for that."""

@@ -26,6 +26,7 @@ from gateway.api.replies import JsonReply
 from gateway.api.response_item_objects import StoredItem
 from gateway.api.response_objects import ResponseObject
 from gateway.api.response_schemas import Include, ResponsesRequest
+from gateway.api.response_streams import told_to_the_end
 from gateway.api.responses import ResponsesCall, ResponseServices
 from gateway.api.serializers import DeletedObject, deleted_shape
 from gateway.api.validation import items
@@ -85,7 +86,8 @@ async def get_response(
     after = -1 if query.starting_after is None else query.starting_after
     await parts.background.check_readable(tenant, AnswerKind.RESPONSE, response_id, after)
     events = parts.background.follow(tenant, AnswerKind.RESPONSE, response_id, after)
-    return StreamingResponse(events, headers={"cache-control": "no-cache"}, media_type="text/event-stream")
+    told = told_to_the_end(events, catalog, response_id)
+    return StreamingResponse(told, headers={"cache-control": "no-cache"}, media_type="text/event-stream")
 
 
 @router.post("/{response_id}/cancel", summary="Stop a response in the background", **documented(ResponseObject, 404))

@@ -144,10 +144,21 @@ class ChatNamedCustom(BaseModel):
         return self.custom.name
 
 
-class ResponseNamedTool(NamedFunction):
-    """The one function to call, in a response."""
+def _known_choice(value: Any) -> Any:
+    if value != "function":
+        listed = ", ".join(f"'{name}'" for name in ("function", *_RESPONSE_ARMS, "allowed_tools"))
+        raise ValueError(f"there are the types {listed}")
+    return value
 
-    type: Literal["function"]
+
+class TypedChoice(BaseModel):
+    """A choice's type, which is read before the rest: a function stands for every choice of an unknown type."""
+
+    type: Annotated[Literal["function"], BeforeValidator(_known_choice)]
+
+
+class ResponseNamedTool(NamedFunction, TypedChoice):
+    """The one function to call, in a response."""
 
 
 class ResponseNamedCustom(NamedFunction):

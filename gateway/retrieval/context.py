@@ -214,10 +214,12 @@ def _translate(refused: RequestRefused, retrieval: RetrievalRequest | None, limi
         found = re.match(r"\d+", refused.reason)
         return ContextLengthExceeded.of(int(found[0]) if found else limit + 1, limit, param="messages")
     if refused.kind is Refusal.BAD_MESSAGES:
-        return BadRequest(f"Invalid 'messages': {refused.reason}.", param="messages", code="invalid_value")
+        return BadRequest(
+            f"The chat template cannot take these messages: {refused.reason}.", param="messages", code="invalid_value"
+        )
     if refused.kind is Refusal.BAD_EFFORT:
         return BadRequest(
-            f"'reasoning_effort' is not supported: {refused.reason}.",
+            f"An effort of reasoning is not supported: {refused.reason}.",
             param="reasoning_effort",
             code="unsupported_parameter",
         )

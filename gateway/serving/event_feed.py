@@ -114,6 +114,11 @@ class AnswerEvents:
         self._feed.writer = writer
 
     @property
+    def after(self) -> int:
+        """The number of the event that was read last, or behind which reading began."""
+        return self._feed.after
+
+    @property
     def last(self) -> bytes:
         """The events that came last, whichever way."""
         return self._feed.last

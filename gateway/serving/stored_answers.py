@@ -36,6 +36,10 @@ class StoredAnswers:
         """Whether a response is kept whose request does not say."""
         self.keep_s = round(settings.stored_answer_days * DAY_S)
 
+    def catalog(self, tenant: Tenant) -> TenantCatalog:
+        """What the tenant has stored."""
+        return self._catalogs(tenant)
+
     async def history(self, tenant: Tenant, previous_id: str | None, conversation_id: str | None) -> AnswerHistory:
         """What a request continues. Raises NotFound, Conflict."""
         catalog = self._catalogs(tenant)
@@ -43,7 +47,12 @@ class StoredAnswers:
             chain, items = await catalog.responses.chain(previous_id)
             return AnswerHistory(items, chain)
         if conversation_id is not None:
-            return AnswerHistory(await catalog.conversations.all_items(conversation_id), (), conversation_id)
+            try:
+                items = await catalog.conversations.all_items(conversation_id)
+            except errors.NotFound as error:
+                error.param = "conversation"
+                raise
+            return AnswerHistory(items, (), conversation_id)
         return AnswerHistory()
 
     async def referred(self, tenant: Tenant, items: Sequence[Json], *, param: str = "input") -> list[Json]:

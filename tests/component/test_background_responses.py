@@ -167,7 +167,27 @@ async def test_an_answer_is_cancelled(client: Client) -> None:
     await client.fleet.until(lambda: all(call.end == "gone" for call in client.fleet.calls("llm")))
     assert await client.ask("POST", f"{PATH}/{made['id']}/cancel") == cancelled
     events = await _events(client, made["id"])
-    assert events[-1]["type"] == "response.output_text.delta", "a reader is told of the end"
+    assert [each["sequence_number"] for each in events] == list(range(len(events)))
+    last = events[-1]
+    assert (last["type"], last["response"]) == ("response.cancelled", cancelled)
+    assert not any(each["type"] == last["type"] for each in events[:-1])
+    for after in range(len(events)):
+        assert await _events(client, made["id"], after) == events[after + 1 :]
+    assert await _events(client, made["id"], 1000) == []
+
+
+async def test_whoever_reads_is_told_that_it_was_cancelled(client: Client) -> None:
+    _stall(client.fleet, 3)
+    body = {"model": MODEL, "input": "How long?", "background": True, "stream": True}
+    async with client.fleet.http.post(PATH, json=body) as response:
+        told = b""
+        while b"text.delta" not in told:
+            told += await response.content.readline()
+        made = json.loads(told.split(b"data: ", 1)[1].split(b"\n", 1)[0])["response"]["id"]
+        await client.ask("POST", f"{PATH}/{made}/cancel")
+        told += await response.content.read()
+    assert told.count(b"event: response.cancelled\n") == 1
+    assert told == (await client.call("GET", f"{PATH}/{made}?stream=true")).raw
 
 
 async def test_a_deleted_answer_is_not_made_any_more(client: Client) -> None:

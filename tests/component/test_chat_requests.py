@@ -72,7 +72,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"temperature": "1"}, "temperature"),
     ({"temperature": True}, "temperature"),
     ({"temperature": [1]}, "temperature"),
-    ({"top_p": 0}, "top_p"),
+    ({"top_p": -0.1}, "top_p"),
     ({"top_p": 1.1}, "top_p"),
     ({"top_p": "0.5"}, "top_p"),
     ({"top_k": 2**31}, "top_k"),
@@ -164,6 +164,14 @@ async def test_what_other_servers_know_is_taken_by_its_meaning(fleet: Fleet) -> 
     assert fleet.calls()[0].body["runtime_top_k"] == 0
     assert (await fleet.chat(ignore_eos=True, max_tokens=9)).status == 200
     assert fleet.calls()[-1].body["min_tokens"] == 9
+
+
+async def test_no_probability_is_the_likeliest_token_alone(fleet: Fleet) -> None:
+    """OpenAI's `top_p` begins at 0; engines' top_p is over it."""
+    for fields in ({"top_p": 0}, {"top_p": 0.0, "top_k": 5}):
+        assert (await fleet.chat(temperature=1, **fields)).status == 200
+        body = fleet.calls()[-1].body
+        assert (body["runtime_top_k"], body["runtime_top_p"]) == (1, 1.0)
 
 
 async def test_usage_so_far_comes_with_each_chunk_where_it_is_asked_for(fleet: Fleet) -> None:

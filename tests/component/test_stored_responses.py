@@ -116,6 +116,30 @@ async def test_what_continues_a_deleted_answer_is_read_and_not_continued(client:
     assert first["id"] in reply.error["message"]
 
 
+@pytest.mark.parametrize("way", ["previous_response_id", "conversation"])
+async def test_an_item_at_fault_is_counted_as_the_client_has_sent_it(client: Client, way: str) -> None:
+    """What is stored stands before it, and is not counted."""
+    talk = (await client.ask("POST", "/v1/conversations"))["id"]
+    first = await _ask(client, "How long?", **({"conversation": talk} if way == "conversation" else {}))
+    continued = {way: talk if way == "conversation" else first["id"]}
+    wrong = {"type": "function_call_output", "call_id": "call_0", "output": "x"}
+    body = {"model": MODEL, "input": [{"role": "user", "content": "Why?"}, wrong], **continued}
+    reply = await client.call("POST", PATH, body)
+    assert (reply.status, reply.error["param"]) == (400, "input.1.call_id")
+    assert "'input.1.call_id'" in reply.error["message"]
+
+
+async def test_what_is_stored_and_cannot_be_continued_is_named(client: Client) -> None:
+    talk = (await client.ask("POST", "/v1/conversations"))["id"]
+    wrong = {"type": "function_call_output", "call_id": "call_0", "output": "x"}
+    await client.ask("POST", f"/v1/conversations/{talk}/items", {"items": [wrong]})
+    reply = await client.call("POST", PATH, {"model": MODEL, "input": "Why?", "conversation": talk})
+    assert (reply.status, reply.error["param"]) == (400, "conversation")
+    for nobodys in ("conv_none", {"id": "conv_none"}):
+        reply = await client.call("POST", PATH, {"model": MODEL, "input": "Why?", "conversation": nobodys})
+        assert (reply.status, reply.error["param"]) == (404, "conversation")
+
+
 async def test_a_stored_item_is_referred_to(client: Client) -> None:
     """The AI SDK's second turn."""
     first = await _ask(client, "How long?")

@@ -174,6 +174,7 @@ async def test_batch_with_settings_for_each_file(fleet: Fleet, acme: Client) -> 
     assert {member["id"] for member in listed["data"]} == set(files)
     assert (await acme.ask("GET", f"{path}/files?filter=failed"))["data"] == []
     assert (await acme.ask("GET", f"{PATH}/{store}/files/{files[0]}"))["chunking_strategy"] == strategy
+    assert await acme.ask("POST", f"{path}/cancel") == done, "there is nothing left to cancel"
 
 
 async def test_cancelled_batch_comes_in_no_more(fleet: Fleet, acme: Client) -> None:

@@ -244,7 +244,10 @@ class TenantMembers:
             return await self._batch(connection, store_id, batch_id)
 
     async def cancel_batch(self, store_id: str, batch_id: str) -> Batch:
-        """Members of it that are still IN_PROGRESS, and that the key sees, become CANCELLED. Raises NotFound."""
+        """Members of it that are still IN_PROGRESS, and that the key sees, become CANCELLED. One that has ended stays as it is.
+
+        Raises NotFound.
+        """
         check_storable(store_id, batch_id)
         async with self._database.write() as connection:
             await self._batch(connection, store_id, batch_id)
@@ -261,7 +264,8 @@ class TenantMembers:
             change = update(_members).where(locked).values(**ended, usage_bytes=0, chunk_count=0, receipt=None)
             await connection.execute(change)
             await forget_contents(connection, rows)
-            await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
+            if rows:
+                await connection.execute(update(_batches).where(_batches.c.id == batch_id).values(cancelled=True))
             return await self._batch(connection, store_id, batch_id)
 
     async def scope(self, store_ids: Sequence[str]) -> FileScope | None:
