@@ -120,6 +120,20 @@ def _doubling(levels: int) -> object:
     return {"$ref": "#/$defs/d0", "$defs": {**twice, f"d{levels}": {"type": "string"}}}
 
 
+def _chain(length: int) -> object:
+    """Objects, each within the one before, by reference."""
+    parts = {
+        f"d{n}": {"type": "object", "properties": {"a": {"$ref": f"#/$defs/d{n + 1}"}}, "required": ["a"]}
+        for n in range(length)
+    }
+    return {"$ref": "#/$defs/d0", "$defs": {**parts, f"d{length}": {"type": "string"}}}
+
+
+def _rules(length: int) -> str:
+    """A grammar whose rules refer each to the next one."""
+    return "\n".join(["start: r0", *(f"r{n}: r{n + 1}" for n in range(length)), f'r{length}: "a"'])
+
+
 _CHAT, _RESPONSES, _PROMPTS, _EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"
 _PARTS = b'[{"role":"user","content":['
 _LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
@@ -218,6 +232,12 @@ GENERATION: Sequence[Attack] = (
     Attack("format: an enum of 300,000", _post(_CHAT, lambda: _format({"enum": list(range(300_000))}))),
     Attack("format: an enum of 3 MB", _post(_CHAT, lambda: _format({"enum": [f"{n:0>1000}" for n in range(3500)]}))),
     Attack("format: 2^40 by references", _post(_CHAT, lambda: _format(_doubling(40))), expected=_SERVED),
+    Attack("format: a chain of 700 references", _post(_CHAT, lambda: _format(_chain(700))), expected=_SERVED),
+    Attack(
+        "grammar: a chain of 4,000 rules",
+        _post(_CHAT, lambda: _said("x", max_tokens=1, guided_grammar=_rules(4000))),
+        expected=_SERVED,
+    ),
     Attack("format: itself", _post(_CHAT, lambda: _format({"$ref": "#"}))),
     Attack(
         "format: a pattern that tracks back",

@@ -13,6 +13,9 @@ from llm_engine.request import Request
 
 THREADS = 2
 WAITING = 256
+STACK_BYTES = 256 << 20
+"""Of each thread; only what is used of it takes memory. llguidance follows rules and references by recursion, and a stack that is
+used up ends the process: chains as long as MAX_GUIDE_BYTES has room for took 128 MiB, and 64 were not enough."""
 DEADLINE_S = 5.0
 """For one guide. What it began goes on, within llguidance's own limits, and is kept for whoever asks for it again."""
 
@@ -37,7 +40,7 @@ class GuidePreparation:
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: dict[int, _PreparationJob] = {}
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="llm-guides")
+        self._threads = _with_large_stacks()
 
     def prepare(
         self, key: int, request: Request, ready: Callable[[Request], None], fail: Callable[[str], None]
@@ -83,3 +86,16 @@ class GuidePreparation:
             wanted = self._jobs.pop(key, None) is not None
         if wanted:
             call()
+
+
+def _with_large_stacks() -> ThreadPoolExecutor:
+    """All its threads are there already: each has the stack that is set when it starts."""
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="llm-guides")
+    all_there = threading.Barrier(THREADS)
+    before = threading.stack_size(STACK_BYTES)
+    try:
+        for _ in range(THREADS):
+            threads.submit(all_there.wait)
+    finally:
+        threading.stack_size(before)
+    return threads

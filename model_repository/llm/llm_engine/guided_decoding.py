@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GUIDE, PREFIX = "guided_decoding_guide", "guided_decoding_prefix_length"
 MAX_GUIDE_BYTES = 256 << 10
+MAX_RULES = 1000
+"""Of a grammar. What two thousand take that refer to each other twice is a quarter of a minute."""
 KEPT_GUIDES = 64
 HEADER = '%llguidance {"no_forcing": true}\n'
 """Every spelling that the grammar allows may come, not only the tokenizer's own: the model chooses, no tokenizer is needed."""
@@ -161,6 +163,8 @@ def grammar(guided: GuidedDecoding) -> str:
         lark = any_to_lark(guided.guide)
     except Exception as error:  # a parser in Python: it raises whatever it stumbles over
         raise InvalidRequest(GUIDE, f"it is no grammar in EBNF: {_first_line(str(error))}") from error
+    if lark.count(":") > MAX_RULES:  # each rule has one, wherever it stands
+        raise InvalidRequest(GUIDE, f"a grammar has at most {MAX_RULES} rules, and as many colons")
     return HEADER + re.sub(r"^\s*%llguidance\s*\{.*\}\s*$", "", lark, count=1, flags=re.MULTILINE)
 
 

@@ -1,9 +1,12 @@
 """Guides are compiled beside the running streams: in time, or the request hears why not."""
 
 import itertools
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -159,3 +162,50 @@ def test_reading_the_vocabulary_is_no_time_of_the_first_guide() -> None:
         go_on.set()
         assert heard.told.wait(WAIT_S)
     assert (len(heard.ready), heard.failures) == (1, [])
+
+
+def _schemas(part: Callable[[dict[str, Any]], dict[str, Any]], count: int) -> str:
+    """Schemas that refer each to the next one, each in the place that `part` has for it."""
+    parts = {str(n): part({"$ref": f"#/$defs/{n + 1}"}) for n in range(count)}
+    return json.dumps({"$defs": parts | {str(count): {"type": "string"}}, "$ref": "#/$defs/0"})
+
+
+def _rules(shape: str, count: int) -> str:
+    """Rules that refer each to the next one."""
+    name = "R{}" if shape == "terminals" else "r{}"
+    gives, start = (" ::= ", "root ::= ") if shape == "gbnf" else (": ", "start: ")
+    lines = [f"{name.format(n)}{gives}{name.format(n + 1)}" for n in range(count)]
+    return "\n".join([start + name.format(0), *lines, f'{name.format(count)}{gives}"a"'])
+
+
+IN_A_SCHEMA: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "itself": lambda inner: inner,
+    "items": lambda inner: {"items": inner},
+    "prefixItems": lambda inner: {"prefixItems": [inner]},
+    "properties": lambda inner: {"type": "object", "properties": {"a": inner}, "required": ["a"]},
+    "additionalProperties": lambda inner: {"additionalProperties": inner},
+    **{name: (lambda inner, name=name: {name: [inner]}) for name in ("anyOf", "allOf", "oneOf")},
+}
+
+
+@pytest.mark.parametrize("count", [200, 3000])
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        *(("json_schema", partial(_schemas, part)) for part in IN_A_SCHEMA.values()),
+        *(("ebnf_grammar", partial(_rules, shape)) for shape in ("gbnf", "lark", "terminals")),
+        ("ebnf_grammar", lambda count: "start: %json " + _schemas(IN_A_SCHEMA["properties"], count // 15)),
+    ],
+    ids=[*IN_A_SCHEMA, "gbnf", "lark", "terminals", "a schema in a grammar"],
+)
+def test_a_chain_of_any_length_is_followed_or_refused_and_the_process_lives(
+    kind: str, make: Callable[[int], str], count: int
+) -> None:
+    with preparation(compiled(), Clock()) as made:
+        heard = ask(made, kind, make(count))
+        assert heard.told.wait(WAIT_S)
+    for request in heard.ready:
+        assert request.constraint is not None
+        assert request.constraint.allowed(ends=(0,)).size
+    assert all(why.startswith("llm: bad request: ") for why in heard.failures)
+    assert heard.ready or count > 200
