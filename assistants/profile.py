@@ -12,6 +12,8 @@ MAX_FILE_BYTES = 64 * 1024
 MAX_PROFILES = 100
 """In one folder."""
 
+JOIN = r"^[A-Za-z0-9_]{1,63}\.[A-Za-z0-9_]{1,63} = [A-Za-z0-9_]{1,63}\.[A-Za-z0-9_]{1,63}$"
+"""Two columns that hold tables together."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)]
 
@@ -58,6 +60,8 @@ class WarehouseRules(BaseModel):
     """That may be read; none: all but those that are restricted."""
     restricted: dict[str, list[str]] = Field(default_factory=dict, max_length=200)
     """Table, or `table.column` → the groups, one of which the caller's key must have."""
+    joins: list[Annotated[str, Field(pattern=JOIN)]] = Field(default_factory=list, max_length=500)
+    """`a.b = c.d`: how tables belong together that no foreign key joins."""
     max_rows: Annotated[int, Field(ge=1, le=1000)] = 50
     deadline_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     repairs: Annotated[int, Field(ge=0, le=2)] = 2

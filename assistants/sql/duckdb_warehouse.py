@@ -1,13 +1,13 @@
 """A DuckDB file that is only ever read.
 
 The grammar and the check stand before it. Should both err: the file is opened for reading, DuckDB reaches no other file, no
-network and no extension, its settings are locked, and DuckDB's own parser must name nothing but the tables, columns and functions
-that the caller may have.
+network and no extension, its settings are locked, DuckDB's own parser must name nothing but the tables and functions that the
+caller may have, and each of these tables is a view of the columns that the caller may have.
 """
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +44,20 @@ _CONFINED: dict[str, Any] = {
 _NUMBERS = ("INT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "REAL")
 _TEXTS = ("VARCHAR", "ENUM", "BOOLEAN")
 _CALLED = frozenset(
-    {"count", "count_star", "sum", "avg", "min", "max", "round", "strftime", "+", "-", "*", "/", "~~", "!~~"}
+    (
+        *("count", "count_star", "sum", "avg", "min", "max", "round", "abs", "nullif", "stddev", "quantile_cont"),
+        *("+", "-", "*", "/", "%", "||", "~~", "!~~", "~~*", "!~~*", "lower", "upper", "length", "substring"),
+        *("strftime", "date_part", "date_trunc", "strptime", "to_timestamp", "current_date", "now"),
+        *("row_number", "rank", "dense_rank", "lag", "lead", "year", "month", "day"),
+    )
 )
 """As DuckDB's parser names them; `~~` is LIKE."""
+_REFUSED = frozenset(
+    {
+        *("TABLE_FUNCTION", "EXPRESSION_LIST", "PIVOT", "SHOW_REF", "COLUMN_DATA", "DELIM_GET"),
+        *("RECURSIVE_CTE_NODE", "LAMBDA"),
+    }
+)
 
 
 class DuckDBWarehouse(FileWarehouse):
@@ -102,9 +113,16 @@ class DuckDBWarehouse(FileWarehouse):
         parsed = json.loads(row[0]) if row else {"error": True}
         if parsed.get("error"):
             raise QueryFailed("it must be one SELECT")
-        allowed = {table.name.casefold(): {each.name.casefold() for each in table.columns} for table in tables}
-        for node in _nodes(parsed):
+        nodes = list(_nodes(parsed))
+        own = {str(node["key"]).casefold() for node in nodes if "key" in node}  # what WITH names
+        rows = connection.execute("SELECT table_name FROM information_schema.tables").fetchall()
+        allowed = {table.name.casefold() for table in tables} | (own - {str(name).casefold() for (name,) in rows})
+        for node in nodes:
             _check_node(node, allowed)
+        read = {str(node["table_name"]).casefold() for node in nodes if "table_name" in node}
+        for table in tables:
+            if table.name.casefold() in read:
+                _narrow(connection, table)
         plan = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
         for node in _nodes([json.loads(text) for kind, text in plan if kind == "physical_plan"]):
             estimate = node.get("extra_info", {}).get("Estimated Cardinality") if "extra_info" in node else None
@@ -121,20 +139,28 @@ class DuckDBWarehouse(FileWarehouse):
             yield cursor
 
 
-def _check_node(node: dict[str, Any], allowed: dict[str, set[str]]) -> None:
+def _check_node(node: dict[str, Any], allowed: Collection[str]) -> None:
     """A node of DuckDB's own parse tree. Raises QueryFailed."""
     kind = node.get("type")
     if kind == "BASE_TABLE":
         if node.get("schema_name") or node.get("catalog_name") or node["table_name"].casefold() not in allowed:
             raise QueryFailed(f"there is no table '{node['table_name'][:80]}'")
-    elif kind in ("TABLE_FUNCTION", "SUBQUERY", "EXPRESSION_LIST", "PIVOT", "SHOW_REF", "COLUMN_DATA", "DELIM_GET"):
+    elif kind in _REFUSED:
         raise QueryFailed(f"{kind} is not allowed")
-    elif kind == "COLUMN_REF":
-        names = [str(each).casefold() for each in node["column_names"]]
-        if len(names) != 2 or names[1] not in allowed.get(names[0], ()):
-            raise QueryFailed(f"there is no column '{'.'.join(names)[:80]}'")
     if "function_name" in node and node["function_name"].casefold() not in _CALLED:
         raise QueryFailed(f"the function '{node['function_name'][:80]}' is not allowed")
+
+
+def _narrow(connection: "duckdb.DuckDBPyConnection", table: Table) -> None:
+    """Let its name stand for the columns that may be read, and for no other, on this connection."""
+    (database,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    columns = ", ".join(_quoted(each.name) for each in table.columns)
+    source = f"{_quoted(str(database))}.main.{_quoted(table.name)}"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {_quoted(table.name)} AS SELECT {columns} FROM {source}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -1,32 +1,50 @@
 """The grammar of the queries that a caller may write, in GBNF: whatever follows it names tables and columns that are there.
 
-A grammar cannot know which table an alias stands for. So there are no aliases: each set of tables that foreign keys hold together
-has rules of its own, in which a column is written behind its table's name.
+A grammar cannot know which table an alias stands for. So tables have no aliases: each set of tables that foreign keys hold
+together has rules of its own, in which a column is written behind its table's name. Of the groups of a query another query may be
+made (`WITH part`), whose columns have names of their own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from assistants.sql.conditions import dates_of, either, literal, numbers_of, rule_name, sql_string, table_rules
 from assistants.sql.dialect import SQLITE, Dialect
-from assistants.sql.tables import Column, ColumnType, Join, Table, joins
+from assistants.sql.tables import Join, Table, joins
+
+__all__ = ["sql_grammar", "sql_string"]
 
 MAX_SELECTED = 4
-"""Columns of a query without groups."""
+"""Columns of a query without groups, and numbers of one with them."""
 MAX_BYTES = 100_000
 MAX_JOINS = 24
 
 _TERMINALS = r"""
 number ::= "-"? [0-9] [0-9]? [0-9]? [0-9]? [0-9]? [0-9]? ("." [0-9] [0-9]?)?
 words ::= "'" [^'\\%_;\x00-\x1f] [^'\\;\x00-\x1f]{0,39} "'"
+pattern ::= "'" [^'\\;\x00-\x1f]{1,40} "'"
 date ::= "'" ("19" | "20") [0-9] [0-9] "-" (february | short | long) "'"
 february ::= "02-" day
 short ::= ("04" | "06" | "09" | "11") "-" (day | "29" | "30")
 long ::= ("01" | "03" | "05" | "07" | "08" | "10" | "12") "-" (day | "29" | "3" [01])
 day ::= "0" [1-9] | "1" [0-9] | "2" [0-8]
+days-ago ::= [1-9] [0-9]? [0-9]? [0-9]?
 year ::= "'" ("19" | "20") [0-9] [0-9] "'"
 month ::= "'" ("19" | "20") [0-9] [0-9] "-" ("0" [1-9] | "1" [0-2]) "'"
 comparison ::= " = " | " > " | " < " | " >= " | " <= " | " <> "
+operator ::= " * " | " - " | " + "
+share ::= " * 1.0 / NULLIF(" | " * 100.0 / NULLIF("
+named ::= " AS " [a-z] [a-z0-9]{1,14} "_" [a-z] [a-z0-9_]{1,20}
 order ::= " DESC" | " ASC"
 limit ::= " LIMIT " [1-9] [0-9]?
+part-name ::= "part.name"
+part-value ::= "part.value"
+part-column ::= part-name | part-value
+part-condition ::= part-value comparison (number | "(SELECT " ("AVG(" | "MIN(" | "MAX(") part-value ") FROM part)")
+part-where ::= (" WHERE " part-condition (" AND " part-condition)?)?
+part-number ::= ("AVG(" | "MIN(" | "MAX(" | "SUM(" | "COUNT(") part-value ")" | "COUNT(*)"
+part-list ::= part-column ", " part-column part-rank? " FROM part" part-where (" ORDER BY " part-column order)? limit?
+part-query ::= part-number " FROM part" part-where | part-list
+part-rank ::= ", " ("RANK()" | "DENSE_RANK()" | "ROW_NUMBER()") " OVER (ORDER BY part.value" order ")" named?
 """
 
 
@@ -35,107 +53,75 @@ def sql_grammar(tables: Sequence[Table], dialect: Dialect = SQLITE) -> str:
     if not tables:
         raise ValueError("there is no table to be asked")
     found = joins(tables)[:MAX_JOINS]
-    parts = [_table_rules(table, dialect) for table in tables]
-    parts += [_join_rules(index, join) for index, join in enumerate(found)]
-    root = "root ::= " + " | ".join(f"q{index}" for index in range(len(found)))
+    parts = [table_rules(table, tables, dialect) for table in tables]
+    parts += [_join_rules(index, join, dialect) for index, join in enumerate(found)]
+    plain = either(f"q{index}" for index in range(len(found)))
+    grouped = either(f"u{index}" for index in range(len(found)))
+    root = f'root ::= "SELECT " {plain} | "WITH part AS (SELECT " {grouped} ") SELECT " part-query'
     text = "\n".join([root, *parts, _TERMINALS.strip()]) + "\n"
     if len(text) > MAX_BYTES:
         raise ValueError(f"the grammar of these tables has {len(text)} bytes; at most {MAX_BYTES} are followed")
     return text
 
 
-def _literal(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def sql_string(text: str) -> str:
-    """As SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _rule_name(table: Table) -> str:
-    return table.name.lower().replace("_", "-")
-
-
-def _table_rules(table: Table, dialect: Dialect) -> str:
-    """Its columns, numbers, times and conditions."""
-    name = _rule_name(table)
-    numbers = [each for each in table.columns if each.type is ColumnType.NUMBER and not each.key]
-    dates = [each for each in table.columns if each.type is ColumnType.DATE]
-    rules = [f"c-{name} ::= {_either(_literal(f'{table.name}.{each.name}') for each in table.columns)}"]
-    if numbers:
-        rules.append(f"n-{name} ::= {_either(_literal(f'{table.name}.{each.name}') for each in numbers)}")
-    if dates:
-        spans = [
-            _literal(dialect.span(form, f"{table.name}.{each.name}")) for each in dates for form in ("%Y-%m", "%Y")
-        ]
-        rules.append(f"t-{name} ::= {_either(spans)}")
-    rules.append(f"w-{name} ::= {_either(_condition(table, each, dialect) for each in table.columns)}")
-    return "\n".join(rules)
-
-
-def _condition(table: Table, column: Column, dialect: Dialect) -> str:
-    """All conditions on one column."""
-    named = f"{table.name}.{column.name}"
-    if column.type is ColumnType.NUMBER:
-        return f"{_literal(named)} comparison number"
-    if column.type is ColumnType.DATE:
-        return (
-            f'{_literal(named)} (" >= " | " < " | " > " | " <= ") date'
-            f" | {_span(named, '%Y', dialect)} year | {_span(named, '%Y-%m', dialect)} month"
-        )
-    if column.values:
-        return f'{_literal(named)} (" = " | " <> ") ({_either(_literal(sql_string(each)) for each in column.values)})'
-    return f'{_literal(named)} (" = " | " LIKE ") words'
-
-
-def _span(column: str, form: str, dialect: Dialect) -> str:
-    return _literal(f"{dialect.span(form, column)} = ")
-
-
-def _join_rules(index: int, join: Join) -> str:
-    names = [_rule_name(table) for table in join.tables]
-    numeric = [_rule_name(t) for t in join.tables if any(c.type is ColumnType.NUMBER and not c.key for c in t.columns)]
-    timed = [_rule_name(t) for t in join.tables if any(c.type is ColumnType.DATE for c in t.columns)]
-    columns = _either(f"c-{name}" for name in names)
-    conditions = _either(f"w-{name}" for name in names)
-    groups = _either([*(f"c-{name}" for name in names), *(f"t-{name}" for name in timed)])
-    aggregates = ['"COUNT(*)"', f'"COUNT(DISTINCT " c{index} ")"']
-    rules = []
+def _join_rules(index: int, join: Join, dialect: Dialect) -> str:
+    """`c`: columns, `w`, `x`: conditions, `g`: what rows are grouped by, `e`: numbers of groups, `a`: and dates, `f`: where from,
+    `h`: which groups, `q`: a query, `u`: one that another is made of."""
+    names = [rule_name(table.name) for table in join.tables]
+    numeric = [rule_name(table.name) for table in join.tables if numbers_of(table)]
+    timed = [rule_name(table.name) for table in join.tables if dates_of(table)]
+    counted = [
+        '"COUNT(*)"',
+        f'"COUNT(" "DISTINCT "? c{index} ")"',
+        f'"SUM(CASE WHEN " w{index} " THEN 1 ELSE 0 END)"',
+    ]
+    rules, dated = [], []
+    if timed:
+        dated.append(f'("MIN(" | "MAX(") {either(f"d-{name}" for name in timed)} ")"')
     if numeric:
-        number = _either(f"n-{name}" for name in numeric)
-        rules.append(f"n{index} ::= {number}")
-        aggregates.append(f'("SUM(" | "AVG(" | "MIN(" | "MAX(") n{index} (" * " n{index})? ")"')
-    further = ""
-    for _ in range(MAX_SELECTED - 1):
-        further = f' (", " c{index}{further})?'
-    behind = f'{_literal(" FROM " + join.text)} (" WHERE " w{index} (" AND " w{index})? (" AND " w{index})?)?'
-    query = (
-        f'q{index} ::= "SELECT " (a{index} (", " a{index})? f{index}'
-        f" | c{index}{further} f{index} {_ordered(f'c{index}')}"
-        f' | "DISTINCT " c{index}{further} f{index} {_ordered(_BY_ONE)}'
-        f' | g{index} ", " a{index} f{index} " GROUP BY 1" {_ordered(_BY_TWO)}'
-        f' | g{index} ", " g{index} ", " a{index} f{index} " GROUP BY 1, 2" {_ordered(_BY_THREE)})'
-    )
+        rules.append(f"n{index} ::= {either(f'n-{name}' for name in numeric)}")
+        counted.append(f'("SUM(" | "AVG(" | "MIN(" | "MAX(") n{index} (operator n{index})? ")"')
+    share = f'e{index} (share e{index} ", 0)")?'
+    before, behind = map(literal, dialect.rounded)
+    rounded = f'{before} {share} {behind} ", " [0-4] ")"'
     rules += [
-        f"c{index} ::= {columns}",
-        f"w{index} ::= {conditions}",
-        f"g{index} ::= {groups}",
-        f"a{index} ::= {' | '.join(aggregates)}",
-        f"f{index} ::= {behind}",
-        query,
+        f"c{index} ::= {either(f'c-{name}' for name in names)}",
+        f"w{index} ::= {either(f'w-{name}' for name in names)}",
+        f'x{index} ::= w{index} | "(" w{index} " OR " w{index} ")" | "NOT " w{index}',
+        f"g{index} ::= {either([*(f'c-{name}' for name in names), *(f't-{name}' for name in timed)])}",
+        f"e{index} ::= {' | '.join(counted)}",
+        f"a{index} ::= {either([share, rounded, *dated])} named?",
+        f'f{index} ::= {_from(join)} (" WHERE " x{index} (" AND " x{index}){{0,3}})?',
+        f'h{index} ::= (" HAVING " e{index} comparison number)?',
+        *_query_rules(index),
     ]
     return "\n".join(rules)
 
 
-_BY_ONE = '"1"'  # what is ordered by must be in the list, where rows are made distinct
-_BY_TWO, _BY_THREE = '("1" | "2")', '("1" | "3")'
+def _from(join: Join) -> str:
+    """Each JOIN of it may be one that keeps rows without a match."""
+    parts = f" FROM {join.text}".split(" JOIN ")
+    return ' (" JOIN " | " LEFT JOIN ") '.join(map(literal, parts))
+
+
+def _query_rules(i: int) -> list[str]:
+    """The forms of a query; what it is ordered by is in its list, where rows are grouped or made distinct."""
+    more = MAX_SELECTED - 1
+    columns = f'c{i} named? (", " c{i} named?){{0,{more}}}'
+    numbers = f'a{i} (", " a{i}){{0,{more}}}'
+    forms = (
+        f"{numbers} f{i}",
+        f"{columns} f{i} {_ordered(f'c{i}')}",
+        f'"DISTINCT " {columns} f{i} {_ordered(_BY_ONE)}',
+        f'g{i} named? ", " {numbers} f{i} " GROUP BY 1" h{i} {_ordered(_BY_TWO)}',
+        f'g{i} named? ", " g{i} named? ", " {numbers} f{i} " GROUP BY 1, 2" h{i} {_ordered(_BY_THREE)}',
+    )
+    return [f"q{i} ::= {' | '.join(forms)}", f'u{i} ::= g{i} " AS name, " e{i} " AS value" f{i} " GROUP BY 1" h{i}']
+
+
+_BY_ONE = '"1"'
+_BY_TWO, _BY_THREE = '("1" | "2")', '("1" | "2" | "3")'
 
 
 def _ordered(by: str) -> str:
-    return f'(" ORDER BY " {by} order)? limit?'
-
-
-def _either(options: Iterable[str]) -> str:
-    found = list(options)
-    return found[0] if len(found) == 1 else f"({' | '.join(found)})"
+    return f'(" ORDER BY " {by} order (", " {by} order)?)? limit?'

@@ -7,12 +7,11 @@ authorizer lets no table, column or function through that the caller may not hav
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import groupby
 from typing import Any
 
-from assistants.sql.checker import FUNCTIONS
 from assistants.sql.dialect import SQLITE
 from assistants.sql.file_warehouse import FileWarehouse
 from assistants.sql.results import (
@@ -28,6 +27,15 @@ from assistants.sql.results import (
 from assistants.sql.tables import Column, ColumnType, Reference, Table
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T].*)?")
+_FUNCTIONS = frozenset(
+    (
+        *("count", "sum", "avg", "min", "max", "round", "abs", "coalesce", "ifnull", "nullif", "iif"),
+        *("like", "lower", "upper", "length", "substr", "substring"),
+        *("strftime", "date", "datetime", "julianday", "current_date", "current_timestamp"),
+        *("row_number", "rank", "dense_rank", "lag", "lead"),
+    )
+)
+"""That a query may call, as SQLite names them."""
 _STEPS = 2000
 """Of SQLite's machine, between two looks at the clock."""
 
@@ -52,7 +60,8 @@ class SqliteWarehouse(FileWarehouse):
         """See Warehouse."""
         end = time.monotonic() + deadline_s
         with self._connected() as connection:
-            connection.set_authorizer(_Authorizer(tables).decide)
+            there = {str(name).casefold() for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+            connection.set_authorizer(_Authorizer(tables, there).decide)
             connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
             try:
                 connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
@@ -123,7 +132,9 @@ def _references(connection: sqlite3.Connection, foreign: Sequence[Sequence[Any]]
 class _Authorizer:
     """Asked by SQLite about each thing that a query would do."""
 
-    def __init__(self, tables: Sequence[Table]) -> None:
+    def __init__(self, tables: Sequence[Table], there: Collection[str]) -> None:
+        """there: everything in the file, by its name in lower case; another name is one that the query itself has given."""
+        self._there = there
         self._columns = {
             table.name.casefold(): {column.name.casefold() for column in table.columns} for table in tables
         }
@@ -132,13 +143,16 @@ class _Authorizer:
         """See SQLite's sqlite3_set_authorizer."""
         if action == sqlite3.SQLITE_SELECT:
             return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_FUNCTION and (second or "").casefold() in FUNCTIONS | {"like"}:
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").casefold() in _FUNCTIONS:
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_READ:
             columns = self._columns.get((first or "").casefold())
             if view is not None and view.casefold() in self._columns:  # what a view reads is its maker's choice
                 return sqlite3.SQLITE_OK
             if columns is not None and (not second or second.casefold() in columns):
+                return sqlite3.SQLITE_OK
+            own = (first or "").casefold()  # of WITH, whose queries are asked about one by one
+            if not second and own not in self._there and not own.startswith(("sqlite_", "pragma_")):
                 return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY
 

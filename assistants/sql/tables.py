@@ -54,6 +54,39 @@ class Join:
     """What stands behind FROM."""
 
 
+def joined(tables: Sequence[Table], pairs: Sequence[str]) -> list[Table]:
+    """With references for `a.b = c.d`; what names no table or column is passed over. The columns are keys from then on."""
+    known = {table.name.casefold(): table for table in tables}
+    found: dict[str, list[Reference]] = {name: [] for name in known}
+    keys: set[tuple[str, str]] = set()
+    for pair in pairs:
+        (owner, column), (other, other_column) = (side.split(".") for side in pair.split(" = "))
+        here, there = known.get(owner.casefold()), known.get(other.casefold())
+        own, others = _named(here, column), _named(there, other_column)
+        if here is None or there is None or here is there or own is None or others is None:
+            continue
+        reference = Reference(own.name, there.name, others.name)
+        back = Reference(others.name, here.name, own.name)
+        if reference not in (*here.references, *found[here.name.casefold()]) and (
+            back not in (*there.references, *found[there.name.casefold()])
+        ):
+            found[here.name.casefold()].append(reference)
+        keys |= {(here.name, own.name), (there.name, others.name)}
+    return [
+        replace(
+            table,
+            columns=tuple(replace(each, key=each.key or (table.name, each.name) in keys) for each in table.columns),
+            references=(*table.references, *found[table.name.casefold()]),
+        )
+        for table in tables
+    ]
+
+
+def _named(table: Table | None, column: str) -> Column | None:
+    columns = table.columns if table is not None else ()
+    return next((each for each in columns if each.name.casefold() == column.casefold()), None)
+
+
 def readable(
     tables: Sequence[Table], *, named: Collection[str], restricted: Mapping[str, Sequence[str]], groups: Collection[str]
 ) -> list[Table]:

@@ -19,7 +19,7 @@ from assistants.sql.opening import open_warehouse
 from assistants.sql.presentation import chart, chart_block, fenced, markdown_table, sentence
 from assistants.sql.prompt import changes_data, query_prompt
 from assistants.sql.results import QueryFailed, Result, Warehouse
-from assistants.sql.tables import Table, readable, spoken_of
+from assistants.sql.tables import Table, joined, readable, spoken_of
 from gateway.assistants.job import AssistantJob
 from gateway.errors import Unavailable
 from gateway.serving.choices import Choices
@@ -61,7 +61,7 @@ class DataAssistant:
         groups = job.tenant.key.groups or ()
         try:
             warehouse = await self._warehouse(rules)
-            there = await self._in_thread(warehouse.tables)
+            there = joined(await self._in_thread(warehouse.tables), rules.joins)
         except (QueryFailed, OSError, sqlite3.Error) as error:
             raise Unavailable(f"The tables of '{job.request.model}' cannot be read now.", detail=str(error)) from error
         tables = readable(there, named=rules.tables, restricted=rules.restricted, groups=groups)

@@ -103,10 +103,24 @@ def evaluate_assistants(
     ] = None,
     *,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only this many of each set, evenly spread.")] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of public questions with gold SQL, in the form of defog-ai/sql-eval.", exists=True),
+    ] = None,
+    databases: Annotated[
+        Path | None,
+        typer.Option(help="What `ragfleet assistant databases` made for them.", exists=True, file_okay=False),
+    ] = None,
+    gold_only: Annotated[bool, typer.Option(help="Of public questions: what needs no model, and no fleet.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the shipped assistants on the sets of assistants/eval; brings in the example handbook first, and for `code` the
-    repository of this project."""
+    repository of this project. With --questions and --databases the data assistant alone, on public questions."""
+    if questions is not None or databases is not None or gold_only:
+        if questions is None or databases is None:
+            raise fail("Public questions need both --questions and --databases.", Exit.USAGE)
+        _evaluate_public(questions, databases, limit, gold_only=gold_only, as_json=as_json)
+        return
     chosen = tuple(names or MEASURED)
     if unknown := [name for name in chosen if name not in MEASURED]:
         raise fail(f"There is no set for {', '.join(unknown)}. Choose from: {', '.join(MEASURED)}.", Exit.USAGE)
@@ -148,6 +162,68 @@ def evaluate_assistants(
         sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
+def _evaluate_public(questions: Path, databases: Path, limit: int | None, *, gold_only: bool, as_json: bool) -> None:
+    from ragfleet.evaluation.assistants.asking import OpenAIAssistants
+    from ragfleet.evaluation.assistants.public_questions import QuestionsError, evaluate_public, kinds_refused
+
+    started, asked = time.perf_counter(), None
+    if not gold_only:
+        _, seen = running_fleet()
+        asked = OpenAIAssistants(seen.gateway_url, seen.api_key)
+    try:
+        with shown("public questions", quiet=as_json, transient=True) as advance:
+            result = evaluate_public(
+                asked, questions, databases, limit, lambda done, total: advance(done, total, "public questions")
+            )
+    except QuestionsError as error:
+        raise fail(str(error), Exit.FAILED) from error
+    finally:
+        if asked is not None:
+            asked.close()
+    taken = time.perf_counter() - started
+    if as_json:
+        told = {**asdict(result), "seconds": round(taken, 1), "gold_refused": dict(kinds_refused(result.misses))}
+        sys.stdout.write(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        return
+    _print(output(), result, taken)
+
+
+def make_databases(
+    dumps: Annotated[
+        Path, typer.Argument(metavar="DUMPS", help="A folder with NAME.sql or NAME/NAME.sql.", exists=True)
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Where databases and profiles go; RAGFLEET_ASSISTANTS_DIR.")
+    ],
+    *,
+    sqlite: Annotated[bool, typer.Option("--sqlite", help="SQLite files in place of DuckDB's.")] = False,
+) -> None:
+    """Make databases out of dumps of PostgreSQL, and a profile for each that asks it: `assistant:public-NAME`."""
+    from ragfleet.evaluation.assistants.dumps import DumpError, assistant_name, dumps_in, join_hints, load_dump
+
+    found = dumps_in(dumps)
+    if not found:
+        raise fail(f"There is no dump in {dumps}.", Exit.USAGE)
+    try:
+        hints = join_hints(dumps)
+    except DumpError as error:
+        raise fail(str(error), Exit.FAILED) from error
+    made = 0
+    for name, path in found.items():
+        try:
+            loaded = load_dump(path, out, "sqlite" if sqlite else "duckdb", hints.get(name, ()))
+        except DumpError as error:
+            output().print(f"skipped: {escape(str(error))}")
+            continue
+        made += 1
+        output().print(f"{PREFIX}{assistant_name(name)}: {loaded.tables} tables, {loaded.rows} rows")
+        for line in loaded.skipped:
+            output().print(f"  skipped: {escape(line)}")
+    if not made:
+        raise fail("No database was made.", Exit.FAILED)
+    output().print(f"Start the fleet with RAGFLEET_ASSISTANTS_DIR={escape(str(out.resolve()))}", soft_wrap=True)
+
+
 def _paths_found(seen: FleetStatus, name: str) -> list[str]:
     """What a search for a name finds in the store of source code, the best first."""
     with closing(connect(seen.gateway_url, seen.api_key)) as client:
@@ -175,4 +251,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_assistants,
     "try": try_assistant,
     "eval": evaluate_assistants,
+    "databases": make_databases,
 }

@@ -63,7 +63,7 @@ async def test_the_query_is_streamed_before_its_result_and_counted(wide: Fleet) 
         "DELETE FROM customers",
         "SELECT salaries.yearly FROM salaries",
         "SELECT customers.id FROM customers; DROP TABLE customers",
-        "SELECT * FROM customers",
+        "SELECT * FROM sqlite_schema",
         "I cannot do that",
     ],
 )

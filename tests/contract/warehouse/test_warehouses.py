@@ -301,7 +301,7 @@ def test_whatever_is_put_together_the_check_lets_only_readable_columns_pass(
     with suppress(QueryRefused):
         checked = check(wrapping.format(" ".join(parts)), [ORDERS], DIALECTS[name])
         assert "salaries" not in checked.casefold()
-        assert checked.casefold().startswith("select ")
+        assert checked.casefold().startswith(("select ", "with "))
 
 
 def test_what_takes_too_long_or_gives_too_much_is_ended(opened: Opened) -> None:
