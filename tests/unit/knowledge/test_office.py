@@ -27,6 +27,8 @@ def word(body: str, **parts: str) -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(BytesIO(docx("x", "y"))) as old, zipfile.ZipFile(out, "w") as new:
         for name in old.namelist():
+            if name.removeprefix("word/").removesuffix(".xml") in parts:
+                continue
             content = old.read(name)
             if name == "word/document.xml":
                 content = f'<?xml version="1.0"?><w:document {W}><w:body>{body}</w:body></w:document>'.encode()
