@@ -1,6 +1,7 @@
 """What a request came to stands in the ledger before its client sees the end, and in `/v1/usage`."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +157,21 @@ async def test_usage_is_what_the_answers_said(fleet: Fleet) -> None:
     sheet = (await fleet.get("/v1/usage?format=csv&group_by=model")).raw.decode().splitlines()
     assert sheet[0].startswith("start_time,end_time,object,tenant")
     assert sum(int(line.split(",")[6]) for line in sheet[1:]) == 3
+
+
+async def test_usage_has_amounts_by_a_price_list(start: Any, tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text("{currency: eur, models: {tiny: {input: 1000, output: 3000}}}")
+    fleet: Fleet = await start(api_key="secret", admin_key="admins", price_list=file)
+    used = (await fleet.chat(max_tokens=3, headers={"authorization": "Bearer secret"})).json["usage"]
+    cost = (used["prompt_tokens"] + 3 * used["completion_tokens"]) / 1000
+    for path, key in (("/v1/usage", "secret"), ("/admin/usage", "admins")):
+        for group in ("model", "api_key_id", "tenant"):
+            url = f"{path}?bucket_width=1d&group_by={group}"
+            async with fleet.http.get(url, headers={"authorization": f"Bearer {key}"}) as reply:
+                page = await reply.json()
+            (result,) = [result for bucket in page["data"] for result in bucket["results"]]
+            assert result["amount"] == {"value": pytest.approx(cost), "currency": "eur"}, (path, group)
 
 
 async def test_pages_of_usage_follow_each_other(fleet: Fleet) -> None:
