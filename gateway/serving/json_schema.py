@@ -4,18 +4,17 @@ Strict schemas keep to the subset and the limits that OpenAI publishes for struc
 engine follows are left out.
 """
 
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 from urllib.parse import unquote
 
+from gateway.serving import patterns
+from gateway.serving.schema_values import is_empty
+
 Schema = dict[str, Any]
 
 TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
-FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "json-pointer"}
-)
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
 ONE = ("items", "additionalProperties", "additionalItems")
 MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
 NAMED = ("properties", "patternProperties", "$defs", "definitions")
@@ -44,7 +43,6 @@ MAX_NUMBER = 1e15
 MAX_PATTERN = 1000
 MAX_WORDS = 500
 """Of a place, and of what is wrong there: names and references in it are the client's, and may be long."""
-_LOOKING_AROUND = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?<?[=!]|\\[1-9])")
 
 
 class InvalidSchema(ValueError):
@@ -81,7 +79,6 @@ class _SchemaReading:
             "enum": self._enum,
             "const": self._const,
             "required": _required,
-            "pattern": _pattern,
             "format": _format,
             "$ref": _reference,
             "multipleOf": _multiple,
@@ -128,7 +125,12 @@ class _SchemaReading:
                 raise InvalidSchema(place, "schemas by name are expected")
             deeper = 1 if name in ("$defs", "definitions") else depth + 1
             self._count(place, properties=len(value), characters=sum(map(len, value)))
-            made[name] = {key: self.read(part, _under(place, key), deeper) for key, part in value.items()}
+            schemas = {key: self.read(part, _under(place, key), deeper) for key, part in value.items()}
+            if name == "patternProperties":
+                schemas = {_pattern(key, _under(place, key)): part for key, part in schemas.items()}
+            made[name] = schemas
+        elif name == "pattern":
+            made[name] = _pattern(value, place)
         else:
             check = self._checks.get(name) or (_count if name in COUNTS else _number)
             if name == "format" and not self._strict and value not in FORMATS:
@@ -189,6 +191,8 @@ class _References:
         if "#" not in finite:
             # The first one in the order of reading is the innermost.
             endless = next(pointer for pointer in self._nodes if pointer not in finite)
+            if is_empty(self._nodes[endless]):
+                raise InvalidSchema(endless, "no value meets it")
             raise InvalidSchema(endless, "no value of it ever ends: what it requires has no finite value")
 
     def target(self, node: Schema) -> str:
@@ -242,8 +246,10 @@ class _References:
     def _blocking(self, pointer: str, finite: Set[str]) -> Sequence[str]:
         """Nothing where some finite value meets it; else schemas of which one has to be met first."""
         node = self._nodes[pointer]
+        if is_empty(node):
+            return (pointer,)
         if "const" in node or "enum" in node:
-            return () if "const" in node or node["enum"] else (pointer,)
+            return ()
         needed = [self.target(node)] if "$ref" in node else []
         needed += [f"{pointer}/allOf/{index}" for index in range(len(node.get("allOf", ())))]
         for name in ("anyOf", "oneOf"):
@@ -277,11 +283,14 @@ def _required(value: Any, place: str) -> None:
         raise InvalidSchema(place, "a list of names is expected")
 
 
-def _pattern(value: Any, place: str) -> None:
+def _pattern(value: Any, place: str) -> str:
+    """As engines read it."""
     if not isinstance(value, str) or len(value) > MAX_PATTERN:
         raise InvalidSchema(place, f"an expression of at most {MAX_PATTERN} characters is expected")
-    if _LOOKING_AROUND.search(value):
-        raise InvalidSchema(place, "look-around and back-references cannot be followed")
+    try:
+        return patterns.followed(value)
+    except ValueError as error:
+        raise InvalidSchema(place, str(error)) from None
 
 
 def _format(value: Any, place: str) -> None:
@@ -320,6 +329,8 @@ def _size(value: Any, place: str, depth: int = 0) -> int:
         return sum(len(name) + _size(part, place, depth + 1) for name, part in value.items())
     if isinstance(value, list):
         return sum(_size(part, place, depth + 1) for part in value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidSchema(place, "a number is finite")
+    if (
+        isinstance(value, float) and not abs(value) <= MAX_NUMBER
+    ):  # engines write its digits out, which is another number
+        raise InvalidSchema(place, f"a number of at most {MAX_NUMBER:g} either way is expected")
     return 8

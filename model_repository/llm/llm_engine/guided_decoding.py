@@ -180,6 +180,8 @@ def _json_grammar(schema: Any) -> str:
 
 
 def _first_line(error: str) -> str:
+    """What is wrong, without the grammar around the client's schema, which llguidance shows below it with its lines' numbers."""
+    error = re.sub(r"^at \d+\(\d+\): ", "", re.split(r"\n\s*1 \| ", error, maxsplit=1)[0])
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return " ".join(lines)[:500] if lines else "llguidance refuses it"
 

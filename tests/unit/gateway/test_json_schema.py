@@ -208,3 +208,46 @@ def test_what_a_client_named_is_repeated_up_to_a_bound(schema: dict[str, Any]) -
     with pytest.raises(InvalidSchema) as refused:
         checked(schema, strict=True)
     assert len(str(refused.value)) <= 2 * MAX_WORDS + 10
+
+
+EMPTY = [
+    {"type": "integer", "minimum": 1.5, "maximum": 1.7},
+    {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    {"type": "number", "exclusiveMinimum": 5, "maximum": 5},
+    {"type": "number", "minimum": 5, "exclusiveMaximum": 2},
+    {"type": "integer", "multipleOf": 7, "minimum": 1, "maximum": 5},
+    {"type": "integer", "multipleOf": 1.5, "minimum": 1, "maximum": 2},
+    {"type": "string", "enum": [1]},
+    {"type": "integer", "const": 2.5},
+    {"type": "boolean", "enum": [0, 1]},
+    {"type": "integer", "enum": [1, 2], "minimum": 3},
+    {"type": "string", "const": "abc", "maxLength": 2},
+    {"enum": []},
+]
+FULL = [
+    {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 2},
+    {"type": "number", "minimum": 5, "maximum": 5},
+    {"type": "number", "multipleOf": 0.1, "minimum": 0.25, "maximum": 0.3},
+    {"type": "integer", "multipleOf": 1.5, "minimum": 1, "maximum": 3},
+    {"type": ["integer", "null"], "minimum": 1.5, "maximum": 1.7},
+    {"type": "integer", "enum": [1, 2.0, 3.5], "minimum": 2},
+    {"minimum": 3, "exclusiveMaximum": 3},
+]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_no_value_meets_is_named(strict: bool) -> None:
+    for part in EMPTY:
+        with pytest.raises(InvalidSchema, match="#/properties/a'"):
+            checked(an_object(a=part), strict=strict)
+        choice = {"anyOf": [part, {"type": "null"}]}
+        assert checked(an_object(a=choice), strict=strict), "another one can be met"
+    for part in FULL:
+        assert checked(an_object(a=part), strict=strict)
+
+
+def test_numbers_that_engines_would_write_otherwise_are_refused() -> None:
+    for part in ({"const": 1e300}, {"enum": [1, -1e17]}, {"const": {"a": [1e16]}}):
+        with pytest.raises(InvalidSchema, match="at most"):
+            checked(an_object(a=part), strict=True)
+    assert checked(an_object(a={"const": 12345678901234567}), strict=True), "to the last digit"
