@@ -10,6 +10,7 @@ import re
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.charts import chart_table
 from gateway.knowledge.converters.completeness import left_out, unread_parts, with_more
 from gateway.knowledge.converters.encodings import decode
 from gateway.knowledge.converters.formulas import line
@@ -56,7 +58,8 @@ def pptx(name: str, content: bytes) -> Document:
             whole = _GLUED.sub(r"\n\n\1", whole)
             slides = [tidy(_PICTURE.sub(r"\1", slide)).strip() for slide in _SLIDE.split(whole)[1:]]
             for number, slide in enumerate(deck.slides):
-                slides[number] = with_more(slides[number], left_out(_slide_paragraphs(slide), slides[number])).strip()
+                missing = [*left_out(_slide_paragraphs(slide), slides[number]), *_charts(slide, slides[number])]
+                slides[number] = with_more(slides[number], missing).strip()
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever the parsers raise on damaged files
@@ -187,6 +190,17 @@ def _slide_paragraphs(slide: Any) -> Iterator[str]:
             yield "".join(node.text or " " for node in paragraph.iter(f"{_A}t", f"{_A}br"))
         for note in root.iter("{*}text"):
             yield note.text or ""
+
+
+def _charts(slide: Any, text: str) -> Iterator[str]:
+    """Of charts whose numbers markitdown has not: clouds of points."""
+    known = Counter(re.findall(r"[\d.]+", text))
+    for relation in slide.part.rels.values():
+        if relation.is_external or not relation.reltype.endswith("/chart"):
+            continue
+        table = chart_table(xml(relation.target_part.blob))
+        if any(known[number] == 0 for number in re.findall(r"\d+(?:\.\d+)?", table) if f"{number}.0" not in known):
+            yield table
 
 
 def _made_plain(deck: Any) -> bool:

@@ -14,10 +14,10 @@ from io import BytesIO
 from typing import Any
 
 from gateway.knowledge.converters.archives import checked, fault, xml
+from gateway.knowledge.converters.charts import chart_table
 from gateway.knowledge.converters.completeness import left_out, unread_parts, with_more
 from gateway.knowledge.converters.formulas import line
 from gateway.knowledge.converters.markup import of_html
-from gateway.knowledge.converters.tables import markdown_table
 from gateway.knowledge.converters.word_numbering import with_numbers
 from gateway.knowledge.documents import Document, DocumentError, OversizedDocument, Skipped
 
@@ -181,32 +181,8 @@ def _drawn(archive: zipfile.ZipFile) -> Iterator[str]:
         yield from filter(
             None, ("".join(node.text or "" for node in each.iter("{*}t")).strip() for each in root.iter("{*}p"))
         )
-        series = [_series(each) for each in root.iter("{*}ser")]
-        if series:
-            labels = max((each[1] for each in series), key=len)
-            yield markdown_table(
-                [
-                    ["", *(title for title, _, _ in series)],
-                    *(
-                        [labels.get(at, ""), *(values.get(at, "") for _, _, values in series)]
-                        for at in sorted({*labels}.union(*(values for _, _, values in series)))
-                    ),
-                ]
-            )[0]
-
-
-def _series(series: Any) -> tuple[str, dict[int, str], dict[int, str]]:
-    """Its title, and the labels and values of its points by number, as the chart showed them last."""
-
-    def points(*tags: str) -> dict[int, str]:
-        return {
-            int(point.get("idx") or 0): next((value.text or "" for value in point.iter("{*}v")), "")
-            for part in series.iterchildren(*tags)
-            for point in part.iter("{*}pt")
-        }
-
-    title = " ".join(points("{*}tx").values())
-    return title, points("{*}cat", "{*}xVal"), points("{*}val", "{*}yVal")
+        if table := chart_table(root):
+            yield table
 
 
 def _chunks(archive: zipfile.ZipFile, convert: Convert, depth: int, skipped: list[Skipped]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pypdf
 import pytest
 import xlsxwriter
 from pptx import Presentation
-from pptx.chart.data import CategoryChartData
+from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject, TextStringObject
 
@@ -75,6 +75,21 @@ def test_bars_breaks_and_charts_on_slides() -> None:
     assert ["a|b", "1"] in rows("\n".join(line for line in text.splitlines() if line.startswith("|")))
     assert "|#" not in text
     assert "onetwo" not in text
+
+
+def test_points_of_a_cloud_on_a_slide() -> None:
+    deck = Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    points = XyChartData()
+    series = points.add_series("Wells")
+    for x, y in ((17.5, 2.25), (19.5, 7.75)):
+        series.add_data_point(x, y)
+    slide.shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, 0, 0, 9, 9, points)
+    table = rows(
+        "\n".join(line for line in convert_bytes("a.pptx", saved(deck)).text.splitlines() if line.startswith("|"))
+    )
+    for row in (["17.5", "2.25"], ["19.5", "7.75"]):
+        assert row in table
 
 
 def test_titles_of_charts_on_a_sheet() -> None:
