@@ -18,6 +18,9 @@ MAX_SELECTED = 4
 MAX_BYTES = 100_000
 MAX_JOINS = 24
 
+PART = "part"
+"""What the groups are called of which another query is made; where a table has this name, none is."""
+
 _TERMINALS = r"""
 number ::= "-"? [0-9] [0-9]? [0-9]? [0-9]? [0-9]? [0-9]? ("." [0-9] [0-9]?)?
 words ::= "'" [^'\\%_;\x00-\x1f] [^'\\;\x00-\x1f]{0,39} "'"
@@ -57,7 +60,9 @@ def sql_grammar(tables: Sequence[Table], dialect: Dialect = SQLITE) -> str:
     parts += [_join_rules(index, join, dialect) for index, join in enumerate(found)]
     plain = either(f"q{index}" for index in range(len(found)))
     grouped = either(f"u{index}" for index in range(len(found)))
-    root = f'root ::= "SELECT " {plain} | "WITH part AS (SELECT " {grouped} ") SELECT " part-query'
+    root = f'root ::= "SELECT " {plain}'
+    if all(table.name.casefold() != PART for table in tables):
+        root += f' | "WITH {PART} AS (SELECT " {grouped} ") SELECT " part-query'
     text = "\n".join([root, *parts, _TERMINALS.strip()]) + "\n"
     if len(text) > MAX_BYTES:
         raise ValueError(f"the grammar of these tables has {len(text)} bytes; at most {MAX_BYTES} are followed")

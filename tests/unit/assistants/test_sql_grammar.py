@@ -9,7 +9,7 @@ from assistants.sql.checker import check
 from assistants.sql.example import AREAS, make_example
 from assistants.sql.grammar import sql_grammar
 from assistants.sql.sqlite_warehouse import SqliteWarehouse
-from assistants.sql.tables import Table, joins, readable
+from assistants.sql.tables import Column, ColumnType, Table, joins, readable
 from llm_engine.guided_decoding import GuideCompiler
 from llm_engine.request import GuidedDecoding
 
@@ -95,3 +95,14 @@ def test_a_join_is_held_together_by_foreign_keys(warehouse: SqliteWarehouse) -> 
     assert frozenset({"customers", "tickets"}) not in found
     assert frozenset({"orders", "order_items", "products"}) in found
     assert all(isinstance(table, Table) for join in joins(warehouse.tables()) for table in join.tables)
+
+
+def test_a_table_with_the_name_of_the_groups_can_be_asked(guides: GuideCompiler) -> None:
+    tables, rng = (
+        [Table("Part", (Column("name", ColumnType.TEXT), Column("size", ColumnType.NUMBER)))],
+        random.Random(9),
+    )
+    grammar = sql_grammar(tables)
+    for _ in range(10):
+        assert check(walked(guides, grammar, rng), tables).startswith("SELECT")
+    assert "WITH part AS" in sql_grammar([Table("parts", tables[0].columns)])
