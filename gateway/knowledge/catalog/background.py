@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.answer_types import AnswerKind, BackgroundJob, JournalEntry
 from gateway.knowledge.catalog.database import Database
+from gateway.knowledge.catalog.grouped_inserts import GroupedInserts
 from gateway.knowledge.catalog.sqlite_thread import Rows
 
 _jobs, _entries, _responses = schema.journaled_answers, schema.journal_entries, schema.responses
@@ -36,7 +37,8 @@ class BackgroundQueue:
             update(_jobs).where(_jobs.c.id == bindparam("answer_id"), *mine),
             _responses.c.id == bindparam("answer_id"),
         )
-        self._insert = database.prepared(_jobs.insert().values({name: bindparam(name) for name in BEGUN}))
+        insert = database.prepared(_jobs.insert().values({name: bindparam(name) for name in BEGUN}))
+        self._begins = GroupedInserts(lambda rows: database.write_prepared([(insert, rows)]))
         self._any_free = database.prepared(select(_free(bindparam("now")).exists()))
         self._any_old = database.prepared(select(_ended(bindparam("before")).exists()))
         self._any_unread = database.prepared(select(_unread(bindparam("owner"), bindparam("now")).exists()))
@@ -61,7 +63,7 @@ class BackgroundQueue:
     async def begin(self, tenant: str, job: BackgroundJob, *, owner: str, lease_s: float) -> None:
         """Keep an answer that this owner makes from now on, and that is stored nowhere else."""
         row = begun(job, tenant, owner=owner, now=self._database.clock(), lease_s=lease_s)
-        await self._database.write_prepared([(self._insert, [row])])
+        await self._begins.add(row)
 
     async def claim(self, owner: str, *, lease_s: float, limit: int) -> Sequence[BackgroundJob]:
         """Answers that nobody makes, each with its journal; they are the owner's now."""
