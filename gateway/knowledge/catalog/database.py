@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway.errors import BadRequest, CatalogUnavailable, CatalogUnusable, RagfleetError
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteThread, Values
+from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteConnection, SqliteThread, Values
 
 log = logging.getLogger("ragfleet.catalog")
 
@@ -238,7 +238,7 @@ class Database:
             await asyncio.to_thread(left.join, max(0.0, ends - time.monotonic()))
 
     def _connect_sqlite(self, *where: Any, **how: Any) -> aiosqlite.Connection:
-        connection = aiosqlite.connect(*where, **how)
+        connection = aiosqlite.connect(*where, **how, factory=SqliteConnection)
         connection._thread.daemon = True  # as SQLAlchemy has it
         self._threads.add(connection._thread)
         return connection

@@ -15,6 +15,17 @@ Rows = Sequence[Values]
 _Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
+class SqliteConnection(sqlite3.Connection):
+    """Undoes what was begun before it closes: SQLite closes no connection, nor lets go of its locks, as long as one of its cursors
+    is anywhere, and whoever was cancelled in the middle of a statement leaves one."""
+
+    def close(self) -> None:
+        """Raises sqlite3.Error."""
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 class SqliteThread:
     """One connection, opened with the first statement; the file and its tables are there already.
 
@@ -92,7 +103,9 @@ class SqliteThread:
     def _connected(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             if self._connection is None:
-                self._connection = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None)
+                self._connection = sqlite3.connect(
+                    self._path, timeout=self._timeout_s, isolation_level=None, factory=SqliteConnection
+                )
                 # What is committed outlives this process, not a machine that loses its power: an fsync with every request
                 # costs more than the rest of the transaction. The file stays whole in any case (WAL).
                 self._connection.execute("PRAGMA synchronous = NORMAL")
