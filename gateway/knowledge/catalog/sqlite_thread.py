@@ -16,8 +16,8 @@ _Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"
 
 
 class SqliteConnection(sqlite3.Connection):
-    """Undoes what was begun before it closes: SQLite closes no connection, nor lets go of its locks, as long as one of its cursors
-    is anywhere, and whoever was cancelled in the middle of a statement leaves one."""
+    """Undoes what was begun before it closes: SQLite lets go of no lock as long as a cursor in the middle of its rows is anywhere,
+    and whoever was cancelled there leaves one."""
 
     def close(self) -> None:
         """Raises sqlite3.Error."""
