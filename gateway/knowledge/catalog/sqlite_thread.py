@@ -16,8 +16,8 @@ _Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"
 
 
 class SqliteConnection(sqlite3.Connection):
-    """Undoes what was begun before it closes: SQLite lets go of no lock as long as a cursor in the middle of its rows is anywhere,
-    and whoever was cancelled there leaves one."""
+    """Undoes what was begun before it closes: SQLite lets go of no lock as long as a cursor in the middle of its rows is there, and
+    whoever was cancelled leaves one."""
 
     def close(self) -> None:
         """Raises sqlite3.Error."""
