@@ -16,7 +16,7 @@ _Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"
 
 
 class SqliteConnection(sqlite3.Connection):
-    """Undoes what was begun before it closes: SQLite lets go of no lock as long as a cursor in the middle of its rows is there, and
+    """Undoes what was begun before it closes: SQLite lets go of no lock while a cursor in the middle of its rows is there, and
     whoever was cancelled leaves one."""
 
     def close(self) -> None:
