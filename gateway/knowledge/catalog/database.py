@@ -7,12 +7,12 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from threading import Thread
-from typing import Any, Self
+from typing import Any, Self, cast
 from weakref import WeakSet
 
 import aiosqlite
@@ -320,10 +320,16 @@ def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    def begin_write(driver: aiosqlite.Connection) -> Awaitable[None]:
+        in_its_thread = cast("Callable[..., Awaitable[None]]", driver._execute)
+        return in_its_thread(cast("SqliteConnection", driver._conn).begin_write, timeout_s)
+
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Any) -> None:
-        writes = connection.get_execution_options().get("ragfleet_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("ragfleet_writes", False):
+            connection.connection.dbapi_connection.run_async(begin_write)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
 
 def _without_detail(context: ExceptionContext) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,12 +16,34 @@ Rows = Sequence[Values]
 _Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
+LOOK_S = 0.001
+"""Between two looks for another writer's end. SQLite's own waiting sleeps for up to 0.1 s between two: beside a process that
+writes all the time, one that writes now and then found the lock taken for a second and more."""
+
+
 class SqliteConnection(sqlite3.Connection):
-    """Undoes what was begun before it closes: SQLite lets go of no lock while a cursor in the middle of its rows is there, and
-    whoever was cancelled leaves one."""
+    """One that gets its turn beside other processes, and lets go of it whatever happens."""
+
+    def begin_write(self, timeout_s: float) -> None:
+        """Begin a transaction that writes. Raises sqlite3.OperationalError if others write for so long."""
+        until = time.monotonic() + timeout_s
+        self.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                        raise
+                else:
+                    return
+                time.sleep(LOOK_S)
+        finally:
+            self.execute(f"PRAGMA busy_timeout = {round(timeout_s * 1000)}")
 
     def close(self) -> None:
-        """Raises sqlite3.Error."""
+        """Undoes what was begun: SQLite lets go of no lock while a cursor in the middle of its rows is there, and whoever was
+        cancelled leaves one. Raises sqlite3.Error."""
         if self.in_transaction:
             self.rollback()
         super().close()
@@ -38,15 +61,15 @@ class SqliteThread:
         self._timeout_s = timeout_s
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._connection: SqliteConnection | None = None
         self._closed = False
 
     async def write(self, batch: Sequence[tuple[str, Rows]], first: tuple[str, Values] | None = None) -> list[Any]:
         """Each statement with its rows, all in one transaction; the values of one column that `first`, a SELECT, finds before
         them. Raises sqlite3.Error."""
 
-        def write(connection: sqlite3.Connection) -> list[Any]:
-            connection.execute("BEGIN IMMEDIATE")
+        def write(connection: SqliteConnection) -> list[Any]:
+            connection.begin_write(self._timeout_s)
             found = [] if first is None else [row[0] for row in connection.execute(*first).fetchall()]
             for statement, rows in batch:
                 connection.executemany(statement, rows)
@@ -58,7 +81,7 @@ class SqliteThread:
     async def scalar(self, statement: str, values: Values) -> Any:
         """The first value that a SELECT finds, or None. Raises sqlite3.Error."""
 
-        def first(connection: sqlite3.Connection) -> Any:
+        def first(connection: SqliteConnection) -> Any:
             rows = connection.execute(statement, values).fetchall()  # to its end, for until then it holds a snapshot
             return rows[0][0] if rows else None
 
@@ -100,7 +123,7 @@ class SqliteThread:
                 loop.call_soon_threadsafe(_tell, done, found, error)
         self._disconnect()
 
-    def _connected(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _connected(self, work: Callable[[SqliteConnection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(

@@ -1,6 +1,8 @@
-"""A connection to SQLite whose work broke off holds no lock: the next writer, of this process or another, need not wait."""
+"""SQLite's lock for writers: who waits for it gets it, and whose work broke off holds it no longer."""
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from sqlalchemy import select
 
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.database import Database
-from gateway.knowledge.catalog.sqlite_thread import SqliteThread
+from gateway.knowledge.catalog.sqlite_thread import SqliteConnection, SqliteThread
 
 
 @pytest.fixture
@@ -80,3 +82,27 @@ async def test_requests_that_are_cancelled_anywhere_hold_up_no_writer(database: 
     for turns, task in enumerate(left):
         assert (f"cancelled {turns}" in found) == (f"cancelled {turns} again" in found)
         assert task.cancelled() or f"cancelled {turns}" in found
+
+
+async def test_a_writer_waits_for_another_and_not_longer_than_it_may(database: Database, tmp_path: Path) -> None:
+    def connect() -> SqliteConnection:
+        return sqlite3.connect(
+            tmp_path / "catalog.db", isolation_level=None, check_same_thread=False, factory=SqliteConnection
+        )
+
+    holder, waiter = connect(), connect()
+    holder.begin_write(20)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        waiter.begin_write(0.01)
+    thread = threading.Thread(target=waiter.begin_write, args=(60,))
+    thread.start()
+    holder.execute("INSERT INTO gateways (id, seen_at) VALUES ('first', 1)")
+    holder.execute("COMMIT")
+    thread.join(60)
+    assert waiter.in_transaction
+    assert waiter.execute("SELECT id FROM gateways").fetchall() == [("first",)]
+    waiter.close()
+    # All else goes on to wait by SQLite's own means.
+    holder.begin_write(7)
+    assert holder.execute("PRAGMA busy_timeout").fetchone() == (7000,)
+    holder.close()
