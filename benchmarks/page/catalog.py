@@ -51,6 +51,7 @@ ALL = (
     Benchmark("journal", "CPU of the gateway for a stream with a journal, beside one without", 5,
               quick=("--rounds=1", "--requests=32")),
     Benchmark("ledger", "a reservation and a row of the ledger", 1, takes_ports=False),
+    Benchmark("sqlite_writers", "how long a row waits in SQLite beside a process that writes all the time", 2, takes_ports=False),
     Benchmark("affinity", "time to first token of conversations, beside round robin", 3),
     Benchmark("routing", "placement in a simulated fleet, beside the policies of other gateways and an oracle", 8,
               quick=("--quick", "--instances=8"), environment=_LLM, takes_ports=False),
