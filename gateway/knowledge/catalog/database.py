@@ -7,8 +7,8 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from threading import Thread
@@ -16,12 +16,13 @@ from typing import Any, Self, cast
 from weakref import WeakSet
 
 import aiosqlite
-from sqlalchemy import ExceptionContext, Table, event, exc, make_url, text
+from sqlalchemy import Table, event, exc, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway.errors import BadRequest, CatalogUnavailable, CatalogUnusable, RagfleetError
+from gateway.errors import BadRequest, CatalogUnusable
 from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.database_errors import is_undone, translated, without_detail
 from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteConnection, SqliteThread, Values
 
 log = logging.getLogger("ragfleet.catalog")
@@ -33,8 +34,6 @@ KEEPALIVE_S, KEEPALIVES = 1, 3
 """A connection over TCP that nothing came over for a second is asked each second whether it is still there, three times."""
 
 ATTEMPTS = 3
-_UNDONE = ("40P01", "40001")
-"""What PostgreSQL calls a deadlock, and what cannot be serialized."""
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -95,7 +94,7 @@ class Database:
                 },
             }
         self._engine = create_async_engine(parsed, **options)
-        event.listen(self._engine.sync_engine, "handle_error", _without_detail)
+        event.listen(self._engine.sync_engine, "handle_error", without_detail)
         self._reader: SqliteThread | None = None
         self._writer: SqliteThread | None = None
         if self._lite:
@@ -119,7 +118,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that changes nothing. Raises CatalogUnavailable."""
-        with _translated():
+        with translated():
             if self._joined is not None:
                 yield self._joined
                 return
@@ -130,7 +129,7 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """One transaction; it is undone where the block raises. Raises CatalogUnavailable."""
-        with _translated():
+        with translated():
             if self._joined is not None:
                 yield self._joined
                 return
@@ -151,7 +150,7 @@ class Database:
 
         Raises CatalogUnavailable.
         """
-        with _translated():
+        with translated():
             await self._prepare()
             if self._reader is not None:
                 return await self._reader.scalar(statement, values)
@@ -167,7 +166,7 @@ class Database:
         what PostgreSQL undid in favour of another transaction is done again: there is nothing around it that would have to be.
         Raises CatalogUnavailable.
         """
-        with _translated():
+        with translated():
             await self._prepare()
             if self._writer is not None:
                 async with self._turn:
@@ -177,7 +176,7 @@ class Database:
                 try:
                     return await self._write_batch(batch, first)
                 except exc.OperationalError as error:
-                    if attempt == ATTEMPTS or not _is_undone(error):
+                    if attempt == ATTEMPTS or not is_undone(error):
                         raise
                     log.warning("the catalog's database, once more: %s", error)
                 attempt += 1
@@ -280,37 +279,6 @@ class Database:
                     return
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (
-        *(exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError),
-        *(sqlite3.OperationalError, OSError),
-    ) as error:
-        log.log(logging.ERROR if _is_undone(error) else logging.WARNING, "the catalog's database: %s", error)
-        raise CatalogUnavailable(
-            "The catalog's database does not answer; try again shortly.", retry_after_s=1
-        ) from error
-    except (exc.DBAPIError, sqlite3.DatabaseError) as error:
-        if type(error) not in (
-            exc.DatabaseError,
-            sqlite3.DatabaseError,
-        ):  # what SQLite raises for a file that is none of its own
-            raise
-        log.error("the catalog's database: %s", error)
-        raise CatalogUnavailable("The catalog's database cannot be read.", retry_after_s=60) from error
-    except exc.StatementError as error:
-        if isinstance(error.orig, RagfleetError):
-            raise error.orig from None
-        raise
-
-
-def _is_undone(error: Exception) -> bool:
-    """Whether nothing is wrong but what another transaction did at the same time."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDONE
-
-
 def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _record: object) -> None:
@@ -330,13 +298,6 @@ def _tune_sqlite(engine: AsyncEngine, timeout_s: float) -> None:
             connection.connection.dbapi_connection.run_async(begin_write)
         else:
             connection.exec_driver_sql("BEGIN")
-
-
-def _without_detail(context: ExceptionContext) -> None:
-    """PostgreSQL tells the values of a row in the lines behind the first."""
-    for error in (context.original_exception, context.sqlalchemy_exception):
-        if error is not None and error.args:
-            error.args = (str(error.args[0]).partition("\n")[0], *error.args[1:])
 
 
 async def _check_encoding(connection: AsyncConnection) -> None:
