@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -150,5 +151,10 @@ def read_folder(folder: Path) -> dict[str, Profile]:
 
 
 def shipped() -> dict[str, Profile]:
-    """The four that come with the package."""
+    """The four that come with the package; they are read once."""
+    return dict(_shipped())
+
+
+@cache
+def _shipped() -> Mapping[str, Profile]:
     return read_folder(Path(__file__).parent)
