@@ -282,7 +282,12 @@ class Container:
             self.catalog.background, self.catalog.of, settings, keep_s=self.stored.keep_s
         )
         self.batches = BatchWorker(
-            self.catalog.batches, self.catalog.of, self.objects, settings, keep_s=self.stored.keep_s
+            self.catalog.batches,
+            self.catalog.of,
+            self.objects,
+            settings,
+            keep_s=self.stored.keep_s,
+            present=self.tenants.present,
         )
 
     def _follow_the_fleet(self) -> None:

@@ -10,13 +10,12 @@ from gateway.knowledge.catalog.administration import (
     MAX_GROUPS,
     MAX_OVERLAP_S,
     MAX_PRIORITY,
-    MOST,
     NAME,
     OVERLAP_S,
     TenantSettings,
 )
 from gateway.tenants.key import GROUP_PATTERN, Scope
-from gateway.tenants.limits import TenantLimits
+from gateway.tenants.limits import MOST, TenantLimits
 
 _LIMIT = {"type": ["integer", "null"], "minimum": 0, "maximum": MOST}
 LimitValues = Annotated[

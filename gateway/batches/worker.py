@@ -1,10 +1,11 @@
 """Batches are worked off beside everything else, at the lowest priority, by one gateway at a time each."""
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,11 @@ from gateway.batches.output_file import OutputFile
 from gateway.config import Settings
 from gateway.knowledge.catalog.answer_types import BatchJob, BatchLine
 from gateway.knowledge.catalog.batches import BatchQueue
+from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.tenant_catalog import TenantCatalog
 from gateway.knowledge.objects import ObjectStore, content_key
 from gateway.tenants.caller import load_caller
+from gateway.tenants.ledger import REPEATED, RepeatedRequest
 from gateway.tenants.tenant import Tenant
 
 log = logging.getLogger("ragfleet.gateway")
@@ -28,6 +31,8 @@ Answer = Callable[[str, bytes, Tenant, str], Awaitable[Json]]
 
 PRIORITY = -20
 """Of all requests of batches: whatever a client waits for goes before (gateway/admission/fair_queue.py)."""
+AGAIN_S = 1.0
+"""After which a line is tried again that nobody said a time for."""
 
 
 @dataclass(slots=True)
@@ -57,13 +62,16 @@ class BatchWorker:
         settings: Settings,
         *,
         keep_s: int,
+        present: Callable[[Tenant], Tenant],
     ) -> None:
-        """keep_s: how long a batch can be read after its end."""
+        """keep_s: how long a batch can be read after its end. present: a tenant with its key as they are now; raises what
+        Directory.present raises."""
         self._queue = queue
         self._catalogs = catalogs
         self._objects = objects
         self._settings = settings
         self._keep_s = keep_s
+        self._present = present
         self._owner = secrets.token_hex(8)
         self._running: dict[str, _RunningBatch] = {}
         self._answer: Answer | None = None
@@ -87,7 +95,7 @@ class BatchWorker:
         while True:
             try:
                 if mine := set(self._running):
-                    held = await self._queue.renew(self._owner, lease_s=self.LEASE_S)
+                    held = await self._queue.renew(self._owner, mine, lease_s=self.LEASE_S)
                     for batch_id in mine & self._running.keys():
                         if batch_id not in held:
                             self._running[batch_id].task.cancel()
@@ -95,7 +103,8 @@ class BatchWorker:
                             self._running[batch_id].stopping.set()
                 room = self.RUNNING - len(self._running)
                 for job in await self._queue.claim(self._owner, lease_s=self.LEASE_S, limit=room) if room > 0 else ():
-                    self._start(job)
+                    if job.body["id"] not in self._running:  # else its lease had ended, but not its task
+                        self._start(job)
                 await self._queue.forget(ended_s=self._keep_s)
             except errors.CatalogUnavailable as error:
                 log.warning("batches: %s", error)
@@ -128,18 +137,19 @@ class BatchWorker:
         try:
             try:
                 await self._worked(batch, tenant, stopping)
-            except errors.CatalogUnavailable:
+            except (LeaseLost, errors.CatalogUnavailable, errors.ObjectsUnavailable):
                 raise
             except errors.RagfleetError as error:  # its input is gone
                 await self._fail(batch, tenant, [_error(errors.face(error).code or "failed", error.message)])
-        except errors.CatalogUnavailable as error:
-            log.warning("batch %s is gone on with when its lease ends: %s", batch["id"], error)
-        except Exception as error:
-            log.exception("batch %s failed", batch["id"])
-            with suppress(errors.RagfleetError):
+            except Exception as error:
+                log.exception("batch %s failed", batch["id"])
                 await self._fail(
                     batch, tenant, [_error("internal_error", f"An internal error: {type(error).__name__}.")]
                 )
+        except LeaseLost:
+            log.info("batch %s is another gateway's", batch["id"])
+        except errors.RagfleetError as error:
+            log.warning("batch %s is gone on with when its lease ends: %s", batch["id"], error)
         finally:
             self._running.pop(batch["id"], None)
             self._told.set()
@@ -152,7 +162,7 @@ class BatchWorker:
                 return
             batch["status"], batch["in_progress_at"] = "in_progress", _now()
             batch["request_counts"]["total"] = check.total
-            await self._queue.update(self._owner, batch)
+            await self._update(batch, stopping)
         expired = False
         if batch["status"] == "in_progress":
             try:
@@ -162,8 +172,14 @@ class BatchWorker:
                 expired = True
             if not (stopping.is_set() or expired):
                 batch["status"], batch["finalizing_at"] = "finalizing", _now()
-                await self._queue.update(self._owner, batch)
+                await self._update(batch, stopping)
         await self._finish(batch, tenant, "cancelled" if stopping.is_set() else "expired" if expired else "completed")
+
+    async def _update(self, batch: Json, stopping: asyncio.Event) -> None:
+        """Show it as it is; whether it was cancelled meanwhile is known then."""
+        batch |= await self._queue.update(self._owner, batch)
+        if batch["status"] == "cancelling":
+            stopping.set()
 
     async def _checked(self, batch: Json, tenant: Tenant) -> InputCheck:
         file = await self._catalogs(tenant).files.get(batch["input_file_id"])
@@ -179,31 +195,35 @@ class BatchWorker:
         done = await self._queue.done(batch["id"])
         blocks = self._objects.get(content_key(batch["input_file_id"]))
         places = asyncio.Semaphore(self._settings.batch_concurrency)
-        low = replace(tenant, priority=PRIORITY)
-        async with asyncio.TaskGroup() as group:
-            async for request in read_requests(blocks, max_line_bytes=self._settings.max_body_bytes):
-                if request.number in done:
-                    continue
-                await places.acquire()
-                if stopping.is_set():
-                    return
-                task = group.create_task(self._answer_line(batch, low, request, stopping))
-                task.add_done_callback(lambda _: places.release())
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for request in read_requests(blocks, max_line_bytes=self._settings.max_body_bytes):
+                    if request.number in done:
+                        continue
+                    await places.acquire()
+                    if stopping.is_set():
+                        return
+                    task = group.create_task(self._answer_line(batch, tenant, request, stopping))
+                    task.add_done_callback(lambda _: places.release())
+        except ExceptionGroup as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
 
     async def _answer_line(self, batch: Json, tenant: Tenant, line: RequestLine, stopping: asyncio.Event) -> None:
-        """Answer one line, and record it. A line that is refused for want of room waits."""
+        """Answer one line, and record it. One that is refused for want of room waits, as does one of a suspended tenant."""
         assert self._answer is not None
-        request_id = f"batch_req_{secrets.token_hex(12)}"
+        request_id = _request_id(batch, line)
         while True:
+            REPEATED.set(RepeatedRequest())
             try:
-                body = await self._answer(batch["endpoint"], orjson.dumps(line.body), tenant, request_id)
+                low = replace(self._present(tenant), priority=PRIORITY)
+                body = await self._answer(batch["endpoint"], orjson.dumps(line.body), low, request_id)
                 status = 200
-            except (errors.Overloaded, errors.Unavailable) as error:
-                if stopping.is_set():
-                    return
-                await asyncio.sleep(min(error.retry_after_s or 1.0, 5.0))
-                continue
             except errors.RagfleetError as error:
+                if _may_pass(error):
+                    if stopping.is_set():
+                        return
+                    await asyncio.sleep(min(error.retry_after_s or AGAIN_S, 5.0))
+                    continue
                 body, status = errors.body(error), errors.face(error).status
             except Exception as error:
                 log.exception("a line of batch %s failed", batch["id"])
@@ -212,34 +232,51 @@ class BatchWorker:
             break
         response = {"status_code": status, "request_id": request_id, "body": body}
         told = {"id": request_id, "custom_id": line.custom_id, "response": response, "error": None}
-        record = BatchLine(line.number, status == 200, orjson.dumps(told).decode())
-        await self._queue.record(self._owner, batch["id"], record)
+        await self._record(batch, BatchLine(line.number, status == 200, orjson.dumps(told).decode()))
 
-    async def _finish(self, batch: Json, tenant: Tenant, status: str) -> None:
-        """Make the files, and tell the end."""
+    async def _record(self, batch: Json, line: BatchLine) -> None:
+        """Keep what was made of a line, for it was paid; while the catalog is away it waits. Raises LeaseLost."""
+        while True:
+            try:
+                if not await self._queue.record(self._owner, batch["id"], line):
+                    raise LeaseLost
+            except errors.CatalogUnavailable:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
+
+    async def _finish(self, batch: Json, tenant: Tenant, status: str, wrong: Sequence[Json] = ()) -> None:
+        """Make the files, and tell the end. wrong: why it has failed. Raises LeaseLost."""
         if status == "expired":
             await self._expire_lines(batch)
         catalog = self._catalogs(tenant)
         output = await self._write(batch, ok=True)
-        wrong = await self._write(batch, ok=False)
+        failed = await self._write(batch, ok=False)
         ended = {**batch, "status": status, f"{status}_at": _now()}
+        if wrong:
+            ended["errors"] = {"object": "list", "data": wrong}
         if status == "cancelled":
             ended["cancelling_at"] = batch["cancelling_at"] or _now()
-        counts = {"completed": output.lines, "failed": wrong.lines}
+        counts = {"completed": output.lines, "failed": failed.lines}
         ended["request_counts"] = {**batch["request_counts"], **counts}
-        async with catalog.transaction() as inner:
-            for name, file in (("output_file_id", output), ("error_file_id", wrong)):
-                if file.lines:
+        made = {name: file for name, file in (("output", output), ("error", failed)) if file.lines}
+        try:
+            async with catalog.transaction() as inner:
+                for name, file in made.items():
                     await inner.files.add(
                         file_id=file.id,
-                        filename=f"{batch['id']}_{name.removesuffix('_file_id')}.jsonl",
+                        filename=f"{batch['id']}_{name}.jsonl",
                         purpose="batch_output",
                         size=file.size,
                         sha256=file.hash.hexdigest(),
                         expires_at=_expiry(batch),
                     )
-                    ended[name] = file.id
-            await inner.batches.finish(ended)
+                    ended[f"{name}_file_id"] = file.id
+                await inner.batches.finish(self._owner, ended)
+        except LeaseLost:
+            for file in made.values():
+                await self._objects.delete_prefix(f"files/{file.id}/")
+            raise
 
     async def _expire_lines(self, batch: Json) -> None:
         """What was not answered in time is told so, each by itself."""
@@ -249,13 +286,12 @@ class BatchWorker:
         async for line in read_requests(blocks, max_line_bytes=self._settings.max_body_bytes):
             if line.number not in done:
                 told = {
-                    "id": f"batch_req_{secrets.token_hex(12)}",
+                    "id": _request_id(batch, line),
                     "custom_id": line.custom_id,
                     "response": None,
                     "error": {"code": error["code"], "message": error["message"]},
                 }
-                record = BatchLine(line.number, ok=False, body=orjson.dumps(told).decode())
-                await self._queue.record(self._owner, batch["id"], record)
+                await self._record(batch, BatchLine(line.number, ok=False, body=orjson.dumps(told).decode()))
 
     async def _write(self, batch: Json, *, ok: bool) -> OutputFile:
         """The lines of one kind in the object store, where there are any."""
@@ -272,9 +308,24 @@ class BatchWorker:
                 yield line
             after = lines[-1].number
 
-    async def _fail(self, batch: Json, tenant: Tenant, wrong: list[Json]) -> None:
-        found = {"object": "list", "data": wrong}
-        await self._catalogs(tenant).batches.finish({**batch, "status": "failed", "failed_at": _now(), "errors": found})
+    async def _fail(self, batch: Json, tenant: Tenant, wrong: Sequence[Json]) -> None:
+        """It cannot be gone on with; what was answered is in its files."""
+        await self._finish(batch, tenant, "failed", wrong)
+
+
+def _request_id(batch: Json, line: RequestLine) -> str:
+    """The same at every gateway that works on the batch."""
+    name = f"{batch['id']} {line.number}"
+    return f"batch_req_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+
+
+def _may_pass(error: errors.RagfleetError) -> bool:
+    """Whether a line that was refused so is asked again later."""
+    if isinstance(error, errors.RateLimited):
+        return error.retry_after_s is not None  # else it is more than the limit by itself
+    if isinstance(error, errors.PermissionDenied):
+        return errors.face(error).code == "tenant_suspended"
+    return isinstance(error, errors.Overloaded | errors.Unavailable)
 
 
 def _now() -> int:

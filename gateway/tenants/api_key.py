@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 
 PREFIX = "sk-rf-"
+_ID = re.compile(r"[0-9a-f]{16}")
 _FORM = re.compile(PREFIX + r"([0-9a-f]{16})-[0-9a-f]{64}")
 
 
@@ -34,6 +35,11 @@ def id_of(text: str) -> str | None:
     """The id in a key; None for what has not the form of one."""
     found = _FORM.fullmatch(text)
     return found and found[1]
+
+
+def is_id(text: str) -> bool:
+    """Whether this is the id of a key that the catalog issued."""
+    return _ID.fullmatch(text) is not None
 
 
 def digest(text: str) -> bytes:

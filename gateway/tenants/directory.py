@@ -13,7 +13,7 @@ from gateway.environment import ConfigError
 from gateway.errors import CatalogUnavailable, PermissionDenied, Unauthenticated
 from gateway.tenants import api_key as api_keys
 from gateway.tenants.key import GROUP_PATTERN, TENANTS_OWN, USER_SCOPES, Key, Scope
-from gateway.tenants.limits import TenantLimits
+from gateway.tenants.limits import MOST, TenantLimits, wrong_limit
 from gateway.tenants.records import DirectoryChanges, KeyRecord, TenantRecord
 from gateway.tenants.tenant import Tenant
 
@@ -24,6 +24,8 @@ GRACE_S = 60.0
 """While the catalog is away, keys that were known are taken as they were for so long."""
 AWAY_S = 10.0
 """A catalog that has not answered for so long is away, also where it hangs and says nothing."""
+MAX_NAME = 64
+"""Characters of a tenant's name in the tenants file."""
 _NOBODYS = KeyRecord(id="", tenant="", digest=bytes(32), scopes=frozenset())
 """No secret has this digest."""
 
@@ -116,6 +118,19 @@ class Directory:
         self._check_age()
         raise _unknowable() if self.away else Unauthenticated(f"There is no tenant '{name}'.")
 
+    def present(self, tenant: Tenant) -> Tenant:
+        """A tenant that came with a key some time ago, both as they are now. Raises PermissionDenied where it is suspended,
+        Unauthenticated where its key is revoked, CatalogUnavailable where nobody knows. One that has expired since was good."""
+        key = tenant.key
+        if api_keys.is_id(key.id):
+            self._check_age()
+            if (record := self._keys.get(key.id)) is None:
+                raise _unknowable() if self.away else Unauthenticated("The API key was revoked.")
+            key = record.key
+        if tenant.name in self._tenants:
+            return self.tenant(tenant.name, key)
+        return tenant
+
     def apply(self, changes: DirectoryChanges) -> None:
         """The catalog's news."""
         if changes.complete:
@@ -206,11 +221,15 @@ def _read(path: Path) -> dict[str, Tenant]:
         where = f"{path}: tenant {number}"
         try:
             name, placement = str(entry["name"]), str(entry.get("class") or "")
-            limits = TenantLimits(**(entry.get("limits") or {}))
+            limits = TenantLimits(**(given := entry.get("limits") or {}))
             tenant = Tenant(name, float(entry.get("weight", 1.0)), int(entry.get("priority", 0)), placement, limits)
             keys = entry["keys"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{where}: wants name, keys, and numbers for weight and priority: {error!r}") from error
+        if not (0 < len(name) <= MAX_NAME and name.isprintable()):
+            raise ConfigError(f"{where}: a name has 1 to {MAX_NAME} characters that can be printed")
+        if (wrong := wrong_limit(given)) is not None:
+            raise ConfigError(f"{where} ({tenant.name}): the limit {wrong} must be a whole number from 0 to {MOST}")
         if not 0 < tenant.weight < math.inf:
             raise ConfigError(f"{where} ({tenant.name}): weight must be above 0")
         made = [_key(each, f"{where} ({tenant.name})") for each in keys] if isinstance(keys, list) else []

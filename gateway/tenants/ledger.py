@@ -5,10 +5,13 @@ and again, so that of a gateway that dies at most CHECKPOINT_TOKENS of each stre
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,6 +41,23 @@ REAP_S = 5.0
 DEAD_S = 10.0
 
 
+class RepeatedRequest:
+    """A request that is made anew where its gateway dies, under the same id of ours. Its rows have names of their own, so that it
+    has them once, however often it is made."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+
+    def row_id(self, request_id: str) -> str:
+        """Of the next row of this request, or of a part of it."""
+        self._rows[request_id] += 1
+        return hashlib.sha256(f"{request_id} {self._rows[request_id]}".encode()).hexdigest()[:32]
+
+
+REPEATED: ContextVar[RepeatedRequest | None] = ContextVar("ragfleet_repeated_request", default=None)
+"""What this task works on. None: a client's request, whose id is the client's."""
+
+
 @dataclass(slots=True, eq=False)
 class LedgerEntry:
     """One request."""
@@ -64,7 +84,10 @@ class LedgerEntry:
     @classmethod
     def of(cls, tenant: Tenant, *, request_id: str, route: str, model: str, reserved: int) -> "LedgerEntry":
         """Of a request that was just admitted."""
-        return cls(request_id, tenant.name, tenant.key.id, route, model, reserved)
+        entry = cls(request_id, tenant.name, tenant.key.id, route, model, reserved)
+        if (repeated := REPEATED.get()) is not None:
+            entry.id = repeated.row_id(request_id)
+        return entry
 
 
 def outcome_of(error: BaseException | None) -> str:

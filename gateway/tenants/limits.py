@@ -1,5 +1,6 @@
 """What a tenant, or one of its keys, may use. None: as much as there is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -29,3 +30,14 @@ class TenantLimits:
 
 
 UNLIMITED = TenantLimits()
+MOST = 2**53 - 1
+"""A limit, at the most: what JSON can hold as a whole number."""
+
+
+def wrong_limit(limits: Mapping[str, object]) -> str | None:
+    """The name of one that no limit has, or whose value no limit can be; None where all are right."""
+    for name, value in limits.items():
+        whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+        if name not in TenantLimits.__slots__ or not (value is None or whole):
+            return name
+    return None

@@ -16,8 +16,9 @@ log = logging.getLogger("ragfleet.tenants")
 
 T = TypeVar("T")
 
-STEP_S = 2.0
-"""For one step of the store."""
+STEP_S = 5.0
+"""For one step of the store: as long as the database itself waits for a lock. A busy machine is slow, and not away: a step that
+is given up costs it a connection, which makes the next one slower."""
 AWAY_S = 1.0
 """After a failure, for which the store is not asked again."""
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,7 +56,7 @@ class PriceList:
     """Prices of models, for a million tokens each: `currency: usd`, `models: {name: {input, cached_input, output}}`; the name `*`
     stands for any other model."""
 
-    def __init__(self, currency: str, models: Mapping[str, Mapping[str, float]]) -> None:
+    def __init__(self, currency: str, models: Mapping[str, Mapping[str, Decimal]]) -> None:
         self.currency = currency
         self._models = models
 
@@ -65,25 +66,25 @@ class PriceList:
         try:
             given = yaml.safe_load(path.read_text(encoding="utf-8"))
             models = {
-                str(name): {str(kind): float(price) for kind, price in prices.items()}
+                str(name): {str(kind): Decimal(str(price)) for kind, price in prices.items()}
                 for name, prices in given["models"].items()
             }
             currency = str(given.get("currency", "usd"))
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, yaml.YAMLError, ArithmeticError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{path}: cannot be read as a price list: {error!r}") from error
         for name, prices in models.items():
             if unknown := prices.keys() - {"input", "cached_input", "output"}:
                 raise ConfigError(f"{path}: {name}: there is no price for {', '.join(sorted(unknown))}")
-            if any(not 0 <= price < float("inf") for price in prices.values()):
+            if any(not price.is_finite() or price < 0 for price in prices.values()):
                 raise ConfigError(f"{path}: {name}: a price must be 0 or more")
         return cls(currency, models)
 
-    def cost(self, row: UsageRow) -> float:
+    def cost(self, row: UsageRow) -> Decimal:
         """Of a row; 0 for a model that has no price."""
         prices = self._models.get(row.model) or self._models.get("*") or {}
-        per_input = prices.get("input", 0.0)
+        per_input = prices.get("input", Decimal())
         read = (row.prompt - row.cached) * per_input + row.cached * prices.get("cached_input", per_input)
-        return (read + row.completion * prices.get("output", 0.0)) / MILLION
+        return (read + row.completion * prices.get("output", Decimal())) / MILLION
 
 
 COLUMNS = (
@@ -106,6 +107,9 @@ def results(rows: Iterable[UsageRow], groups: Collection[str], prices: PriceList
             result["output_tokens"] += row.completion
         if prices is not None:
             result["amount"]["value"] += prices.cost(row)
+    if prices is not None:
+        for result in found.values():  # a sum of decimals, so that a bill has no digits that nobody has priced
+            result["amount"]["value"] = float(result["amount"]["value"])
     return list(found.values())
 
 
@@ -118,22 +122,33 @@ def _empty(names: Mapping[str, str | None], embeds: bool, prices: PriceList | No
     if not embeds:
         result["batch"] = None
     if prices is not None:
-        result["amount"] = {"value": 0.0, "currency": prices.currency}
+        result["amount"] = {"value": Decimal(), "currency": prices.currency}
     return result
 
 
 def usage_csv(buckets: Sequence[dict[str, Any]]) -> str:
     """A line for each result; those that are not told apart by a column leave it empty."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\r\n")
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     for bucket in buckets:
         times = {"start_time": bucket["start_time"], "end_time": bucket["end_time"]}
         for result in bucket["results"]:
             amount = result.get("amount")
-            money = {} if amount is None else {"amount": amount["value"], "currency": amount["currency"]}
-            writer.writerow({**result, **times, "amount": None, **money})
+            money = {} if amount is None else {"amount": _number(amount["value"]), "currency": amount["currency"]}
+            cells = {**result, **times, "amount": None, **money}
+            writer.writerow({name: _cell(cells.get(name)) for name in COLUMNS})
     return out.getvalue()
+
+
+def _number(value: float) -> str:
+    """Without an exponent, which spreadsheets round."""
+    return f"{Decimal(repr(value)):f}"
+
+
+def _cell(value: Any) -> Any:
+    """A name that a spreadsheet would compute is a text, by an apostrophe before it, as OWASP has it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 class UsageReport:

@@ -2,12 +2,21 @@
 
 import asyncio
 import json
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import select
 
+from gateway.batches import worker
 from gateway.batches.worker import BatchWorker
+from gateway.errors import CatalogUnavailable, NotFound, PermissionDenied
+from gateway.knowledge.catalog import schema
+from gateway.knowledge.catalog.queue import LeaseLost
+from gateway.knowledge.catalog.types import PageQuery
+from gateway.tenants.tenant import Tenant
 from gateway.triton.fake_answers import Script
 from tests.support.gateway_client import Client
 from tests.support.running import EMBEDDING, MODEL, Fleet
@@ -236,3 +245,219 @@ async def test_a_file_as_windows_writes_it(client: Client, end: str) -> None:
     batch = await _begin(client, ("\ufeff" + end.join(lines) + end * 2).encode())
     ended = await _ended(client, batch["id"])
     assert (ended["status"], ended["request_counts"]["completed"]) == ("completed", 2)
+
+
+async def _stalled(client: Client, answered: int, lines: int) -> Any:
+    """A batch of so many lines, of which some are answered and the others wait for their engines."""
+    for triton in client.fleet.tritons:
+        triton.always["llm"] = Script(stall_after=0)
+    client.fleet.answers.script("llm", *[Script() for _ in range(answered)])
+    made = await _begin(client, [_line(f"line-{n}", _chat(f"{n}?")) for n in range(lines)])
+    async with asyncio.timeout(60):
+        while (await client.ask("GET", f"{PATH}/{made['id']}"))["request_counts"]["completed"] < answered:
+            pass
+    return made
+
+
+def _go_on(client: Client) -> None:
+    for triton in client.fleet.tritons:
+        triton.always.pop("llm")
+
+
+async def _rows(client: Client) -> Any:
+    await client.fleet.gateway.ledger.step()
+    async with client.fleet.gateway.catalog.database.read() as connection:
+        return (await connection.execute(select(schema.ledger))).all()
+
+
+async def test_a_line_whose_gateway_dies_is_charged_once(client: Client) -> None:
+    made = await _stalled(client, 5, 12)
+    gateway = client.fleet.gateway
+    running = {entry.id for entry in gateway.ledger._open}
+    assert running
+    _go_on(client)
+    await gateway.batches.close()
+    ended = await _ended(client, made["id"])
+    assert ended["request_counts"] == {"total": 12, "completed": 12, "failed": 0}
+    rows = await _rows(client)
+    assert len({row.request_id for row in rows}) == len(rows) == 12
+    assert running <= {row.id for row in rows}
+    assert {(row.state, row.outcome) for row in rows} == {("settled", "completed")}
+    usages = [line["response"]["body"]["usage"] for line in (await _lines(client, ended["output_file_id"])).values()]
+    assert sum(row.completion for row in rows) == sum(usage["completion_tokens"] for usage in usages)
+    assert sum(row.prompt for row in rows) == sum(usage["prompt_tokens"] for usage in usages)
+
+
+async def test_a_batch_that_expires_has_what_was_answered_and_says_which_lines_were_not(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await _stalled(client, 4, 10)
+    monkeypatch.setattr(worker, "time", SimpleNamespace(time=lambda: time.time() + 90_000))
+    await client.fleet.gateway.batches.close()  # its successor goes on a day later
+    ended = await _ended(client, made["id"])
+    assert (ended["status"], ended["request_counts"]) == ("expired", {"total": 10, "completed": 4, "failed": 6})
+    answered = await _lines(client, ended["output_file_id"])
+    wrong = await _lines(client, ended["error_file_id"])
+    assert answered.keys() | wrong.keys() == {f"line-{n}" for n in range(10)}
+    assert not answered.keys() & wrong.keys()
+    assert {line["response"]["status_code"] for line in answered.values()} == {200}
+    for line in wrong.values():
+        assert line["response"] is None
+        assert line["error"]["code"] == "batch_expired"
+    _go_on(client)
+
+
+async def test_the_catalog_is_away_for_a_moment_and_no_answer_is_lost(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "AGAIN_S", 0.01)
+    queue, away = client.fleet.gateway.batches._queue, 5
+    record = queue.record
+
+    async def recorded(*args: Any) -> bool:
+        nonlocal away
+        if away:
+            away -= 1
+            raise CatalogUnavailable("away")
+        return await record(*args)
+
+    monkeypatch.setattr(queue, "record", recorded)
+    ended = await _ended(client, (await _begin(client, [_line(f"{n}", _chat()) for n in range(8)]))["id"])
+    assert (ended["status"], ended["request_counts"]["completed"]) == ("completed", 8), ended["errors"]
+    assert len(client.fleet.calls("prompt")) == 8, "no line is asked twice"
+
+
+async def test_a_batch_that_was_let_fall_is_taken_up_though_others_are_worked_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchWorker, "LEASE_S", 1.0)
+    queue, away = client.fleet.gateway.batches._queue, {"fallen"}
+    update_batch = queue.update
+
+    async def updated(owner: str, batch: Any) -> Any:
+        if batch["metadata"] and batch["metadata"]["name"] in away:
+            away.clear()
+            raise CatalogUnavailable("away")
+        return await update_batch(owner, batch)
+
+    await _stalled(client, 1, 3)
+    monkeypatch.setattr(queue, "update", updated)
+    client.fleet.answers.script("llm", Script())
+    fallen = await _begin(client, [_line("a", _chat(temperature=7))], metadata={"name": "fallen"})
+    assert (await _ended(client, fallen["id"]))["status"] == "completed"
+    _go_on(client)
+
+
+async def test_what_was_answered_is_there_though_the_input_is_gone(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await _stalled(client, 3, 12)
+    batches = client.fleet.gateway.batches
+
+    def gone(key: str) -> Any:
+        raise NotFound("It is gone.")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(batches._objects, "get", gone)
+        await batches.close()
+        ended = await _ended(client, made["id"])
+    _go_on(client)
+    assert (ended["status"], ended["request_counts"]["completed"]) == ("failed", 3)
+    assert ended["errors"]["data"]
+    assert len(await _lines(client, ended["output_file_id"])) == 3
+
+
+async def test_who_has_lost_a_batch_ends_it_no_more(client: Client) -> None:
+    made = await _begin(client, [_line("a", _chat())])
+    ended = await _ended(client, made["id"])
+    catalog = client.fleet.gateway.catalog.of(Tenant("default"))
+    with pytest.raises(LeaseLost):
+        await catalog.batches.finish("late", {**ended, "output_file_id": None})
+    with pytest.raises(LeaseLost):
+        await client.fleet.gateway.catalog.batches.update("late", ended)
+    assert await client.ask("GET", f"{PATH}/{made['id']}") == ended
+
+
+async def test_one_that_is_cancelled_while_its_file_is_read_is_cancelled(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = worker.check_input
+
+    async def checked(*args: Any, **how: Any) -> Any:
+        found = await check(*args, **how)
+        batches = client.fleet.gateway.catalog.of(Tenant("default")).batches
+        (batch,) = (await batches.page(PageQuery())).items
+        assert (await batches.cancel(batch["id"]))["status"] == "cancelling"
+        return found
+
+    monkeypatch.setattr(worker, "check_input", checked)
+    ended = await _ended(client, (await _begin(client, [_line("a", _chat())]))["id"])
+    assert (ended["status"], ended["request_counts"]["total"]) == ("cancelled", 1)
+    assert not client.fleet.calls("llm")
+
+
+async def _tenant(start: Any, **limits: int) -> tuple[Client, Client, Any]:
+    """Clients of an administrator and of a tenant, and the tenant's key."""
+    fleet = await start(admin_key="admins")
+    fleet.says("Thirty days.")
+    admin = Client(fleet, bearer="admins")
+    await admin.ask("POST", "/admin/tenants", {"name": "small", "limits": limits})
+    made = await admin.ask("POST", "/admin/keys", {"tenant": "small"})
+    return admin, Client(fleet, bearer=made["key"]), made
+
+
+async def test_a_line_over_the_limit_by_itself_fails_and_holds_up_none(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchWorker, "RENEW_S", 0.02)
+    _, client, _ = await _tenant(start, tokens_per_minute=1_000)
+    lines = [_line("large", {**_chat(), "n": 8, "max_tokens": 200}), _line("small", _chat())]
+    ended = await _ended(client, (await _begin(client, lines))["id"])
+    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    wrong = await _lines(client, ended["error_file_id"])
+    assert wrong["large"]["response"]["status_code"] == 429
+
+
+async def test_a_suspended_tenants_batch_waits(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchWorker, "RENEW_S", 0.02)
+    monkeypatch.setattr(worker, "AGAIN_S", 0.01)
+    admin, client, _ = await _tenant(start)
+    made = await _stalled(client, 3, 12)
+    batches, waiting = client.fleet.gateway.batches, asyncio.Event()
+    await admin.ask("POST", "/admin/tenants/small/suspend")
+    present = batches._present
+
+    def seen(tenant: Tenant) -> Tenant:
+        try:
+            return present(tenant)
+        except PermissionDenied:
+            waiting.set()
+            raise
+
+    monkeypatch.setattr(batches, "_present", seen)
+    _go_on(client)
+    await batches.close()
+    asked = len(client.fleet.calls("prompt"))
+    for _ in range(2):
+        waiting.clear()
+        await asyncio.wait_for(waiting.wait(), 60)
+    assert len(client.fleet.calls("prompt")) == asked
+    await admin.ask("POST", "/admin/tenants/small/resume")
+    assert (await _ended(client, made["id"]))["request_counts"]["completed"] == 12
+
+
+async def test_with_a_revoked_key_no_further_line_is_answered(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchWorker, "RENEW_S", 0.02)
+    admin, client, key = await _tenant(start)
+    other = await admin.ask("POST", "/admin/keys", {"tenant": "small"})
+    made = await _stalled(client, 3, 12)
+    asked = len(client.fleet.calls("prompt"))
+    await admin.ask("DELETE", f"/admin/keys/{key['id']}")
+    _go_on(client)
+    client = Client(client.fleet, bearer=other["key"])
+    await client.fleet.gateway.batches.close()
+    ended = await _ended(client, made["id"])
+    assert ended["request_counts"] == {"total": 12, "completed": 3, "failed": 9}
+    assert len(client.fleet.calls("prompt")) == asked
+    wrong = await _lines(client, ended["error_file_id"])
+    assert {line["response"]["status_code"] for line in wrong.values()} == {401}

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import func, select
 from gateway.knowledge.catalog import schema
 from gateway.tenants import account, quota_client
 from gateway.triton.fake_answers import Script
+from tests.support.postgres import postgres_server
 from tests.support.running import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -46,15 +48,30 @@ async def leave(fleet: Fleet, rng: random.Random) -> None:
     await asyncio.gather(asked, return_exceptions=True)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Empty for SQLite's file."""
+    if request.param == "sqlite":
+        yield ""
+    else:
+        with postgres_server() as url:
+            yield url
+
+
 async def test_nothing_is_left_of_a_thousand_requests_that_were_given_up(
-    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog_url: str
 ) -> None:
     for module in (account, quota_client):  # however busy the machine is, no step of the store is given up
         monkeypatch.setattr(module, "STEP_S", 60.0)
     file = tmp_path / "tenants.yaml"
     file.write_text(f"tenants: [{{name: acme, keys: [acme], limits: {LIMITS}}}]")
     fleet: Fleet = await start(
-        tenants_file=file, slots=20, request_deadline_s=1.0, admission_deadline_s=0.5, attempts=2
+        tenants_file=file,
+        catalog_url=catalog_url,
+        slots=20,
+        request_deadline_s=1.0,
+        admission_deadline_s=0.5,
+        attempts=2,
     )
     gateway = fleet.gateway
     gateway.quotas._client.now = lambda: NOON

@@ -3,6 +3,7 @@ and share again what one of them held that is killed."""
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import psycopg
 import pytest
+from psycopg.rows import namedtuple_row
 
 from gateway.tenants.ledger import CHECKPOINT_TOKENS
 from ragfleet.paths import Home
@@ -26,6 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test wait
 GATEWAYS, ASKED, LIMIT = 3, 200, 50
 LONG = 1_500
 """Tokens that an answer may have which is to go on until it is ended."""
+BUDGET, SMALL = 4_000, 60
+"""Tokens; and more than the smallest request reserves."""
 PARAMS = '{"decode_step_ms": 50, "decode_step_ms_per_sequence": 0, "slots": 64}'
 
 
@@ -109,15 +113,11 @@ async def _knows(url: str, key: str) -> bool:
 async def test_of_two_hundred_at_once_as_many_are_answered_as_may_be_at_a_time(
     fleet: EmbeddedFleet, operator: Operator, clients: Callable[[str], Awaitable[list[Client]]]
 ) -> None:
-    for number in range(5):
-        made = await operator.key(f"seats-{number}", concurrent_answers=LIMIT)
-        told = await _flooded(fleet, await clients(made["key"]))
-        assert told[200] <= LIMIT
-        if not told[503]:  # a busy machine's database has no time for some
-            assert told[429] == ASKED - LIMIT
-            assert told[200] + told[0] == LIMIT, "the others are answered, or wait for a place"
-            return
-    pytest.skip("this machine's database did not answer 200 requests at once")
+    made = await operator.key("seats", concurrent_answers=LIMIT)
+    told = await _flooded(fleet, await clients(made["key"]))
+    print(f"told: {dict(told)}; load {os.getloadavg()[0]:.1f}")
+    assert told[429] == ASKED - LIMIT
+    assert told[200] + told[0] == LIMIT, "the others are answered, or wait for a place"
 
 
 async def _flooded(fleet: EmbeddedFleet, three: list[Client]) -> Counter[int]:
@@ -129,7 +129,7 @@ async def _flooded(fleet: EmbeddedFleet, three: list[Client]) -> Counter[int]:
     ]
 
     async def refused() -> bool:
-        return sum(each.status in (429, 503) for each in seen) >= ASKED - LIMIT
+        return sum(each.status not in (0, 200) for each in seen) >= ASKED - LIMIT
 
     try:
         await until(refused, "all but as many as may be are refused")
@@ -144,23 +144,69 @@ async def _flooded(fleet: EmbeddedFleet, three: list[Client]) -> Counter[int]:
 async def test_of_two_hundred_in_a_minute_as_many_are_let_in_as_may_be(
     fleet: EmbeddedFleet, operator: Operator, clients: Callable[[str], Awaitable[list[Client]]]
 ) -> None:
-    for number in range(5):
+    for number in range(5):  # until all of them fall in one minute
         made = await operator.key(f"minute-{number}", requests_per_minute=LIMIT)
-        three = await clients(made["key"])
-        if time.time() % 60 > 30:
-            await asyncio.sleep(60 - time.time() % 60)
-        began = time.time() // 60
-        answers = await asyncio.gather(
-            *(three[n % GATEWAYS].ask(fleet.model, f"Word {n}.", max_tokens=1) for n in range(ASKED))
-        )
-        told = Counter(each.status for each in answers)
-        print(Counter((each.status, (each.error or "")[:90]) for each in answers))
-        in_one_minute = time.time() // 60 == began
-        assert told[200] <= LIMIT or not in_one_minute
-        if in_one_minute and not told[503]:  # a busy machine's database, or engine, has no time for some
+        three, began = await clients(made["key"]), await _young_minute()
+        asked = (three[n % GATEWAYS].ask(fleet.model, f"Word {n}.", max_tokens=1) for n in range(ASKED))
+        told = Counter(each.status for each in await asyncio.gather(*asked))
+        print(f"told: {dict(told)}; load {os.getloadavg()[0]:.1f}")
+        if time.time() // 60 == began:
             assert told == {200: LIMIT, 429: ASKED - LIMIT}
             return
-    pytest.skip("this machine did not answer 200 requests in half a minute")
+    pytest.fail("200 requests took more than half a minute")
+
+
+async def _young_minute() -> float:
+    """The present one, of which half is left; or else the next."""
+    if time.time() % 60 > 30:
+        await asyncio.sleep(60 - time.time() % 60)
+    return time.time() // 60
+
+
+async def test_streams_of_unknown_length_take_no_more_tokens_than_there_are(
+    fleet: EmbeddedFleet, operator: Operator, clients: Callable[[str], Awaitable[list[Client]]], database: str
+) -> None:
+    """Some clients leave. Of the budget no more is left than what the others hold as leases; what the counters gave is what the
+    ledger says."""
+    for number in range(3):  # until the minute's flood falls in one minute
+        names = {period: f"tokens-{period}-{number}" for period in ("minute", "day")}
+        made = {period: await operator.key(name, **{f"tokens_per_{period}": BUDGET}) for period, name in names.items()}
+        three = {period: await clients(each["key"]) for period, each in made.items()}
+        began = await _young_minute()
+        await asyncio.gather(
+            *(
+                _until_refused(random.Random(n), one, fleet.model)
+                for each in three.values()
+                for n, one in enumerate(each * 4)
+            )
+        )
+        if time.time() // 60 != began and number < 2:
+            continue
+        for period, name in names.items():
+            if time.time() // 60 == began or period == "day":
+                rows = await _settled(database, name)
+                used = sum(row.prompt + row.completion for row in rows)
+                print(f"{period}: {len(rows)} answers took {used} of {BUDGET}; load {os.getloadavg()[0]:.1f}")
+                assert used <= BUDGET
+                assert BUDGET - used <= BUDGET * (GATEWAYS - 1) // 20 + SMALL
+                await _balanced(database, name, f"tokens/{period}")
+        return
+
+
+async def _until_refused(rng: random.Random, client: Client, model: str) -> None:
+    """Answers, one after the other, of which some are left, as long as there are tokens; then as small ones as can be."""
+    for tokens in (60, 1):
+        while True:
+            seen, wanted = Seen(), rng.randint(1, tokens)
+            asked = asyncio.create_task(client.ask(model, "A story.", seen=seen, max_tokens=wanted))
+            leaves_after = rng.randint(1, 2 * wanted)
+            while not asked.done() and len(seen.at) < leaves_after:
+                await asyncio.sleep(0.02)
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+            assert seen.status in (200, 429), seen.error
+            if seen.status == 429:
+                break
 
 
 async def test_a_key_that_is_revoked_at_one_opens_nothing_at_any(
@@ -187,7 +233,7 @@ async def test_what_a_killed_gateway_held_is_the_others(
 ) -> None:
     """The last test: the first gateway is killed."""
     seats = 6
-    made = await operator.key("killed", concurrent_answers=seats)
+    made = await operator.key("killed", concurrent_answers=seats, tokens_per_month=100_000)
     one, *others = await clients(made["key"])
     flood, each_token = [Seen() for _ in range(seats)], {"include_usage": True, "continuous_usage_stats": True}
     tasks = [
@@ -214,20 +260,41 @@ async def test_what_a_killed_gateway_held_is_the_others(
         await until(has_a_seat, "a seat is free")
         print(f"a seat {time.monotonic() - killed:.1f} s after the kill; load {os.getloadavg()[0]:.1f}")
 
-    query = "SELECT state, reserved - prompt, completion FROM ledger WHERE tenant = 'killed' AND reserved > %s"
-    found: list[tuple[str, int, int]] = []
-
-    async def settled() -> bool:
-        found[:] = await asyncio.to_thread(_rows, database, query)
-        return bool(found) and all(state == "settled" for state, _, _ in found)
-
-    await until(settled, "every row is settled")
-    lost = {reserved - LONG: completion for _, reserved, completion in found}
-    drifts = [seen.completion_tokens - lost[n] for n, seen in enumerate(flood)]
+    rows = await _settled(database, "killed")
+    lost = {row.reserved - row.prompt - LONG: row for row in rows if row.reserved > LONG}
+    drifts = [seen.completion_tokens - lost[n].completion for n, seen in enumerate(flood)]
     print(f"tokens that clients have and the ledger has not: {drifts}")
     assert all(abs(drift) <= CHECKPOINT_TOKENS for drift in drifts)
+    await _balanced(database, "killed", "tokens/month")
+    print(f"the counters are what the ledger says {time.monotonic() - killed:.1f} s after the kill")
 
 
-def _rows(database: str, query: str) -> list[tuple[str, int, int]]:
-    with psycopg.connect(database) as connection:
-        return connection.execute(query, [LONG]).fetchall()
+async def _settled(database: str, tenant: str) -> list[Any]:
+    """A tenant's rows of the ledger, as soon as none is open."""
+    query = "SELECT state, reserved, prompt, completion FROM ledger WHERE tenant = %s"
+    found: list[Any] = []
+
+    async def settled() -> bool:
+        found[:] = await asyncio.to_thread(_rows, database, query, tenant)
+        return bool(found) and all(row.state == "settled" for row in found)
+
+    await until(settled, "every row is settled")
+    return found
+
+
+async def _balanced(database: str, tenant: str, resource: str) -> None:
+    """What the counter has granted is, as soon as no gateway has a lease, what the ledger says."""
+    spent = "SELECT sum(prompt + completion) AS n FROM ledger WHERE tenant = %s"
+    granted = "SELECT used AS n FROM quotas WHERE subject = 'tenant/' || %s AND resource = %s"
+
+    async def equal() -> bool:
+        (counter,) = await asyncio.to_thread(_rows, database, granted, tenant, resource)
+        (ledger,) = await asyncio.to_thread(_rows, database, spent, tenant)
+        return bool(counter.n == ledger.n)
+
+    await until(equal, "the counter is what the ledger says")
+
+
+def _rows(database: str, query: str, *values: Any) -> list[Any]:
+    with psycopg.connect(database, row_factory=namedtuple_row) as connection:
+        return connection.execute(query, values).fetchall()

@@ -14,12 +14,16 @@ class Client:
     """One client of one gateway."""
 
     fleet: Fleet
+    bearer: str = ""
+    """Its API key, where the gateway wants one."""
 
     async def call(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, form: aiohttp.FormData | None = None
     ) -> Reply:
         """Whatever comes back."""
         headers = {} if key is None else {"idempotency-key": key}
+        if self.bearer:
+            headers["authorization"] = f"Bearer {self.bearer}"
         given: dict[str, Any] = {"json": body} if form is None else {"data": form}
         async with self.fleet.http.request(method, path, headers=headers, **given) as response:
             return Reply(response.status, response.headers, await response.read())

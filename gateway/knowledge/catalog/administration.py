@@ -19,7 +19,7 @@ from gateway.knowledge.catalog.tenant_registry import REVISION, key_record, tena
 from gateway.tenants import api_key
 from gateway.tenants.api_key import NewKey
 from gateway.tenants.key import GROUP_PATTERN, USER_SCOPES, Scope
-from gateway.tenants.limits import UNLIMITED, TenantLimits
+from gateway.tenants.limits import MOST, UNLIMITED, TenantLimits, wrong_limit
 from gateway.tenants.records import KeyRecord, TenantRecord, read_limits, stored_limits
 
 T = TypeVar("T")
@@ -27,8 +27,6 @@ _tenants, _keys, _revisions = schema.tenants, schema.api_keys, schema.revisions
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}"
 """Of a tenant."""
-MOST = 2**53 - 1
-"""A limit, at the most: what JSON can hold as a whole number."""
 MAX_PRIORITY = 20
 MAX_GROUPS = 256
 OVERLAP_S = 86_400
@@ -256,11 +254,10 @@ class _Act:
 
 def checked_limits(limits: Mapping[str, int | None]) -> TenantLimits:
     """Raises BadRequest for a name that no limit has, and for a number that no limit can be."""
-    for name, value in limits.items():
+    if (name := wrong_limit(limits)) is not None:
         if name not in UNLIMITED.__slots__:
             raise BadRequest(f"There is no limit '{name}'.", param=f"limits.{name}")
-        if value is not None and not 0 <= value <= MOST:
-            raise BadRequest(f"The limit '{name}' must be a whole number from 0 to {MOST}.", param=f"limits.{name}")
+        raise BadRequest(f"The limit '{name}' must be a whole number from 0 to {MOST}.", param=f"limits.{name}")
     return read_limits(limits)
 
 

@@ -1,6 +1,6 @@
 """Batches: many requests from a file, answered one by one when there is room, under a lease."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.answer_types import BatchJob, BatchLine
 from gateway.knowledge.catalog.database import Database, check_storable
 from gateway.knowledge.catalog.paging import fetch_page
+from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.storage_limits import alone_for
 from gateway.knowledge.catalog.types import Json, Page, PageQuery
 from gateway.tenants.tenant import Tenant
@@ -78,10 +79,12 @@ class TenantBatches:
                 raise Conflict(f"The batch {batch_id!r} is {row.status} and cannot be cancelled.", code="batch_ended")
         return await self.get(batch_id)
 
-    async def finish(self, batch: Json) -> None:
-        """The end: nothing is kept but what clients read. Raises NotFound."""
+    async def finish(self, owner: str, batch: Json) -> None:
+        """The end: nothing is kept but what clients read. Raises LeaseLost where it is no longer the owner's."""
         async with self._database.write() as connection:
-            await self._row(connection, batch["id"], lock=True)
+            held = select(_batches.c.id).where(_batches.c.id == batch["id"], *_held(owner)).with_for_update()
+            if await connection.scalar(held) is None:
+                raise LeaseLost
             await _set(connection, batch["id"], batch)
             ended = update(_batches).where(_batches.c.id == batch["id"])
             await connection.execute(ended.values(ended_at=self._database.clock(), owner=None))
@@ -136,22 +139,27 @@ class BatchQueue:
             rows = await connection.execute(taken.returning(_batches.c.caller, _batches.c.body))
             return [BatchJob(caller=row.caller, body=orjson.loads(row.body)) for row in rows]
 
-    async def renew(self, owner: str, *, lease_s: float) -> Mapping[str, str]:
-        """What this owner still holds, with longer leases: ids and statuses."""
+    async def renew(self, owner: str, batch_ids: Collection[str], *, lease_s: float) -> Mapping[str, str]:
+        """What this owner still holds of these, with longer leases: ids and statuses. What it has let fall is not among them, so
+        that somebody takes it up."""
         async with self._database.write() as connection:
-            change = update(_batches).where(_batches.c.id.in_(await _lock_held(connection, owner)))
+            held = [each for each in await _lock_held(connection, owner) if each in batch_ids]
+            change = update(_batches).where(_batches.c.id.in_(held))
             change = change.values(lease_until=self._database.clock() + lease_s)
             rows = (await connection.execute(change.returning(_batches.c.id, _batches.c.status))).all()
         return {row.id: row.status for row in rows}
 
-    async def update(self, owner: str, batch: Json) -> bool:
-        """Show the batch so, unless it is being cancelled; whether it is the owner's still."""
+    async def update(self, owner: str, batch: Json) -> Json:
+        """Show the batch so; one that is being cancelled stays that. As it is shown. Raises LeaseLost."""
         async with self._database.write() as connection:
-            query = select(_batches.c.status).where(_batches.c.id == batch["id"], *_held(owner)).with_for_update()
-            status = await connection.scalar(query)
-            if status is not None and status != "cancelling":
-                await _set(connection, batch["id"], batch)
-        return status is not None
+            query = select(_batches).where(_batches.c.id == batch["id"], *_held(owner)).with_for_update()
+            row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                raise LeaseLost
+            if row.status == "cancelling":
+                batch = {**batch, "status": row.status, "cancelling_at": orjson.loads(row.body)["cancelling_at"]}
+            await _set(connection, batch["id"], batch)
+        return batch
 
     async def done(self, batch_id: str) -> set[int]:
         """The numbers of the lines that were answered."""

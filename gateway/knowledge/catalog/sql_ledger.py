@@ -25,7 +25,7 @@ from gateway.tenants.ledger import LedgerEntry
 from gateway.tenants.usage import EMBEDDINGS, UsageQuery, UsageRow
 
 _ledger, _gateways = schema.ledger, schema.gateways
-_CHANGING = ("state", "outcome", "reserved", "prompt", "cached", "completion", "stores", "instances", "ms")
+_CHANGING = ("gateway", "state", "outcome", "reserved", "prompt", "cached", "completion", "stores", "instances", "ms")
 _ALIVE = select(_gateways.c.id).where(_gateways.c.seen_at > cast(bindparam("dead_before"), Float))
 _LEFT = and_(
     _ledger.c.state == text("'reserved'"),

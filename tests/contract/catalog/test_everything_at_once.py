@@ -5,7 +5,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -315,9 +315,11 @@ class Gateway:
     async def do_work_batch(self) -> None:
         queue, ident = self.catalog.batches, self._rng.choice(self._things.batch_jobs[-4:])
         await queue.claim(self.name, lease_s=LEASE_S, limit=3)
-        await queue.renew(self.name, lease_s=LEASE_S)
+        await queue.renew(self.name, self._things.batch_jobs[-4:], lease_s=LEASE_S)
         await queue.record(self.name, ident, BatchLine(self._rng.randint(1, 3), True, "{}"))
-        await queue.update(self.name, {"id": ident, "status": "in_progress", "request_counts": {}})
+        with suppress(LeaseLost):
+            shown = {"id": ident, "status": "in_progress", "request_counts": {}, "cancelling_at": None}
+            await queue.update(self.name, shown)
         await queue.release(self._rng.choice(["g0", "g1", "g2"]))
         await queue.forget(ended_s=1)
 
@@ -325,10 +327,14 @@ class Gateway:
         ident = self._rng.choice(self._things.batch_jobs[-4:])
         if self._rng.random() < 0.5:
             await self._mine.batches.cancel(ident)
+        with suppress(LeaseLost):
+            await self._end_batch(ident)
+
+    async def _end_batch(self, ident: str) -> None:
         async with self._mine.transaction() as inner:
             file = {"filename": "o", "purpose": "batch_output", "size": 1, "sha256": "0", "expires_at": 1}
             await inner.files.add(file_id=new_id("file-"), **file)
-            await inner.batches.finish({"id": ident, "status": "completed", "request_counts": {}})
+            await inner.batches.finish(self.name, {"id": ident, "status": "completed", "request_counts": {}})
 
     # tenants, quotas, the fleet
     async def do_ask(self) -> None:

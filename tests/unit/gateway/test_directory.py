@@ -77,6 +77,16 @@ def test_keys_are_not_kept_in_the_clear(tmp_path: Path) -> None:
         ("tenants: [{name: a, keys: [123]}]", "quote those that look like numbers"),
         ("tenants: [{name: a, keys: ['']}]", "list of strings"),
         ("tenants: [{name: a, keys: [' x']}]", "list of strings"),
+        *(
+            (
+                f"tenants: [{{name: a, keys: [x], limits: {{requests_per_minute: {value}}}}}]",
+                "limit requests_per_minute",
+            )
+            for value in ("-1", "1.5", "many", "true", ".nan", str(2**53), "[1]")
+        ),
+        ("tenants: [{name: '', keys: [x]}]", "1 to 64 characters"),
+        ('tenants: [{name: "a\\nb", keys: [x]}]', "1 to 64 characters"),
+        (f"tenants: [{{name: {'a' * 65}, keys: [x]}}]", "1 to 64 characters"),
         ("tenants: [{name: a, keys: [x], weight: 0}]", "weight must be above 0"),
         ("tenants: [{name: a, keys: [x], weight: .nan}]", "weight must be above 0"),
         ("tenants: [{name: a, keys: [x], weight: .inf}]", "weight must be above 0"),

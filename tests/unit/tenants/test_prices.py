@@ -1,8 +1,13 @@
 """What usage costs by a price list, and which lists are none."""
 
+import csv
+import io
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.environment import ConfigError
 from gateway.tenants.usage import PriceList, UsageRow, results, usage_csv
@@ -27,8 +32,8 @@ def prices(tmp_path: Path) -> PriceList:
 
 
 def test_cached_tokens_have_a_price_of_their_own_where_one_is_named(prices: PriceList) -> None:
-    assert prices.cost(_row()) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.25 * 8)
-    assert prices.cost(_row("any other")) == pytest.approx(1.0)
+    assert prices.cost(_row()) == Decimal("3.4")
+    assert prices.cost(_row("any other")) == 1
     assert PriceList("usd", {}).cost(_row()) == 0
 
 
@@ -49,6 +54,27 @@ def test_amounts_of_what_is_told_apart(prices: PriceList, groups: tuple[str, ...
     assert {each["amount"]["currency"] for each in found} == {"eur"}
     sheet = usage_csv([{"start_time": 0, "end_time": 60, "results": found}]).splitlines()
     assert [float(line.split(",")[-2]) for line in sheet[1:]] == pytest.approx(amounts)
+
+
+def test_a_bill_has_no_digits_that_nobody_has_priced() -> None:
+    """Of 0.1 a million, three times: 0.3 of it, and not 0.30000000000000004; nor is a little of it 3e-07."""
+    prices = PriceList("usd", {"*": {"input": Decimal("0.1")}})
+    rows = [UsageRow(0, False, "a", "k", "m", 1, tokens, 0, 0) for tokens in (1_000_000, 1_000_000, 1_000_000, 3)]
+    for chosen, amount in ((rows[:3], "0.3"), (rows[3:], "0.0000003"), (rows, "0.3000003")):
+        found = results(chosen, (), prices)
+        (line,) = usage_csv([{"start_time": 0, "end_time": 60, "results": found}]).splitlines()[1:]
+        assert line.split(",")[-2] == amount
+        assert found[0]["amount"]["value"] == float(amount)
+
+
+@given(name=st.text(min_size=1), key=st.text(), model=st.text())
+def test_a_name_is_no_formula_and_stays_in_its_cell(name: str, key: str, model: str) -> None:
+    found = results([UsageRow(0, False, name, key, model, 1, 1, 0, 0)], ("tenant", "api_key_id", "model"), None)
+    sheet = usage_csv([{"start_time": 0, "end_time": 60, "results": found}])
+    (line,) = csv.DictReader(io.StringIO(sheet, newline=""))
+    for column, given_text in (("tenant", name), ("api_key_id", key), ("model", model)):
+        assert line[column] in (given_text, f"'{given_text}")
+        assert not line[column].startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 def test_texts_that_were_embedded_cost_what_was_read(prices: PriceList) -> None:
