@@ -110,7 +110,7 @@ test-hosts: setup ## Three hosts of network namespaces, each lost in each way th
 test-hosts-brief: setup ## Of these three losses, where only the answers count, not when (root; about 3 minutes; part of .ci/run)
 	$(BIN)/pytest -m brief -rs tests/hosts
 
-test-compose: setup ## docker/compose.yaml in real containers, each service killed under load, backed up, restored (root, Debian; 40 minutes; ARGS=--keep)
+test-compose: setup ## docker/compose.yaml in real containers, each service killed under load, backed up, restored (root, Debian; 20 to 40 minutes; ARGS=--keep)
 	$(BIN)/python -m benchmarks.compose $(ARGS)
 
 test-helm: $(STAMP) ## The Helm chart, by Helm's own library and Kubernetes' schemas, which are fetched for it (100 MB)

@@ -3,6 +3,7 @@
 import sys
 
 MISSING = 3
+INTERRUPTED = 130
 OURS = frozenset({"build_scripts", "gateway", "ragfleet", "tokens", "worker"})
 
 
@@ -18,6 +19,8 @@ def main() -> None:
             "pip install 'ragfleet[embedded]'. For the commands alone, run: pip install 'ragfleet[cli]'.\n"
         )
         sys.exit(MISSING)
+    except KeyboardInterrupt:  # while it loads
+        sys.exit(INTERRUPTED)
     run()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ragfleet.console import Exit, fail
+from ragfleet.failures import in_words
 from ragfleet.paths import home_from_environment
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def inspect_usage(tenant: str | None, work: "Callable[[UsageReport], Awaitable[T
 def _run(work: "Callable[[Administration], Awaitable[T]]") -> T:
     from gateway.config import Settings
     from gateway.environment import ConfigError
-    from gateway.errors import BadRequest, RagfleetError
+    from gateway.errors import BadRequest, CatalogUnavailable, RagfleetError
     from gateway.knowledge.catalog.administration import Administration, audit_file
     from gateway.knowledge.catalog.catalog import Catalog, catalog_url
 
@@ -66,5 +67,11 @@ def _run(work: "Callable[[Administration], Awaitable[T]]") -> T:
         return asyncio.run(run())
     except BadRequest as error:
         raise fail(str(error), Exit.USAGE) from None
-    except (RagfleetError, ConfigError, OSError) as error:
+    except CatalogUnavailable as error:
+        cause = str(error.__cause__ or error).partition("\n")[0]
+        where = "RAGFLEET_CATALOG_URL names it" if Settings.from_env().catalog_url else f"It is in {home.root}"
+        raise fail(f"The catalog's database does not answer: {cause}. {where}.") from None
+    except (RagfleetError, ConfigError) as error:
         raise fail(str(error)) from None
+    except OSError as error:
+        raise fail(in_words(error)) from None

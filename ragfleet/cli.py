@@ -1,8 +1,9 @@
 """The command `ragfleet`: an embedded fleet up and down, its knowledge, its questions, its state.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 something is missing on this machine, 4 the fleet is not running.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 something is missing on this machine, 4 the fleet is not running, 130 Ctrl-C.
 """
 
+import sys
 from collections.abc import Callable
 
 import typer
@@ -26,6 +27,7 @@ from ragfleet.commands import (
     usage,
 )
 from ragfleet.console import EPILOG
+from ragfleet.failures import run
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -76,7 +78,8 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """The entry point of the console script."""
-    application()()
+    command_line = application()
+    sys.exit(run(lambda: command_line(standalone_mode=False)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ class GatewayError(Exception):
 
 def connect(gateway_url: str, key: str) -> openai.OpenAI:
     """A client that tries again where that can help. Close it."""
-    return openai.OpenAI(base_url=f"{gateway_url}/v1", api_key=key, timeout=DEADLINE_SECONDS, max_retries=4)
+    past_proxies = openai.DefaultHttpxClient(trust_env=False)
+    return openai.OpenAI(
+        base_url=f"{gateway_url}/v1", api_key=key, timeout=DEADLINE_SECONDS, max_retries=4, http_client=past_proxies
+    )
 
 
 def told(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -9,7 +9,9 @@ from ragfleet.paths import data_folder
 
 MAX_INSTANCES = 64
 MAX_GATEWAYS = 8
+MAX_PORT_BASE = 64_000
 OPTIONAL_PARTS = ("milvus", "gateway")
+_SAME_KIND = ("instances", "gateways", "flavour", "api_key", "model_repository", "milvus_uri", "without")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,22 @@ def read(path: Path) -> FleetSpec | None:
     """The plan, or None where there is none that can be read."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return FleetSpec(**{name: fields[name] for name in FleetSpec.__slots__ if name in fields})
-    except (OSError, ValueError, TypeError):
+        spec = FleetSpec(**{name: fields[name] for name in FleetSpec.__slots__ if name in fields})
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return spec if _sound(spec) else None
+
+
+def _sound(spec: FleetSpec) -> bool:
+    """Whether every field has the kind and the bounds that `up` gives it: a file may come from anywhere."""
+    plain = FleetSpec()
+    if not all(type(getattr(spec, name)) is type(getattr(plain, name)) for name in _SAME_KIND):
+        return False
+    if not all(type(part) is str for part in spec.without):
+        return False
+    base = spec.port_base
+    return (
+        0 <= spec.instances <= MAX_INSTANCES
+        and 1 <= spec.gateways <= MAX_GATEWAYS
+        and (base is None or (type(base) is int and 1024 <= base <= MAX_PORT_BASE))
+    )

@@ -1,5 +1,7 @@
 """Brings an embedded fleet up: checks, starts the supervisor, and waits until all of it serves or some of it failed."""
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -7,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +32,10 @@ class NotStartableError(Exception):
     """Something is missing before anything was started; the text says what to do."""
 
 
+class NotRunningError(NotStartableError):
+    """There is no fleet to work on."""
+
+
 class StartFailedError(Exception):
     """A part did not come up."""
 
@@ -49,6 +55,22 @@ class ServiceProgress:
     reason: str = ""
 
 
+@contextlib.contextmanager
+def alone(home: Home, say: Callable[[str], None]) -> Iterator[None]:
+    """One start at a time for a state folder: the second would sweep away what the first has only just started.
+
+    It waits for the other, which has a deadline of its own. Raises OSError.
+    """
+    home.make()
+    with home.start_lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another 'ragfleet up' starts this fleet. Waiting for it.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def check(home: Home, wanted: FleetSpec) -> None:
     """Raises NotStartableError with every reason why this fleet cannot start here."""
     problems = [str(problem) for problem in preflight.check_server(triton.find())]
@@ -58,12 +80,8 @@ def check(home: Home, wanted: FleetSpec) -> None:
     named = os.environ.get("RAGFLEET_TOKENIZER_DIR")
     if "gateway" not in wanted.without and not named and not (home.tokenizer / "tokenizer.json").is_file():
         problems.append("There is no tokenizer of the model yet. Run: ragfleet setup")
-    for port, part in services.ports_of(wanted).items():
-        if owner := processes.owner_of(port):
-            problems.append(
-                f"Port {port}, which {part} needs, is taken by {owner}."
-                " Stop that, or use another range: ragfleet up --port-base 21000"
-            )
+    other = " Stop that, or use another range: ragfleet up --port-base 21000"
+    problems += [f"{taken}{other}" for taken in _taken(services.ports_of(wanted))]
     if problems:
         raise NotStartableError("\n".join(problems))
 
@@ -163,13 +181,31 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 def scale(home: Home, instances: int) -> int:
-    """Writes the wanted number of instances and tells the supervisor; returns its pid. Raises NotStartableError."""
+    """Writes the wanted number of instances and tells the supervisor; returns its pid.
+
+    Raises NotRunningError, NotStartableError where another process has a port that one of them needs.
+    """
     pid, wanted = supervisor.running(home), fleet_spec.read(home.plan_file)
     if pid <= 0 or wanted is None:
-        raise NotStartableError("The fleet is not running. Start it with: ragfleet up")
+        raise NotRunningError("The fleet is not running. Start it with: ragfleet up")
+    # One that has a state file is there, or is being drained and has its ports still.
+    fresh = {
+        port: name
+        for index, name in enumerate(replace(wanted, instances=instances).names)
+        if not home.instance_file(name).exists()
+        for port in wanted.ports.triton(index)
+    }
+    if taken := _taken(fresh):
+        raise NotStartableError("\n".join(f"{each} Stop that first." for each in taken))
     fleet_spec.write(home.plan_file, replace(wanted, instances=instances))
     os.kill(pid, signal.SIGHUP)
     return pid
+
+
+def _taken(ports: Mapping[int, str]) -> list[str]:
+    """Which of them somebody has, in sentences."""
+    owners = {port: processes.owner_of(port) for port in ports}
+    return [f"Port {port}, which {ports[port]} needs, is taken by {owner}." for port, owner in owners.items() if owner]
 
 
 def _keep_secret(file: Path, secret: str) -> None:

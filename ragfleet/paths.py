@@ -82,6 +82,11 @@ class Home:
         """The supervisor's pid; it holds a lock on this file as long as it lives."""
         return self.run / "supervisor.pid"
 
+    @property
+    def start_lock(self) -> Path:
+        """Whoever starts the fleet holds a lock on it until all of it serves."""
+        return self.run / "up.lock"
+
     def instance_file(self, name: str) -> Path:
         """The state file that the worker of `name` writes."""
         return self.run / f"{name}.json"

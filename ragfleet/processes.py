@@ -38,6 +38,14 @@ def members(home: Path) -> Iterator[tuple[psutil.Process, str]]:
             continue  # gone meanwhile, or another user's: not ours
 
 
+def is_member(pid: int, home: Path) -> bool:
+    """Whether `pid` is a process of the fleet at `home`; another user's is not."""
+    try:
+        return is_marked(psutil.Process(pid).environ(), home)
+    except (psutil.Error, OSError, ValueError, OverflowError):
+        return False
+
+
 def sweep(home: Path, *, part: str = "", deadline: float = 5.0) -> list[str]:
     """Kills every process of the fleet (or of one part), stopped ones too, until none is left; returns the killed parts.
 

@@ -2,14 +2,17 @@
 
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
+from ragfleet.loopback import open_url
+
 SILENCE_SECONDS = 120.0
 """How long the gateway may say nothing: a long prompt on two slow cores takes a while to read."""
+
+_NO_GATEWAY = "What answers at the gateway's port is no gateway. See: ragfleet status"
 
 
 class AskError(Exception):
@@ -58,10 +61,28 @@ def stream(
     }
     with _open(f"{gateway_url}/v1/chat/completions", key, body) as response:
         for line in _lines(response):
-            data = line.decode("utf-8").strip().removeprefix("data:").strip()
-            if not data or data == "[DONE]":
+            data = line.decode("utf-8", errors="replace").strip().removeprefix("data:").strip()
+            if not data:
                 continue
-            yield from _read(json.loads(data), answer)
+            if data == "[DONE]":
+                return
+            chunk = _parsed(data)
+            try:
+                yield from _read(chunk, answer)
+            except (TypeError, ValueError, LookupError, AttributeError):
+                raise AskError(_NO_GATEWAY) from None
+    raise AskError("The answer broke off. See: ragfleet status")
+
+
+def _parsed(data: str | bytes) -> Mapping[str, Any]:
+    """Raises AskError where it is no object: something else answers at the gateway's port."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, Mapping):
+        raise AskError(_NO_GATEWAY)
+    return found
 
 
 def _lines(response: Iterable[bytes]) -> Iterator[bytes]:
@@ -101,7 +122,11 @@ def _told(call: Mapping[str, Any]) -> str:
 
 def _bare_model(gateway_url: str, key: str) -> str:
     with _open(f"{gateway_url}/v1/models", key) as response:
-        names = [str(entry["id"]) for entry in json.loads(response.read())["data"]]
+        listed = _parsed(b"".join(_lines(response)))
+    try:
+        names = [str(entry["id"]) for entry in listed["data"]]
+    except (TypeError, LookupError):
+        raise AskError(_NO_GATEWAY) from None
     bare = [name for name in names if name != "rag" and not name.startswith(("rag:", "assistant:"))]
     if not bare:
         raise AskError("No instance is ready. See: ragfleet status")
@@ -111,13 +136,12 @@ def _bare_model(gateway_url: str, key: str) -> str:
 def _open(url: str, key: str, body: Mapping[str, Any] | None = None) -> Any:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - the gateway's URL
     try:
-        return urllib.request.urlopen(request, timeout=SILENCE_SECONDS)  # noqa: S310
+        return open_url(url, headers=headers, data=data, seconds=SILENCE_SECONDS)
     except urllib.error.HTTPError as error:
         with error:
             raise AskError(_message(error.code, error.read())) from None
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise AskError(f"The gateway at {url} does not answer ({error}). See: ragfleet status") from None
 
 

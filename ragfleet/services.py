@@ -5,20 +5,19 @@ import re
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ragfleet import loopback
 from ragfleet.fleet_spec import FleetSpec
+from ragfleet.loopback import ANSWER_SECONDS
 from ragfleet.paths import Home, data_folder
 from ragfleet.processes import HOME_MARK, PART_MARK
 from worker import state
 from worker.state import WorkerPhase
-
-ANSWER_SECONDS = 2.0
 
 SECRET = "RAGFLEET_FILTER_SECRET"  # noqa: S105 - the name of a variable
 ADMIN_KEY = "RAGFLEET_ADMIN_KEY"
@@ -185,17 +184,27 @@ def _for_the_model(plan: FleetSpec, environment: Mapping[str, str]) -> dict[str,
 
 
 def _environment(home: Home, part: str, **more: str) -> dict[str, str]:
-    return {**os.environ, **more, HOME_MARK: str(home.root), PART_MARK: part, "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        **_past_proxies(os.environ),
+        **more,
+        HOME_MARK: str(home.root),
+        PART_MARK: part,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """The parts talk to each other on loopback, also where a proxy is the way out of this machine (gRPC looks for one, too)."""
+    named = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = ",".join(dict.fromkeys([*filter(None, named.split(",")), "127.0.0.1", "localhost"]))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
 def _get(url: str) -> bytes:
     """The body of a 200 answer, else nothing."""
-    try:
-        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:  # noqa: S310 - our own loopback URLs
-            body: bytes = response.read()
-            return body or b"-"
-    except (OSError, ValueError):
-        return b""
+    status, body = loopback.get(url)
+    return (body or b"-") if status == HTTPStatus.OK else b""
 
 
 def _consul_version(binary: Path) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """What the fleet looks like now: state files, live processes and the gateway's own view, merged into one picture."""
 
 import json
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -9,11 +8,11 @@ from typing import Any
 
 from ragfleet import fleet_spec, processes, supervisor
 from ragfleet.fleet_spec import FleetSpec
+from ragfleet.loopback import get_json
 from ragfleet.paths import Home
 from worker import state
 from worker.state import InstanceState, WorkerPhase
 
-ANSWER_SECONDS = 2.0
 UNKNOWN = MappingProxyType({"state": "unknown", "reason": "the gateway has not seen it yet"})
 
 
@@ -205,20 +204,3 @@ def _ask_gateways(wanted: FleetSpec) -> tuple[dict[str, Mapping[str, Any]] | Non
         f"{files} files wait: {each['cause']}: {each['message']}" for each in ingestion.get("waits_for", []) if files
     ]
     return {str(entry.get("name")): entry for entry in entries}, not reasons, reasons, waits
-
-
-def get_json(url: str, key: str = "") -> tuple[int, Any]:
-    """Status and body of an answer; (0, None) where there is none within ANSWER_SECONDS."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - our own loopback URLs
-    try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:  # noqa: S310
-            return response.status, json.loads(response.read() or b"null")
-    except urllib.request.HTTPError as error:
-        with error:
-            try:
-                return error.code, json.loads(error.read() or b"null")
-            except ValueError:
-                return error.code, None
-    except (OSError, ValueError):
-        return 0, None

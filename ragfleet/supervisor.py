@@ -150,19 +150,24 @@ def lock(home: Home) -> Iterator[None]:
 
 
 def running(home: Home) -> int:
-    """The pid of the supervisor that holds the lock, or 0."""
+    """The pid of the supervisor that holds the lock; 0 where none does, -1 where it has not written its pid yet.
+
+    Raises OSError where the state folder is none, or another user's.
+    """
     try:
-        with home.supervisor_pid.open("r", encoding="utf-8") as file:
-            return _holder(file)
+        with home.supervisor_pid.open("r", encoding="utf-8", errors="replace") as file:
+            return _holder(file, home)
     except FileNotFoundError:
         return 0
 
 
-def _holder(file: IO[str]) -> int:
+def _holder(file: IO[str], home: Home) -> int:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(file.read().strip() or -1)
+        said = file.read().strip()
+        # Until it is written the file names an earlier supervisor, whose pid may be anybody's by now.
+        return int(said) if said.isdecimal() and processes.is_member(int(said), home.root) else -1
     fcntl.flock(file, fcntl.LOCK_UN)
     return 0
 

@@ -1,10 +1,10 @@
 """`ragfleet status --watch`: the fleet live in the terminal, from the gateway's /fleet and /metrics."""
 
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console, Group, RenderableType
@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ragfleet import status
+from ragfleet import loopback, status
 from ragfleet.display import COLOURS, clip
 from ragfleet.paths import Home
-from ragfleet.status import ANSWER_SECONDS, FleetStatus, InstanceStatus
+from ragfleet.status import FleetStatus, InstanceStatus
 
 PERIOD = 1.0
 WINDOW = 10
@@ -134,10 +134,12 @@ def _row(entry: InstanceStatus, speed: str, share: str, ejections: float) -> lis
 def _ask(seen: FleetStatus) -> Counters | None:
     """None where the gateway does not answer."""
     tokens = {entry.name: float(entry.tokens) for entry in seen.instances}
+    status, body = loopback.get(f"{seen.gateway_url}/metrics")
+    if status != HTTPStatus.OK:
+        return None
     try:
-        with urllib.request.urlopen(f"{seen.gateway_url}/metrics", timeout=ANSWER_SECONDS) as response:  # noqa: S310
-            return read_counters(response.read().decode("utf-8", errors="replace"), time.monotonic(), tokens)
-    except OSError:
+        return read_counters(body.decode("utf-8", errors="replace"), time.monotonic(), tokens)
+    except ValueError:  # something else has its port
         return None
 
 

@@ -72,7 +72,8 @@ class Backups:
             seconds = stack.wait(
                 lambda: self._knowledge.unfinished() or self._knowledge.not_found(), "found again", 300
             )
-            row.note = f"found again {seconds:.1f} s after `reconcile --repair`: {' '.join(said.split())[-120:]}"
+            last = said.strip().rpartition("\n")[2]
+            row.note = f"found again {seconds:.1f} s after `reconcile --repair`: {last}"
 
     def _consul(self, *words: str) -> str:
         token = f"CONSUL_HTTP_TOKEN={self._stack.secret('consul_management_token')}"

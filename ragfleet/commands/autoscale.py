@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from ragfleet import fleet_spec, launch, supervisor
-from ragfleet.console import Exit, Json, fail, output
-from ragfleet.launch import NotStartableError
+from ragfleet.console import Exit, Json, complain, fail, output
+from ragfleet.fleet_spec import MAX_INSTANCES
+from ragfleet.launch import NotRunningError, NotStartableError
+from ragfleet.loopback import get_json
 from ragfleet.paths import Home, home_from_environment
-from ragfleet.status import get_json
 
 PERIOD_S = 5.0
 
@@ -21,9 +22,12 @@ PERIOD_S = 5.0
 def autoscale(
     *,
     least: Annotated[
-        int, typer.Option("--min", min=0, help="Instances that are always there; 0: none where nobody asks.")
+        int,
+        typer.Option(
+            "--min", min=0, max=MAX_INSTANCES, help="Instances that are always there; 0: none where nobody asks."
+        ),
     ] = 1,
-    most: Annotated[int, typer.Option("--max", min=1, help="Instances at the most.")] = 4,
+    most: Annotated[int, typer.Option("--max", min=1, max=MAX_INSTANCES, help="Instances at the most.")] = 4,
     once: Annotated[bool, typer.Option("--once", help="Say how many there should be now, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +69,8 @@ def _look(home: Home) -> tuple[int, list[Mapping[str, Any]]]:
     if spec is None:
         raise fail("The fleet is not running. Start it with: ragfleet up", Exit.NOT_RUNNING)
     answers = (get_json(f"{url}/fleet", spec.api_key) for url in spec.gateway_urls.values())
-    return spec.instances, [fleet for status, fleet in answers if status == HTTPStatus.OK]
+    said = [fleet for status, fleet in answers if status == HTTPStatus.OK]
+    return spec.instances, [fleet for fleet in said if isinstance(fleet, Mapping) and "demand" in fleet]
 
 
 def _slots(seen: list[Mapping[str, Any]]) -> float:
@@ -76,8 +81,10 @@ def _slots(seen: list[Mapping[str, Any]]) -> float:
 def _scale(home: Home, wanted: int) -> None:
     try:
         launch.scale(home, wanted)
-    except NotStartableError as error:
+    except NotRunningError as error:
         raise fail(str(error), Exit.NOT_RUNNING) from None
+    except NotStartableError as error:  # tried again with the next look: a port may be free by then
+        complain(str(error))
 
 
 def _tell(present: int, wanted: int, demand: float, *, as_json: bool) -> None:

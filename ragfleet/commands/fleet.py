@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragfleet import launch, shutdown, status, supervisor, usage
-from ragfleet.console import Exit, Json, fail, output
+from ragfleet.console import Exit, Json, complain, fail, output
 from ragfleet.display import StepsDisplay, clip
-from ragfleet.fleet_spec import MAX_GATEWAYS, MAX_INSTANCES, OPTIONAL_PARTS, FleetSpec
-from ragfleet.launch import NotStartableError, StartFailedError
+from ragfleet.fleet_spec import MAX_GATEWAYS, MAX_INSTANCES, MAX_PORT_BASE, OPTIONAL_PARTS, FleetSpec
+from ragfleet.launch import NotRunningError, NotStartableError, StartFailedError
 from ragfleet.paths import Home, data_folder, home_from_environment
 from ragfleet.status import FleetStatus
 from ragfleet.watch import follow
@@ -30,7 +30,7 @@ def up(
     ] = 1,
     llm: Annotated[str, typer.Option(metavar="FLAVOUR", help="A configs/FLAVOUR.pbtxt of llm, e.g. simulated.")] = "",
     port_base: Annotated[
-        int | None, typer.Option(min=1024, max=64000, help="Move every port to a range that starts here.")
+        int | None, typer.Option(min=1024, max=MAX_PORT_BASE, help="Move every port to a range that starts here.")
     ] = None,
     model_repository: Annotated[
         Path | None,
@@ -68,28 +68,33 @@ def up(
 def bring_up(home: Home, wanted: FleetSpec) -> FleetStatus:
     """`up`, for the commands that need a fleet. Raises typer.Exit where there will be none; nothing is left then."""
     out = output()
-    if supervisor.running(home):
-        out.print("The fleet is running already. See: ragfleet status")
-        return status.gather(home)
+    with launch.alone(home, out.print):
+        if supervisor.running(home):
+            out.print("The fleet is running already. See: ragfleet status")
+            return status.gather(home)
+        seen = _started(home, wanted)
+    serving = "   ".join(f"{each.url}/v1" for each in seen.gateways) or f"{seen.gateway_url}/v1"
+    out.print(f"The fleet serves: {serving}   Consul's UI: {seen.consul_url}/ui")
+    return seen
+
+
+def _started(home: Home, wanted: FleetSpec) -> FleetStatus:
     try:
         pid = launch.start(home, wanted)
     except NotStartableError as error:
         raise fail(str(error), Exit.MISSING) from None
     try:
-        with StepsDisplay(out) as display:
-            seen = launch.wait(home, display.show, pid=pid)
+        with StepsDisplay(output()) as display:
+            return launch.wait(home, display.show, pid=pid)
     except StartFailedError as error:
         shutdown.stop(home)
         err = Console(stderr=True, highlight=False, soft_wrap=True)
-        err.print(f"[red]{escape(str(error))}[/red]\n\nThe last lines of {error.log}:")
+        err.print(f"[red]{escape(str(error))}[/red]\n\nThe last lines of {escape(str(error.log))}:")
         err.print(escape(launch.tail(error.log)))
         raise typer.Exit(Exit.FAILED) from None
     except KeyboardInterrupt:
         shutdown.stop(home)
         raise fail("Interrupted. What had been started was stopped again.") from None
-    serving = "   ".join(f"{each.url}/v1" for each in seen.gateways) or f"{seen.gateway_url}/v1"
-    out.print(f"The fleet serves: {serving}   Consul's UI: {seen.consul_url}/ui")
-    return seen
 
 
 def down() -> None:
@@ -110,8 +115,10 @@ def scale(
         pid = launch.scale(home, instances)
         with StepsDisplay(out) as display:
             launch.wait(home, display.show, pid=pid, first_start=False)
-    except NotStartableError as error:
+    except NotRunningError as error:
         raise fail(str(error), Exit.NOT_RUNNING) from None
+    except NotStartableError as error:
+        raise fail(str(error), Exit.MISSING) from None
     except StartFailedError as error:
         raise fail(f"{error}. Its log: {error.log}") from None
     out.print(f"{instances} instance{'s serve' if instances > 1 else ' serves'}.")
@@ -140,7 +147,8 @@ def show_status(
             _print_usage(usage.measure(home.root, over), over)
     if not seen.running:
         left = " Some of its processes still run; 'ragfleet down' ends them." if seen.instances else ""
-        raise fail(f"The fleet is not running.{left} Start it with: ragfleet up", Exit.NOT_RUNNING)
+        complain(f"The fleet is not running.{left} Start it with: ragfleet up")  # JSON has said so already
+        raise typer.Exit(Exit.NOT_RUNNING)
 
 
 def logs(
@@ -151,6 +159,8 @@ def logs(
     home = home_from_environment()
     known = {path.stem: path for path in sorted(home.log.glob("*.log"))}
     if not part:
+        if not known:
+            output().print(f"There are no logs in {escape(str(home.log))} yet.")
         for name, path in known.items():
             output().print(f"{name:20} {path}")
     elif part in known:

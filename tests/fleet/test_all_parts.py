@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ragfleet import processes, services
+from ragfleet.loopback import get_json
 from ragfleet.paths import PROJECT
-from ragfleet.status import get_json
 from tests.fleet.real_parts import Command, eventually, get
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole fleet
