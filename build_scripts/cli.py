@@ -38,7 +38,6 @@ SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A shipped spe
 EngineArgument = Annotated[
     Path, typer.Argument(metavar="ENGINE_DIR", help="The folder with config.json and rank files.")
 ]
-CardOption = Annotated[str | None, typer.Option(help="The card that will serve: L40S, A100, H100, H200, B200.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 WorkOption = Annotated[str, typer.Option(help="The folder for models, checkpoints, engines, logs and state.")]
 

@@ -22,7 +22,6 @@ class Ports:
     consul: int = 8500
     consul_server: int = 8300
     consul_serf: int = 8301
-    consul_grpc: int = 8502
     milvus: int = 19530
     first_triton: int = 8101
     further_gateways: int = 8001
@@ -32,7 +31,7 @@ class Ports:
         """The default ports, or all of them moved to `base`…"""
         if base is None:
             return cls()
-        return cls(base, base + 1, base + 2, base + 3, base + 4, base + 8, base + 11, base + 14)
+        return cls(base, base + 1, base + 2, base + 3, base + 8, base + 11, base + 14)
 
     def gateway_of(self, index: int) -> int:
         """Of the gateway `index`; the first one's is `gateway`."""

@@ -11,7 +11,6 @@ DOCUMENTS = PROJECT / "examples" / "handbook" / "documents"
 QUESTION = "What is the factory reset code of the Fernwright 200?"
 ANSWER = "4471"
 SOURCE = "support-reset-fernwright-200.md"
-INGEST_S = 300.0
 
 
 @dataclass(slots=True)

@@ -17,8 +17,6 @@ from gateway.tenants.tenant import Tenant
 
 Json = dict[str, Any]
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-
 
 class BatchRequests:
     """Answers them (gateway/batches/worker.py)."""

@@ -164,6 +164,8 @@ def _of_the_whole(reader: Any, text: str) -> Iterator[str]:
     for found in (_bookmarks, _filled):
         try:
             words = [" ".join(clean(each).split()) for each in found(reader)]
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001  # pypdf, as above; lxml on what is no XML: the pages are there
             words = []
         if more := [each for each in dict.fromkeys(words) if each and each not in known]:
@@ -197,6 +199,8 @@ def _page(page: Any, told: Collection[str], *, layout: bool) -> str:
     if layout and text:
         try:
             lines = clean(page.extract_text(extraction_mode="layout", layout_mode_strip_rotated=False))
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001  # the plain text is there, and what could go wrong is pypdf's
             lines = ""
         found = with_tables(lines) or by_column(lines, text)

@@ -120,7 +120,7 @@ def prepared(picture: Any) -> Any:
         gray = whole.convert("L")
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError and others on damaged pictures
         raise NotRecognized("it is a picture that cannot be read") from error
     scale = min((_PIXELS_READ / max(pixels, 1)) ** 0.5, _MOST_ENLARGED)
     if not 0.9 < scale < 1.1:

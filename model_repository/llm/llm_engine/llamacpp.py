@@ -245,6 +245,7 @@ class LlamaEngine:
             elif chunk.token is not None:
                 self._generated(job, chunk.token, chunk.log_probs)
         except Exception as error:  # noqa: BLE001 - raised into C++ it would be lost
+            self._log(f"llm: a token broke its request: {error!r}")
             job.error = job.error or repr(error)
         return job.cancelled or job.finished or bool(job.error)
 

@@ -172,9 +172,8 @@ async def test_what_is_no_database_is_a_503(url: str, tmp_path: Path) -> None:
     await catalog.close()
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # a file has no connections that break
 async def test_connections_that_broke_are_made_anew(catalog: Catalog, url: str) -> None:
-    if url.startswith("sqlite"):
-        pytest.skip("a file has no connections that break")
     await catalog.of(Tenant("a")).stores.create(name="x")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")

@@ -29,8 +29,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "torch": {"n_threads": 1, "dtype": "float32", "cuda_graphs": False},
 }
 
+# pytest orders tests by the number of a parameter: that of a flavour is the same in each list (test_guided_contract.py).
+FLAVOURS = ["simulated", "llamacpp", "torch", "llmapi"]
 
-@pytest.fixture(scope="session", params=["simulated", "llamacpp", "llmapi", "torch"])
+
+@pytest.fixture(scope="session", params=FLAVOURS)
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, TritonServer]]:

@@ -23,14 +23,8 @@ SCHEMA_GUIDE = {"guided_decoding_guide_type": "json_schema", "guided_decoding_gu
 LENGTH = 120
 
 
-@pytest.fixture
-def guided(llm: Llm) -> Llm:
-    """A flavour that follows guides as this suite starts it."""
-    if llm.flavour == "llmapi":
-        with pytest.raises(Refused, match=r"llm: bad request: guided_decoding_guide: .*guided_decoding_backend"):
-            llm.tokens(**SCHEMA_GUIDE)
-        pytest.skip("refused by name: no backend is set here; tests/contract/llmapi has one")
-    return llm
+guiding = pytest.mark.parametrize("served", ["simulated", "llamacpp", "torch"], indirect=True)
+"""The flavours that follow guides as this suite starts them; that of TensorRT-LLM does so in tests/contract/llmapi."""
 
 
 def goes_on_alike(llm: Llm, whole: list[int], seams: list[int], guide: dict[str, Any]) -> None:
@@ -43,13 +37,15 @@ def goes_on_alike(llm: Llm, whole: list[int], seams: list[int], guide: dict[str,
         assert whole[:seam] + llm.tokens(**guide, **behind) == whole
 
 
-def test_an_answer_is_an_instance_of_its_schema_over_every_seam(guided: Llm) -> None:
-    whole = guided.tokens(length=LENGTH, **SCHEMA_GUIDE)
+@guiding
+def test_an_answer_is_an_instance_of_its_schema_over_every_seam(llm: Llm) -> None:
+    whole = llm.tokens(length=LENGTH, **SCHEMA_GUIDE)
     assert len(whole) < LENGTH, "it ends where its grammar ends, although no token ends it"
-    Draft202012Validator(SCHEMA).validate(json.loads(guided.text(whole)))
-    goes_on_alike(guided, whole, [1, len(whole) // 2, len(whole)], SCHEMA_GUIDE)
+    Draft202012Validator(SCHEMA).validate(json.loads(llm.text(whole)))
+    goes_on_alike(llm, whole, [1, len(whole) // 2, len(whole)], SCHEMA_GUIDE)
 
 
+@guiding
 @pytest.mark.parametrize(
     ("kind", "guide", "answers"),
     [
@@ -58,35 +54,38 @@ def test_an_answer_is_an_instance_of_its_schema_over_every_seam(guided: Llm) -> 
         ("ebnf_grammar", 'root ::= "(" ("a" | "ü") ")"', {"(a)", "(ü)"}),
     ],
 )
-def test_expressions_and_grammars_are_followed(guided: Llm, kind: str, guide: str, answers: set[str]) -> None:
+def test_expressions_and_grammars_are_followed(llm: Llm, kind: str, guide: str, answers: set[str]) -> None:
     asked = {"guided_decoding_guide_type": kind, "guided_decoding_guide": guide}
-    whole = guided.tokens(length=LENGTH, **asked)
-    assert guided.text(whole) in answers
-    goes_on_alike(guided, whole, [1], asked)
+    whole = llm.tokens(length=LENGTH, **asked)
+    assert llm.text(whole) in answers
+    goes_on_alike(llm, whole, [1], asked)
 
 
-def test_free_json_begins_as_an_object(guided: Llm) -> None:
-    assert guided.text(guided.tokens(length=1, guided_decoding_guide_type="json")).startswith("{")
+@guiding
+def test_free_json_begins_as_an_object(llm: Llm) -> None:
+    assert llm.text(llm.tokens(length=1, guided_decoding_guide_type="json")).startswith("{")
 
 
-def test_the_end_token_ends_an_answer_where_the_guide_lets_it(guided: Llm) -> None:
+@guiding
+def test_the_end_token_ends_an_answer_where_the_guide_lets_it(llm: Llm) -> None:
     asked = {"guided_decoding_guide_type": "regex", "guided_decoding_guide": "[a-z]{3,9}"}
-    plain = guided.tokens(length=LENGTH, **asked)
+    plain = llm.tokens(length=LENGTH, **asked)
     end = 2
-    answer = guided.tokens(length=LENGTH, end_id=end, **asked)
+    answer = llm.tokens(length=LENGTH, end_id=end, **asked)
     assert end not in answer
     assert answer == plain[: len(answer)]
-    assert 3 <= len(guided.text(answer)) <= 9
+    assert 3 <= len(llm.text(answer)) <= 9
 
 
-def test_a_sampled_answer_keeps_to_its_guide_and_its_seed(guided: Llm) -> None:
+@guiding
+def test_a_sampled_answer_keeps_to_its_guide_and_its_seed(llm: Llm) -> None:
     drawn = {"temperature": 1.0, "runtime_top_p": 1.0, "seed": 5}
     asked = {"guided_decoding_guide_type": "regex", "guided_decoding_guide": "[0-9]{6}"}
-    once, again = (guided.tokens(length=LENGTH, **asked, **drawn) for _ in range(2))
+    once, again = (llm.tokens(length=LENGTH, **asked, **drawn) for _ in range(2))
     assert once == again
-    assert guided.text(once).isdigit()
-    if guided.flavour != "simulated":
-        rest = guided.tokens(
+    assert llm.text(once).isdigit()
+    if llm.flavour != "simulated":
+        rest = llm.tokens(
             prompt=[*HELLO, once[0]],
             length=LENGTH - 1,
             **asked,
@@ -96,6 +95,7 @@ def test_a_sampled_answer_keeps_to_its_guide_and_its_seed(guided: Llm) -> None:
         assert [once[0], *rest] == once, "token n hangs on seed + n alone"
 
 
+@guiding
 @pytest.mark.parametrize(
     ("inputs", "field"),
     [
@@ -109,6 +109,14 @@ def test_a_sampled_answer_keeps_to_its_guide_and_its_seed(guided: Llm) -> None:
         (SCHEMA_GUIDE | {"guided_decoding_prefix_length": 3}, "guided_decoding_prefix_length"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_by_name(guided: Llm, inputs: dict[str, Any], field: str) -> None:
+def test_what_cannot_be_followed_is_refused_by_name(llm: Llm, inputs: dict[str, Any], field: str) -> None:
     with pytest.raises(Refused, match=f"llm: bad request: {field}: "):
-        guided.tokens(**inputs)
+        llm.tokens(**inputs)
+
+
+def test_a_guide_is_followed_or_refused_by_name(llm: Llm) -> None:
+    if llm.flavour == "llmapi":
+        with pytest.raises(Refused, match=r"llm: bad request: guided_decoding_guide: .*guided_decoding_backend"):
+            llm.tokens(**SCHEMA_GUIDE)
+    else:
+        assert llm.tokens(**SCHEMA_GUIDE)
