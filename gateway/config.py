@@ -24,6 +24,9 @@ class Settings:
     """The address that the gateway listens at; 0.0.0.0 for all."""
     gateway_port: int = 8000
     """The port that the gateway listens at."""
+    gateway_processes: int = 1
+    """Processes that serve at this port, each on a core of its own and with some 250 MiB. Raising it takes more streams; each
+    asks every instance for its load, and keeps its own count of connections."""
     tls_cert_file: Path | None = None
     """PEM of the gateway's certificate and those that it was signed by. With it the gateway speaks HTTPS, and nothing else."""
     tls_key_file: Path | None = None

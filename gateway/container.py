@@ -57,6 +57,7 @@ from gateway.serving.background import BackgroundAnswers
 from gateway.serving.citation_check import CitationCheck
 from gateway.serving.stored_answers import StoredAnswers
 from gateway.setting_values import WithoutQuotas
+from gateway.siblings import Siblings
 from gateway.telemetry import Tracing
 from gateway.tenants.directory import Directory
 from gateway.tenants.directory_sync import DirectorySync
@@ -80,6 +81,9 @@ sends in between."""
 
 class Container:
     """All parts of one gateway process, in the order in which they stand on each other."""
+
+    siblings: Siblings | None = None
+    """The other processes behind the same port, where there are several."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

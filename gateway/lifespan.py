@@ -52,6 +52,8 @@ def _loops(gateway: Container) -> dict[str, Callable[[], Awaitable[None]]]:
     }
     if gateway.settings.start_wait_s:
         loops["known models"] = ModelMemory(gateway.models, CatalogModels(gateway.catalog.database)).run
+    if gateway.siblings is not None:
+        loops["other processes"] = gateway.siblings.run
     if gateway.tokens is not None:
         loops["identity provider's keys"] = gateway.tokens.jwks.run
     if gateway.ingestion is not None:

@@ -20,6 +20,8 @@ Triton's own metrics (`nv_…`) are at each instance's metrics port; [contracts]
 No metric of the gateway has more than {SERIES} series: past it, new values of
 {", ".join(f"`{label}`" for label in sorted(OPEN))} are told as `{OTHER}`.
 A model that nobody serves is `unknown`. Names in `gen_ai_` are those of OpenTelemetry's GenAI conventions (in development).
+Where a gateway has several processes (`RAGFLEET_GATEWAY_PROCESSES`), whichever is asked tells the metrics of all, each with the
+label `process`, and `ragfleet_gateway_process_up` is 0 for one that did not answer.
 """
 
 

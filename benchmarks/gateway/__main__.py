@@ -3,7 +3,8 @@
 Ragfleet's gateway in front of one real Triton with the simulated engine; vllm-router (Rust) and LiteLLM (Python) in
 front of an OpenAI-shaped mock of the same pace. All are up for the whole run and measured in turn, round by round, so that
 what the machine does to one it does to all. Ragfleet's figure includes all that its gateway does meanwhile: Consul queries,
-metric scrapes, and the call that has the prompt built. `--beside CHECKOUT`: the gateway of another version, in the same run.
+metric scrapes, and the call that has the prompt built. `--beside CHECKOUT`: the gateway of another version, in the same run;
+`--processes N`: this one with so many processes (RAGFLEET_GATEWAY_PROCESSES).
 """
 
 import argparse
@@ -21,6 +22,7 @@ import uvloop
 from benchmarks.gateway import load
 from benchmarks.processes import cpu_seconds, free_port, peers_python, process, wait_http
 from benchmarks.report import Figure, print_table, write_json
+from ragfleet.paths import PROJECT
 from tests.support.embedded_fleet import EmbeddedFleet, embedded
 
 PEERS = ("vllm-router==0.1.17", "litellm[proxy]==1.106.2")
@@ -34,6 +36,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=20, help="requests per client and round (16 clients)")
     parser.add_argument("--port-base", type=int, default=28000)
     parser.add_argument("--beside", type=Path, help="a checkout of another version, whose gateway is measured, too")
+    parser.add_argument("--processes", type=int, help="of a gateway that is measured, too")
     args = parser.parse_args()
     bin_dir = peers_python(PEERS)
     logs = Path("var/bench/logs")
@@ -86,7 +89,9 @@ def main() -> int:
             "litellm": (litellm, "mock", "none", litellm_pid),
         }
         if args.beside:
-            targets["beside"] = stack.enter_context(_other_version(args.beside, fleet, logs))
+            targets["beside"] = stack.enter_context(_another(args.beside, fleet, logs))
+        if args.processes:
+            targets["processes"] = stack.enter_context(_another(PROJECT, fleet, logs, processes=args.processes))
         for number in range(-1, args.rounds):
             for name, (port, model, key, pid) in targets.items():
                 each = max(2, args.each // 10) if number < 0 or name == "litellm" else args.each
@@ -124,6 +129,10 @@ def main() -> int:
         by_pair = [ours / theirs for ours, theirs in zip(figures["ragfleet"], figures["beside"], strict=True)]
         ratios["beside"] = statistics.median(by_pair)
         print(f"ragfleet / beside = {ratios['beside']:.2f} (by round {min(by_pair):.2f}–{max(by_pair):.2f})")
+    if args.processes:
+        by_pair = [theirs / ours for ours, theirs in zip(figures["ragfleet"], figures["processes"], strict=True)]
+        ratios["processes"] = statistics.median(by_pair)
+        print(f"{args.processes} processes / one = {ratios['processes']:.2f} ({min(by_pair):.2f}–{max(by_pair):.2f})")
     claim, ours = "CPU of the gateway per streamed request of 64 tokens", medians["ragfleet"]
     write_json(
         "gateway",
@@ -149,19 +158,22 @@ def main() -> int:
 
 
 @contextmanager
-def _other_version(checkout: Path, fleet: EmbeddedFleet, logs: Path) -> Iterator[tuple[int, str, str, int]]:
-    """The gateway of another checkout in front of the same Triton, with a state folder of its own."""
+def _another(
+    checkout: Path, fleet: EmbeddedFleet, logs: Path, processes: int = 1
+) -> Iterator[tuple[int, str, str, int]]:
+    """The gateway of a checkout in front of the same Triton, with a state folder of its own."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="ragfleet-beside-") as home:
         own = {
             "RAGFLEET_HOME": home,
             "RAGFLEET_GATEWAY_PORT": str(port),
+            "RAGFLEET_GATEWAY_PROCESSES": str(processes),
             "RAGFLEET_CATALOG_URL": f"sqlite:///{home}/catalog.db",
             "PYTHONPATH": str(checkout.resolve()),
         }
         environment = {**psutil.Process(fleet.gateway_pid).environ(), **own}
         argv = [sys.executable, "-P", "-m", "gateway"]
-        with process(argv, log=logs / "beside.log", env=environment) as pid:
+        with process(argv, log=logs / f"beside-{port}.log", env=environment) as pid:
             wait_http(f"http://127.0.0.1:{port}/health/ready", seconds=60, what=f"the gateway of {checkout}")
             yield port, fleet.model, fleet.key, pid
 

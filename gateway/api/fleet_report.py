@@ -11,6 +11,7 @@ from gateway.errors import CatalogUnavailable
 from gateway.fleet.describe import describe_members, states
 from gateway.rollouts.rollout import describe as describe_rollout
 from gateway.routing import Placer
+from gateway.siblings import ProcessReport, merged_metrics, summed_demand
 
 GATEWAY_SHOWN_S = 300.0
 """A gateway is told of for so long after its last sign of life."""
@@ -36,9 +37,32 @@ def readiness(gateway: Container) -> tuple[bool, dict[str, Any]]:
     return state["ready"], state
 
 
-def describe(gateway: Container) -> dict[str, Any]:
+async def metrics(gateway: Container, accept: str) -> tuple[bytes, str]:
+    """The exposition and its content type. Of several processes: of them all, each sample with its process."""
+    text, media_type = _exposition(gateway, accept)
+    if gateway.siblings is None:
+        return text, media_type
+    return merged_metrics(await gateway.siblings.ask(accept)).encode(), media_type
+
+
+def process_report(gateway: Container, accept: str) -> ProcessReport:
+    """What one process of several says of itself."""
+    return ProcessReport(_exposition(gateway, accept)[0].decode(), _demand(gateway))
+
+
+def _exposition(gateway: Container, accept: str) -> tuple[bytes, str]:
+    refresh_gauges(gateway)
+    return gateway.metrics.render(accept, gateway.ingestion_monitor.exposition())
+
+
+def _demand(gateway: Container) -> dict[str, float]:
+    demand = gateway.demand
+    return {"requests": demand.requests, "instances": demand.instances(gateway.models.slots_each)}
+
+
+async def describe(gateway: Container) -> dict[str, Any]:
     """The fleet for people and for `ragfleet status`."""
-    view, demand, slots = gateway.store.view, gateway.demand, gateway.models.slots_each
+    view, siblings = gateway.store.view, gateway.siblings
     rollout = gateway.dispatcher.rollouts.rollout
     return {
         "version": view.version,
@@ -47,9 +71,8 @@ def describe(gateway: Container) -> dict[str, Any]:
         "policy": gateway.settings.policy,
         "admission": asdict(gateway.admission.stats()),
         "demand": {
-            "requests": demand.requests,
-            "instances": demand.instances(slots),
-            "slots": slots,
+            **(_demand(gateway) if siblings is None else summed_demand(await siblings.ask())),
+            "slots": gateway.models.slots_each,
             "start_wait_s": gateway.settings.start_wait_s,
         },
         "retrieval_admission": asdict(gateway.retrieval_admission.stats()),
@@ -70,7 +93,7 @@ async def describe_all(gateway: Container) -> dict[str, Any]:
         seen = {}
     seen[this] = now
     return {
-        **describe(gateway),
+        **await describe(gateway),
         "answers_running": gateway.generation.recent.running,
         "gateway": {"id": this, "started_at": gateway.started_at, "draining": gateway.draining},
         "gateways": [{"id": name, "seen_at": at, "this": name == this} for name, at in sorted(seen.items())],

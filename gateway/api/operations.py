@@ -29,13 +29,12 @@ async def ready(parts: ContainerDep) -> Response:
 
 @router.get("/metrics", summary="Prometheus metrics", response_model=None)
 async def metrics(parts: ContainerDep, accept: Annotated[str, Header()] = "") -> Response:
-    """The gateway's, and those of its ingestion process; as OpenMetrics, with exemplars, for who asks for that."""
-    fleet_report.refresh_gauges(parts)
-    text, media_type = parts.metrics.render(accept, parts.ingestion_monitor.exposition())
+    """The gateway's, of all its processes, its ingestion's with them; as OpenMetrics, with exemplars, for who asks for that."""
+    text, media_type = await fleet_report.metrics(parts, accept)
     return Response(text, media_type=media_type)
 
 
 @router.get("/fleet", summary="Every instance with its state, load and reason")
 async def fleet(parts: ContainerDep) -> dict[str, Any]:
     """For people and for `ragfleet status`."""
-    return fleet_report.describe(parts)
+    return await fleet_report.describe(parts)
