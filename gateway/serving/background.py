@@ -87,6 +87,8 @@ class BackgroundAnswers:
         self._keep_s = keep_s
         self._owner = secrets.token_hex(8)
         self._running: dict[str, _RunningAnswer] = {}
+        self._fallen: set[str] = set()
+        """Answers that this gateway still holds, and makes no more."""
         self._lock = GatewayLock(settings.home / "run" / "gateways", self._owner)
         self._makers: Mapping[AnswerKind, AnswerMaker] = {}
         self._changed = asyncio.Event()
@@ -212,6 +214,7 @@ class BackgroundAnswers:
                     held = await self._queue.renew(self._owner, lease_s=self.LEASE_S, read=read, all_read=read == mine)
                     for answer_id in mine - held:
                         self.stop(answer_id)
+                await self._let_fall()
                 await self._take_over()
                 await self._queue.forget(ended_s=self.EVENTS_S)
             except errors.CatalogUnavailable as error:
@@ -234,6 +237,12 @@ class BackgroundAnswers:
                 else:
                     self._lock.forget(name)
             await asyncio.sleep(self.LOOK_S)
+
+    async def _let_fall(self) -> None:
+        """What could not be ended is taken up by whoever comes first: beside others its lease would be renewed for ever."""
+        if fallen := self._fallen - self._running.keys():
+            await self._queue.release(self._owner, fallen)
+            self._fallen -= fallen
 
     async def _take_over(self) -> None:
         room = self.RUNNING - len(self._running)
@@ -330,7 +339,8 @@ class BackgroundAnswers:
             if refusal is not None:
                 await self._queue.discard(self._owner, job.answer_id)
         except errors.CatalogUnavailable as error:
-            log.warning("background answer %s is taken up when its lease ends: %s", job.answer_id, error)
+            log.warning("background answer %s is taken up again: %s", job.answer_id, error)
+            self._fallen.add(job.answer_id)
         finally:
             self._running.pop(job.answer_id, None)
             self._wake(job.answer_id)

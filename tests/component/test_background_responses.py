@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from gateway.errors import CatalogUnavailable
 from gateway.knowledge.catalog import schema
 from gateway.serving.background import BackgroundAnswers
 from gateway.triton.fake_answers import Script, log_prob_of
@@ -236,6 +237,42 @@ async def test_an_answer_that_cannot_be_made_is_failed_by_name(client: Client) -
     body = {"model": MODEL, "input": "Why?", "previous_response_id": made["id"]}
     reply = await client.call("POST", PATH, body)
     assert (reply.status, reply.error["code"]) == (409, "previous_response_unfinished")
+
+
+async def test_one_whose_end_cannot_be_written_is_taken_up_though_others_are_made(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, away = client.fleet.gateway.stored, True
+    finish = stored.finish
+
+    async def finished(*args: Any) -> Any:
+        nonlocal away
+        if away:
+            away = False
+            raise CatalogUnavailable("away")
+        return await finish(*args)
+
+    _stall(client.fleet, 3)
+    other = await _begin(client)
+    await _until_event(client, other["id"], "response.output_text.delta", 2)
+    queue, let_fall = client.fleet.gateway.background._queue, list[str]()
+    release = queue.release
+
+    async def released(owner: str, answer_ids: Any = None) -> None:
+        await release(owner, answer_ids)
+        let_fall.extend(answer_ids or ())
+
+    monkeypatch.setattr(queue, "release", released)
+    monkeypatch.setattr(stored, "finish", finished)
+    for triton in client.fleet.tritons:
+        triton.always["llm"] = Script(reset_after=0)
+    made = await _begin(client)
+    async with asyncio.timeout(60):
+        while let_fall != [made["id"]]:
+            await asyncio.sleep(0.01)
+    assert (await _ended(client, made["id"]))["status"] == "failed"
+    _stall(client.fleet, None)
+    await client.ask("DELETE", f"{PATH}/{other['id']}")
 
 
 async def test_what_nobody_reads_is_cancelled_where_that_is_set(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,9 +125,11 @@ class BackgroundQueue:
             if (await connection.execute(mine)).rowcount:
                 await connection.execute(delete(_responses).where(_responses.c.id == answer_id))
 
-    async def release(self, owner: str) -> None:
-        """Whoever comes first may take over what this owner holds."""
+    async def release(self, owner: str, answer_ids: Collection[str] | None = None) -> None:
+        """Whoever comes first may take over what this owner holds, or these of it."""
         mine = select(_jobs.c.id).where(_jobs.c.owner == owner, _jobs.c.ended_at.is_(None))
+        if answer_ids is not None:
+            mine = mine.where(_jobs.c.id.in_(answer_ids))
         async with self._database.write() as connection:
             ids = (await connection.scalars(mine.order_by(_jobs.c.id).with_for_update())).all()
             free = update(_jobs).where(_jobs.c.id.in_(ids))
