@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval_search.coverage import covering
 from retrieval_search.embedding import Embedder, EmbeddingFailed
 from retrieval_search.errors import BadQuery, RetrievalError, RetrievalUnavailable
 from retrieval_search.exact import ExactMatch
@@ -119,7 +120,8 @@ class HybridSearch:
                 {**bm25.rows, **dense.rows}, cosines, fused, query, None if ranker == "dense" else bm25.rows.keys()
             )
         )
-        hits = (await self._reranked(query, text, passages, fused))[: query.top_k]
+        ordered = await self._reranked(query, text, passages, fused)
+        hits = ordered[: query.top_k] if ranker == "dense" else _best(ordered, query)
         if query.neighbours is None:
             return hits
         return await self._joined(query, hits, {**bm25.rows, **dense.rows}, query.neighbours)
@@ -277,6 +279,14 @@ def _passages(
         if (cosines[key] >= query.min_score and not only_exact and key not in of_others)
         or (by_words is not None and (only_exact or key in by_words) and exact(rows[key]["text"]))
     ]
+
+
+def _best(passages: Sequence[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
+    """The first `top_k`, but that each thing which the question names has a passage among them."""
+    if len(passages) <= query.top_k:
+        return list(passages)
+    exact = ExactMatch(query.text)
+    return [passages[at] for at in covering([exact.things_in(passage["text"]) for passage in passages], query.top_k)]
 
 
 def _pymilvus(settings: RetrievalSettings) -> Client:
