@@ -39,10 +39,12 @@ class JournaledGeneration(Generation):
     def relay(self, take: Callable[[list[int]], bool]) -> None:
         """See Generation. What is taken so is written down, too."""
 
+        push = self._written.push
+
         def written(ids: list[int]) -> bool:
             taken = take(ids)
             if taken:
-                self._written.push(ids)
+                push(ids)
             return taken
 
         super().relay(written)

@@ -117,11 +117,12 @@ class AnswerJournal:
             if not count:
                 return
         written.known += count
+        if not self._events:  # else it has been told since they were taken last
+            self._changed()
         self._events.append(self._with_ids(events, count) if self._head else events)
         if not self._number:
             self._hurry()
         self._number += count
-        self._changed()
 
     def _with_ids(self, events: bytes, count: int) -> bytes:
         if count == 1:

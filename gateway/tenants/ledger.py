@@ -168,6 +168,8 @@ class Ledger:
 
     async def run(self) -> None:
         """Write, until cancelled."""
+        now = asyncio.get_running_loop().time
+        looked_at = now()
         while True:
             try:
                 async with asyncio.timeout(AWAY_S if self._away else TICK_S):
@@ -176,14 +178,17 @@ class Ledger:
             except TimeoutError:
                 pass
             self._wake.clear()
-            await self.step()
+            if look := now() - looked_at >= TICK_S:
+                looked_at = now()
+            await self.step(look=look)
 
-    async def step(self) -> None:
-        """Write what there is."""
+    async def step(self, *, look: bool = True) -> None:
+        """Write what there is. look: whether what streams is looked at: where many answers end, it is not for each of them."""
         now = self._clock()
-        for entry, progress in self._open.items():
-            if progress.is_due(entry, now):
-                self._put(entry)
+        if look:
+            for entry, progress in self._open.items():
+                if progress.is_due(entry, now):
+                    self._put(entry)
         async with self._turn:
             try:
                 # What comes meanwhile has its own turn: each transaction costs as much as a dozen rows.

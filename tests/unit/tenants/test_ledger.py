@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import CatalogUnavailable
-from gateway.tenants.ledger import Ledger, LedgerEntry
+from gateway.tenants.ledger import CHECKPOINT_TOKENS, Ledger, LedgerEntry
 from gateway.tenants.tenant import Tenant
 
 
@@ -79,5 +79,22 @@ def test_what_ends_while_the_database_comes_back_is_written_as_it_ended(ends: li
         assert [(store.rows[each.id].completion, store.rows[each.id].outcome) for each in entries] == [
             (100, "completed")
         ] * len(entries)
+
+    asyncio.run(story())
+
+
+def test_what_streams_is_written_while_others_end_all_the_time() -> None:
+    async def story() -> None:
+        store = Store()
+        ledger = Ledger(store, "g", keep_s=1e9)
+        long = entry()
+        ledger.open(long, lambda: (5, 0, CHECKPOINT_TOKENS))
+        writing = asyncio.create_task(ledger.run())
+        async with asyncio.timeout(60):
+            while long.id not in store.rows or store.rows[long.id].completion < CHECKPOINT_TOKENS:
+                short = entry()
+                ledger.open(short)
+                await ledger.settle(short)
+        writing.cancel()
 
     asyncio.run(story())
