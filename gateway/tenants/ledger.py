@@ -216,7 +216,7 @@ class Ledger:
     def _close(self, entry: LedgerEntry) -> bool:
         if self._open.pop(entry, None) is None:
             return False
-        entry.ms = round((self._clock() - entry.created_at) * 1000)
+        entry.ms = max(0, round((self._clock() - entry.created_at) * 1000))
         return True
 
     def _put(self, entry: LedgerEntry, written: asyncio.Future[None] | None = None) -> None:
@@ -227,7 +227,7 @@ class Ledger:
 
     async def _write(self, now: float) -> None:
         batch = {entry: self._waiting.pop(entry) for entry in list(self._waiting)[:BATCH]}
-        alive = now if self._open and now - self._beaten_at > BEAT_S else None
+        alive = now if self._open and self._is_past(self._beaten_at, BEAT_S) else None
         try:
             await self._store.write(self._gateway, list(batch), alive_at=alive)
         except BaseException:
@@ -243,11 +243,15 @@ class Ledger:
         for written in self._waiting.values():
             _let_go(written)
 
+    def _is_past(self, at: float, seconds: float) -> bool:
+        """More than so long ago; or the clock was put back since, by which nobody may seem dead that lives."""
+        return abs(self._clock() - at) > seconds
+
     async def _tend(self, now: float) -> None:
-        if self._open and now - self._beaten_at > BEAT_S:
+        if self._open and self._is_past(self._beaten_at, BEAT_S):
             await self._store.write(self._gateway, (), alive_at=now)
             self._beaten_at = now
-        if now - self._reaped_at > REAP_S:
+        if self._is_past(self._reaped_at, REAP_S):
             self._reaped_at = now
             if left := await self._store.reap(self._gateway, dead_before=now - DEAD_S):
                 log.warning("%d requests of gateways that are gone were settled as they stood", left)
@@ -273,7 +277,7 @@ class _Progress:
         """It is far from what was written, which the entry now is not any more."""
         prompt, cached, completion = self._usage()
         moved = (prompt, completion) != (entry.prompt, entry.completion)
-        if not moved or (completion - entry.completion < CHECKPOINT_TOKENS and now - self._at < CHECKPOINT_S):
+        if not moved or (completion - entry.completion < CHECKPOINT_TOKENS and abs(now - self._at) < CHECKPOINT_S):
             return False
         entry.prompt, entry.cached, entry.completion, self._at = prompt, cached, completion, now
         return True

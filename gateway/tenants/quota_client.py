@@ -45,8 +45,8 @@ class QuotaClient:
 
     @property
     def is_away(self) -> bool:
-        """The store failed a moment ago."""
-        return self.now() < self._away_until
+        """The store failed a moment ago; where the clock was put back since, that is over, too."""
+        return 0 < self._away_until - self.now() <= 2 * AWAY_S
 
     @property
     def is_late(self) -> bool:

@@ -143,7 +143,7 @@ class Quotas:
             await self._client.beat()
         for account in self._accounts.values():
             account.tidy()
-        if (now := self._client.now()) - self._reaped_at > REAP_S:
+        if abs((now := self._client.now()) - self._reaped_at) > REAP_S:  # the clock may be put back
             self._reaped_at = now
             await self._client.reap()
 

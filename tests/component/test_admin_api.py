@@ -1,7 +1,9 @@
 """`/admin`: tenants and keys made, changed and revoked over HTTP, in force with the answer."""
 
+import asyncio
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -138,6 +140,28 @@ async def test_audit_is_listed_page_by_page_and_has_no_secret(admin: Admin) -> N
     rest = await admin.ask("GET", f"/admin/audit?after={page['data'][-1]['id']}")
     assert [each["act"] for each in rest["data"]] == ["tenant.create"]
     assert made["key"].rpartition("-")[2] not in json.dumps([page, rest])
+
+
+async def test_two_gateways_race_for_tenants_and_keys_and_every_act_is_in_the_trail(admin: Admin, start: Any) -> None:
+    both = [admin, Admin(await start(api_key="secret", admin_key="admins"))]
+    made = await asyncio.gather(*(both[n % 2].call("POST", TENANTS, {"name": "same"}) for n in range(8)))
+    assert sorted(each.status for each in made) == [200, *[409] * 7]
+    key = await both[0].ask("POST", KEYS, {"tenant": "same"})
+    rotations = [both[n % 2].call("POST", f"{KEYS}/{key['id']}/rotate", {"overlap_s": n}) for n in range(6)]
+    revocations = [both[n % 2].call("DELETE", f"{KEYS}/{key['id']}") for n in range(2)]
+    raced = await asyncio.gather(*rotations, *revocations)
+    assert {each.status for each in raced} <= {200, 409}
+    secrets = [key["key"], *(each.json["key"] for each in raced[:6] if each.status == 200)]
+    async with asyncio.timeout(60):
+        for gateway in both:
+            for secret in secrets:
+                while await _status(gateway.fleet, secret) != 401:
+                    await asyncio.sleep(0.05)
+    trail = (await both[0].ask("GET", "/admin/audit?limit=1000"))["data"]
+    acts = Counter(each["act"] for each in trail if each["subject"] in ("tenant:same", f"key:{key['id']}"))
+    assert acts == Counter({"tenant.create": 1, "key.create": 1, "key.rotate": len(secrets) - 1, "key.revoke": 1}), (
+        "what changed nothing is no act"
+    )
 
 
 async def test_whoever_is_no_administrator_is_refused(admin: Admin) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway.errors import BadRequest, CatalogUnusable
 from gateway.knowledge.catalog import schema
-from gateway.knowledge.catalog.database_errors import is_undone, translated, without_detail
+from gateway.knowledge.catalog.database_errors import UNSTORABLE, is_undone, translated, without_detail
 from gateway.knowledge.catalog.sqlite_thread import Rows, SqliteConnection, SqliteThread, Values
 
 log = logging.getLogger("ragfleet.catalog")
@@ -317,7 +317,7 @@ def new_id(prefix: str) -> str:
 def check_storable(*values: str | None) -> None:
     """Raises BadRequest for characters that PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
     if any(value is not None and _UNSTORABLE.search(value) for value in values):
-        raise BadRequest("The request holds a character that cannot be stored (NUL, or half of a surrogate pair).")
+        raise BadRequest(UNSTORABLE)
 
 
 def storable(value: str) -> str:

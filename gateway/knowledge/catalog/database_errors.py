@@ -7,17 +7,18 @@ from contextlib import contextmanager
 
 from sqlalchemy import ExceptionContext, exc
 
-from gateway.errors import CatalogUnavailable, RagfleetError
+from gateway.errors import BadRequest, CatalogUnavailable, RagfleetError
 
 log = logging.getLogger("ragfleet.catalog")
 
+UNSTORABLE = "The request holds a character that cannot be stored (NUL, or half of a surrogate pair)."
 _UNDONE = ("40P01", "40001")
 """What PostgreSQL calls a deadlock, and what cannot be serialized."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Of the block. Raises CatalogUnavailable."""
+    """Of the block. Raises CatalogUnavailable; BadRequest for a text that PostgreSQL cannot hold."""
     try:
         yield
     except (
@@ -28,6 +29,11 @@ def translated() -> Iterator[None]:
         raise CatalogUnavailable(
             "The catalog's database does not answer; try again shortly.", retry_after_s=1
         ) from error
+    except (exc.DataError, UnicodeEncodeError) as error:
+        # What asks for a text that no row can have: SQLite finds none, or cannot even be asked.
+        if isinstance(error, exc.DataError) and "NUL" not in str(error.orig):
+            raise
+        raise BadRequest(UNSTORABLE) from error
     except (exc.DBAPIError, sqlite3.DatabaseError) as error:
         if type(error) not in (
             exc.DatabaseError,

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import select
 
+from gateway.errors import BadRequest
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.catalog import Catalog
 from gateway.knowledge.catalog.sql_ledger import SqlLedger
@@ -53,3 +55,25 @@ async def test_rows_are_summed_by_bucket_and_forgotten_in_time(catalog: Catalog)
     await ledger.forget(10_000.0)
     assert [row.requests for row in await ledger.usage(query)] == [2]
     assert not [row for row in await ledger.usage(replace(query, tenant=None)) if row.tenant == "other"]
+
+
+async def test_whose_row_it_is_when_another_gateway_goes_on_with_it(catalog: Catalog) -> None:
+    """Else the first one's death would settle it in the middle, and its lease be charged with what the second one's is."""
+    ledger = SqlLedger(catalog.database)
+    await ledger.write("dead", [replace(ENTRY, id="a", completion=64)], alive_at=7_250.0)
+    await ledger.write("alive", [replace(ENTRY, id="a", completion=10)], alive_at=9_000.0)
+    assert await ledger.reap("other", dead_before=8_990.0) == 0
+    await ledger.write("alive", [replace(ENTRY, id="a", completion=90, outcome="completed")], alive_at=None)
+    assert await outcomes(catalog) == {"a": ("completed", 90)}
+    async with catalog.database.read() as connection:
+        assert list(await connection.scalars(select(schema.ledger.c.gateway))) == ["alive"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "\ud800"])
+async def test_a_name_that_no_row_can_have_is_nobodys(catalog: Catalog, name: str) -> None:
+    """PostgreSQL refuses to be asked for it, SQLite for some: it is the client's fault, not a 500."""
+    try:
+        found = await SqlLedger(catalog.database).usage(UsageQuery(start=0, end=9, width=60, tenant=name))
+    except BadRequest:
+        found = []
+    assert not found

@@ -299,6 +299,28 @@ async def test_while_the_store_is_away_leases_are_used_and_then_the_setting_coun
     await closed.reserve(tenant, {Resource.REQUESTS: 1})
 
 
+async def test_after_a_failure_a_clock_that_is_put_back_shuts_nobody_out(
+    gateway: Callable[..., Quotas], store: Store, clock: Clock
+) -> None:
+    one, tenant = gateway(), Tenant("a", limits=TenantLimits(concurrent_answers=10))
+    store.away = True
+    with pytest.raises(CatalogUnavailable):
+        await one.reserve(tenant, {Resource.ANSWERS: 1})
+    store.away = False
+    clock.now -= 3_600
+    (await one.reserve(tenant, {Resource.ANSWERS: 1})).release()
+
+
+@given(st.floats(0, 4e9), st.sampled_from([Period.MINUTE, Period.DAY, Period.MONTH]))
+def test_each_moment_is_in_one_period(now: float, period: Period) -> None:
+    """Whatever the machine's own time zone does."""
+    begin = period.begin(now)
+    assert begin <= now < period.end(begin)
+    assert period.begin(period.end(begin)) == period.end(begin)
+    assert period.begin(begin) == begin
+    assert begin % (60 if period is Period.MINUTE else 86_400) == 0
+
+
 async def test_a_thousand_requests_that_are_cancelled_while_they_wait_hold_nothing(
     gateway: Callable[..., Quotas], store: Store
 ) -> None:

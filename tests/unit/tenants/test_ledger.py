@@ -17,6 +17,7 @@ class Store:
 
     def __init__(self) -> None:
         self.rows: dict[str, LedgerEntry] = {}
+        self.beats: list[float] = []
         self.away = False
         self.begun = asyncio.Event()
         self.goes_on = asyncio.Event()
@@ -29,6 +30,7 @@ class Store:
         if self.away:
             raise CatalogUnavailable("away")
         self.rows |= {entry.id: entry for entry in sent}
+        self.beats += [] if alive_at is None else [alive_at]
 
     async def reap(self, gateway: str, *, dead_before: float) -> int:
         return 0
@@ -98,3 +100,19 @@ def test_what_streams_is_written_while_others_end_all_the_time() -> None:
         writing.cancel()
 
     asyncio.run(story())
+
+
+async def test_a_clock_that_is_put_back_lets_no_gateway_seem_dead() -> None:
+    now, store = 7_200.0, Store()
+    ledger = Ledger(store, "g", keep_s=1e9, clock=lambda: now)
+    running = entry()
+    running.created_at = now
+    ledger.open(running)
+    await ledger.step()
+    now -= 3_600
+    await ledger.step()
+    assert store.beats == [7_200.0, 3_600.0]
+    running.outcome = "completed"
+    ledger.settle_later(running)
+    await ledger.step()
+    assert store.rows[running.id].ms == 0
