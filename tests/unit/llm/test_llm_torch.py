@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from llm_engine.engine import TokenLogProbs
 from llm_engine.parameters import BadParameter
 from llm_engine.request import Request, Sampling
-from llm_engine.torch_engine import TorchEngine, TorchOptions
-from llm_engine.torch_sampling import draw
 from tests.support.tiny_llama import END, make_llama
+
+if TYPE_CHECKING:  # each process that collects tests would take seconds for it
+    import torch
+
+    from llm_engine.torch_engine import TorchEngine
+    from llm_engine.torch_sampling import Drawn
 
 PROMPT = [1, 40, 41, 42, 43, 44, 45, 46]
 WAIT_S = 30.0
@@ -52,6 +54,26 @@ class Answer:
         return self.tokens
 
 
+def opened(folder: Path, *, watched: dict[str, Any] | None = None, **options: Any) -> TorchEngine:
+    """watched: what the engine calls where it dies or has something to say."""
+    from llm_engine.torch_engine import TorchEngine, TorchOptions
+
+    return TorchEngine(TorchOptions(model_dir=str(folder), **options), **watched or {})
+
+
+def tensor(values: Any) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(values)
+
+
+def draw(logits: torch.Tensor, sampling: Sampling, **fields: Any) -> Drawn:
+    """The first token of an answer."""
+    from llm_engine import torch_sampling
+
+    return torch_sampling.draw(logits, sampling, **{"tokens": [0], "produced": 0, "banned": (), **fields})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_llama(tmp_path_factory.mktemp("torch") / "model", prompt=PROMPT)
@@ -59,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(folder: Path) -> Iterator[TorchEngine]:
-    engine = TorchEngine(TorchOptions(model_dir=str(folder), slots=3, max_context=128, max_num_tokens=5, n_threads=1))
+    engine = opened(folder, slots=3, max_context=128, max_num_tokens=5, n_threads=1)
     yield engine
     engine.close()
 
@@ -78,10 +100,10 @@ def ask(engine: TorchEngine) -> Callable[..., Answer]:
 
 
 def test_greedy_is_what_transformers_generates(folder: Path, ask: Callable[..., Answer]) -> None:
+    from transformers import LlamaForCausalLM
+
     model = LlamaForCausalLM.from_pretrained(folder)
-    whole = model.generate(
-        torch.tensor([PROMPT]), max_new_tokens=24, do_sample=False, eos_token_id=None, pad_token_id=0
-    )
+    whole = model.generate(tensor([PROMPT]), max_new_tokens=24, do_sample=False, eos_token_id=None, pad_token_id=0)
     assert ask().ids() == whole[0, len(PROMPT) :].tolist()
 
 
@@ -132,9 +154,7 @@ def test_a_step_that_breaks_fails_its_streams_and_no_later_one(
 
 def test_a_gpu_that_is_lost_ends_the_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     died = threading.Event()
-    engine = TorchEngine(
-        TorchOptions(model_dir=str(folder), slots=1, max_context=64, n_threads=1), die=died.set, log=lambda _: None
-    )
+    engine = opened(folder, slots=1, max_context=64, n_threads=1, watched={"die": died.set, "log": lambda _: None})
 
     def lost(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -149,14 +169,16 @@ def test_a_gpu_that_is_lost_ends_the_process(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_model_that_does_not_see_its_whole_context_is_refused(tmp_path: Path) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
     config = MistralConfig(
         vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1, max_position_embeddings=256, sliding_window=32, eos_token_id=2,
     )  # fmt: skip
     MistralForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(BadParameter, match=r"Lower max_context to the window \(32\)"):
-        TorchEngine(TorchOptions(model_dir=str(tmp_path), max_context=64))
-    TorchEngine(TorchOptions(model_dir=str(tmp_path), slots=1, max_context=32, n_threads=1)).close()
+        opened(tmp_path, max_context=64)
+    opened(tmp_path, slots=1, max_context=32, n_threads=1).close()
 
 
 @pytest.mark.parametrize(
@@ -165,22 +187,22 @@ def test_a_model_that_does_not_see_its_whole_context_is_refused(tmp_path: Path) 
 )
 def test_options_that_cannot_be_are_refused(folder: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadParameter, match=words):
-        TorchEngine(TorchOptions(model_dir=str(folder), **{"max_context": 64, **options}))
+        opened(folder, **{"max_context": 64, **options})
 
 
-LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=40).map(torch.tensor)
+LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=40).map(tensor)
 
 
 @given(logits=LOGITS, seed=st.integers(0, 2**64 - 1), top_k=st.integers(1, 6), temperature=st.floats(0.1, 10))
 def test_only_the_top_k_are_drawn(logits: torch.Tensor, seed: int, top_k: int, temperature: float) -> None:
     sampling = Sampling(temperature=temperature, top_k=top_k, seed=seed)
-    token = draw(logits, sampling, tokens=[0], produced=0, banned=()).token
+    token = draw(logits, sampling).token
     assert int((logits > logits[token]).sum()) < top_k
 
 
 @given(logits=LOGITS, seed=st.integers(0, 2**64 - 1), top_p=st.floats(0.01, 1))
 def test_only_the_nucleus_is_drawn(logits: torch.Tensor, seed: int, top_p: float) -> None:
-    token = draw(logits, Sampling(top_p=top_p, seed=seed), tokens=[0], produced=0, banned=()).token
+    token = draw(logits, Sampling(top_p=top_p, seed=seed)).token
     probs = logits.double().softmax(0)
     assert float(probs[logits > logits[token]].sum()) < top_p + 1e-9
 
@@ -188,14 +210,14 @@ def test_only_the_nucleus_is_drawn(logits: torch.Tensor, seed: int, top_p: float
 @given(logits=LOGITS, banned=st.sets(st.integers(0, 2)), greedy=st.booleans())
 def test_what_is_forbidden_is_not_drawn(logits: torch.Tensor, banned: set[int], greedy: bool) -> None:
     sampling = Sampling(temperature=0.0 if greedy else 1.0, top_p=1.0)
-    assert draw(logits, sampling, tokens=[0], produced=0, banned=banned).token not in banned
+    assert draw(logits, sampling, banned=banned).token not in banned
 
 
 def test_draws_follow_the_probabilities() -> None:
-    logits = torch.tensor([0.5, 0.3, 0.2]).log()
+    logits = tensor([0.5, 0.3, 0.2]).log()
     counts = [0, 0, 0]
     for seed in range(3000):
-        counts[draw(logits, Sampling(top_p=1.0, seed=seed), tokens=[0], produced=0, banned=()).token] += 1
+        counts[draw(logits, Sampling(top_p=1.0, seed=seed)).token] += 1
     assert [round(count / 3000, 1) for count in counts] == [0.5, 0.3, 0.2]
 
 
@@ -203,7 +225,7 @@ def test_draws_follow_the_probabilities() -> None:
 def test_the_likeliest_are_told_as_the_model_sees_them(logits: torch.Tensor, top: int) -> None:
     """Bias and penalties decide what is drawn, not what is told."""
     sampling = Sampling(top_k=1, bias={1: 100.0}, repetition_penalty=1.5)
-    drawn = draw(logits, sampling, tokens=[0], produced=0, banned=(), top=top)
+    drawn = draw(logits, sampling, top=top)
     assert drawn.token == 1
     probs = logits.log_softmax(0)
     assert drawn.log_probs.chosen == float(probs[1])
