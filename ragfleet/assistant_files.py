@@ -32,7 +32,7 @@ def work_on_file(seen: FleetStatus, model: str, words: str, source: Path, target
                 if note.type == "file_path"
             ]
             if not notes:
-                raise fail(f"No file came of it: {response.output_text[:500]}")
+                raise fail(f"The assistant made no file: {response.output_text[:500]}")
             made = notes[0].file_id
             target.write_bytes(told(client.files.content, made).content)
             return {"text": response.output_text, "from": uploaded.id, "made": made, "written": str(target)}

@@ -40,10 +40,10 @@ class Supervisor:
         self.home = home
         self._plan = wanted
         self._consul = consul
-        self._keepers: dict[str, ProcessSupervisor] = {}
+        self._supervised: dict[str, ProcessSupervisor] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._draining: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """Begins the orderly stop."""
@@ -56,7 +56,7 @@ class Supervisor:
     async def run(self) -> None:
         """Returns when everything is stopped."""
         for part in services.infrastructure(self._plan, self.home, self._consul):
-            self._keepers[part.name] = self._keeper(part)
+            self._supervised[part.name] = self._supervise(part)
         self._scale()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -69,16 +69,16 @@ class Supervisor:
                 self._scale()
         await self._stop_all()
 
-    def _keeper(self, part: ManagedProcess) -> ProcessSupervisor:
+    def _supervise(self, part: ManagedProcess) -> ProcessSupervisor:
         async def first() -> None:
             for name in part.after:
-                await self._keepers[name].was_ready.wait()
+                await self._supervised[name].was_ready.wait()
 
         return ProcessSupervisor(part, self.home.log_of(part.log_name), first=first, changed=self.publish)
 
     def publish(self) -> None:
         """Writes parts.json whole."""
-        states = [asdict(keeper.state) for keeper in self._keepers.values()]
+        states = [asdict(each.state) for each in self._supervised.values()]
         fresh = self.home.parts_file.with_suffix(".fresh")
         fresh.write_text(json.dumps(states, indent=1) + "\n", encoding="utf-8")
         fresh.replace(self.home.parts_file)
@@ -86,22 +86,22 @@ class Supervisor:
     def _scale(self) -> None:
         """Starts the instances that are missing, and drains those that are too many."""
         for index, name in enumerate(self._plan.names):
-            if name not in self._keepers:
-                self._keepers[name] = self._keeper(services.worker(self._plan, self.home, index))
-        for name in [name for name in self._keepers if name.startswith("triton-") and name not in self._plan.names]:
-            farewell = asyncio.create_task(self._dismiss(name))
-            self._farewells.add(farewell)
-            farewell.add_done_callback(self._farewells.discard)
+            if name not in self._supervised:
+                self._supervised[name] = self._supervise(services.worker(self._plan, self.home, index))
+        for name in [name for name in self._supervised if name.startswith("triton-") and name not in self._plan.names]:
+            draining = asyncio.create_task(self._dismiss(name))
+            self._draining.add(draining)
+            draining.add_done_callback(self._draining.discard)
         self.publish()
 
     async def _dismiss(self, name: str) -> None:
-        keeper = self._keepers[name]
-        if keeper.state.state == "stopping":
+        supervisor = self._supervised[name]
+        if supervisor.state.state == "stopping":
             return
         log.info(event("draining", part=name))
-        await keeper.stop(DRAIN_SECONDS)
+        await supervisor.stop(DRAIN_SECONDS)
         await asyncio.to_thread(processes.sweep, self.home.root, part=name)  # a Triton whose worker had to be killed
-        del self._keepers[name]
+        del self._supervised[name]
         self.home.instance_file(name).unlink(missing_ok=True)
         self.publish()
         self.reload()  # it may have been wanted again meanwhile
@@ -109,17 +109,17 @@ class Supervisor:
     async def _stop_all(self) -> None:
         """The gateways first, so that they can end their streams; then the instances together; Milvus and Consul last."""
         log.info(event("stopping the fleet"))
-        for task in self._farewells:
+        for task in self._draining:
             task.cancel()
-        instances = [name for name in self._keepers if name.startswith("triton-")]
+        instances = [name for name in self._supervised if name.startswith("triton-")]
         for group in (list(self._plan.gateway_urls), instances, ["milvus", "consul"]):
-            keepers = [self._keepers[name] for name in group if name in self._keepers]
-            await asyncio.gather(*(keeper.stop(keeper.part.patience) for keeper in keepers))
+            members = [self._supervised[name] for name in group if name in self._supervised]
+            await asyncio.gather(*(each.stop(each.part.patience) for each in members))
         log.info(event("stopped the fleet"))
 
     def _reap_orphans(self) -> None:
-        """Buries what a killed worker left to us (see `become_subreaper`)."""
-        ours = {keeper.state.pid for keeper in self._keepers.values()}
+        """Collects the ended processes that a killed worker left to us (see `become_subreaper`)."""
+        ours = {each.state.pid for each in self._supervised.values()}
         with contextlib.suppress(ChildProcessError):
             # One of ours is left to its own ProcessSupervisor, which wants its status: the others come after that.
             while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
@@ -127,7 +127,7 @@ class Supervisor:
 
 
 def become_subreaper() -> None:
-    """Makes orphaned descendants our children, so that none stays a zombie where process 1 buries nobody (containers)."""
+    """Makes orphaned descendants our children, so that none stays a zombie where process 1 collects none (containers)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -68,20 +68,20 @@ class Agent:
         self._gpus.start()
         async with self._probe:
             background = [asyncio.create_task(self._watch()), asyncio.create_task(self._beat())]
-            keeper = asyncio.create_task(self._keep_running())
+            running = asyncio.create_task(self._keep_running())
             try:
                 # A loop that ends by itself has failed; then the worker fails whole, and its supervisor restarts it.
-                await asyncio.wait([*background, keeper], return_when=asyncio.FIRST_COMPLETED)
-                if not keeper.done():
-                    keeper.cancel()
-                for task in (*background, keeper):
+                await asyncio.wait([*background, running], return_when=asyncio.FIRST_COMPLETED)
+                if not running.done():
+                    running.cancel()
+                for task in (*background, running):
                     if task.done() and not task.cancelled():
                         task.result()
             finally:
                 self._gpus.stop()
-                for task in (*background, keeper):
+                for task in (*background, running):
                     task.cancel()
-                await asyncio.gather(*background, keeper, return_exceptions=True)
+                await asyncio.gather(*background, running, return_exceptions=True)
                 await self._registration.close()
                 if self._triton:
                     self._triton.close()
@@ -118,7 +118,7 @@ class Agent:
         except Unreachable:
             pass
         log.info(event("stopping a triton that cannot be adopted", pid=found.pid))
-        await found.bury()
+        await found.kill()
         return None
 
     def _start(self) -> TritonProcess | None:
@@ -185,7 +185,7 @@ class Agent:
 
     async def _pause_before_restart(self) -> None:
         if self._triton:
-            await self._triton.bury()
+            await self._triton.kill()
             self._triton.close()
             self._triton = None
         delay = self._backoff.failed(time.monotonic())
@@ -212,7 +212,7 @@ class Agent:
                 if now >= settled and fresh and (self._pulse.load is None or self._pulse.load.idle):
                     break
                 await first_of(self._hurry, running.exited, seconds=0.1)
-            await (running.bury() if hung else running.stop(self._settings.exit_timeout, self._hurry))
+            await (running.kill() if hung else running.stop(self._settings.exit_timeout, self._hurry))
         left = await self._registration.deregister()
         remove_shared_memory(triton.shared_memory_prefix(self._settings.home, self._settings.name))
         self._triton = None

@@ -18,7 +18,7 @@ NORMAL_WITHOUT_GPU = re.compile("CudaDriverHelper|CUDA driver version is insuffi
 STUB = "triton_python_b"
 HURRIED = 1.5
 GRACE = 5.0
-"""Seconds that the kernel gets to bury a killed process group."""
+"""Seconds that the kernel gets to end a killed process group."""
 
 
 class TritonProcess:
@@ -99,9 +99,9 @@ class TritonProcess:
                 os.kill(self.pid, signal.SIGTERM)
             await first_of(self.exited, hurry, seconds=patience)
             await first_of(self.exited, seconds=HURRIED if hurry.is_set() else 0.0)
-        await self.bury()
+        await self.kill()
 
-    async def bury(self) -> None:
+    async def kill(self) -> None:
         """Kills the whole group, also stubs that outlived their server, and waits until the server is gone."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

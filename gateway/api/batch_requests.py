@@ -36,7 +36,9 @@ class BatchRequests:
             return dict(made)
         for name in ("stream", "background"):
             if orjson.loads(body).get(name):
-                raise BadRequest(f"'{name}' has no sense in a batch.", param=name, code="unsupported_parameter")
+                raise BadRequest(
+                    f"'{name}' cannot be used in a batch; leave it out.", param=name, code="unsupported_parameter"
+                )
         parts: list[bytes] = []
 
         async def send(message: MutableMapping[str, Any]) -> None:

@@ -19,9 +19,7 @@ from gateway.api.message_schemas import (
     call_wire,
     check_files,
 )
-from gateway.api.tool_schemas import (
-    kind_of,
-)
+from gateway.api.tool_schemas import kind_of
 from gateway.api.validation import (
     MANY,
     ONE,

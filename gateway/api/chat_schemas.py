@@ -28,14 +28,8 @@ from gateway.api.message_schemas import (
     READ_HERE,
     BaseMessage,
 )
-from gateway.api.tool_schemas import (
-    MAX_TOOLS,
-    ChatFunction,
-    ChatToolChoice,
-    FunctionDefinition,
-    NamedFunction,
-    ToolChoice,
-)
+from gateway.api.tool_choice import ChatToolChoice, NamedFunction, ToolChoice
+from gateway.api.tool_schemas import MAX_TOOLS, ChatFunction, FunctionDefinition
 from gateway.api.validation import (
     MAX_NAME,
     WHOLE,
@@ -147,7 +141,7 @@ class ChatRequest(ConversationRequest):
         if self.functions and any(not isinstance(each, FileSearch) for each in self.offered):
             raise ValueError("functions: cannot be combined with functions among 'tools'")
         if self.functions and self.tool_choice != "auto":
-            raise ValueError("tool_choice: it is of 'tools'; of 'functions' it is function_call")
+            raise ValueError("tool_choice: it goes with 'tools'; with 'functions' use function_call")
         if self.function_call not in (None, "none") and not self.functions:
             raise ValueError("function_call: there are no functions to call")
         called: set[str] = set()

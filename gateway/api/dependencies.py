@@ -78,7 +78,9 @@ def _refuse_repeated(request: Request) -> None:
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if times > 1 and name not in LISTS:
             raise BadRequest(
-                f"Invalid value for '{name}': it is there {times} times.", param=name, code="invalid_value"
+                f"Invalid value for '{name}': it is given {times} times; give it once.",
+                param=name,
+                code="invalid_value",
             )
 
 

@@ -157,7 +157,7 @@ def _purpose(fields: Mapping[str, str]) -> str:
     if purpose not in PURPOSES:
         known = ", ".join(PURPOSES)
         raise BadRequest(
-            f"Invalid value for 'purpose': there is no use for such files here; it is one of {known}.",
+            f"Invalid value for 'purpose': nothing here uses such files; choose one of {known}.",
             param="purpose",
             code="invalid_value",
         )

@@ -12,14 +12,8 @@ from gateway.api.client_tools import OfferedTool
 from gateway.api.file_search_schema import FileSearch
 from gateway.api.format_schemas import AnyFormat, GuideParameters
 from gateway.api.message_schemas import BaseMessage
-from gateway.api.tool_schemas import (
-    FunctionDefinition,
-    ToolChoice,
-    check_functions,
-    kind_of,
-    tool_use,
-    wants_search,
-)
+from gateway.api.tool_choice import ToolChoice, tool_use, wants_search
+from gateway.api.tool_schemas import FunctionDefinition, check_functions, kind_of
 from gateway.api.validation import MANY, ONE, ONE_OR_MANY, WHOLE, Harmless, items
 from gateway.assistants.directory import PREFIX
 from gateway.errors import BadRequest

@@ -7,17 +7,16 @@ sent: the deadlines are seen to by one look at all connections each second, and 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httptools
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
+from gateway.api.client_departure import Departure
 from gateway.config import Settings
 
 SWEEP_S = 1.0
@@ -125,40 +124,6 @@ class ReadRate:
             self._credit_s = min(self._credit_s, self._limits.body_grace_s)
         self.received, self._seen_at = 0, now
         return self._credit_s < 0
-
-
-class Departure:
-    """Tells whoever answers a request that its client has left, without a task that waits for it. One for each request."""
-
-    __slots__ = ("_flow", "_left", "_on_leave")
-
-    def __init__(self, flow: FlowControl) -> None:
-        self._flow = flow
-        self._left = False
-        self._on_leave: Callable[[], None] | None = None
-
-    def watch(self, on_leave: Callable[[], None]) -> None:
-        """Call this once when the client leaves; at once where it has. To be called when the body has been read."""
-        self._on_leave = on_leave
-        self._flow.resume_reading()  # else nobody would notice; uvicorn's `receive` does the same
-        if self._left:
-            on_leave()
-
-    def ignore(self) -> None:
-        """Nobody wants to know any more."""
-        self._on_leave = None
-
-    def happen(self) -> None:
-        """The client has left."""
-        self._left = True
-        on_leave, self._on_leave = self._on_leave, None
-        if on_leave is not None:
-            on_leave()
-
-
-def departure_of(scope: Scope) -> Departure | None:
-    """Of the request's client; None under another server, where only `receive` tells."""
-    return scope.get("ragfleet.departure")
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):

@@ -157,7 +157,7 @@ class Form:
                 raise BadRequest("Send one file at a time.", param=self._file_field, code="invalid_value")
             self._file = part
         elif (name in self.fields and not name.endswith("[]")) or self._field_count >= MAX_FIELDS:
-            raise BadRequest(f"'{name}' is there more than once.", param=name, code="invalid_value")
+            raise BadRequest(f"'{name}' is given more than once.", param=name, code="invalid_value")
         else:
             self._field_count += 1
         self._part = part

@@ -26,7 +26,7 @@ class HybridWeights(BaseModel):
     @model_validator(mode="after")
     def _one(self) -> "HybridWeights":
         if not self.embedding_weight + self.text_weight:
-            raise ValueError("one of the weights is over 0")
+            raise ValueError("at least one of the weights must be above 0")
         return self
 
 

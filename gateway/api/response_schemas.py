@@ -21,7 +21,8 @@ from gateway.api.message_schemas import (
     BaseMessage,
 )
 from gateway.api.response_inputs import InputMessage, Item, ItemReference, conversation_of
-from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction, ResponseToolChoice
+from gateway.api.tool_choice import ResponseToolChoice
+from gateway.api.tool_schemas import MAX_TOOLS, ResponseFunction
 from gateway.api.validation import (
     MANY,
     ONE,
@@ -139,9 +140,9 @@ class ResponsesRequest(ConversationRequest):
         if self.previous_response_id is not None and self.kept_in is not None:
             raise ValueError("previous_response_id: not together with conversation")
         if self.background and self.store is False:
-            raise ValueError("background: a response is stored that is made in the background")
+            raise ValueError("background: responses made in the background are stored; leave out store=false")
         if self.conversation_id is not None and self.store is False:
-            raise ValueError("store: a turn of a conversation is stored")
+            raise ValueError("store: the turns of a conversation are stored; leave out store=false")
         if not self.continues and not self.conversation:
             raise ValueError("input: there is no message in it")
         if self.top_logprobs and self.log_probs is None:

@@ -194,7 +194,7 @@ class NewFileBatch(WithAttributes):
         if name := next((name for name in for_all if getattr(self, name) is not None), ""):
             raise BadRequest(f"With files, {name} belongs to each file.", param=name, code="invalid_value")
         if len({each.file_id for each in self.files}) < len(self.files):
-            raise BadRequest("A file is there more than once.", param="files", code="invalid_value")
+            raise BadRequest("A file is given more than once.", param="files", code="invalid_value")
         return [each.member for each in self.files]
 
 

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import errors
 from gateway.api.authentication import Authenticator
 from gateway.api.bodies import Bodies
-from gateway.api.http_protocol import Departure, departure_of
+from gateway.api.client_departure import Departure, departure_of
 from gateway.api.middleware import raw_send
 from gateway.api.sse import error_event
 from gateway.api.uvicorn_writer import uvicorn_writer

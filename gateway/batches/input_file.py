@@ -122,7 +122,7 @@ def _check_lines(lines: Mapping[int, bytes], endpoint: str, check: InputCheck, s
         elif not isinstance(line["body"], dict):
             check.wrong("invalid_body", "body is a JSON object.", number, "body")
         elif (digest := hashlib.sha256(custom_id.encode()).digest()) in seen:
-            check.wrong("duplicate_custom_id", "The custom_id is there more than once.", number, "custom_id")
+            check.wrong("duplicate_custom_id", "The custom_id is given more than once.", number, "custom_id")
         else:
             seen.add(digest)
 

@@ -59,6 +59,7 @@ async def _until(client: Client, batch_id: str, *statuses: str) -> Any:
             found = await client.ask("GET", f"{PATH}/{batch_id}")
             if found["status"] in statuses:
                 return found
+            await asyncio.sleep(0.01)
 
 
 async def _ended(client: Client, batch_id: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway import telemetry
 from gateway.api.uvicorn_writer import UvicornWriter
 from tests.support.ports import NOBODY
 from tests.support.running import Fleet
@@ -37,6 +38,7 @@ async def test_tokens_take_the_quick_way(
     body: dict[str, Any],
     settings: dict[str, Any],
 ) -> None:
+    monkeypatch.setattr(telemetry, "EXPORT_S", 0.1)  # there is no receiver, and its end would be waited for
     fleet: Fleet = await start(**settings)
     written: list[bytes] = []
     write = UvicornWriter.write

@@ -102,7 +102,7 @@ def _beyond(failure: Exception, case: Any, response: Any) -> bool:
             rule in response.text
             for rule in (
                 "at most half of max_chunk_size",
-                "is there more than once",
+                "is given more than once",
                 "a filter has at most 256 values",
                 "end_time must be after start_time",
                 "made with background=true",

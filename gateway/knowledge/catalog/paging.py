@@ -37,8 +37,8 @@ async def fetch_page(
             at = await connection.scalar(scope.with_only_columns(created).where(ident == cursor))
             if at is None:
                 shown = [] if visibility is None else visibility.conditions(tombstones.c.allow)
-                buried = select(tombstones.c.created_at).where(tombstones.c.id == f"{where}/{cursor}", *shown)
-                at = await connection.scalar(buried)
+                deleted = select(tombstones.c.created_at).where(tombstones.c.id == f"{where}/{cursor}", *shown)
+                at = await connection.scalar(deleted)
             if at is None:
                 raise NotFound(f"There is no {cursor!r} in this list.", param=param)
             later = or_(created > at, and_(created == at, ident > cursor))

@@ -161,7 +161,7 @@ def grammar(guided: GuidedDecoding) -> str:
         return HEADER + made
     try:
         lark = any_to_lark(guided.guide)
-    except Exception as error:  # a parser in Python: it raises whatever it stumbles over
+    except Exception as error:  # a parser in Python: it raises exceptions of many kinds
         raise InvalidRequest(GUIDE, f"it is no grammar in EBNF: {_first_line(str(error))}") from error
     if lark.count(":") > MAX_RULES:  # each rule has one, wherever it stands
         raise InvalidRequest(GUIDE, f"a grammar has at most {MAX_RULES} rules, and as many colons")

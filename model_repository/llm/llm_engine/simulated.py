@@ -141,7 +141,7 @@ class SimulatedEngine:
             try:
                 start = self._iterate(start)
             except Exception as error:  # noqa: BLE001 - the driver is all that moves the streams: it goes on
-                self._log(f"llm: the simulated engine stumbled: {error!r}")
+                self._log(f"llm: a step of the simulated engine failed: {error!r}")
                 self._closed.wait(STALL_LOOK_S)
                 start = self._clock()
 

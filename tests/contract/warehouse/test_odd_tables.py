@@ -14,7 +14,7 @@ from assistants.sql.opening import open_warehouse
 from assistants.sql.presentation import chart, markdown_table, sentence
 from assistants.sql.results import Warehouse
 from assistants.sql.tables import ColumnType, Table, joins
-from tests.contract.warehouse.test_warehouses import walked
+from tests.support.grammar_walks import compiler, walked
 from tests.support.postgres import emptied, postgres_server
 from tests.support.warehouses import READER
 
@@ -122,7 +122,9 @@ def test_what_a_view_computes_is_a_number(warehouse: Warehouse) -> None:
 def test_whatever_is_asked_of_them_it_is_told(warehouse: Warehouse) -> None:
     tables = [each for each in warehouse.tables() if each.name in ("tickets", "unused", "doubled")]
     grammar, rng = sql_grammar(tables, warehouse.dialect), random.Random(16)
-    for query in walked(grammar, rng, 40):
+    guides = compiler()
+    for _ in range(40):
+        query = walked(guides, grammar, rng)
         result = warehouse.run(check(query, tables, warehouse.dialect), tables, max_rows=5, deadline_s=30)
         chart(result)
         assert "None" not in markdown_table(result) + sentence(result)

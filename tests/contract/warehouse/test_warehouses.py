@@ -23,14 +23,11 @@ from assistants.sql.opening import open_warehouse
 from assistants.sql.postgres_warehouse import PostgresWarehouse
 from assistants.sql.results import QueryFailed, Result, Warehouse
 from assistants.sql.tables import Column, ColumnType, Table, readable
-from llm_engine.guided_decoding import GuideCompiler
-from llm_engine.request import GuidedDecoding
+from tests.support.grammar_walks import compiler, walked
 from tests.support.postgres import postgres_server
 from tests.support.warehouses import READER, duckdb_example, postgres_example, sqlite_example
 
 SECRET = "the-secret-of-this-machine"
-END = 0
-VOCABULARY = [b"", *(bytes([byte]) for byte in range(256))]
 HOSTILE = (
     "SELECT salaries.yearly FROM salaries",
     "SELECT orders.id FROM orders UNION SELECT salaries.yearly FROM salaries",
@@ -210,28 +207,10 @@ def _near(result: Result) -> list[tuple[object, ...]]:
 def test_every_word_of_the_grammar_is_a_query_that_the_database_answers(opened: Opened, area: str) -> None:
     tables = [each for each in opened.tables if each.name in AREAS[area]]
     grammar, rng = sql_grammar(tables, opened.warehouse.dialect), random.Random(area)
-    for query in walked(grammar, rng, 12):
+    guides = compiler()
+    for _ in range(12):
+        query = walked(guides, grammar, rng)
         opened.run(check(query, tables, opened.warehouse.dialect), max_rows=5)
-
-
-def walked(grammar: str, rng: random.Random, count: int) -> list[str]:
-    """Words of a grammar."""
-    guides = GuideCompiler(lambda: VOCABULARY, vocab_size=len(VOCABULARY))
-    return [_walked(guides, grammar, rng) for _ in range(count)]
-
-
-def _walked(guides: GuideCompiler, grammar: str, rng: random.Random) -> str:
-    constraint = guides.compile(GuidedDecoding(kind="ebnf_grammar", guide=grammar), [5])
-    text = b""
-    while not constraint.ended:
-        may = [int(token) for token in constraint.allowed(ends=(END,))]
-        assert may, constraint.failure
-        token = END if END in may and rng.random() < 0.3 else rng.choice(may)
-        if token == END:
-            break
-        constraint.take(token)
-        text += VOCABULARY[token]
-    return text.decode("utf-8", "replace")
 
 
 def test_the_check_refuses_all_that_is_hostile(opened: Opened) -> None:

@@ -11,10 +11,8 @@ from assistants.sql.grammar import sql_grammar
 from assistants.sql.sqlite_warehouse import SqliteWarehouse
 from assistants.sql.tables import Column, ColumnType, Table, joins, readable
 from llm_engine.guided_decoding import GuideCompiler
-from llm_engine.request import GuidedDecoding
+from tests.support.grammar_walks import compiler, walked
 
-END = 0
-VOCABULARY = [b"", *(bytes([byte]) for byte in range(256))]
 WALKS = 70
 """Of each area, with as many tokens as it takes: a walk is about 150 of them."""
 
@@ -26,22 +24,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> SqliteWarehouse:
 
 @pytest.fixture(scope="module")
 def guides() -> GuideCompiler:
-    return GuideCompiler(lambda: VOCABULARY, vocab_size=len(VOCABULARY))
-
-
-def walked(guides: GuideCompiler, grammar: str, rng: random.Random) -> str:
-    """A word of the grammar, by chance; it ends where it can and the dice say so."""
-    constraint = guides.compile(GuidedDecoding(kind="ebnf_grammar", guide=grammar), [5])
-    text = b""
-    while not constraint.ended:
-        may = [int(token) for token in constraint.allowed(ends=(END,))]
-        assert may, constraint.failure
-        token = END if END in may and rng.random() < 0.3 else rng.choice(may)
-        if token == END:
-            break
-        constraint.take(token)
-        text += VOCABULARY[token]
-    return text.decode("utf-8", "replace")
+    return compiler()
 
 
 @pytest.mark.parametrize("area", AREAS)

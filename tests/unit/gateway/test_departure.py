@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from gateway.api.http_protocol import Departure
+from gateway.api.client_departure import Departure
 from gateway.api.streaming import ResponseWriter, StreamingRequest, _answer
 
 
