@@ -83,9 +83,9 @@ def _packages(_: Home) -> Iterable[Finding]:
     )
 
 
-def _server(_: Home) -> Iterable[Finding]:
+def _server(home: Home) -> Iterable[Finding]:
     found = triton.find()
-    problems = preflight.check_server(found)
+    problems = preflight.check_server(found) + preflight.check_paths(home.root)
     if found is not None and not problems:
         try:
             triton.known_flags(found, triton.library_environment(found, os.environ))

@@ -73,8 +73,10 @@ def alone(home: Home, say: Callable[[str], None]) -> Iterator[None]:
 
 def check(home: Home, wanted: FleetSpec) -> None:
     """Raises NotStartableError with every reason why this fleet cannot start here."""
-    problems = [str(problem) for problem in preflight.check_server(triton.find())]
-    problems += [str(p) for p in preflight.check_repository(Path(wanted.model_repository), wanted.flavour)]
+    server, repository = triton.find(), Path(wanted.model_repository)
+    problems = [str(problem) for problem in preflight.check_server(server)]
+    problems += [str(p) for p in preflight.check_paths(home.root, repository, *([server.binary] if server else []))]
+    problems += [str(p) for p in preflight.check_repository(repository, wanted.flavour)]
     if consul_binary.find(cache_folder()) is None:
         problems.append("There is no Consul yet. Run: ragfleet setup")
     named = os.environ.get("RAGFLEET_TOKENIZER_DIR")

@@ -42,6 +42,7 @@ def prepare(settings: WorkerSettings, nvml: Nvml | None = None) -> Launch:
     nvml = nvml or SystemNvml()
     installation = triton.find()
     problems = preflight.check_server(installation)
+    problems += preflight.check_paths(settings.home, settings.model_repository)
     problems += preflight.check_repository(settings.model_repository, settings.flavour)
     if problems or installation is None:
         raise NotRunnableError("\n".join(str(problem) for problem in problems))

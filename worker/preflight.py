@@ -1,5 +1,6 @@
 """What must be there before Triton can run, checked before it fails in its own words an hour of reading away."""
 
+import re
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 from worker.triton import Installation, interpreter
+
+_UNFIT = re.compile(r"""[\s"'\\$&;|<>()*?\[\]{}`!#]|[^\x00-\x7f]""")
+"""What a shell tears, and what an embedded Python that was told of no locale cannot look up (no variable helps there)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,19 @@ def check_server(
             )
         )
     return problems
+
+
+def check_paths(*paths: Path) -> list[Problem]:
+    """Whether Triton's Python backend can work there: it hands paths to a shell, unquoted, and to a Python that knows only ASCII."""
+    return [
+        Problem(
+            f"The path {str(path)!r} has {found[0]!r} in it, on which Triton's Python backend fails",
+            "Use a folder whose path has neither spaces and quotes nor letters beyond ASCII"
+            " (RAGFLEET_HOME, --model-repository, or where Ragfleet is installed).",
+        )
+        for path in dict.fromkeys(paths)
+        if (found := _UNFIT.search(str(path)))
+    ]
 
 
 def check_repository(repository: Path, flavour: str) -> list[Problem]:

@@ -18,7 +18,7 @@ export function page(signal) {
     { title: "Requests today", number: true, cell: (row) => count(row.requests) },
     { title: "Tokens read", number: true, cell: (row) => count(row.read) },
     { title: "Tokens written", number: true, cell: (row) => count(row.written) },
-    { title: "Weight", number: true, cell: (row) => row.weight ?? "" },
+    { title: "Weight", number: true, cell: (row) => row.weight ?? "–" },
     { title: "Limits", cell: (row) => el("small", {}, Object.entries(row.limits ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")}: ${count(value)}`).join(", ") || "none") },
     { title: "Since", cell: (row) => (row.created_at ? day(row.created_at) : "by configuration") },
   ], (row) => row.name, "There are none yet: `ragfleet tenant create NAME`.");

@@ -151,6 +151,19 @@ def test_preflight_names_what_is_missing_and_the_remedy() -> None:
     assert "pip install 'ragfleet[embedded]'" in str(preflight.check_server(None)[0])
 
 
+@pytest.mark.parametrize("letter", list(" \t\n\"'\\$&;|<>()*?[]{}`!#äø中😀"))
+def test_a_path_on_which_triton_fails_is_refused_before_it_does(letter: str) -> None:
+    (problem,) = preflight.check_paths(
+        Path("/srv/plain"), Path(f"/srv/my{letter}models"), Path(f"/srv/my{letter}models")
+    )
+    assert repr(letter) in str(problem)
+    assert "RAGFLEET_HOME" in str(problem)
+
+
+def test_long_and_odd_paths_of_ascii_are_fine() -> None:
+    assert not preflight.check_paths(Path("/srv/v1.0+b@x,y=z:w~/%20_^-"), Path("/" + "x" * 250 + "/y"))
+
+
 def test_preflight_offers_the_flavours_there_are(tmp_path: Path) -> None:
     assert "--model-repository" in str(preflight.check_repository(tmp_path, "")[0])
     (tmp_path / "llm" / "configs").mkdir(parents=True)
