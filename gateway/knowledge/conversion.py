@@ -33,6 +33,7 @@ from gateway.knowledge.converters import (
     text,
     tnef,
     word,
+    word_xml,
 )
 from gateway.knowledge.converters.archives import OLE
 from gateway.knowledge.converters.encodings import is_text
@@ -40,7 +41,7 @@ from gateway.knowledge.converters.text_recognition import TextRecognition
 from gateway.knowledge.documents import CorruptDocument, Document, EmptyDocument, OversizedDocument, UnsupportedDocument
 from gateway.knowledge.normalization import clean
 
-VERSION = 8
+VERSION = 9
 """Raise it when the same bytes give another text, so that kept documents are made anew."""
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -241,6 +242,22 @@ _TABLE_ALONE = re.compile(rb"<(?:table|meta|style|head|body|div|center)[\s>]")
 """How pages begin that programs write as workbooks."""
 
 
+_NEVER_OFFICE = (text.code, text.plain, text.markdown)
+"""Texts that may have such a file in them."""
+
+
+def _of_one_xml(known: Converter | None, content: bytes) -> Converter | None:
+    """For an Office document in a single XML file."""
+    start = content[:2048].lower()
+    if known in _NEVER_OFFICE or not start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
+        return None
+    if word_xml.FLAT in start:
+        return lambda name, content: word_xml.flat(name, content, convert_bytes)
+    if word_xml.OF_2003 in start and b"<w:worddocument" in start:
+        return lambda name, content: word_xml.of_2003(name, content, convert_bytes)
+    return None
+
+
 def _by_start(known: Converter | None, content: bytes) -> Converter | None:
     """What a text surely is by how it begins."""
     start = _BEFORE_MARKS.sub(b"", content[:2048]).lower()
@@ -271,7 +288,7 @@ def _by_content(name: str, content: bytes) -> Converter:
     for mark, ending in _BINARY.items():
         if content.startswith(mark):
             return _known(name, None, ending)
-    if (marked := _by_start(known, content)) is not None:
+    if (marked := _of_one_xml(known, content) or _by_start(known, content)) is not None:
         return marked
     if content.startswith(b"PK\x03\x04") and known is not spreadsheets.calamine:
         # Marks are also those of documents within; a name that one of them confirms is right.

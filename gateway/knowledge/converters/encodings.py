@@ -36,13 +36,14 @@ _SUPERSETS = {
 _GUESSED = (
     "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "iso-8859-1", "iso-8859-2",
     "iso-8859-5", "iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-15", "koi8-r", "koi8-u", "cp866", "cp437",
-    "cp850", "cp852", "mac-roman", "cp932", "euc-jp", "gb18030", "big5hkscs", "cp949", "euc-kr", "cp874",
+    "cp737", "cp850", "cp852", "cp855", "cp857", "cp862", "cp869", "mac-roman", "cp932", "euc-jp", "gb18030", "big5hkscs",
+    "cp949", "euc-kr", "cp874",
 )
 # fmt: on
 """What is guessed: encodings that files of today and of the last decades are in, of the 80 that chardet knows."""
 _EBCDIC_LETTER = re.compile(rb"[\x81-\x89\x91-\x99\xa2-\xa9\xc1-\xc9\xd1-\xd9\xe2-\xe9\xf0-\xf9]")
-_ONE_BYTE = re.compile("cp(?:125|437|8)|iso8859|koi8|mac")
-_OF_OLD = re.compile("cp(?:437|8[56])|mac")
+_ONE_BYTE = re.compile("cp(?:125|437|737|8)|iso8859|koi8|mac")
+_OF_OLD = re.compile("cp(?:437|737|8[56])|mac")
 """Encodings of DOS and of old Macs: their letters with accents lie where Windows has quotes and dashes."""
 _IN_WORDS = re.compile(rb"(?<=[a-zA-Z])[\x80-\x91\x93-\xff](?=[a-zA-Z])")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|[\u2500-\u259f]")
@@ -83,6 +84,7 @@ _NEVER_SAID = frozenset({
 """Codecs of Python's that are no encodings of files; and EBCDIC, in which nobody could read what a file says of itself."""
 _JAVA_PAIR = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
 """A character beyond 16 bits as Java, Oracle and MySQL may write it: each half of the pair in UTF-8 (CESU-8)."""
+_HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}")
 _MAX_ODD_UNICODE, _MAX_ODD = 0.1, 0.01
 """The share of controls and unreadable places above which a file is no text; almost any bytes are some one-byte encoding."""
 
@@ -163,7 +165,18 @@ def _marked(content: bytes) -> Decoded | None:
         return _read(content, "iso2022_jp_ext")
     if content.isascii() and b"\x1b$)C" in content:
         return _read(content, "iso2022_kr")
-    return None
+    return _in_hz(content) if b"~{" in content and content.isascii() else None
+
+
+def _in_hz(content: bytes) -> Decoded | None:
+    """Chinese in mails and newsgroups of seven bits: `~{` two letters for each character `~}`. None where it is not surely so."""
+    if not _HZ.search(content):
+        return None
+    try:
+        text = content.decode("hz")
+    except UnicodeDecodeError:
+        return None
+    return Decoded(text, "hz")
 
 
 def _guessed(content: bytes) -> Decoded | None:
@@ -282,6 +295,10 @@ def _likely(content: bytes) -> str:
     modern = bool(within) and min(within) >= 0xC0 and within != {0xE1}
     telling = len(sample.translate(None, bytes(range(0x80))))
     guesses = chardet.detect_all(bytes(sample), ignore_threshold=True, include_encodings=_GUESSED)
+    if modern:
+        guesses = [
+            each for each in guesses if not (each["encoding"] and _OF_OLD.match(codecs.lookup(each["encoding"]).name))
+        ]
     if len(_IN_WORDS.findall(sample)) <= _FEW and modern:
         likely = {guess["encoding"]: guess["confidence"] for guess in guesses}
         if likely.get("Windows-1252", 0) > 0.7 * max(likely.values()):
@@ -289,8 +306,6 @@ def _likely(content: bytes) -> str:
     for guess in guesses:
         if not guess["encoding"] or (telling <= 2 and guess["confidence"] < 0.03):
             break
-        if modern and _OF_OLD.match(codecs.lookup(guess["encoding"]).name):
-            continue
         text = sample.decode(guess["encoding"], "replace")
         if len(_MIXED.findall(text)) <= 0.1 * telling:
             found = codecs.lookup(guess["encoding"]).name

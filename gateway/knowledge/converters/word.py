@@ -19,6 +19,7 @@ from gateway.knowledge.converters.completeness import left_out, unread_parts, wi
 from gateway.knowledge.converters.formulas import line
 from gateway.knowledge.converters.markup import of_html
 from gateway.knowledge.converters.word_numbering import with_numbers
+from gateway.knowledge.converters.word_symbols import with_symbols
 from gateway.knowledge.documents import Document, DocumentError, OversizedDocument, Skipped
 
 Convert = Callable[[str, bytes], Document]
@@ -56,11 +57,10 @@ def docx(name: str, content: bytes, convert: Convert, depth: int = 0) -> Documen
     content = checked(name, content)
     try:
         _check_paragraphs(name, content)
-        content = with_numbers(_as_mammoth_knows(content))
+        content, skipped = with_symbols(with_numbers(_as_mammoth_knows(content)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepared = _with_lines(pre_process_docx(BytesIO(content)))  # equations as LaTeX
-            skipped: list[Skipped] = []
             try:
                 source = mammoth.convert_to_html(prepared, style_map="comment-reference => sup").value
             except (

@@ -16,9 +16,16 @@ _RELS = """<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlform
 
 def docx(heading: str, paragraph: str) -> bytes:
     """A .docx."""
-    body = f"""<?xml version="1.0"?><w:document {_W}><w:body>
+    return docx_of(
+        f"""
 <w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>{heading}</w:t></w:r></w:p>
-<w:p><w:r><w:t>{paragraph}</w:t></w:r></w:p></w:body></w:document>"""
+<w:p><w:r><w:t>{paragraph}</w:t></w:r></w:p>"""
+    )
+
+
+def docx_of(body: str) -> bytes:
+    """A .docx of these paragraphs and tables."""
+    body = f"""<?xml version="1.0"?><w:document {_W}><w:body>{body}</w:body></w:document>"""
     styles = f"""<?xml version="1.0"?><w:styles {_W}><w:style w:type="paragraph" w:styleId="Heading1">
 <w:name w:val="heading 1"/></w:style></w:styles>"""
     rels = """<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">
