@@ -83,7 +83,7 @@ def check_server(
 
 
 def check_paths(*paths: Path) -> list[Problem]:
-    """Whether Triton's Python backend can work there: it hands paths to a shell, unquoted, and to a Python that knows only ASCII."""
+    """Whether Triton's Python backend can work there: a shell gets the paths, unquoted, and a Python that knows only ASCII."""
     return [
         Problem(
             f"The path {str(path)!r} has {found[0]!r} in it, on which Triton's Python backend fails",
