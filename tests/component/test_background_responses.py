@@ -37,6 +37,7 @@ async def _ended(client: Client, response_id: str) -> Any:
             found = await client.ask("GET", f"{PATH}/{response_id}")
             if found["status"] not in ("queued", "in_progress"):
                 return found
+            await asyncio.sleep(0.01)
 
 
 async def _events(client: Client, response_id: str, after: int | None = None) -> list[Any]:
