@@ -1,4 +1,4 @@
-"""Whether any value at all meets a schema by itself, as far as its numbers and listed values tell. No I/O."""
+"""Whether any value at all meets a schema by itself, as far as its numbers, names, lengths and listed values tell. No I/O."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,29 @@ def is_empty(schema: Mapping[str, Any]) -> bool:
     if listed is not None:
         return not any(_meets(schema, value) for value in listed)
     kinds = _types(schema)
-    return (
-        bool(kinds) and not set(kinds) - {"number", "integer"} and not _has_numbers(schema, whole="number" not in kinds)
-    )
+    return bool(kinds) and not any(_has_any(schema, kind, kinds) for kind in kinds)
+
+
+def _has_any(schema: Mapping[str, Any], kind: str, kinds: Sequence[str]) -> bool:
+    """Whether it has values of this kind, one of its `kinds`."""
+    if kind in ("number", "integer"):
+        return _has_numbers(schema, whole="number" not in kinds)
+    if kind == "object":
+        return _has_objects(schema)
+    return kind != "array" or _has_lists(schema)
+
+
+def _has_objects(schema: Mapping[str, Any]) -> bool:
+    required, named = set(schema.get("required", ())), set(schema.get("properties", ()))
+    if len(required) > schema.get("maxProperties", math.inf):
+        return False
+    is_open = schema.get("additionalProperties", True) is not False or bool(schema.get("patternProperties"))
+    return is_open or (required <= named and schema.get("minProperties", 0) <= len(named))
+
+
+def _has_lists(schema: Mapping[str, Any]) -> bool:
+    first = schema.get("prefixItems")
+    return not first or schema.get("additionalItems", True) is not False or schema.get("minItems", 0) <= len(first)
 
 
 def _types(schema: Mapping[str, Any]) -> Sequence[str]:

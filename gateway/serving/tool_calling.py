@@ -8,6 +8,7 @@ from typing import Any
 from gateway.config import Settings
 from gateway.serving.decoding_guide import LENIENT, Guide, GuideKind
 from gateway.serving.generation_request import GenerationRequest
+from gateway.serving.schema_values import is_empty
 from gateway.serving.tool_decision import decided
 from gateway.serving.tool_parsers import PARSERS, BareJsonParser, ToolCallParser, guess
 from gateway.serving.tools import ToolUse
@@ -110,7 +111,8 @@ def _closed(part: Any) -> Any:
         name: value if name in _VALUES or (combines and name == "allOf") else _closed(value)
         for name, value in part.items()
     }
-    if isinstance(part.get("properties"), dict) and part.get("type") == "object" and not combines:
+    named = isinstance(part.get("properties"), dict) and part.get("type") == "object" and not combines
+    if named and not is_empty({"additionalProperties": False} | closed):  # it may require more than it names
         closed.setdefault("additionalProperties", False)
     return closed
 

@@ -246,6 +246,32 @@ def test_what_no_value_meets_is_named(strict: bool) -> None:
         assert checked(an_object(a=part), strict=strict)
 
 
+EMPTY_OBJECTS_AND_LISTS = [
+    {"type": "object", "properties": {"a": NAME}, "required": ["b"], "additionalProperties": False},
+    {"type": "object", "properties": {"a": NAME}, "minProperties": 2, "additionalProperties": False},
+    {"type": "object", "required": ["a", "b"], "maxProperties": 1},
+    {"type": "array", "items": [NAME], "additionalItems": False, "minItems": 2},
+    {"type": ["integer", "object"], "minimum": 2.1, "maximum": 2.9, "required": ["b"], "additionalProperties": False},
+]
+FULL_OBJECTS_AND_LISTS = [
+    {"type": "object", "properties": {"a": NAME}, "required": ["b"]},
+    {"type": "object", "properties": {"a": NAME}, "minProperties": 2},
+    {"type": "object", "required": ["b"], "additionalProperties": NAME},
+    {"type": "object", "patternProperties": {"b": NAME}, "required": ["b"], "additionalProperties": False},
+    {"type": ["object", "null"], "required": ["b"], "additionalProperties": False},
+    {"type": "array", "items": [NAME], "additionalItems": False, "minItems": 1},
+    {"type": "array", "items": [NAME], "minItems": 2},
+]
+
+
+def test_objects_and_lists_that_cannot_be_are_named() -> None:
+    for part in EMPTY_OBJECTS_AND_LISTS:
+        with pytest.raises(InvalidSchema, match="#/properties/a'"):
+            checked(an_object(a=part), strict=False)
+    for part in FULL_OBJECTS_AND_LISTS:
+        assert checked(an_object(a=part), strict=False)
+
+
 def test_numbers_that_engines_would_write_otherwise_are_refused() -> None:
     for part in ({"const": 1e300}, {"enum": [1, -1e17]}, {"const": {"a": [1e16]}}):
         with pytest.raises(InvalidSchema, match="at most"):

@@ -4,11 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gateway.serving.decoding_guide import Guide, GuideKind
 from gateway.serving.generation_request import GenerationRequest, SamplingParameters
 from gateway.serving.guide_bounds import MAX_ITEMS, bounded
+from gateway.serving.json_schema import InvalidSchema, checked
 from gateway.serving.tool_calling import ToolCalling, calls_schema
 from gateway.serving.tool_decision import decided
 from gateway.serving.tools import FunctionTool, ToolUse
@@ -158,3 +161,28 @@ def test_what_has_no_end_gets_one(schema: Any, expected: Any) -> None:
     assert json.loads(made.text) == expected
     assert bounded(guide, 0) is guide
     assert bounded(None, 9) is None
+
+
+NAMES = st.sampled_from("abc")
+LOOSE = st.recursive(
+    st.just({"type": "boolean"}),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.just("object"), "properties": st.dictionaries(NAMES, inner, max_size=2)},
+        optional={
+            "required": st.lists(NAMES, unique=True, max_size=2),
+            "minProperties": st.integers(0, 3),
+            "maxProperties": st.integers(0, 3),
+        },
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(NAMES, LOOSE, max_size=2), st.lists(NAMES, unique=True, max_size=2))
+def test_a_function_that_can_be_called_can_be_under_a_grammar(places: dict[str, Any], required: list[str]) -> None:
+    """Clients require what they do not describe: such an object stays open, since nothing would meet it closed."""
+    try:
+        followed = checked({"type": "object", "properties": places, "required": required}, strict=False)
+    except InvalidSchema:
+        return
+    assert checked(calls_schema(ToolUse(functions=(function("f", dict(followed)),))), strict=False)
