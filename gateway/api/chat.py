@@ -208,7 +208,7 @@ class ChatCall(StreamingRequest):
 
     def _finish_reason(self, answer: GeneratedAnswer, calls: Sequence[ToolCall]) -> str:
         assert answer.finish_reason is not None
-        if not calls or answer.finish_reason != "stop":
+        if not calls or answer.finish_reason != "stop" or not calls[-1].is_whole:
             return answer.finish_reason
         return "function_call" if self._wire.older_functions else "tool_calls"
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
+from gateway.api.cross_origin import CrossOrigin
 from gateway.api.middleware import RequestId, keep_raw_send
-from gateway.api.rate_limits import HEADERS, RateLimitHeaders
+from gateway.api.rate_limits import RateLimitHeaders
 from gateway.api.streaming import send_error
 from gateway.api.traced_requests import TracedRequests
 from gateway.telemetry import Tracing
@@ -42,13 +42,7 @@ class DirectRoutes(FastAPI):
 
     def allow_origins(self, origins: Sequence[str]) -> None:
         """Let pages of these origins call from a browser (CORS); `*` stands for any."""
-        self._outermost = CORSMiddleware(
-            self._outermost,
-            allow_origins=origins,
-            allow_methods=("GET", "POST", "DELETE"),
-            allow_headers=("*",),
-            expose_headers=("x-request-id", "openai-processing-ms", "openai-poll-after-ms", "retry-after", *HEADERS),
-        )
+        self._outermost = CrossOrigin(self._outermost, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -57,7 +51,11 @@ class DirectRoutes(FastAPI):
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or give it to FastAPI."""
-        endpoint = self._direct.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        endpoint = None
+        if scope["type"] == "http":
+            endpoint = self._direct.get((scope["method"], scope["path"]))
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}  # the server leaves out the body by its own scope
         await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)
 
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from gateway import errors
 from gateway.api.multipart import ClientLeft
@@ -33,7 +34,8 @@ def install(app: FastAPI) -> None:
     async def theirs(request: Request, error: HTTPException) -> Response:
         known = {404: f"There is no path {request.url.path}.", 405: f"{request.method} is not allowed here."}
         wrapped = errors.BadRequest(known.get(error.status_code, str(error.detail)), status=error.status_code)
-        return JsonReply(errors.body(wrapped), error.status_code, error.headers)
+        headers = {"Allow": _methods(request)} if error.status_code == 405 else error.headers
+        return JsonReply(errors.body(wrapped), error.status_code, headers)
 
     @app.exception_handler(ClientLeft)
     async def left(_: Request, error: ClientLeft) -> Response:
@@ -43,6 +45,16 @@ def install(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> Response:
         log.error("unforeseen error in %s %s", request.method, request.url.path, exc_info=error)
         return _reply(errors.RagfleetError("An internal error; the gateway's log has the details."))
+
+
+def _methods(request: Request) -> str:
+    """Those of every route of this path; Starlette names the ones of the first."""
+    found = [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+    return ", ".join(found + ["HEAD"] * ("GET" in found))
 
 
 def _reply(error: errors.RagfleetError) -> Response:
@@ -60,5 +72,5 @@ def _refusal(error: RequestValidationError) -> errors.RagfleetError:
         if where == "path":
             noun = _NOUNS.get(name, name.removesuffix("_id"))
             return errors.NotFound(f"There is no {noun} '{str(each['input'])[:MAX_NAME]}'.", param=name)
-    param = ".".join(str(part)[:MAX_NAME] for part in every[0]["loc"][1:])
-    return complaint(every[0]["type"], param or None, every[0]["msg"])
+    path = [str(part)[:MAX_NAME] for part in every[0]["loc"][1:]]
+    return complaint(every[0]["type"], ".".join(path) if path else None, every[0]["msg"])

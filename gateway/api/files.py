@@ -186,7 +186,11 @@ def _expiry(fields: Mapping[str, str], now: int) -> int | None:
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
-        raise BadRequest("Invalid value for 'expires_after.anchor': it is created_at.", param="expires_after.anchor")
+        raise BadRequest(
+            "Invalid value for 'expires_after.anchor': it is created_at.",
+            param="expires_after.anchor",
+            code="invalid_value",
+        )
     if seconds is None or not re.fullmatch(r"[0-9]{1,9}", seconds) or not 3600 <= int(seconds) <= 2_592_000:
         raise BadRequest(
             "Invalid value for 'expires_after.seconds': it is a whole number from 3600 to 2592000.",

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway import errors
 from gateway.api.client_departure import Departure
+from gateway.api.request_head import head_fault
 from gateway.config import Settings
 
 SWEEP_S = 1.0
@@ -222,6 +223,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise ValueError
         if len(self.pipeline) >= PIPELINED:
             self._refusal = errors.BadRequest("Too many requests wait for an answer on one connection.")
+            raise ValueError
+        if (fault := head_fault(self.parser.get_http_version(), self.headers)) is not None:
+            self._refusal = errors.BadRequest(fault, code="invalid_http")
             raise ValueError
         self._head_since, self._head_bytes, self._head_fields = None, 0, 0
         self._body = ReadRate(self._limits, self.loop.time())

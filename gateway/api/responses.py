@@ -35,7 +35,7 @@ from gateway.serving.generated_answer import GeneratedAnswer
 from gateway.serving.generation_service import GenerationService
 from gateway.serving.stored_answers import AnswerHistory, StoredAnswers
 from gateway.serving.tool_call_reader import ToolCallReader
-from gateway.serving.tools import ArgumentsPiece, CallBegun, ThoughtPiece
+from gateway.serving.tools import ArgumentsPiece, CallBegun, ThoughtPiece, ToolCall
 from gateway.tenants.caller import dump_caller
 from gateway.tenants.tenant import Tenant
 
@@ -198,7 +198,7 @@ class ResponsesCall(StreamingRequest):
                 message_item(self._events.new_item("msg"), status, text, _annotations(found), _log_probs(answer))
             )
         for index, call in enumerate(reader.calls, 1):
-            cut = status if index == len(reader.calls) else "completed"
+            cut = _call_ended(call, status) if index == len(reader.calls) else "completed"
             kind = self._wire.tool_kinds.get(call.name, "function")
             item = call_item(call, cut, new_call_id(self._events, kind), kind)
             output += [] if item is None else [item]
@@ -273,7 +273,9 @@ class ResponsesCall(StreamingRequest):
             if told:
                 await out.events(told)
         begun = output.writing is not None
-        return found, (b"" if begun else output.begin_message()) + await end(_ended(answer))
+        status = _ended(answer)
+        last = _call_ended(reader.calls[-1], status) if output.writing == "call" else status
+        return found, (b"" if begun else output.begin_message()) + await end(last)
 
     def _searched(self, item: Json) -> list[bytes]:
         """The events of a search: it is over when the stream begins, so that its errors have a status of their own."""
@@ -339,3 +341,8 @@ def _annotations(found: AnswerCitations) -> list[Json]:
 
 def _ended(answer: GeneratedAnswer) -> str:
     return "incomplete" if answer.finish_reason == "length" else "completed"
+
+
+def _call_ended(call: ToolCall, status: str) -> str:
+    """Of the call with which an answer ends."""
+    return status if call.is_whole else "incomplete"

@@ -69,7 +69,7 @@ def explain(error: ValidationError) -> BadRequest:
     # Of a union each arm complains; the one that got furthest is the one that was meant.
     first = max((e for e in every if e["loc"][:1] == every[0]["loc"][:1]), key=lambda e: len(e["loc"]))
     path = [str(p)[:MAX_NAME] for p in first["loc"] if isinstance(p, int) or not _ARM.fullmatch(p)]
-    return complaint(first["type"], ".".join(path) or None, first["msg"])
+    return complaint(first["type"], ".".join(path) if path else None, first["msg"])
 
 
 def complaint(kind: str, param: str | None, message: str) -> BadRequest:

@@ -53,6 +53,15 @@ class ToolCall:
     arguments: str = ""
     """JSON, as the model wrote it."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments go to their end: a stop string, or the model, may have ended the answer among them."""
+        try:
+            json.loads(self.arguments)
+        except ValueError:
+            return False
+        return True
+
 
 # What a parser makes of the text of an answer, in its order.
 

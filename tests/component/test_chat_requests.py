@@ -197,6 +197,8 @@ async def test_missing_field_is_named(fleet: Fleet, missing: str) -> None:
 async def test_unsupported_parameters_say_so(fleet: Fleet) -> None:
     assert (await fleet.chat(audio={})).error["code"] == "unsupported_parameter"
     assert (await fleet.chat(surprise=1)).error["code"] == "unknown_parameter"
+    nameless = (await fleet.chat(**{"": 1})).error
+    assert (nameless["param"], nameless["message"]) == ("", "Unknown parameter: ''.")
 
 
 HARMLESS = {

@@ -142,7 +142,7 @@ async def test_wrong_method(fleet: Fleet) -> None:
         reply = await fleet.post({}, path=path)
         assert reply.status == 405
         assert "POST" in reply.error["message"]
-        assert reply.headers["allow"] == "GET"
+        assert reply.headers["allow"] == "GET, HEAD"
 
 
 async def test_openapi_shows_the_request(fleet: Fleet) -> None:

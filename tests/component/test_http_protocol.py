@@ -256,6 +256,55 @@ async def test_what_is_no_http_is_refused(fleet: Fleet, data: bytes) -> None:
     assert error(await sent(fleet, data)) == (400, "invalid_http")
 
 
+CLOSE = b"Connection: close\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health/live HTTP/1.1\r\n" + CLOSE,
+        LIVE + b"Host: y\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: a b\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: a/b\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: a:b\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: user@a\r\n",
+        b"GET /health/live HTTP/0.9\r\nHost: x\r\n",
+        b"GET /health/live HTTP/2.0\r\nHost: x\r\n",
+        b"GET /health/live HTTP/1.2\r\nHost: x\r\n",
+        LIVE + b"Transfer-Encoding: gzip, chunked\r\n",
+        LIVE + b"Transfer-Encoding: gzip\r\n" + CHUNKED,
+        LIVE + b"Transfer-Encoding: chunked, chunked\r\n",
+        LIVE + CHUNKED + CHUNKED,
+        LIVE + CHUNKED + b"Content-Length: 5\r\n",
+        LIVE.replace(b"1.1", b"1.0") + CHUNKED,
+        LIVE + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+        LIVE + b"api-key: a\r\nAPI-Key: a\r\n",
+        LIVE + b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n",
+        LIVE + b"X-A: b\r\n folded\r\n",
+        LIVE + b"X-A : b\r\n",
+        LIVE + b"X-A: b\nX-B: c\r\n",
+        LIVE + b"Content-Length: 0\r\nContent-Length: 0\r\n",
+        LIVE + b"Content-Length: +0\r\n",
+    ],
+)
+async def test_a_head_that_two_servers_could_read_in_two_ways_is_refused(fleet: Fleet, head: bytes) -> None:
+    answer = await sent(fleet, head + b"\r\n" + (b"0\r\n\r\n" if b"chunked" in head else b""))
+    assert error(answer) == (400, "invalid_http")
+    assert await lives(fleet)
+
+
+@pytest.mark.parametrize(
+    "host", [b"", b"x", b"a_b.example:8000", b"127.0.0.1:1", b"[::1]:8000", b"[fe80::1%25eth0]", b"x:"]
+)
+async def test_every_host_is_answered(fleet: Fleet, host: bytes) -> None:
+    head = b"GET /health/live HTTP/1.1\r\nHost: " + host + b"\r\n" + CLOSE
+    assert (await sent(fleet, head + b"\r\n")).startswith(b"HTTP/1.1 200")
+    chunked = head + b"Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n"
+    assert (await sent(fleet, chunked)).startswith(b"HTTP/1.1 200")
+    assert (await sent(fleet, b"GET /health/live HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
 async def test_an_upgrade_is_passed_over(fleet: Fleet) -> None:
     wish = b"Connection: upgrade, close\r\nUpgrade: %b\r\n\r\n"
     for kind in (b"websocket", b"h2c"):

@@ -1,5 +1,6 @@
 """The OpenAPI document tells a client, or a fuzzer, all that it needs; what it says of refusals is counted."""
 
+import re
 from typing import Any
 
 import pytest
@@ -94,6 +95,20 @@ async def test_who_has_no_key_is_told_how_to_send_one(start: Any) -> None:
     assert "ragfleet_authentication_failures_total 2.0" in (await fleet.get("/metrics")).raw.decode()
 
 
+async def test_head_is_answered_as_get_is_without_a_body(fleet: Fleet) -> None:
+    document = (await fleet.get("/openapi.json")).json
+    for template, operations in document["paths"].items():
+        if template == "/metrics":
+            continue  # it grows by what is asked
+        path = re.sub(r"{[^}]*}", "x", template)
+        got, headers = await fleet.get(path), {"authorization": "Bearer secret"}
+        async with fleet.http.head(path, headers=headers) as response:
+            assert (response.status, await response.read()) == (got.status, b""), path
+            assert response.headers.get("content-type") == got.headers.get("content-type"), path
+            if response.status == 405:
+                assert set(response.headers["allow"].split(", ")) == {each.upper() for each in operations}, path
+
+
 async def test_answers_say_how_long_they_took(fleet: Fleet) -> None:
     for reply in (await fleet.get("/v1/models"), await fleet.chat(), await fleet.get("/v1/nowhere")):
         assert int(reply.headers["openai-processing-ms"]) >= 0
@@ -111,6 +126,13 @@ async def test_pages_of_named_origins_may_call(start: Any, origins: str, allowed
         async with fleet.http.options(path, headers=origin | asked) as response:
             assert response.headers.get("access-control-allow-origin") == allowed
             assert response.status == (405 if allowed is None else 200)
+        asked["access-control-request-method"] = "PATCH"
+        async with fleet.http.options(path, headers=origin | asked) as response:
+            refused = (await response.json())["error"]  # in OpenAI's shape, whether it is CORS that refuses
+            assert (refused["type"], refused["code"] == "cors_refused") == (
+                "invalid_request_error",
+                allowed is not None,
+            )
     for reply in (await fleet.get("/v1/models", headers=origin), await fleet.chat(headers=origin)):
         assert reply.status == 200
         assert reply.headers.get("access-control-allow-origin") == allowed

@@ -90,6 +90,24 @@ async def test_a_call_that_must_come_is_guided(fleet: Fleet, choice: Any, names:
     assert [each["function"]["name"] for each in told_tools(fleet)] == names
 
 
+@pytest.mark.parametrize("at", range(len(CALL) - len(ARGUMENTS), len(CALL), 3))
+async def test_a_call_that_a_stop_string_cuts_is_not_said_to_be_one(fleet: Fleet, at: int) -> None:
+    """Nobody is to run a function with half of its arguments: the client is told so, whole and in a stream."""
+    fleet.says(CALL)
+    stop, asked = CALL[at : at + 4], {"tools": [TOOL], "tool_choice": "required", **WIDE}
+    choice = (await fleet.chat(stop=stop, **asked)).json["choices"][0]
+    assert choice["finish_reason"] == "stop"
+    body = {"messages": [{"role": "user", "content": "?"}], "stop": stop, **asked}
+    found = await events(fleet, "/v1/chat/completions", body)
+    assert [each["choices"][0]["finish_reason"] for each in found][-1] == "stop"
+    tool = {"type": "function", **WEATHER}
+    body = {"input": "?", "stop": stop, "tools": [tool], "tool_choice": "required"}
+    whole = (await fleet.post({"model": MODEL, **body}, path="/v1/responses")).json["output"]
+    streamed = (await events(fleet, "/v1/responses", body))[-1]["response"]["output"]
+    for output in (whole, streamed):
+        assert all(each["status"] == "incomplete" for each in output if each["type"] == "function_call")
+
+
 async def test_several_calls_where_they_are_asked_for(fleet: Fleet) -> None:
     fleet.says(f'[{CALL}, {{"name": "time", "arguments": {{}}}}]')
     reply = await fleet.chat(tools=[TOOL, TIME], tool_choice="required", parallel_tool_calls=True, **WIDE)
