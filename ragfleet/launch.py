@@ -25,7 +25,9 @@ TAIL_LINES = 15
 GIVE_UP_AFTER = 3
 """Failed starts in a row after which a part is not going to come up by itself."""
 GIVE_UP_ON_TRITON_AFTER = 2
-"""The same for a Triton, which takes long to load its models each time."""
+"""The same for a Triton, which takes long to load its models each time. Not one: on a busy machine its Python backend now and
+then dies in its start with a boost lock_exception, as others see (triton-inference-server: server#8882,
+tensorrtllm_backend#521)."""
 
 
 class NotStartableError(Exception):
@@ -82,6 +84,8 @@ def check(home: Home, wanted: FleetSpec) -> None:
     named = os.environ.get("RAGFLEET_TOKENIZER_DIR")
     if "gateway" not in wanted.without and not named and not (home.tokenizer / "tokenizer.json").is_file():
         problems.append("There is no tokenizer of the model yet. Run: ragfleet setup")
+    if "gateway" not in wanted.without:
+        problems += _misread_settings()
     other = " Stop that, or use another range: ragfleet up --port-base 21000"
     problems += [f"{taken}{other}" for taken in _taken(services.ports_of(wanted))]
     if problems:
@@ -202,6 +206,22 @@ def scale(home: Home, instances: int) -> int:
     fleet_spec.write(home.plan_file, replace(wanted, instances=instances))
     os.kill(pid, signal.SIGHUP)
     return pid
+
+
+def _misread_settings() -> list[str]:
+    """A value that a gateway would refuse, told before anything is started."""
+    from gateway.config import Settings
+    from gateway.environment import ConfigError
+
+    # The key is the fleet's own, whatever the environment has (ragfleet.services).
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAGFLEET_API_KEY")}
+    try:
+        Settings.from_env(environment)
+    except ConfigError as error:
+        return [
+            f"{error}. See: ragfleet settings" if not str(error).endswith(".") else f"{error} See: ragfleet settings"
+        ]
+    return []
 
 
 def _taken(ports: Mapping[int, str]) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ragfleet import fleet_spec, services
+from ragfleet import fleet_spec, launch, services
 from ragfleet.fleet_spec import MAX_GATEWAYS, FleetSpec, Ports
 from ragfleet.paths import Home
 
@@ -88,3 +88,19 @@ def test_settings_of_the_small_model_are_for_it_alone(tmp_path: Path, monkeypatc
     monkeypatch.setenv("RAGFLEET_GGUF", "/models/large.gguf")
     assert "RAGFLEET_RAG_TOP_K" not in services.gateway(FleetSpec(), home).environment
     assert "RAGFLEET_PROMPT_BEST" not in services.worker(FleetSpec(flavour="engine"), home, 0).environment
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RAGFLEET_RAG_TOP_K", "many"),
+        ("RAGFLEET_INGESTION_YIELD_S", "soon"),
+        ("RAGFLEET_UI", "perhaps"),
+    ],
+)
+def test_a_setting_that_a_gateway_would_refuse_is_told_before_anything_starts(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(launch.NotStartableError, match=name):
+        launch.check(Home(tmp_path), FleetSpec(port_base=24_600))
