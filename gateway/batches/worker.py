@@ -5,6 +5,7 @@ import hashlib
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -39,9 +40,17 @@ AGAIN_S = 1.0
 class _RunningBatch:
     """A batch in work."""
 
-    task: asyncio.Task[None]
-    stopping: asyncio.Event
-    """Set where no further line is to be begun."""
+    tenant: str
+    stopping: bool
+    """It is cancelled: no further line is begun."""
+    pausing: bool = False
+    """The same, and then somebody goes on with it later."""
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether no further line is to be begun."""
+        return self.stopping or self.pausing
 
 
 class BatchWorker:
@@ -98,13 +107,10 @@ class BatchWorker:
                     held = await self._queue.renew(self._owner, mine, lease_s=self.LEASE_S)
                     for batch_id in mine & self._running.keys():
                         if batch_id not in held:
-                            self._running[batch_id].task.cancel()
+                            self._cancel(self._running[batch_id])
                         elif held[batch_id] == "cancelling":
-                            self._running[batch_id].stopping.set()
-                room = self.RUNNING - len(self._running)
-                for job in await self._queue.claim(self._owner, lease_s=self.LEASE_S, limit=room) if room > 0 else ():
-                    if job.body["id"] not in self._running:  # else its lease had ended, but not its task
-                        self._start(job)
+                            self._running[batch_id].stopping = True
+                await self._fill()
                 await self._queue.forget(ended_s=self._keep_s)
             except errors.CatalogUnavailable as error:
                 log.warning("batches: %s", error)
@@ -113,9 +119,30 @@ class BatchWorker:
                     await self._told.wait()
             self._told.clear()
 
+    async def _fill(self) -> None:
+        """Begin what there is room for; and a tenant with several in work makes room for one with none."""
+        for _ in range(self.RUNNING - len(self._running)):
+            jobs = await self._queue.claim(self._owner, lease_s=self.LEASE_S, limit=1)
+            for job in jobs:
+                if job.body["id"] not in self._running:  # else its lease had ended, but not its task
+                    self._start(job)
+            if not jobs:
+                return
+        places = Counter(each.tenant for each in self._running.values())
+        tenant, most = places.most_common(1)[0] if places else ("", 0)
+        halted = any(each.is_halted for each in self._running.values())
+        if most > 1 and not halted and await self._queue.waiting() - places.keys():
+            *_, newest = (each for each in self._running.values() if each.tenant == tenant)
+            newest.pausing = True
+
+    @staticmethod
+    def _cancel(running: _RunningBatch) -> None:
+        if running.task is not None:
+            running.task.cancel()
+
     async def close(self) -> None:
         """End the tasks; another gateway, or this one when it is started again, goes on at once."""
-        tasks = [running.task for running in self._running.values()]
+        tasks = [running.task for running in self._running.values() if running.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -126,17 +153,16 @@ class BatchWorker:
                 log.warning("batches are gone on with when their leases end: %s", error)
 
     def _start(self, job: BatchJob) -> None:
-        stopping = asyncio.Event()
-        if job.body["status"] == "cancelling":
-            stopping.set()
-        task = asyncio.create_task(self._work(job, stopping), name=f"batch {job.body['id']}")
-        self._running[job.body["id"]] = _RunningBatch(task, stopping)
+        tenant = load_caller(job.caller)
+        running = _RunningBatch(tenant.name, stopping=job.body["status"] == "cancelling")
+        self._running[job.body["id"]] = running
+        running.task = asyncio.create_task(self._work(job, tenant, running), name=f"batch {job.body['id']}")
 
-    async def _work(self, job: BatchJob, stopping: asyncio.Event) -> None:
-        batch, tenant = job.body, load_caller(job.caller)
+    async def _work(self, job: BatchJob, tenant: Tenant, running: _RunningBatch) -> None:
+        batch = job.body
         try:
             try:
-                await self._worked(batch, tenant, stopping)
+                await self._worked(batch, tenant, running)
             except (LeaseLost, errors.CatalogUnavailable, errors.ObjectsUnavailable):
                 raise
             except errors.RagfleetError as error:  # its input is gone
@@ -154,7 +180,7 @@ class BatchWorker:
             self._running.pop(batch["id"], None)
             self._told.set()
 
-    async def _worked(self, batch: Json, tenant: Tenant, stopping: asyncio.Event) -> None:
+    async def _worked(self, batch: Json, tenant: Tenant, running: _RunningBatch) -> None:
         if batch["status"] == "validating":
             check = await self._checked(batch, tenant)
             if check.errors:
@@ -162,24 +188,27 @@ class BatchWorker:
                 return
             batch["status"], batch["in_progress_at"] = "in_progress", _now()
             batch["request_counts"]["total"] = check.total
-            await self._update(batch, stopping)
+            await self._update(batch, running)
         expired = False
         if batch["status"] == "in_progress":
             try:
                 async with asyncio.timeout(max(0.0, batch["expires_at"] - time.time())):
-                    await self._answer_all(batch, tenant, stopping)
+                    await self._answer_all(batch, tenant, running)
             except TimeoutError:
                 expired = True
-            if not (stopping.is_set() or expired):
+            if running.pausing and not (running.stopping or expired):
+                await self._queue.release(self._owner, [batch["id"]])
+                return
+            if not (running.stopping or expired):
                 batch["status"], batch["finalizing_at"] = "finalizing", _now()
-                await self._update(batch, stopping)
-        await self._finish(batch, tenant, "cancelled" if stopping.is_set() else "expired" if expired else "completed")
+                await self._update(batch, running)
+        await self._finish(batch, tenant, "cancelled" if running.stopping else "expired" if expired else "completed")
 
-    async def _update(self, batch: Json, stopping: asyncio.Event) -> None:
+    async def _update(self, batch: Json, running: _RunningBatch) -> None:
         """Show it as it is; whether it was cancelled meanwhile is known then."""
         batch |= await self._queue.update(self._owner, batch)
         if batch["status"] == "cancelling":
-            stopping.set()
+            running.stopping = True
 
     async def _checked(self, batch: Json, tenant: Tenant) -> InputCheck:
         file = await self._catalogs(tenant).files.get(batch["input_file_id"])
@@ -190,7 +219,7 @@ class BatchWorker:
         blocks = self._objects.get(content_key(file.id))
         return await check_input(blocks, batch["endpoint"], max_line_bytes=self._settings.max_body_bytes)
 
-    async def _answer_all(self, batch: Json, tenant: Tenant, stopping: asyncio.Event) -> None:
+    async def _answer_all(self, batch: Json, tenant: Tenant, running: _RunningBatch) -> None:
         """Answer the lines that were not, some at a time, until there are no more or no further one is to be begun."""
         done = await self._queue.done(batch["id"])
         blocks = self._objects.get(content_key(batch["input_file_id"]))
@@ -201,14 +230,14 @@ class BatchWorker:
                     if request.number in done:
                         continue
                     await places.acquire()
-                    if stopping.is_set():
+                    if running.is_halted:
                         return
-                    task = group.create_task(self._answer_line(batch, tenant, request, stopping))
+                    task = group.create_task(self._answer_line(batch, tenant, request, running))
                     task.add_done_callback(lambda _: places.release())
         except ExceptionGroup as group_of_errors:
             raise group_of_errors.exceptions[0] from None
 
-    async def _answer_line(self, batch: Json, tenant: Tenant, line: RequestLine, stopping: asyncio.Event) -> None:
+    async def _answer_line(self, batch: Json, tenant: Tenant, line: RequestLine, running: _RunningBatch) -> None:
         """Answer one line, and record it. One that is refused for want of room waits, as does one of a suspended tenant."""
         assert self._answer is not None
         request_id = _request_id(batch, line)
@@ -220,7 +249,8 @@ class BatchWorker:
                 status = 200
             except errors.RagfleetError as error:
                 if _may_pass(error):
-                    if stopping.is_set():
+                    running.pausing |= isinstance(error, errors.PermissionDenied)
+                    if running.is_halted:
                         return
                     await asyncio.sleep(min(error.retry_after_s or AGAIN_S, 5.0))
                     continue

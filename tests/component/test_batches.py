@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from gateway.batches import worker
 from gateway.batches.worker import BatchWorker
-from gateway.errors import CatalogUnavailable, NotFound, PermissionDenied
+from gateway.errors import CatalogUnavailable, NotFound, Overloaded
 from gateway.knowledge.catalog import schema
 from gateway.knowledge.catalog.queue import LeaseLost
 from gateway.knowledge.catalog.types import PageQuery
@@ -427,22 +427,21 @@ async def test_a_suspended_tenants_batch_waits(start: Any, monkeypatch: pytest.M
     made = await _stalled(client, 3, 12)
     batches, waiting = client.fleet.gateway.batches, asyncio.Event()
     await admin.ask("POST", "/admin/tenants/small/suspend")
-    present = batches._present
+    claim = batches._queue.claim
 
-    def seen(tenant: Tenant) -> Tenant:
-        try:
-            return present(tenant)
-        except PermissionDenied:
-            waiting.set()
-            raise
+    async def looked(*args: Any, **how: Any) -> Any:
+        found = await claim(*args, **how)
+        waiting.set()
+        return found
 
-    monkeypatch.setattr(batches, "_present", seen)
+    monkeypatch.setattr(batches._queue, "claim", looked)
     _go_on(client)
     await batches.close()
     asked = len(client.fleet.calls("prompt"))
     for _ in range(2):
         waiting.clear()
         await asyncio.wait_for(waiting.wait(), 60)
+    assert not batches.running
     assert len(client.fleet.calls("prompt")) == asked
     await admin.ask("POST", "/admin/tenants/small/resume")
     assert (await _ended(client, made["id"]))["request_counts"]["completed"] == 12
@@ -463,3 +462,26 @@ async def test_with_a_revoked_key_no_further_line_is_answered(start: Any, monkey
     assert len(client.fleet.calls("prompt")) == asked
     wrong = await _lines(client, ended["error_file_id"])
     assert {line["response"]["status_code"] for line in wrong.values()} == {401}
+
+
+async def test_a_tenant_with_all_places_makes_room_for_another_one(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchWorker, "RENEW_S", 0.02)
+    monkeypatch.setattr(BatchWorker, "RUNNING", 2)
+    admin, greedy, _ = await _tenant(start)
+    await admin.ask("POST", "/admin/tenants", {"name": "other"})
+    other = Client(greedy.fleet, bearer=(await admin.ask("POST", "/admin/keys", {"tenant": "other"}))["key"])
+    batches = greedy.fleet.gateway.batches
+    answer, held = batches._answer, asyncio.Event()
+    assert answer is not None
+
+    async def answered(endpoint: str, body: bytes, tenant: Tenant, request_id: str) -> Any:
+        if tenant.name == "small" and not held.is_set():
+            raise Overloaded("There is no room.", retry_after_s=0.01)
+        return await answer(endpoint, body, tenant, request_id)
+
+    monkeypatch.setattr(batches, "_answer", answered)
+    made = [await _begin(greedy, [_line(f"{n}", _chat()) for n in range(4)]) for _ in range(3)]
+    assert (await _ended(other, (await _begin(other, [_line("a", _chat())]))["id"]))["status"] == "completed"
+    held.set()
+    for each in made:
+        assert (await _ended(greedy, each["id"]))["request_counts"]["completed"] == 4

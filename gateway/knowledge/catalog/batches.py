@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Conflict, NotFound, Overloaded
@@ -128,13 +128,17 @@ class BatchQueue:
         self._any_old = database.prepared(select(select(_batches.c.id).where(old).exists()))
 
     async def claim(self, owner: str, *, lease_s: float, limit: int) -> Sequence[BatchJob]:
-        """The oldest batches that nobody works on; they are the owner's now."""
+        """Batches that nobody works on, those first whose tenants have the fewest in work, then the oldest; they are the owner's
+        now. Those of suspended tenants wait."""
         now = self._database.clock()
         if not await self._database.scalar_prepared(self._any_free, now=now):
             return []
         async with self._database.write() as connection:
-            oldest = _free(now).order_by(_batches.c.created_at, _batches.c.id).limit(limit)
-            ids = (await connection.scalars(oldest.with_for_update(skip_locked=True))).all()
+            others = _batches.alias()
+            held = select(func.count()).where(others.c.tenant == _batches.c.tenant, others.c.lease_until > now)
+            held = held.where(others.c.ended_at.is_(None))
+            first = _free(now).order_by(held.scalar_subquery(), _batches.c.created_at, _batches.c.id).limit(limit)
+            ids = (await connection.scalars(first.with_for_update(skip_locked=True, of=_batches))).all()
             taken = update(_batches).where(_batches.c.id.in_(ids)).values(owner=owner, lease_until=now + lease_s)
             rows = await connection.execute(taken.returning(_batches.c.caller, _batches.c.body))
             return [BatchJob(caller=row.caller, body=orjson.loads(row.body)) for row in rows]
@@ -183,10 +187,19 @@ class BatchQueue:
             rows = await connection.execute(query.order_by(_lines.c.line).limit(limit))
             return [BatchLine(row.line, bool(row.ok), row.body) for row in rows]
 
-    async def release(self, owner: str) -> None:
-        """Whoever comes first may work on what this owner has."""
+    async def waiting(self) -> set[str]:
+        """Tenants with batches that nobody works on."""
+        now = self._database.clock()
+        if not await self._database.scalar_prepared(self._any_free, now=now):
+            return set()
+        async with self._database.read() as connection:
+            return set(await connection.scalars(_free(now).with_only_columns(_batches.c.tenant).distinct()))
+
+    async def release(self, owner: str, batch_ids: Collection[str] | None = None) -> None:
+        """Whoever comes first may work on what this owner has, or on these of it."""
         async with self._database.write() as connection:
-            free = update(_batches).where(_batches.c.id.in_(await _lock_held(connection, owner)))
+            held = await _lock_held(connection, owner)
+            free = update(_batches).where(_batches.c.id.in_([x for x in held if batch_ids is None or x in batch_ids]))
             await connection.execute(free.values(owner=None, lease_until=0.0))
 
     async def forget(self, *, ended_s: float) -> None:
@@ -201,7 +214,9 @@ class BatchQueue:
 
 def _free(now: Any) -> Select[Any]:
     """Batches that nobody works on. now: Unix seconds, or the parameter for them."""
-    return select(_batches.c.id).where(_batches.c.ended_at.is_(None), _batches.c.lease_until <= now)
+    free = select(_batches.c.id).where(_batches.c.ended_at.is_(None), _batches.c.lease_until <= now)
+    suspended = select(schema.tenants.c.name).where(schema.tenants.c.suspended.is_(true()))
+    return free.where(_batches.c.tenant.not_in(suspended))
 
 
 def _held(owner: str) -> tuple[ColumnElement[bool], ...]:
