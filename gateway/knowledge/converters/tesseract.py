@@ -18,6 +18,9 @@ the mean confidence was 67 to 81 as they were and 89 to 92 twice as large."""
 _MOST_ENLARGED = 3.0
 _LEAST_CONFIDENCE = 30
 """Of 100. Below, "text" is what noise, drawings and photographs look like."""
+_SURE = 70
+"""Of 100. Below, a picture is read turned round, too: of pages that lay on their side or head 33 to 43 were seen, of the same
+ones upright 94. Higher: bad scans take up to four times as long."""
 _AUTOMATIC_SEGMENTATION, _BLOCK = 3, 0
 
 
@@ -40,27 +43,51 @@ class Tesseract:
         self._library.TessBaseAPISetPageSegMode(self._handle, _AUTOMATIC_SEGMENTATION)
 
     def recognize(self, picture: Any, seconds: float) -> PictureText:
-        """Of a picture of Pillow's, within so many seconds. Raises NotRecognized."""
+        """Of a picture of Pillow's, within so many seconds. One that reads badly is read turned round, too: a page that lies on
+        its side or its head gives letters, but no words. Raises NotRecognized."""
+        until = time.monotonic() + seconds
         gray = prepared(picture)
+        best = self._read(gray, until)
+        if best is None or best.confidence < _SURE:
+            best = self._turned(gray, best, until)
+        if best is None or best.confidence < _LEAST_CONFIDENCE:
+            raise NotRecognized("it is a picture in which no text was recognised")
+        return best
+
+    def _turned(self, gray: Any, best: PictureText | None, until: float) -> PictureText | None:
+        """The surest of the three other ways in which a picture may lie, if it is surer than `best`."""
+        for turns in (1, 2, 3):
+            try:
+                turned = self._read(gray.rotate(90 * turns, expand=True), until)
+            except NotRecognized:  # no time is left
+                return best
+            if turned is not None and turned.confidence > (best.confidence if best else 0):
+                best = PictureText(turned.text, _turned_back(turned.region, turns), turned.confidence)
+            if best and best.confidence >= _SURE:
+                return best
+        return best
+
+    def _read(self, gray: Any, until: float) -> PictureText | None:
+        """A prepared picture as it lies; None where there is no text."""
         library, handle = self._library, self._handle
         width, height = gray.size
         pixels = gray.tobytes()
         library.TessBaseAPISetImage(handle, pixels, width, height, 1, width)
         monitor = ctypes.c_void_p(library.TessMonitorCreate())
-        until = time.monotonic() + seconds
         try:
-            library.TessMonitorSetDeadlineMSecs(monitor, int(1000 * seconds))
+            left_s = until - time.monotonic()
+            library.TessMonitorSetDeadlineMSecs(monitor, max(1, int(1000 * left_s)))
             failed = library.TessBaseAPIRecognize(handle, monitor)
             if time.monotonic() >= until:
-                raise NotRecognized(f"text recognition was not done within {seconds:.0f} s")
+                raise NotRecognized("text recognition was not done within its time")
             if failed:  # wider or higher than 32,767, as one
                 raise NotRecognized("it is a picture that cannot be read")
             text = self._text()
-            confidence = int(library.TessBaseAPIMeanTextConf(handle))
-            if not text or confidence < _LEAST_CONFIDENCE:
-                raise NotRecognized("it is a picture in which no text was recognised")
+            if not text:
+                return None
             left, top, right, bottom = self._region() or (0, 0, width, height)
             region = (left / width, top / height, right / width, bottom / height)
+            confidence = int(library.TessBaseAPIMeanTextConf(handle))
             return PictureText(text, tuple(round(each, 3) for each in region), confidence)
         finally:
             library.TessMonitorDelete(monitor)
@@ -102,6 +129,14 @@ class Tesseract:
         if not boxes:
             return None
         return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+
+
+def _turned_back(region: tuple[float, float, float, float], turns: int) -> tuple[float, float, float, float]:
+    """A region of a picture that was turned so many quarters to the left, in the picture as it was."""
+    left, top, right, bottom = region
+    for _ in range(turns):
+        left, top, right, bottom = 1 - bottom, left, 1 - top, right
+    return round(left, 3), round(top, 3), round(right, 3), round(bottom, 3)
 
 
 def prepared(picture: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -161,6 +162,25 @@ def test_tesseract_reads_a_page_and_says_where(tesseract: Tesseract) -> None:
     assert 0.03 < left < right < 0.99
     assert 0.03 < top < bottom < 0.15
     assert page.confidence > 80
+
+
+@pytest.mark.parametrize(
+    ("turned", "place"),
+    [
+        (90, lambda x, y: x < 0.15 and y > 0.2),
+        (180, lambda x, y: x > 0.5 and y > 0.85),
+        (270, lambda x, y: x > 0.85 and y < 0.8),
+    ],
+)
+def test_a_page_that_lies_on_its_side_or_head_is_read_where_it_stands(
+    tesseract: Tesseract, turned: int, place: Callable[[float, float], bool]
+) -> None:
+    """It became letters without a word, and was completed."""
+    page = picture(size=(1400, 1800)).rotate(turned, expand=True)
+    document = convert_bytes("scan.png", saved(page, "PNG"), TextRecognition(tesseract))
+    assert document.text == SENTENCE
+    left, top, right, bottom = document.recognized[0].region
+    assert place((left + right) / 2, (top + bottom) / 2), (left, top, right, bottom)
 
 
 def test_tesseract_finds_nothing_in_noise(tesseract: Tesseract) -> None:
