@@ -68,7 +68,9 @@ def _run(work: "Callable[[Administration], Awaitable[T]]") -> T:
     except BadRequest as error:
         raise fail(str(error), Exit.USAGE) from None
     except CatalogUnavailable as error:
-        cause = str(error.__cause__ or error).partition("\n")[0]
+        if error.__cause__ is None:
+            raise fail(str(error)) from None
+        cause = str(error.__cause__).partition("\n")[0].rstrip(".")
         where = "RAGFLEET_CATALOG_URL names it" if Settings.from_env().catalog_url else f"It is in {home.root}"
         raise fail(f"The catalog's database does not answer: {cause}. {where}.") from None
     except (RagfleetError, ConfigError) as error:

@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from gateway.config import Settings
-from gateway.environment import variables
+from gateway.environment import ConfigError, variables
 from ragfleet import fleet_spec, supervisor
 from ragfleet.paths import home_from_environment
 
@@ -17,6 +18,8 @@ def settings_of_the_fleet() -> Settings | None:
     home = home_from_environment()
     settings = replace(Settings.from_env(), home=home.root)
     embedded = fleet_spec.read(home.plan_file) if supervisor.running(home) else None
+    if _said("milvus_uri"):
+        check_address("MILVUS_URI", settings.milvus_uri)
     if embedded is None:
         return settings if _said("milvus_uri") else None
     if not _said("milvus_uri"):
@@ -24,6 +27,16 @@ def settings_of_the_fleet() -> Settings | None:
     if not _said("consul_url"):
         settings = replace(settings, consul_url=embedded.consul_url)
     return settings
+
+
+def check_address(name: str, value: str) -> None:
+    """Raises ConfigError where it names no host."""
+    try:
+        host = urlsplit(value).hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise ConfigError(f"{name}={value[:80]!r} is no address like http://host:19530.")
 
 
 def _said(field: str) -> bool:

@@ -55,8 +55,14 @@ class Database:
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time, timeout_s: float = 5.0) -> None:
+        """Raises CatalogUnusable where the address is none."""
         self.clock = clock
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except (exc.ArgumentError, ValueError):  # not told: a password may be in it
+            raise CatalogUnusable(
+                "RAGFLEET_CATALOG_URL is no address of a database: write postgresql://user:password@host/name."
+            ) from None
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
         self._lite = parsed.get_backend_name() == "sqlite"
         # Values are the tenants': no error may carry them into a log.

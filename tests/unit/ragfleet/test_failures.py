@@ -174,3 +174,30 @@ def test_a_plan_that_anybody_may_have_written_is_sound_or_none(
     seen = status.gather(home)
     assert json.dumps(seen.as_json())
     assert not seen.running
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("RAGFLEET_CATALOG_URL", "nonsense", "key list"),
+        ("RAGFLEET_CATALOG_URL", "postgresql://u:secret@[::1/x", "rollout status"),
+        ("RAGFLEET_CATALOG_URL", "postgresql://u:secret@h:port/x", "tenant list"),
+        ("MILVUS_URI", "::::", "reconcile"),
+        ("MILVUS_URI", "http://[", "reembed status"),
+        ("RAGFLEET_RAG_TOP_K", "many", "audit"),
+    ],
+)
+def test_an_address_that_is_none_is_told_by_its_variable(
+    name: str,
+    value: str,
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RAGFLEET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(name, value)
+    assert call(f"{line} --json", monkeypatch) == Exit.FAILED
+    said = json.loads(capfd.readouterr().out)["error"]["message"]
+    assert name in said
+    assert "secret" not in said
