@@ -139,7 +139,7 @@ bench-affinity: setup ## Time to first token of conversations, our placement aga
 bench-overload: setup ## Goodput, latency and memory at up to five times the fleet's capacity
 	$(BIN)/python -m benchmarks.overload $(ARGS)
 
-bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vectors, chats during an ingestion (ARGS="--only ingest")
+bench-knowledge: setup ## Chunks ingested per second, search at 1k to 100k vectors, alone and through the API, chats during an ingestion (ARGS="--only ingest")
 	@$(MILVUS_SERVER)
 	GRPC_VERBOSITY=NONE PYTHONPATH=model_repository/retrieval $(BIN)/python -m benchmarks.knowledge $(ARGS)
 

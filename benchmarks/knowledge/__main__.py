@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.knowledge import ingesting, searching
+from benchmarks.knowledge import api_searching, ingesting, searching
 from benchmarks.knowledge.chatting import Scenario, times_to_first_token
 from benchmarks.knowledge.server_wheel import NoServerError, server
 from benchmarks.report import Figure, print_table, write_json
@@ -22,12 +22,14 @@ from tests.support.embedded_fleet import EmbeddedFleet, embedded
 
 BAR_RATIO = 0.85
 BAR_TTFT = 1.5
+BAR_SEARCH_MS = {10_000: 60, 100_000: 250}
+"""At the median, by the number of chunks."""
 
 
 def main() -> None:
     """Run the parts that are asked for; what is measured is written after each."""
     parser = argparse.ArgumentParser(prog="make bench-knowledge")
-    parser.add_argument("--only", choices=("ingest", "chat", "search"), action="append")
+    parser.add_argument("--only", choices=("ingest", "chat", "search", "api-search"), action="append")
     parser.add_argument("--documents", type=int, default=60, help="in a round, of ten chunks each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chats", type=int, default=60, help="with the bare model; with `rag` three in ten of them")
@@ -35,7 +37,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--port-base", type=int, default=27000)
     options = parser.parse_args()
-    wanted = options.only or ["ingest", "chat", "search"]
+    wanted = options.only or ["ingest", "chat", "search", "api-search"]
     result: dict[str, Any] = {}
 
     def measured(part: str, found: Any) -> None:
@@ -58,6 +60,12 @@ def main() -> None:
             found = asyncio.run(searching.milvus_lite(ingesting.milvus_uri(fleet), sizes, options.queries))
             _show_search(found)
             measured("search", found)
+        if "api-search" in wanted:
+            through = asyncio.run(api_searching.through_the_api(fleet, sizes, options.queries))
+            print_table(
+                "Search through the API for 10 passages", list(through[0]), [list(row.values()) for row in through]
+            )
+            measured("api-search", through)
     if "search" in wanted:
         found += _search_server(options.port_base + 40, sizes, options.queries)
         _show_search(found)
@@ -98,6 +106,9 @@ def _figures(result: Mapping[str, Any]) -> list[Figure]:
         found.append(
             Figure(f"{arm} search, {each['rows']:,} chunks, Milvus {each['milvus']}, p50", each[f"{arm}_p50_ms"], "ms")
         )
+    for each in result.get("api-search", {}).get("found", ()):
+        name = f"search through the API, {each['chunks']:,} chunks, Milvus Lite, p50"
+        found.append(Figure(name, each["p50_ms"], "ms", at_most=BAR_SEARCH_MS.get(each["chunks"])))
     return found  # fmt: skip
 
 

@@ -25,7 +25,8 @@ OWNER = Owner(tenant="bench", store="vs_bench")
 class Rows:
     """Texts, and vectors around 64 centres, block after block, the same in each run."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Owner = OWNER) -> None:
+        self.owner = owner
         self._rng = np.random.default_rng(1)
         self._centres = self._rng.normal(size=(64, DIMENSION)).astype(np.float32)
         language = Language(1)
@@ -47,7 +48,7 @@ class Rows:
             self._made = numbers.stop
             rows = [
                 Row(
-                    tenant=OWNER.tenant, store=OWNER.store, file_id="file-0", filename="a.md", index=number,
+                    tenant=self.owner.tenant, store=self.owner.store, file_id="file-0", filename="a.md", index=number,
                     text=text, page=0, start=0, end=len(text),
                 )
                 for number, text in zip(numbers, self._texts, strict=False)
@@ -67,7 +68,7 @@ async def milvus_lite(uri: str, sizes: Sequence[int], queries: int) -> list[dict
                 await index.upsert(name, block, vectors)
                 await index.flush(name)
             filled_s = time.monotonic() - started
-            await asyncio.to_thread(_indexed, uri, name)
+            await asyncio.to_thread(wait_until_indexed, uri, name)
             arms = ("dense", "bm25", "minmax")
             found.append(
                 {"milvus": "Lite", "rows": size, "fill_s": filled_s, **await _latencies(uri, name, rows, arms, queries)}
@@ -89,7 +90,7 @@ async def milvus_server(uri: str, sizes: Sequence[int], queries: int, version: s
                 await asyncio.to_thread(_insert, client, name, block, vectors)
             await asyncio.to_thread(client.flush, name)
             filled_s = time.monotonic() - started
-            await asyncio.to_thread(_indexed, uri, name)
+            await asyncio.to_thread(wait_until_indexed, uri, name)
             latencies = await _latencies(uri, name, rows, ("dense",), queries)
             found.append({"milvus": version, "rows": size, "fill_s": filled_s, **latencies})
     return found
@@ -142,7 +143,7 @@ def _insert(client: MilvusClient, name: str, rows: Sequence[Row], vectors: NDArr
         client.insert(name, [{**asdict(row), "id": row.id, "dense": vector} for row, vector in part])
 
 
-def _indexed(uri: str, name: str) -> None:
+def wait_until_indexed(uri: str, name: str, owner: Owner = OWNER) -> None:
     """Until search has its speed: indices are made, and small segments joined, in the background."""
     vector = [1.0] + [0.0] * (DIMENSION - 1)
     best, steady = float("inf"), 0
@@ -150,7 +151,7 @@ def _indexed(uri: str, name: str) -> None:
         for _ in range(60):
             started = time.perf_counter()
             for _ in range(5):
-                client.search(name, [vector], anns_field="dense", filter=OWNER.filter, limit=5)
+                client.search(name, [vector], anns_field="dense", filter=owner.filter, limit=5)
             now = time.perf_counter() - started
             steady = steady + 1 if now > 0.9 * best else 0
             best = min(best, now)
