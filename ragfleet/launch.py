@@ -85,7 +85,7 @@ def check(home: Home, wanted: FleetSpec) -> None:
     if "gateway" not in wanted.without and not named and not (home.tokenizer / "tokenizer.json").is_file():
         problems.append("There is no tokenizer of the model yet. Run: ragfleet setup")
     if "gateway" not in wanted.without:
-        problems += _misread_settings()
+        problems += _misread_settings(wanted)
     other = " Stop that, or use another range: ragfleet up --port-base 21000"
     problems += [f"{taken}{other}" for taken in _taken(services.ports_of(wanted))]
     if problems:
@@ -208,15 +208,17 @@ def scale(home: Home, instances: int) -> int:
     return pid
 
 
-def _misread_settings() -> list[str]:
+def _misread_settings(wanted: FleetSpec) -> list[str]:
     """A value that a gateway would refuse, told before anything is started."""
     from gateway.config import Settings
     from gateway.environment import ConfigError
+    from ragfleet.deployment import check_address
 
     # The key is the fleet's own, whatever the environment has (ragfleet.services).
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAGFLEET_API_KEY")}
     try:
         Settings.from_env(environment)
+        check_address("MILVUS_URI", wanted.milvus)
     except ConfigError as error:
         return [
             f"{error}. See: ragfleet settings" if not str(error).endswith(".") else f"{error} See: ragfleet settings"

@@ -104,3 +104,8 @@ def test_a_setting_that_a_gateway_would_refuse_is_told_before_anything_starts(
     monkeypatch.setenv(name, value)
     with pytest.raises(launch.NotStartableError, match=name):
         launch.check(Home(tmp_path), FleetSpec(port_base=24_600))
+
+
+def test_a_milvus_that_is_no_address_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(launch.NotStartableError, match="MILVUS_URI"):
+        launch.check(Home(tmp_path), FleetSpec(port_base=24_600, milvus_uri="::"))
