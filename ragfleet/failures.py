@@ -69,7 +69,7 @@ def _called(command: Callable[[], object]) -> int:
         complain("Interrupted.")
         return INTERRUPTED
     except OSError as error:
-        if error.errno == errno.EPIPE or (error.filename is None and error.errno == errno.ENOSPC):
+        if error.errno == errno.EPIPE:
             raise
         complain(in_words(error))
         print_error(in_words(error), Exit.FAILED)

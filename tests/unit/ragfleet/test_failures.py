@@ -126,6 +126,15 @@ def test_each_end_has_its_status(raised: BaseException, code: int, monkeypatch: 
         assert run(command) == code
 
 
+def test_a_full_disk_is_no_full_output(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write does not say of which file
+
+    monkeypatch.setattr(sys, "argv", ["ragfleet"])
+    assert run(command) == Exit.FAILED
+    assert "RAGFLEET_HOME" in capfd.readouterr().err
+
+
 def test_a_full_output_and_one_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
