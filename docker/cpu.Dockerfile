@@ -40,7 +40,8 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" torch==2.13.0
 COPY build_scripts ./build_scripts
 COPY tokens ./tokens
-RUN /opt/venv/bin/python -m build_scripts.tokenizer --out /models/smollm2
+RUN /opt/venv/bin/python -m build_scripts.tokenizer --out /models/smollm2 \
+    && /opt/venv/bin/python -m build_scripts.onnx_embedding /models/embedding-onnx
 
 FROM python
 ARG VERSION=0.0.0
@@ -76,7 +77,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     RAGFLEET_VERSION=${VERSION} \
     RAGFLEET_HOME=/var/lib/ragfleet \
     RAGFLEET_GATEWAY_HOST=0.0.0.0 \
-    RAGFLEET_TOKENIZER_DIR=/models/smollm2
+    RAGFLEET_TOKENIZER_DIR=/models/smollm2 \
+    RAGFLEET_EMBEDDING_ONNX=/models/embedding-onnx
 USER 10001:10001
 VOLUME /var/lib/ragfleet
 EXPOSE 8000 8101 8102 8103

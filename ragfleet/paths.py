@@ -112,6 +112,11 @@ def cache_folder() -> Path:
     return _folder("RAGFLEET_CACHE", ".cache", lambda: _user_folders().user_cache_path)
 
 
+def embedding_graph() -> Path:
+    """The default embedding model for ONNX Runtime, made by `ragfleet setup` once for all state folders."""
+    return cache_folder() / "embedding-onnx"
+
+
 def _folder(variable: str, in_checkout: str, of_user: Callable[[], Path]) -> Path:
     if named := os.environ.get(variable):
         return Path(named).resolve()

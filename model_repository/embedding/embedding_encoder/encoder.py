@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from embedding_encoder.onnx_encoder import NoGraphError, OnnxEncoder
+from embedding_encoder.torch_encoder import TorchEncoder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# A pass of 8 chunks stays within a core's caches: on two cores of an EPYC with one thread, 52 ms of CPU a chunk of 160 tokens
-# against 54 in passes of 4, 56 of 16 and 59 of 32. It also pads less: a pass's texts are as long as the longest of them, and
-# sentence-transformers sorts by length first.
-_TEXTS_A_PASS = 8
-_TEXTS_A_PASS_ON_A_GPU = 64  # all that Triton hands over at once
+log = logging.getLogger("ragfleet.embedding")
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -32,6 +32,8 @@ class EncoderSettings:
     device: str = "cpu"
     precision: str = "auto"
     max_chars: int = 65_536
+    onnx_dir: Path | None = None
+    """The same model as build_scripts/onnx_embedding.py writes it. It counts on a CPU in float32."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -55,40 +57,45 @@ class EncoderSettings:
             device=parameters.get("device") or environment.get("RAGFLEET_EMBEDDING_DEVICE") or cls.device,
             precision=parameters.get("precision") or environment.get("RAGFLEET_EMBEDDING_PRECISION") or cls.precision,
             max_chars=int(parameters.get("max_chars") or cls.max_chars),
+            onnx_dir=Path(graph) if (graph := environment.get("RAGFLEET_EMBEDDING_ONNX")) else None,
         )
+
+
+class Vectors(Protocol):
+    """What computes."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """FP32 [len(texts), dimensions], each row of length 1."""
 
 
 class Encoder:
+    """By ONNX Runtime where there is the model's graph, in half of the time; else by PyTorch."""
+
     def __init__(self, settings: EncoderSettings) -> None:
         """Loads the model; nothing is fetched from anywhere."""
-        import torch
-        from sentence_transformers import SentenceTransformer
-
-        torch.set_num_threads(settings.threads)
         self._max_chars = settings.max_chars
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._texts_a_pass = _TEXTS_A_PASS if device == "cpu" else _TEXTS_A_PASS_ON_A_GPU
-        self._model = SentenceTransformer(str(settings.model_dir), device=device, local_files_only=True)
-        precision = settings.precision
-        if precision == "auto":  # a GPU multiplies twice as fast and more in half precision; few CPUs do
-            precision = "float32" if device == "cpu" else "float16"
-        self._model.to(getattr(torch, precision))
+        self._vectors = _graph(settings) or TorchEncoder(
+            settings.model_dir, threads=settings.threads, device=settings.device, precision=settings.precision
+        )
+
+    @property
+    def runtime(self) -> str:
+        """`onnxruntime` or `torch`."""
+        return "onnxruntime" if isinstance(self._vectors, OnnxEncoder) else "torch"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """FP32 [len(texts), dimensions], each row of length 1. An empty text has a vector, too."""
-        import torch
+        return self._vectors.encode([text[: self._max_chars] for text in texts])
 
-        vectors = self._model.encode(
-            [text[: self._max_chars] for text in texts],
-            batch_size=self._texts_a_pass,
-            convert_to_tensor=True,
-            show_progress_bar=False,
-        )
-        # Divided by its length in full precision: in half precision that is off by some thousandths.
-        unit: NDArray[np.float32] = torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
-        return unit
+
+def _graph(settings: EncoderSettings) -> Vectors | None:
+    if settings.onnx_dir is None or settings.device != "cpu" or settings.precision not in ("auto", "float32"):
+        return None
+    try:
+        return OnnxEncoder(settings.onnx_dir, settings.model_dir, threads=settings.threads)
+    except NoGraphError as error:
+        log.warning("%s. Texts are embedded by PyTorch, in twice the time.", error)
+        return None
 
 
 def _folder_in_wheel() -> Path:

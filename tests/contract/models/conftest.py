@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from build_scripts.tokenizer import PreparationFailed, prepare
 from gateway.knowledge.index import ALIAS, MilvusIndex, Row, collection_name
 from gateway.retrieval.filter_signature import FilterSigner
+from ragfleet.paths import embedding_graph
 from tests.contract.triton_server import WHEEL, TritonServer, available
 from tests.support.cross_encoder import make_cross_encoder
 from tokens import TokenTable
@@ -213,6 +214,7 @@ def launched(milvus_server: MilvusServer, tokenizer_dir: Path, rerank_dir: Path)
             "RAGFLEET_TOKENIZER_DIR": str(tokenizer_dir),
             "RAGFLEET_RERANK_DIR": str(rerank_dir),
             "RAGFLEET_FILTER_SECRET": SECRET,
+            "RAGFLEET_EMBEDDING_ONNX": str(embedding_graph()),  # of `make setup`; without it PyTorch gives the same
         },
         flags=[
             "--disable-auto-complete-config",
