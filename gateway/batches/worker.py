@@ -6,15 +6,15 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import orjson
 
 from gateway import errors
+from gateway.batches.ending import BatchEnding, now_s
 from gateway.batches.input_file import MAX_BYTES, InputCheck, Json, RequestLine, check_input, read_requests
-from gateway.batches.output_file import OutputFile
 from gateway.config import Settings
 from gateway.knowledge.catalog.answer_types import BatchJob, BatchLine
 from gateway.knowledge.catalog.batches import BatchQueue
@@ -82,6 +82,7 @@ class BatchWorker:
         self._keep_s = keep_s
         self._present = present
         self._owner = secrets.token_hex(8)
+        self._ending = BatchEnding(queue, objects, self._owner)
         self._running: dict[str, _RunningBatch] = {}
         self._answer: Answer | None = None
         self._told = asyncio.Event()
@@ -186,7 +187,7 @@ class BatchWorker:
             if check.errors:
                 await self._fail(batch, tenant, check.errors)
                 return
-            batch["status"], batch["in_progress_at"] = "in_progress", _now()
+            batch["status"], batch["in_progress_at"] = "in_progress", now_s()
             batch["request_counts"]["total"] = check.total
             await self._update(batch, running)
         expired = False
@@ -200,7 +201,7 @@ class BatchWorker:
                 await self._queue.release(self._owner, [batch["id"]])
                 return
             if not (running.stopping or expired):
-                batch["status"], batch["finalizing_at"] = "finalizing", _now()
+                batch["status"], batch["finalizing_at"] = "finalizing", now_s()
                 await self._update(batch, running)
         await self._finish(batch, tenant, "cancelled" if running.stopping else "expired" if expired else "completed")
 
@@ -279,34 +280,7 @@ class BatchWorker:
         """Make the files, and tell the end. wrong: why it has failed. Raises LeaseLost."""
         if status == "expired":
             await self._expire_lines(batch)
-        catalog = self._catalogs(tenant)
-        output = await self._write(batch, ok=True)
-        failed = await self._write(batch, ok=False)
-        ended = {**batch, "status": status, f"{status}_at": _now()}
-        if wrong:
-            ended["errors"] = {"object": "list", "data": wrong}
-        if status == "cancelled":
-            ended["cancelling_at"] = batch["cancelling_at"] or _now()
-        counts = {"completed": output.lines, "failed": failed.lines}
-        ended["request_counts"] = {**batch["request_counts"], **counts}
-        made = {name: file for name, file in (("output", output), ("error", failed)) if file.lines}
-        try:
-            async with catalog.transaction() as inner:
-                for name, file in made.items():
-                    await inner.files.add(
-                        file_id=file.id,
-                        filename=f"{batch['id']}_{name}.jsonl",
-                        purpose="batch_output",
-                        size=file.size,
-                        sha256=file.hash.hexdigest(),
-                        expires_at=_expiry(batch),
-                    )
-                    ended[f"{name}_file_id"] = file.id
-                await inner.batches.finish(self._owner, ended)
-        except LeaseLost:
-            for file in made.values():
-                await self._objects.delete_prefix(f"files/{file.id}/")
-            raise
+        await self._ending.finish(self._catalogs(tenant), batch, status, wrong)
 
     async def _expire_lines(self, batch: Json) -> None:
         """What was not answered in time is told so, each by itself."""
@@ -322,21 +296,6 @@ class BatchWorker:
                     "error": {"code": error["code"], "message": error["message"]},
                 }
                 await self._record(batch, BatchLine(line.number, ok=False, body=orjson.dumps(told).decode()))
-
-    async def _write(self, batch: Json, *, ok: bool) -> OutputFile:
-        """The lines of one kind in the object store, where there are any."""
-        file = OutputFile(f"file-{secrets.token_hex(12)}")
-        first = await self._queue.lines(batch["id"], ok=ok, after=0, limit=1)
-        if first:
-            await self._objects.put(content_key(file.id), file.written(self._pages(batch["id"], ok=ok)))
-        return file
-
-    async def _pages(self, batch_id: str, *, ok: bool) -> AsyncIterator[BatchLine]:
-        after = 0
-        while lines := await self._queue.lines(batch_id, ok=ok, after=after, limit=100):
-            for line in lines:
-                yield line
-            after = lines[-1].number
 
     async def _fail(self, batch: Json, tenant: Tenant, wrong: Sequence[Json]) -> None:
         """It cannot be gone on with; what was answered is in its files."""
@@ -356,16 +315,6 @@ def _may_pass(error: errors.RagfleetError) -> bool:
     if isinstance(error, errors.PermissionDenied):
         return errors.face(error).code == "tenant_suspended"
     return isinstance(error, errors.Overloaded | errors.Unavailable)
-
-
-def _now() -> int:
-    return int(time.time())
-
-
-def _expiry(batch: Json) -> int | None:
-    """When the batch's own files go, where the client has said so."""
-    after = batch.get("output_expires_after")
-    return None if after is None else _now() + int(after["seconds"])
 
 
 def _error(code: str, message: str) -> Json:
